@@ -1,0 +1,162 @@
+"""Files that stages exchange: JSON Lines in and out, atomic writes, the run manifest; and how commands end.
+
+Stages meet in files on disk only.  Everything is written aside and moved into place, so a killed command leaves either
+the old file or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "vllm", "bitsandbytes")
+
+
+class InputError(Exception):
+    """Something the user gave cannot be used; the message is one line that says what is wrong and what to do."""
+
+
+def command(main: Callable[[], None]) -> None:
+    """Run a command's ``main``; bad input, a full disk and an interrupt end in one line and exit code 2 (130)."""
+    try:
+        main()
+    except InputError as error:
+        sys.exit(_complain(str(error), 2))
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        sys.exit(_complain(f"{error.strerror or error}{where}", 2))
+    except KeyboardInterrupt:
+        sys.exit(_complain("interrupted; run the same command again", 130))
+
+
+def _complain(line: str, code: int) -> int:
+    print(f"error: {' '.join(line.split())}", file=sys.stderr)
+    return code
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file atomically, creating its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with aside.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one JSON value, indented."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write JSON Lines."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON value.  Raises InputError when it is missing or malformed."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from None
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of a JSON Lines file, one line in memory at a time; blank lines are skipped.
+
+    Raises InputError naming file and line when a line is not a JSON object, and when the file is missing or empty.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    number, found = 0, False
+    with file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8"))
+            except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+                raise InputError(f"{path}, line {number}: not valid JSON ({error}); mend or remove the line") from None
+            if not isinstance(row, dict):
+                raise InputError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
+            found = True
+            yield number, row
+    if not found:
+        raise InputError(f"{path} holds no lines")
+
+
+def example(row: dict[str, Any], where: str) -> dict[str, Any]:
+    """Check one training example: conversational ``prompt`` and ``completion``, and a ``meta`` object.
+
+    Returns the row.  Raises InputError naming ``where`` when a part is missing, of the wrong type or empty.
+    """
+    for part in ("prompt", "completion"):
+        messages = row.get(part)
+        if not isinstance(messages, list) or not messages:
+            raise InputError(f"{where}: {part!r} must be a non-empty list of messages")
+        for message in messages:
+            good = isinstance(message, dict) and all(isinstance(message.get(k), str) and message[k] for k in ("role", "content"))
+            if not good:
+                raise InputError(f"{where}: every message in {part!r} needs a non-empty 'role' and 'content'")
+    if row["completion"][-1]["role"] != "assistant":
+        raise InputError(f"{where}: the completion must end with the assistant's message")
+    if not isinstance(row.get("meta"), dict):
+        raise InputError(f"{where}: 'meta' must be an object")
+    return row
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file; of a folder, of its files' names and hashes in order."""
+    if path.is_dir():
+        listing = "".join(f"{sha256(p)} {p.relative_to(path)}\n" for p in sorted(path.rglob("*")) if p.is_file())
+        return hashlib.sha256(listing.encode()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def origin(**inputs: Path) -> dict[str, Any]:
+    """Where an artefact comes from: command, versions, git revision, hashes of the named input files or folders."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "versions": versions,
+        "git": _git_revision(),
+        "inputs": {name: {"path": str(path), "sha256": sha256(path)} for name, path in inputs.items()},
+    }
+
+
+def _git_revision() -> str | None:
+    root = Path(__file__).parents[1]
+    try:
+        head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        dirty = subprocess.run(["git", "-C", str(root), "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+changes" if dirty.strip() else "")
