@@ -167,23 +167,30 @@ def plan(item: Item, layout: Layout, rng: np.random.Generator, kappa: float | No
 
 
 def arithmetic(rng: np.random.Generator) -> Turn:
-    """Drill: sums, products with tenths, weighted sums, comparisons, on numbers like those in games."""
-    kind = rng.integers(6)
+    """Drill: sums, products with tenths, weighted sums, comparisons, on numbers like those in games and derivations."""
+    kind = rng.integers(8)
     unit = int(rng.choice([1, 2, 5]))
     a, b = (int(v) * unit for v in rng.integers(0, 20, 2))
     w = int(rng.integers(1, 10)) / 10
+    x, y, z = (int(v) * unit / 10 for v in rng.integers(0, 190, 3))
     if kind == 0:
-        x, y = (int(v) / 10 for v in rng.integers(0, 950, 2))
         return Turn("add", f"Compute {number(x)} + {number(y)}", f"= {number(x + y)}")
     if kind == 1:
         return Turn("add", f"Compute {a} + {b}", f"= {a + b}")
     if kind == 2:
-        return Turn("product", f"Compute {number(w)} * {a}", f"= {number(w * a)}")
+        x, y, z = (round(0.66 * v, 1) for v in (x, y, z))
+        return Turn("add_three", f"Compute {number(x)} + {number(y)} + {number(z)}", f"= {number(x + y + z)}")
     if kind == 3:
-        return Turn("mean_steps", f"Compute {number(w)} * {a} + {number(1 - w)} * {b} step by step", "Sum " + weighted_sum([(w, a), (1 - w, b)]))
+        return Turn("product", f"Compute {number(w)} * {a}", f"= {number(w * a)}")
     if kind == 4:
-        x, y = (int(v) for v in rng.integers(0, 190, 2))
-        return Turn("larger", f"Larger of {x} and {y}", f"= {max(x, y)}")
+        return Turn("mean_steps", f"Compute {number(w)} * {a} + {number(1 - w)} * {b} step by step", "Sum " + weighted_sum([(w, a), (1 - w, b)]))
+    if kind == 5:
+        kappa = float(rng.choice(KAPPAS[1:]))
+        steps = weighted_sum([(1 - kappa, x), (kappa, a + b)])
+        return Turn("total_steps", f"Compute {number(1 - kappa)} * {number(x)} + {number(kappa)} * {a + b} step by step", "Sum " + steps)
+    if kind == 6:
+        values = [x, y, z, float(a)][: int(rng.integers(2, 5))]
+        return Turn("larger", f"Largest of {', '.join(map(number, values))}", f"= {number(max(values))}")
     return Turn("mean", f"Compute {number(w)} * {a} + {number(1 - w)} * {b}", f"= {round(w * a + (1 - w) * b)}")
 
 
@@ -217,7 +224,7 @@ def game_turns(rng: np.random.Generator, curriculum: str, phase: str, turns: int
                 turn = replace(turn, question=game_text(item, layout) + "\n" + turn.question)
             out.append(turn)
             continue
-        steps = i == 0 and kappa is not None and rng.random() < 0.2
+        steps = i == 0 and kappa is not None and rng.random() < 0.4
         if i == 0:
             question = game_text(item, layout) + "\n" + question_text(layout, "reasoned" if steps else "direct")
         else:
@@ -233,11 +240,11 @@ GAMES_USED = ("spd", "tg", "ug")
 GAMES_SHARE = (0.5, 0.25, 0.25)
 
 
-def document(rng: np.random.Generator, curriculum: str, phase: str, turns: int = 14) -> tuple[str | None, list[Turn]]:
+def document(rng: np.random.Generator, curriculum: str, phase: str, turns: int = 24) -> tuple[str | None, list[Turn]]:
     """A pre-training document: (system message or None, turns); longer than needed, the trainer cuts it to length."""
     if curriculum not in CURRICULA or phase not in PHASES:
         raise ValueError(f"unknown curriculum {curriculum!r} or phase {phase!r}; known: {CURRICULA}, {PHASES}")
-    drill = {"reading": 0.0, "arithmetic": 0.45, "plans": 0.12}[phase]
+    drill = {"reading": 0.0, "arithmetic": 0.45, "plans": 0.15}[phase]
     if rng.random() < drill:
         return None, [arithmetic(rng) for _ in range(2 * turns)]
     return game_turns(rng, curriculum, phase, turns)
