@@ -193,5 +193,5 @@ def draw_protocol(game: str, rng: np.random.Generator, held: bool) -> Protocol:
 
 
 def draw_beliefs(game: str, rng: np.random.Generator) -> tuple[float, ...]:
-    """Random beliefs in tenths, .1 to .9: every information set is reached with positive probability."""
-    return tuple(int(v) / 10 for v in rng.integers(1, 10, len(GAMES[game].info_sets)))
+    """Random beliefs in fifths, .2 to .8: every information set is reached with positive probability."""
+    return tuple(int(v) / 5 for v in rng.integers(1, 5, len(GAMES[game].info_sets)))

@@ -28,24 +28,26 @@ from econmoral.prompts import (
     Layout,
     Message,
     answer_text,
+    belief_answers,
     belief_items,
     draw_layout,
     elicit_text,
+    first_mover_steps,
     game_text,
-    label_of,
     number,
-    page_actions,
     path_labels,
     preference_text,
     question_text,
     reasoning,
-    shown_value,
-    weighted_sum,
+    second_mover_steps,
+    shown_payoffs,
+    strategy_labels,
+    sum_steps,
 )
 
 KAPPAS = (0.0, 0.25, 0.5, 0.75)
 CURRICULA = ("preference", "population")
-PHASES = ("reading", "arithmetic", "plans")
+PHASES = ("reading", "plans")
 
 ALL_LABELS = LABELS
 COOPERATORS = 0.5
@@ -93,111 +95,98 @@ class Turn:
     weight: float = 1.0
 
 
-def _path(rng: np.random.Generator, layout: Layout) -> tuple[str, ...]:
-    paths = list(GAMES[layout.game].outcomes)
-    return paths[rng.integers(len(paths))]
-
-
-def _payoffs(item: Item, layout: Layout, path: tuple[str, ...]) -> tuple[float, float]:
-    value = dict(zip("TRPS", item.protocol.payoffs, strict=True))
-    a, b = GAMES[layout.game].outcomes[path]
-    return shown_value(layout, value[a]), shown_value(layout, value[b])
-
-
 def read_row(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
     """Copy one row of the payoff table."""
-    path = _path(rng, layout)
+    pay = shown_payoffs(item, layout)
+    path = list(pay)[rng.integers(len(pay))]
     labels = " ".join(path_labels(layout, path))
-    return Turn("read", f"Payoffs of {labels}?", f"{labels}: " + " ".join(map(number, _payoffs(item, layout, path))))
+    return Turn("read", f"Payoffs of {labels}?", f"{labels}: {' '.join(map(number, pay[path]))}")
 
 
 def same_plan(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
     """Payoff of both roles on one path: the material of the Kantian term."""
-    path = _path(rng, layout)
-    a, b = _payoffs(item, layout, path)
-    return Turn("same", f"Sum of {' '.join(path_labels(layout, path))}?", f"Sum {number(a)} + {number(b)} = {number(a + b)}")
+    pay = shown_payoffs(item, layout)
+    path = list(pay)[rng.integers(len(pay))]
+    labels = " ".join(path_labels(layout, path))
+    return Turn("same", f"Sum of {labels}?", f"{labels}: {sum_steps(list(pay[path]))}")
 
 
-def expected(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
-    """Expected payoff of one or both first moves at the beliefs, with or without the steps."""
-    assert item.beliefs is not None
-    sets = GAMES[layout.game].info_sets
-    results, steps = [], []
-    for move in page_actions(layout, 0):
-        name = path_labels(layout, (move,))[0]
-        k = next((k for k, s in enumerate(sets) if s.after == (move,)), None)
-        if k is None:
-            value = _payoffs(item, layout, (move,))[0]
-            results.append((name, value))
-            steps.append(f"{name}: {number(value)}")
-            continue
-        chance = dict(zip(sets[k].actions, (item.beliefs[k], 1 - item.beliefs[k]), strict=True))
-        terms = [(chance[reply], _payoffs(item, layout, (move, reply))[0]) for reply in page_actions(layout, k)]
-        results.append((name, sum(w * v for w, v in terms)))
-        steps.append(f"{name}: {weighted_sum(terms)}")
-    kind = rng.integers(3)
-    if kind == 0:
-        return Turn("expect_steps", "Expected payoffs of the first mover, step by step?", ", ".join(steps))
-    if kind == 1:
-        # whole numbers: what a plan needs is the comparison
-        return Turn("expect", "Expected payoffs of the first mover?", ", ".join(f"{n} {round(v)}" for n, v in results))
-    best = max(results, key=lambda r: r[1])[0]
-    return Turn("expect_best", "Larger expected payoff of the first mover?", best)
+def first_mover(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
+    """Expected payoffs of the first moves, with the steps or only which is larger."""
+    lines, values = first_mover_steps(item, layout)
+    if rng.random() < 0.6:
+        return Turn("first_mover", "Expected payoffs?", "\n".join(lines))
+    best = max(values, key=lambda move: values[move])
+    return Turn("first_mover_best", "Which first move pays more?", f"{ANSWER} {path_labels(layout, (best,))[0]}")
 
 
-def stated_belief(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
+def second_mover(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
+    """Payoffs of the replies, plain or weighted by how often they are asked for."""
+    weighted = bool(rng.random() < 0.7)
+    question = "Replies, weighted?" if weighted else "Replies?"
+    return Turn("second_mover", question, "\n".join(second_mover_steps(item, layout, weighted)[0]))
+
+
+def belief(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
     """Of ten others, how many choose a label: read where stated, the population's share where not."""
-    k = int(rng.integers(len(GAMES[layout.game].info_sets)))
-    if item.beliefs is not None:
-        return Turn("belief", elicit_text(layout, k), f"{ANSWER} {number(10 * item.beliefs[k])}")
     game = GAMES[layout.game]
-    share = sum(p for p, s in zip(population(item), game.strategies, strict=True) if s[k] == game.info_sets[k].actions[0])
-    return Turn("belief_own", elicit_text(layout, k), f"{ANSWER} {rng.binomial(10, share)}")
+    k = int(rng.integers(len(game.info_sets)))
+    if item.beliefs is not None:
+        return Turn("belief", elicit_text(layout, k), belief_answers(layout, k)[round(10 * item.beliefs[k])])
+    chosen = [s[k] == game.info_sets[k].actions[0] for s in game.strategies]
+    count = int(rng.binomial(10, population(item)[chosen].sum()))
+    return Turn("belief_own", elicit_text(layout, k), belief_answers(layout, k)[count])
 
 
 def plan(item: Item, layout: Layout, rng: np.random.Generator, kappa: float | None, steps: bool) -> tuple[str, float]:
     """Answer to the plan question and its loss weight: the optimum under a stated preference, else the population's."""
     if kappa is None:
-        return answer_text(layout, int(rng.choice(len(GAMES[layout.game].strategies), p=population(item)))), 1.0
-    best, lead = optimum(item, kappa)
+        drawn = int(rng.choice(len(GAMES[layout.game].strategies), p=population(item)))
+        if steps:  # the population looks at the same payoffs, and then does what it does
+            lines = first_mover_steps(item, layout)[0] + second_mover_steps(item, layout, weighted=False)[0]
+            return "\n".join([*lines, f"I choose {strategy_labels(layout, drawn)}.", answer_text(layout, drawn)]), 1.0
+        return answer_text(layout, drawn), 1.0
     if steps:
         text, best = reasoning(item, layout, kappa)
         return f"{text}\n{answer_text(layout, best)}", 1.0
+    best, lead = optimum(item, kappa)
     return answer_text(layout, best), 3.0 if lead >= 1 else 0.0  # near-ties teach noise
 
 
 def arithmetic(rng: np.random.Generator) -> Turn:
-    """Drill: sums, products with tenths, weighted sums, comparisons, on numbers like those in games and derivations."""
-    kind = rng.integers(8)
-    unit = int(rng.choice([1, 2, 5]))
-    a, b = (int(v) * unit for v in rng.integers(0, 20, 2))
-    w = int(rng.integers(1, 10)) / 10
-    x, y, z = (int(v) * unit / 10 for v in rng.integers(0, 190, 3))
+    """Drill: sums, products, weighted totals, comparisons, on numbers like those in derivations."""
+    kind = rng.integers(6)
+    unit = int(rng.choice([1, 5]))
+    a, b, c, d = (int(v) * unit for v in rng.integers(0, 20, 4))
+    w, v = (int(i) / 5 for i in rng.integers(1, 5, 2))
     if kind == 0:
-        return Turn("add", f"Compute {number(x)} + {number(y)}", f"= {number(x + y)}")
-    if kind == 1:
-        return Turn("add", f"Compute {a} + {b}", f"= {a + b}")
-    if kind == 2:
-        x, y, z = (round(0.66 * v, 1) for v in (x, y, z))
-        return Turn("add_three", f"Compute {number(x)} + {number(y)} + {number(z)}", f"= {number(x + y + z)}")
+        return Turn("product", f"Compute {a} * {number(w)}", f"{a} * {number(w)} = {number(a * w)}")
+    if kind in (1, 2):
+        terms = [round(a * w, 1), round(b * (1 - w), 1), round(c * v, 1), round(d * v, 1)][: int(rng.integers(2, 5))]
+        while sum(terms) >= 199:
+            terms.pop()
+        return Turn("sum", f"Compute {' + '.join(map(number, terms))}", sum_steps(terms) if len(terms) > 1 else f"= {number(terms[0])}")
     if kind == 3:
-        return Turn("product", f"Compute {number(w)} * {a}", f"= {number(w * a)}")
+        return Turn("sum", f"Compute {a} + {b}", sum_steps([a, b]))
+    kappa = float(rng.choice(KAPPAS[1:], p=(0.25, 0.5, 0.25)))
+    own, same = round(a * w + b * (1 - w) + c * v, 1), float(b + d)
+    if own >= 199:
+        own = float(a)
+    total = (1 - kappa) * own + kappa * same
     if kind == 4:
-        return Turn("mean_steps", f"Compute {number(w)} * {a} + {number(1 - w)} * {b} step by step", "Sum " + weighted_sum([(w, a), (1 - w, b)]))
-    if kind == 5:
-        kappa = float(rng.choice(KAPPAS[1:]))
-        steps = weighted_sum([(1 - kappa, x), (kappa, a + b)])
-        return Turn("total_steps", f"Compute {number(1 - kappa)} * {number(x)} + {number(kappa)} * {a + b} step by step", "Sum " + steps)
-    if kind == 6:
-        values = [x, y, z, float(a)][: int(rng.integers(2, 5))]
-        return Turn("larger", f"Largest of {', '.join(map(number, values))}", f"= {number(max(values))}")
-    return Turn("mean", f"Compute {number(w)} * {a} + {number(1 - w)} * {b}", f"= {round(w * a + (1 - w) * b)}")
+        steps = f"{number(own)} * {number(1 - kappa)} = {number(own * (1 - kappa))}, {number(same)} * {number(kappa)} = {number(same * kappa)}"
+        question = f"Compute {number(own)} * {number(1 - kappa)} + {number(same)} * {number(kappa)}"
+        return Turn("total", question, f"{steps}, {sum_steps([own * (1 - kappa), same * kappa])}")
+    values = [total, *(max(round(total + float(rng.integers(-60, 60)) / 4, 2), 0.0) for _ in range(int(rng.integers(1, 4))))]
+    order = rng.permutation(len(values))
+    names = [LABELS[i] for i in rng.choice(len(LABELS), len(values), replace=False)]
+    listed = ", ".join(f"{n}: {number(values[i])}" for n, i in zip(names, order, strict=True))
+    return Turn("largest", f"Largest of {listed}", f"{ANSWER} {names[int(np.argmax([values[i] for i in order]))]}")
 
 
 SKILLS: dict[str, tuple[Callable[[Item, Layout, np.random.Generator], Turn], ...]] = {
-    "reading": (read_row, read_row, stated_belief),
-    "arithmetic": (read_row, same_plan, expected, expected),
-    "plans": (read_row, same_plan, expected, stated_belief),
+    "reading": (read_row, belief),
+    "plans": (read_row, belief, same_plan, first_mover, first_mover, second_mover),
 }
 
 
@@ -215,7 +204,7 @@ def game_turns(rng: np.random.Generator, curriculum: str, phase: str, turns: int
         plain = kappa == 0 and rng.random() < 0.5
         system = preference_text("homo_economicus" if plain else "homo_moralis", kappa)
     out: list[Turn] = []
-    skills = SKILLS[phase] if stated else (read_row, stated_belief)
+    skills = SKILLS[phase] if stated else (read_row, belief)
     for i in range(turns):
         ask_plan = phase == "plans" and rng.random() < (0.8 if i == 0 else 0.5 if stated else 0.1)
         if not ask_plan:
@@ -224,14 +213,14 @@ def game_turns(rng: np.random.Generator, curriculum: str, phase: str, turns: int
                 turn = replace(turn, question=game_text(item, layout) + "\n" + turn.question)
             out.append(turn)
             continue
-        steps = i == 0 and kappa is not None and rng.random() < 0.4
+        steps = i == 0 and stated and rng.random() < 0.5
         if i == 0:
             question = game_text(item, layout) + "\n" + question_text(layout, "reasoned" if steps else "direct")
         else:
             item = Item(protocol, draw_beliefs(game, rng)) if stated else item
             question = f"Suppose instead:{belief_items(layout, item.beliefs)}. Your plan?" if stated else "Your plan?"
         answer, weight = plan(item, layout, rng, kappa, steps)
-        skill = "plan" if kappa is None else f"plan_{number(kappa)}" + ("_steps" if steps else "")
+        skill = ("plan" if kappa is None else f"plan_{number(kappa)}") + ("_steps" if steps else "")
         out.append(Turn(skill, question, answer, weight))
     return system, out
 
@@ -244,7 +233,7 @@ def document(rng: np.random.Generator, curriculum: str, phase: str, turns: int =
     """A pre-training document: (system message or None, turns); longer than needed, the trainer cuts it to length."""
     if curriculum not in CURRICULA or phase not in PHASES:
         raise ValueError(f"unknown curriculum {curriculum!r} or phase {phase!r}; known: {CURRICULA}, {PHASES}")
-    drill = {"reading": 0.0, "arithmetic": 0.45, "plans": 0.15}[phase]
+    drill = {"reading": 0.0, "plans": 0.15}[phase]
     if rng.random() < drill:
         return None, [arithmetic(rng) for _ in range(2 * turns)]
     return game_turns(rng, curriculum, phase, turns)

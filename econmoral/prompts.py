@@ -21,7 +21,7 @@ Message = dict[str, str]
 Mode = Literal["direct", "reasoned"]
 LABELS = tuple("BCDEFGHJKLMNPQRSTUVWXYZ")  # A and I are words, O looks like zero
 CURRENCIES = ("points", "dollars", "euros", "francs", "crowns", "tokens")
-UNITS = (1, 2, 5)  # shown payoffs are the grid step times one of these
+UNITS = (1, 5)  # shown payoffs are the grid step times one of these
 ANSWER = "Answer:"
 
 
@@ -216,6 +216,13 @@ def shown_value(layout: Layout, points: float) -> float:
     return points / UNIT * layout.unit
 
 
+def shown_payoffs(item: Item, layout: Layout) -> dict[tuple[str, ...], tuple[float, float]]:
+    """Printed (first mover, second mover) payoffs of every path through the tree."""
+    value = dict(zip("TRPS", item.protocol.payoffs, strict=True))
+    outcomes = GAMES[layout.game].outcomes
+    return {path: (shown_value(layout, value[a]), shown_value(layout, value[b])) for path, (a, b) in outcomes.items()}
+
+
 def number(value: float) -> str:
     """Shortest decimal text of a value that has at most four decimals."""
     return f"{round(value, 4):.4f}".rstrip("0").rstrip(".")
@@ -272,13 +279,11 @@ def game_text(item: Item, layout: Layout) -> str:
     for path in game.outcomes:
         if len(path) == 1:
             lines.append(words.end.format(x=path_labels(layout, path)[0]))
-    value = dict(zip("TRPS", item.protocol.payoffs, strict=True))
-    outcomes = list(game.outcomes.items())
+    outcomes = list(shown_payoffs(item, layout).items())
     table = [words.payoffs.format(currency=layout.currency)]
     for i in layout.rows:
         path, payoffs = outcomes[i]
-        numbers = " ".join(number(shown_value(layout, value[p])) for p in payoffs)
-        table.append(f"- {' '.join(path_labels(layout, path))}: {numbers}")
+        table.append(f"- {' '.join(path_labels(layout, path))}: {' '.join(map(number, payoffs))}")
     beliefs = [] if item.beliefs is None else [words.beliefs.format(items=belief_items(layout, item.beliefs))]
     return "\n".join(lines + (beliefs + table if layout.beliefs_first else table + beliefs))
 
@@ -314,7 +319,13 @@ def render(item: Item, layout: Layout, mode: Mode, system: str | None = None) ->
 
 def elicit_text(layout: Layout, info_set: int) -> str:
     """Question that elicits a belief: of ten others, how many choose the first action of ``info_set``."""
-    return f"Of ten other people, how many choose {layout.labels[info_set][0]}? Reply with one line only: {ANSWER} and a number."
+    label = layout.labels[info_set][0]
+    return f"Of ten other people, how many choose {label}? Reply with one line only: {ANSWER} {label} and a number."
+
+
+def belief_answers(layout: Layout, info_set: int) -> list[str]:
+    """The eleven admissible answers to ``elicit_text``: none to all of ten others."""
+    return [f"{ANSWER} {layout.labels[info_set][0]} {count}" for count in range(11)]
 
 
 def render_belief(item: Item, layout: Layout, info_set: int) -> list[Message]:
@@ -349,11 +360,59 @@ def parse(text: str, layout: Layout) -> int | None:
     return known.get(moves)
 
 
-def weighted_sum(terms: list[tuple[float, float]]) -> str:
-    """``0.6 * 45 = 27, 0.4 * 10 = 4, 27 + 4 = 31``: a weighted sum with every intermediate result written out."""
-    products = [number(w * v) for w, v in terms]
-    steps = [f"{number(w)} * {number(v)} = {p}" for (w, v), p in zip(terms, products, strict=True)]
-    return ", ".join([*steps, f"{' + '.join(products)} = {number(sum(w * v for w, v in terms))}"])
+def first_mover_steps(item: Item, layout: Layout) -> tuple[list[str], dict[str, float]]:
+    """Expected payoff of each first move at the stated beliefs, line by line, and the values.
+
+    Every number stands right after the labels it belongs to, as in the payoff table.
+    """
+    if item.beliefs is None:
+        raise ValueError("a derivation needs stated beliefs")
+    game, pay = GAMES[layout.game], shown_payoffs(item, layout)
+    index = {s.after: k for k, s in enumerate(game.info_sets)}
+    lines, values = ["As first mover:"], {}
+    for move in page_actions(layout, 0):
+        name = path_labels(layout, (move,))[0]
+        if (move,) in pay:
+            values[move] = pay[(move,)][0]
+            lines.append(f"- {name}: {number(values[move])}")
+            continue
+        k = index[(move,)]
+        chance = dict(zip(game.info_sets[k].actions, (item.beliefs[k], 1 - item.beliefs[k]), strict=True))
+        steps, products = [], []
+        for reply in page_actions(layout, k):
+            own = pay[(move, reply)][0]
+            products.append(own * chance[reply])
+            labels = " ".join(path_labels(layout, (move, reply)))
+            steps.append(f"{labels}: {number(own)} * {number(chance[reply])} = {number(products[-1])}")
+        values[move] = sum(products)
+        lines.append(f"- {', '.join(steps)}, {name}: {' + '.join(map(number, products))} = {number(values[move])}")
+    return lines, values
+
+
+def second_mover_steps(item: Item, layout: Layout, weighted: bool) -> tuple[list[str], dict[tuple[int, str], float]]:
+    """Payoff of each reply, ``weighted`` by the belief that it is asked for, line by line, and the values."""
+    if item.beliefs is None:
+        raise ValueError("a derivation needs stated beliefs")
+    game, pay = GAMES[layout.game], shown_payoffs(item, layout)
+    reached = dict(zip(game.info_sets[0].actions, (item.beliefs[0], 1 - item.beliefs[0]), strict=True))
+    lines, values = ["As second mover:"], {}
+    for k in page_order(layout)[1:]:
+        after = game.info_sets[k].after
+        for move in page_actions(layout, k):
+            own = pay[(*after, move)][1]
+            values[k, move] = own * reached[after[0]]
+            line = f"- {' '.join(path_labels(layout, (*after, move)))}: {number(own)}"
+            lines.append(line + (f" * {number(reached[after[0]])} = {number(values[k, move])}" if weighted else ""))
+    return lines, values
+
+
+def sum_steps(terms: list[float]) -> str:
+    """``31 + 27 = 58, 58 + 6 = 64``: a sum, one addition at a time."""
+    steps, total = [], terms[0]
+    for term in terms[1:]:
+        steps.append(f"{number(total)} + {number(term)} = {number(total + term)}")
+        total += term
+    return ", ".join(steps)
 
 
 def reasoning(item: Item, layout: Layout, kappa: float) -> tuple[str, int]:
@@ -363,36 +422,13 @@ def reasoning(item: Item, layout: Layout, kappa: float) -> tuple[str, int]:
     2 u(x, y) = (1 - kappa) [first-mover payoff + second-mover payoff] + kappa [payoff sum on the path of x against x].
     An off-path move of x does not enter the second bracket and is chosen by the first alone.
     """
-    if item.beliefs is None:
-        raise ValueError("a derivation needs stated beliefs")
-    game = GAMES[layout.game]
-    value = {name: shown_value(layout, v) for name, v in zip("TRPS", item.protocol.payoffs, strict=True)}
-    pay = {path: (value[a], value[b]) for path, (a, b) in game.outcomes.items()}
-    sets = game.info_sets
+    game, pay = GAMES[layout.game], shown_payoffs(item, layout)
+    sets, order = game.info_sets, page_order(layout)
     index = {s.after: k for k, s in enumerate(sets)}
-    chance = {k: dict(zip(s.actions, (y, 1 - y), strict=True)) for k, (s, y) in enumerate(zip(sets, item.beliefs, strict=True))}
-
-    order, first_moves = page_order(layout), page_actions(layout, 0)
-    lines, first, second = ["As first mover:"], {}, {}
-    for move in first_moves:
-        name = path_labels(layout, (move,))[0]
-        if (move,) in pay:
-            first[move] = pay[(move,)][0]
-            lines.append(f"- {name}: {number(first[move])}")
-        else:
-            k = index[(move,)]
-            terms = [(chance[k][reply], pay[(move, reply)][0]) for reply in page_actions(layout, k)]
-            first[move] = sum(w * v for w, v in terms)
-            lines.append(f"- {name}: {weighted_sum(terms)}")
-    lines.append("As second mover:")
-    for k in order[1:]:
-        for move in page_actions(layout, k):
-            own, reached = pay[(*sets[k].after, move)][1], chance[0][sets[k].after[0]]
-            second[k, move] = reached * own
-            weighted = "" if kappa == 0 else f", {number(reached)} * {number(own)} = {number(second[k, move])}"
-            lines.append(f"- {' '.join(path_labels(layout, (*sets[k].after, move)))}: {number(own)}{weighted}")
+    lines, first = first_mover_steps(item, layout)
+    more, second = second_mover_steps(item, layout, weighted=kappa > 0)
+    lines += more
     own_best = {k: max(sets[k].actions, key=lambda move, k=k: second[k, move]) for k in range(1, len(sets))}
-
     if kappa == 0:
         best = game.strategies.index((max(first, key=lambda move: first[move]), *own_best.values()))
         lines.append(f"My own payoff is largest with {strategy_labels(layout, best)}.")
@@ -400,19 +436,19 @@ def reasoning(item: Item, layout: Layout, kappa: float) -> tuple[str, int]:
 
     lines.append("Own payoff of both roles, payoff if everyone used the plan, total:")
     totals = {}
-    for move in first_moves:
+    for move in page_actions(layout, 0):
         on_path = index.get((move,))
         for reply in page_actions(layout, on_path) if on_path else ("",):
             replies = {**own_best, on_path: reply} if on_path else own_best
             strategy = game.strategies.index((move, *(replies[k] for k in own_best)))
             parts = [first[move], *(second[k, replies[k]] for k in order[1:])]
             path = game.path(game.strategies[strategy], game.strategies[strategy])
-            same = sum(pay[path])
-            totals[strategy] = (1 - kappa) * sum(parts) + kappa * same
+            own, same = sum(parts), sum(pay[path])
+            totals[strategy] = (1 - kappa) * own + kappa * same
             lines.append(
-                f"- {strategy_labels(layout, strategy)}: {' + '.join(map(number, parts))} = {number(sum(parts))}, "
-                f"{number(pay[path][0])} + {number(pay[path][1])} = {number(same)}, "
-                f"{weighted_sum([(1 - kappa, sum(parts)), (kappa, same)])}"
+                f"- {strategy_labels(layout, strategy)}: {sum_steps(parts)}, {sum_steps(list(pay[path]))}, "
+                f"{number(own)} * {number(1 - kappa)} = {number((1 - kappa) * own)}, "
+                f"{number(same)} * {number(kappa)} = {number(kappa * same)}, {sum_steps([(1 - kappa) * own, kappa * same])}"
             )
     best = max(totals, key=lambda strategy: totals[strategy])
     lines.append(f"The total is largest with {strategy_labels(layout, best)}.")
