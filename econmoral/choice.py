@@ -1,0 +1,41 @@
+"""Choice: logit over pure strategies, best replies, efficiency, and the decisions that estimation reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from econmoral.games import Tables
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision: payoff tables, belief weights (N,) over the other's strategies, and what was chosen.
+
+    choice : (N,) one-hot for a sampled choice, or the exact choice probabilities; sums to 1.
+    cluster : decisions of one cluster may depend on each other (a wording, an item, a subject).
+    """
+
+    tables: Tables
+    weights: np.ndarray
+    choice: np.ndarray
+    cluster: str
+
+
+def logit(utility: np.ndarray, precision: float) -> np.ndarray:
+    """P(x) = exp(lambda u(x)) / sum_x' exp(lambda u(x')), for utilities (N,) in points and lambda per point."""
+    v = precision * (utility - utility.max())
+    p = np.exp(v - v.max())
+    return p / p.sum()
+
+
+def best_replies(utility: np.ndarray, tolerance: float = 1e-9) -> list[int]:
+    """All strategies within ``tolerance`` points of the largest utility, in the game's order: ties are kept, not broken."""
+    return [int(i) for i in np.flatnonzero(utility >= utility.max() - tolerance)]
+
+
+def efficiency(utility: np.ndarray, probabilities: np.ndarray) -> float:
+    """(E u - mean u) / (max u - mean u): 1 for the optimum, 0 for uniform choice; nan when all utilities are equal."""
+    spread = utility.max() - utility.mean()
+    return float((probabilities @ utility - utility.mean()) / spread) if spread > 1e-12 else float("nan")
