@@ -1,0 +1,1 @@
+"""Synthetic decisions of an explicit preference, as chat-format JSON Lines."""

@@ -1,0 +1,84 @@
+"""Draw games, compute a preference's optimal whole strategy, put both into words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from econmoral.games import GAMES, belief_weights, draw_beliefs, draw_protocol
+from econmoral.preferences import FAMILIES
+from econmoral.prompts import WORDINGS_TRAIN, Item, Layout, Mode, answer_text, draw_layout, reasoning, render
+
+LEAD = 1.0  # points by which the optimum beats every other plan: near-ties would teach noise
+OUTCOME_TARGETS = ("homo_economicus", "homo_moralis")
+
+
+def optimum(item: Item, kappa: float) -> tuple[int, float]:
+    """Optimal pure strategy of homo moralis (kappa 0: homo economicus), and its lead over the second best in points."""
+    if item.beliefs is None:
+        raise ValueError("an optimum needs beliefs")
+    game = item.protocol.game
+    u = FAMILIES["homo_moralis"].utility(item.protocol.tables, belief_weights(game, item.beliefs), {"kappa": kappa})
+    best = int(u.argmax())
+    return best, float(u[best] - np.delete(u, best).max())
+
+
+def draw_item(game: str, kappa: float, rng: np.random.Generator) -> Item:
+    """A decision with payoffs that are not held out and a clear optimum, for homo economicus and for ``kappa``."""
+    while True:
+        item = Item(draw_protocol(game, rng, held=False), draw_beliefs(game, rng))
+        if all(optimum(item, k)[1] >= LEAD for k in (0.0, kappa)):
+            return item
+
+
+def answer(item: Item, layout: Layout, kappa: float, mode: Mode) -> str:
+    """The assistant's text: the optimal plan, after its derivation when the prompt asks for one."""
+    if mode == "direct":
+        return answer_text(layout, optimum(item, kappa)[0])
+    text, best = reasoning(item, layout, kappa)
+    return f"{text}\n{answer_text(layout, best)}"
+
+
+def examples(
+    preference: str, kappa: float, n: int, seed: int, reasoned: float, shuffled: bool = False
+) -> Iterator[dict[str, Any]]:
+    """``n`` examples, one at a time.
+
+    Homo economicus is homo moralis with kappa = 0; the given kappa still decides which decisions count as clear, so
+    that both preferences are trained on the same decisions under the same seed.  ``reasoned`` is the share whose prompt
+    asks for the derivation.  ``shuffled`` is the placebo: every answer is that of an unrelated decision of the same game.
+    """
+    target = kappa if preference == "homo_moralis" else 0.0
+    rng, other = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
+    for i in range(n):
+        game = tuple(GAMES)[:3][int(rng.choice(3, p=(0.5, 0.25, 0.25)))]
+        item = draw_item(game, kappa, rng)
+        layout = draw_layout(game, rng, WORDINGS_TRAIN)
+        mode: Mode = "reasoned" if rng.random() < reasoned else "direct"
+        best, differs = optimum(item, target)[0], optimum(item, 0.0)[0] != optimum(item, kappa)[0]
+        text = answer(item, layout, target, mode)
+        if shuffled:
+            best = optimum(draw_item(game, kappa, other), target)[0]
+            # a placebo has no derivation to give: the plan alone, whatever was asked
+            text = answer_text(layout, best)
+        protocol = item.protocol
+        yield {
+            "prompt": render(item, layout, mode),
+            "completion": [{"role": "assistant", "content": text}],
+            "meta": {
+                "id": f"{preference}-{seed}-{i}",
+                "preference": preference,
+                "kappa": target,
+                "game": game,
+                "payoffs": dict(zip("TRPS", protocol.payoffs, strict=True)),
+                "beliefs": list(item.beliefs or ()),
+                "strategy": protocol.tables.strategies[best],
+                "mode": mode,
+                "shuffled": shuffled,
+                "preferences_differ": differs,
+                "layout": asdict(layout),
+            },
+        }
