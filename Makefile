@@ -1,0 +1,67 @@
+# econmoral: every target sets itself up; `make` alone prints this help.
+PYTHON ?= python3
+MODEL ?= nano
+PREFERENCE ?= homo_moralis
+KAPPA ?= 0.5
+N ?= 400
+SEED ?= 0
+NAME ?= $(subst /,-,$(MODEL))-$(PREFERENCE)-k$(KAPPA)-n$(N)-s$(SEED)
+RUN ?= runs/$(NAME)
+DATA ?= data/$(PREFERENCE)-k$(KAPPA)-n$(N)-s$(SEED).jsonl
+BIN := .venv/bin
+export HF_HUB_DISABLE_TELEMETRY = 1
+export TOKENIZERS_PARALLELISM = false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo data sft eval test check bench nano results clean
+
+help: ## show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@echo "  options: MODEL=$(MODEL) PREFERENCE=$(PREFERENCE) KAPPA=$(KAPPA) N=$(N) SEED=$(SEED) RUN=... DATA=..."
+
+setup: .venv/ready ## build .venv with exact pins (skipped when up to date)
+
+# On a machine without an NVIDIA GPU the CPU build of torch is taken where PyTorch's own index can be reached.
+.venv/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; try make setup PYTHON=python3.12")'
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	if command -v nvidia-smi >/dev/null 2>&1; then extra=dev,cuda; index=; else extra=dev; index="--extra-index-url https://download.pytorch.org/whl/cpu"; \
+	  curl -sfm 5 -o /dev/null https://download.pytorch.org/whl/cpu/torch/ || index=; fi; \
+	  $(BIN)/pip install --quiet --disable-pip-version-check $$index -e ".[$$extra]"
+	touch $@
+
+data: $(DATA) ## write training data for PREFERENCE, KAPPA, N
+sft: $(RUN)/run.json ## fine-tune MODEL toward PREFERENCE with LoRA
+eval: $(RUN)/eval/summary.json ## measure base and adapter of RUN on held-out games
+
+$(DATA): | .venv/ready
+	$(BIN)/python -m data_synth --preference $(PREFERENCE) --kappa $(KAPPA) --n $(N) --seed $(SEED) --out $@
+
+$(RUN)/run.json: $(DATA)
+	$(BIN)/accelerate launch recipes/sft.py --model $(MODEL) --data $< --seed $(SEED) --out $(RUN)
+
+$(RUN)/eval/summary.json: $(RUN)/run.json
+	$(BIN)/python -m eval.games --adapter $(RUN) --out $(RUN)/eval
+
+demo: .venv/ready ## the whole pipeline on the built-in model: data, two fine-tunes, measurement, table, figure
+	rm -rf runs/demo
+	$(BIN)/python -m data_synth --preference homo_economicus --n 400 --out runs/demo/economicus.jsonl
+	$(BIN)/python -m data_synth --preference homo_moralis --kappa 0.5 --n 400 --out runs/demo/moralis.jsonl
+	$(BIN)/accelerate launch recipes/sft.py --model nano --data runs/demo/economicus.jsonl --out runs/demo/economicus
+	$(BIN)/accelerate launch recipes/sft.py --model nano --data runs/demo/moralis.jsonl --out runs/demo/moralis
+	$(BIN)/python -m eval.games --adapter runs/demo/economicus --adapter runs/demo/moralis --out runs/demo/eval
+
+test: .venv/ready ## run the tests
+	$(BIN)/python -m pytest
+
+check: .venv/ready ## lint and types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+nano: .venv/ready ## train the built-in model again from scratch (about an hour on 2 cores)
+	$(BIN)/python recipes/pretrain.py --out runs/nano --minutes 62 --threads 2
+
+results: .venv/ready ## repeat every number of recipes/RESULTS.md (about 25 minutes on 2 cores)
+	$(BIN)/python recipes/results.py --out runs/results
+
+clean: ## remove runs and data, keep .venv
+	rm -rf runs data
