@@ -8,36 +8,32 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.games import GAMES, belief_weights, draw_beliefs, draw_protocol
-from econmoral.preferences import FAMILIES
+from econmoral.choice import best_plan
+from econmoral.games import GAMES, draw_beliefs, draw_protocol
 from econmoral.prompts import WORDINGS_TRAIN, Item, Layout, Mode, answer_text, draw_layout, reasoning, render
 
 LEAD = 1.0  # points by which the optimum beats every other plan: near-ties would teach noise
 OUTCOME_TARGETS = ("homo_economicus", "homo_moralis")
 
 
-def optimum(item: Item, kappa: float) -> tuple[int, float]:
-    """Optimal pure strategy of homo moralis (kappa 0: homo economicus), and its lead over the second best in points."""
-    if item.beliefs is None:
-        raise ValueError("an optimum needs beliefs")
-    game = item.protocol.game
-    u = FAMILIES["homo_moralis"].utility(item.protocol.tables, belief_weights(game, item.beliefs), {"kappa": kappa})
-    best = int(u.argmax())
-    return best, float(u[best] - np.delete(u, best).max())
-
-
 def draw_item(game: str, kappa: float, rng: np.random.Generator) -> Item:
     """A decision with payoffs that are not held out and a clear optimum, for homo economicus and for ``kappa``."""
     while True:
-        item = Item(draw_protocol(game, rng, held=False), draw_beliefs(game, rng))
-        if all(optimum(item, k)[1] >= LEAD for k in (0.0, kappa)):
-            return item
+        protocol, beliefs = draw_protocol(game, rng, held=False), draw_beliefs(game, rng)
+        if all(best_plan(protocol, beliefs, k)[1] >= LEAD for k in (0.0, kappa)):
+            return Item(protocol, beliefs)
+
+
+def optimum(item: Item, kappa: float) -> int:
+    """Optimal pure strategy of an item with stated beliefs."""
+    assert item.beliefs is not None
+    return best_plan(item.protocol, item.beliefs, kappa)[0]
 
 
 def answer(item: Item, layout: Layout, kappa: float, mode: Mode) -> str:
     """The assistant's text: the optimal plan, after its derivation when the prompt asks for one."""
     if mode == "direct":
-        return answer_text(layout, optimum(item, kappa)[0])
+        return answer_text(layout, optimum(item, kappa))
     text, best = reasoning(item, layout, kappa)
     return f"{text}\n{answer_text(layout, best)}"
 
@@ -58,10 +54,10 @@ def examples(
         item = draw_item(game, kappa, rng)
         layout = draw_layout(game, rng, WORDINGS_TRAIN)
         mode: Mode = "reasoned" if rng.random() < reasoned else "direct"
-        best, differs = optimum(item, target)[0], optimum(item, 0.0)[0] != optimum(item, kappa)[0]
+        best, differs = optimum(item, target), optimum(item, 0.0) != optimum(item, kappa)
         text = answer(item, layout, target, mode)
         if shuffled:
-            best = optimum(draw_item(game, kappa, other), target)[0]
+            best = optimum(draw_item(game, kappa, other), target)
             # a placebo has no derivation to give: the plan alone, whatever was asked
             text = answer_text(layout, best)
         protocol = item.protocol

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from econmoral.games import Tables
+from econmoral.games import Protocol, Tables, belief_weights
+from econmoral.preferences import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,14 @@ def efficiency(utility: np.ndarray, probabilities: np.ndarray) -> float:
     """(E u - mean u) / (max u - mean u): 1 for the optimum, 0 for uniform choice; nan when all utilities are equal."""
     spread = utility.max() - utility.mean()
     return float((probabilities @ utility - utility.mean()) / spread) if spread > 1e-12 else float("nan")
+
+
+@lru_cache(maxsize=50_000)
+def best_plan(protocol: Protocol, beliefs: tuple[float, ...], kappa: float) -> tuple[int, float]:
+    """Best pure reply of homo moralis (kappa 0: homo economicus) at ``beliefs``, and its lead over the second best in points.
+
+    A lead of 0 means a tie, of which the first strategy in the game's order is returned.
+    """
+    u = FAMILIES["homo_moralis"].utility(protocol.tables, belief_weights(protocol.game, beliefs), {"kappa": kappa})
+    best = best_replies(u)[0]
+    return best, max(float(u[best] - np.delete(u, best).max()), 0.0)

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 
-from econmoral.games import GAMES, Protocol, belief_weights, draw_beliefs, draw_protocol
+from econmoral.choice import best_plan, logit
+from econmoral.games import GAMES, belief_weights, draw_beliefs, draw_protocol
 from econmoral.preferences import FAMILIES
 from econmoral.prompts import (
     ANSWER,
@@ -58,11 +58,6 @@ TYPES = (  # the rest of the population: share, (alpha, beta, kappa), precision 
 COOPERATIVE = {"spd": ("C", "C", "D"), "tg": ("trust", "give"), "ug": ("equal", "accept")}
 
 
-@lru_cache(maxsize=20_000)
-def _tables(protocol: Protocol):  # protocols repeat across questions, and enumerating the tree is slow
-    return protocol.tables
-
-
 def population(item: Item) -> np.ndarray:
     """(N,) distribution of the noisy population over pure strategies; unstated beliefs are uniform."""
     game = item.protocol.game
@@ -70,19 +65,8 @@ def population(item: Item) -> np.ndarray:
     shares = np.zeros(len(GAMES[game].strategies))
     shares[GAMES[game].strategies.index(COOPERATIVE[game])] = COOPERATORS
     for share, theta, precision in TYPES:
-        u = precision * FAMILIES["alpha_beta_kappa"].utility(_tables(item.protocol), weights, theta)
-        p = np.exp(u - u.max())
-        shares += share * p / p.sum()
+        shares += share * logit(FAMILIES["alpha_beta_kappa"].utility(item.protocol.tables, weights, theta), precision)
     return shares
-
-
-def optimum(item: Item, kappa: float) -> tuple[int, float]:
-    """Optimal pure strategy of homo moralis (kappa 0: homo economicus) and its lead over the second best, in points."""
-    game = item.protocol.game
-    weights = belief_weights(game, item.beliefs or (0.5,) * len(GAMES[game].info_sets))
-    u = FAMILIES["homo_moralis"].utility(_tables(item.protocol), weights, {"kappa": kappa})
-    best = int(u.argmax())
-    return best, float(u[best] - np.delete(u, best).max())
 
 
 @dataclass(frozen=True)
@@ -149,7 +133,8 @@ def plan(item: Item, layout: Layout, rng: np.random.Generator, kappa: float | No
     if steps:
         text, best = reasoning(item, layout, kappa)
         return f"{text}\n{answer_text(layout, best)}", 1.0
-    best, lead = optimum(item, kappa)
+    assert item.beliefs is not None  # a preference is only stated together with beliefs
+    best, lead = best_plan(item.protocol, item.beliefs, kappa)
     return answer_text(layout, best), 3.0 if lead >= 1 else 0.0  # near-ties teach noise
 
 

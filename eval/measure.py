@@ -1,0 +1,142 @@
+"""Draw the items, ask an engine, and turn its answers into one record per decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from econmoral.choice import best_plan
+from econmoral.games import BATTERY, GAMES, Protocol, draw_beliefs, draw_protocol
+from econmoral.prompts import (
+    WORDINGS_HELD_OUT,
+    WORDINGS_TRAIN,
+    Item,
+    Layout,
+    Mode,
+    answers,
+    belief_answers,
+    draw_layout,
+    mirror,
+    page_actions,
+    render,
+    render_belief,
+)
+from econmoral.records import InputError
+from eval.engines import Arm, Engine, Request
+
+SETS = {"payoffs": WORDINGS_TRAIN, "wordings": WORDINGS_HELD_OUT}  # what is held out beyond the payoffs themselves
+LEAD = 1.0  # both targets' optima beat every other plan by this many points, as in the training data
+
+
+@dataclass(frozen=True)
+class Question:
+    """One decision to measure: an item and its counterbalanced layouts, in twins (2k, 2k + 1)."""
+
+    id: str
+    set: str
+    item: Item
+    layouts: tuple[Layout, ...]
+
+
+def draw_questions(battery: str, n: int, pairs: int, kappa: float, seed: int) -> list[Question]:
+    """``n`` questions in each set on held-out payoffs: random ones (``drawn``) or the 18 protocols (``games18``)."""
+    questions = []
+    for number, (name, wordings) in enumerate(SETS.items()):
+        rng = np.random.default_rng([seed, number])
+        for i in range(n):
+            while True:
+                if battery == "games18":
+                    protocol = BATTERY[i % len(BATTERY)]
+                else:
+                    protocol = draw_protocol(("spd", "tg", "spd", "ug")[i % 4], rng, held=True)
+                beliefs = draw_beliefs(protocol.game, rng)
+                # the battery's payoffs are given: there only the beliefs are drawn, ties and all
+                if battery == "games18" or all(best_plan(protocol, beliefs, k)[1] >= LEAD for k in (0.0, kappa)):
+                    break
+            layouts = [draw_layout(protocol.game, rng, wordings) for _ in range(pairs)]
+            twins = tuple(twin for layout in layouts for twin in (layout, mirror(layout)))
+            questions.append(Question(f"{name}-{seed}-{i}", name, Item(protocol, beliefs), twins))
+    return questions
+
+
+def elicit(engine: Engine, questions: Sequence[Question], arm: Arm) -> list[tuple[float, ...]]:
+    """Beliefs the arm itself states: mean of its distribution over 0..10 of ten others, over all layouts."""
+    keys, requests = [], []
+    for q, question in enumerate(questions):
+        for layout in question.layouts:
+            for k in range(len(GAMES[layout.game].info_sets)):
+                keys.append((q, k))
+                requests.append(Request(render_belief(question.item, layout, k), belief_answers(layout, k), question.item, layout))
+    sums: dict[tuple[int, int], list[float]] = {}
+    for key, answer in zip(keys, engine.score(requests, arm), strict=True):
+        p = answer.probabilities / answer.probabilities.sum()
+        sums.setdefault(key, []).append(float(p @ np.arange(11)) / 10)
+    sets = [len(GAMES[q.item.protocol.game].info_sets) for q in questions]
+    return [tuple(float(np.mean(sums[q, k])) for k in range(n)) for q, n in enumerate(sets)]
+
+
+def measure(engine: Engine, questions: Sequence[Question], arm: Arm, mode: Mode, beliefs: str, samples: int) -> list[dict[str, Any]]:
+    """One record per question: choice probabilities averaged over its layouts, admissible mass, position bias.
+
+    beliefs : ``given`` (stated on the page), ``uniform`` (not stated, one half in estimation) or ``elicited`` (not
+    stated, the arm's own).  Raises InputError when an arm gives no admissible answer any probability.
+    """
+    if beliefs == "given":
+        used = [q.item.beliefs or () for q in questions]
+    elif beliefs == "uniform":
+        used = [(0.5,) * len(GAMES[q.item.protocol.game].info_sets) for q in questions]
+    else:
+        used = elicit(engine, questions, arm)
+    shown = [q.item if beliefs == "given" else Item(q.item.protocol, None) for q in questions]
+    requests = [
+        Request(render(item, layout, mode, arm.system), answers(layout), q.item, layout, samples if mode == "reasoned" else 0)
+        for q, item in zip(questions, shown, strict=True)
+        for layout in q.layouts
+    ]
+    found = iter(engine.score(requests, arm))
+    records = []
+    for q, y in zip(questions, used, strict=True):
+        game = GAMES[q.item.protocol.game]
+        pages = []
+        for layout in q.layouts:
+            answer = next(found)
+            mass = float(answer.probabilities.sum())
+            if not 0 < mass < 1 + 1e-4:
+                raise InputError(f"{arm.name}, item {q.id}: the admissible answers have probability {mass}; is this a chat model, and is its template right?")
+            pages.append((answer.probabilities / mass, mass, answer.texts))
+        probabilities = np.mean([p for p, _, _ in pages], axis=0)
+        first_listed = [
+            p[[s[k] == page_actions(layout, k)[0] for s in game.strategies]].sum()
+            for layout, (p, _, _) in zip(q.layouts, pages, strict=True)
+            for k in range(len(game.info_sets))
+        ]
+        twins = [0.5 * np.abs(a[0] - b[0]).sum() for a, b in zip(pages[::2], pages[1::2], strict=True)]
+        records.append(
+            {
+                "id": q.id,
+                "set": q.set,
+                "arm": arm.name,
+                "mode": mode,
+                "game": q.item.protocol.game,
+                "payoffs": list(q.item.protocol.payoffs),
+                "beliefs": list(y),
+                "strategies": list(q.item.protocol.tables.strategies),
+                "probabilities": probabilities.tolist(),
+                "mass": float(np.mean([m for _, m, _ in pages])),
+                "position_bias": float(np.mean(first_listed) - 0.5),
+                "twin_distance": float(np.mean(twins)),
+                "pages": [
+                    {"layout": asdict(layout), "probabilities": p.tolist(), "mass": m, "texts": list(texts)}
+                    for layout, (p, m, texts) in zip(q.layouts, pages, strict=True)
+                ],
+            }
+        )
+    return records
+
+
+def protocol_of(record: dict[str, Any]) -> Protocol:
+    """The protocol of a record."""
+    return Protocol(record["game"], tuple(record["payoffs"]))
