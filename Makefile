@@ -38,7 +38,7 @@ $(DATA): | .venv/ready
 	$(BIN)/python -m data_synth --preference $(PREFERENCE) --kappa $(KAPPA) --n $(N) --seed $(SEED) --out $@
 
 $(RUN)/run.json: $(DATA)
-	$(BIN)/accelerate launch recipes/sft.py --model $(MODEL) --data $< --seed $(SEED) --out $(RUN)
+	$(BIN)/accelerate launch --config_file recipes/launch/one.yaml recipes/sft.py --model $(MODEL) --data $< --seed $(SEED) --out $(RUN)
 
 $(RUN)/eval/summary.json: $(RUN)/run.json
 	$(BIN)/python -m eval.games --adapter $(RUN) --out $(RUN)/eval
@@ -47,8 +47,8 @@ demo: .venv/ready ## the whole pipeline on the built-in model: data, two fine-tu
 	rm -rf runs/demo
 	$(BIN)/python -m data_synth --preference homo_economicus --n 400 --out runs/demo/economicus.jsonl
 	$(BIN)/python -m data_synth --preference homo_moralis --kappa 0.5 --n 400 --out runs/demo/moralis.jsonl
-	$(BIN)/accelerate launch recipes/sft.py --model nano --data runs/demo/economicus.jsonl --out runs/demo/economicus
-	$(BIN)/accelerate launch recipes/sft.py --model nano --data runs/demo/moralis.jsonl --out runs/demo/moralis
+	$(BIN)/accelerate launch --config_file recipes/launch/one.yaml recipes/sft.py --model nano --data runs/demo/economicus.jsonl --out runs/demo/economicus
+	$(BIN)/accelerate launch --config_file recipes/launch/one.yaml recipes/sft.py --model nano --data runs/demo/moralis.jsonl --out runs/demo/moralis
 	$(BIN)/python -m eval.games --adapter runs/demo/economicus --adapter runs/demo/moralis --out runs/demo/eval
 
 test: .venv/ready ## run the tests

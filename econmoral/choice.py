@@ -47,8 +47,14 @@ def efficiency(utility: np.ndarray, probabilities: np.ndarray) -> float:
 def best_plan(protocol: Protocol, beliefs: tuple[float, ...], kappa: float) -> tuple[int, float]:
     """Best pure reply of homo moralis (kappa 0: homo economicus) at ``beliefs``, and its lead over the second best in points.
 
-    A lead of 0 means a tie, of which the first strategy in the game's order is returned.
+    Strategies of equal utility are ranked by own payoff, then by the game's order; at kappa = 1 this is the limit from
+    below.  Against a strategy with the same payoff when everybody uses it, the lead is the difference in own payoff: moves
+    off the path would else lead by (1 - kappa) of it, which vanishes as kappa grows.  A lead of 0 is a tie.
     """
-    u = FAMILIES["homo_moralis"].utility(protocol.tables, belief_weights(protocol.game, beliefs), {"kappa": kappa})
-    best = best_replies(u)[0]
-    return best, max(float(u[best] - np.delete(u, best).max()), 0.0)
+    weights, pi = belief_weights(protocol.game, beliefs), protocol.tables.pi
+    u = FAMILIES["homo_moralis"].utility(protocol.tables, weights, {"kappa": kappa})
+    own, alike = pi @ weights, np.diag(pi)
+    best = max(best_replies(u), key=lambda i: round(float(own[i]), 9))
+    others = np.delete(np.arange(len(u)), best)
+    gaps = np.where(np.abs(alike[best] - alike[others]) < 1e-9, own[best] - own[others], u[best] - u[others])
+    return best, max(float(gaps.min()), 0.0)

@@ -22,6 +22,7 @@ from econmoral.preferences import FAMILIES
 from econmoral.prompts import (
     ANSWER,
     LABELS,
+    UNITS,
     WORDINGS,
     WORDINGS_TRAIN,
     Item,
@@ -29,7 +30,6 @@ from econmoral.prompts import (
     Message,
     answer_text,
     belief_answers,
-    belief_items,
     draw_layout,
     elicit_text,
     first_mover_steps,
@@ -47,7 +47,7 @@ from econmoral.prompts import (
 
 KAPPAS = (0.0, 0.25, 0.5, 0.75)
 CURRICULA = ("preference", "population")
-PHASES = ("reading", "plans")
+PHASES = ("reading", "arithmetic", "plans")
 
 ALL_LABELS = LABELS
 COOPERATORS = 0.5
@@ -139,30 +139,22 @@ def plan(item: Item, layout: Layout, rng: np.random.Generator, kappa: float | No
 
 
 def arithmetic(rng: np.random.Generator) -> Turn:
-    """Drill: sums, products, weighted totals, comparisons, on numbers like those in derivations."""
-    kind = rng.integers(6)
-    unit = int(rng.choice([1, 5]))
+    """Drill: products, sums and comparisons of numbers like those in derivations."""
+    unit = int(rng.choice(UNITS))
     a, b, c, d = (int(v) * unit for v in rng.integers(0, 20, 4))
     w, v = (int(i) / 5 for i in rng.integers(1, 5, 2))
+    kind = rng.choice(4, p=(0.25, 0.25, 0.3, 0.2))
     if kind == 0:
         return Turn("product", f"Compute {a} * {number(w)}", f"{a} * {number(w)} = {number(a * w)}")
-    if kind in (1, 2):
-        terms = [round(a * w, 1), round(b * (1 - w), 1), round(c * v, 1), round(d * v, 1)][: int(rng.integers(2, 5))]
-        while sum(terms) >= 199:
-            terms.pop()
-        return Turn("sum", f"Compute {' + '.join(map(number, terms))}", sum_steps(terms) if len(terms) > 1 else f"= {number(terms[0])}")
-    if kind == 3:
-        return Turn("sum", f"Compute {a} + {b}", sum_steps([a, b]))
-    kappa = float(rng.choice(KAPPAS[1:], p=(0.25, 0.5, 0.25)))
-    own, same = round(a * w + b * (1 - w) + c * v, 1), float(b + d)
-    if own >= 199:
-        own = float(a)
-    total = (1 - kappa) * own + kappa * same
-    if kind == 4:
-        steps = f"{number(own)} * {number(1 - kappa)} = {number(own * (1 - kappa))}, {number(same)} * {number(kappa)} = {number(same * kappa)}"
-        question = f"Compute {number(own)} * {number(1 - kappa)} + {number(same)} * {number(kappa)}"
-        return Turn("total", question, f"{steps}, {sum_steps([own * (1 - kappa), same * kappa])}")
-    values = [total, *(max(round(total + float(rng.integers(-60, 60)) / 4, 2), 0.0) for _ in range(int(rng.integers(1, 4))))]
+    parts = [a * w, b * (1 - w)]
+    if kind == 1:
+        terms = parts if rng.random() < 0.7 else [float(a), float(b)]
+        return Turn("sum", f"Compute {number(terms[0])} + {number(terms[1])}", sum_steps(terms))
+    own = sum(parts) + (c * v if rng.random() < 0.7 else c * v + d * (1 - v))
+    if kind == 2:
+        terms = [sum(parts), own - sum(parts)] if rng.random() < 0.5 else [own, float(b + d)]
+        return Turn("sum", f"Compute {number(terms[0])} + {number(terms[1])}", sum_steps(terms))
+    values = [own + c, *(max(own + c + int(rng.integers(-60, 60)), 0.0) for _ in range(int(rng.integers(1, 4))))]
     order = rng.permutation(len(values))
     names = [LABELS[i] for i in rng.choice(len(LABELS), len(values), replace=False)]
     listed = ", ".join(f"{n}: {number(values[i])}" for n, i in zip(names, order, strict=True))
@@ -171,6 +163,7 @@ def arithmetic(rng: np.random.Generator) -> Turn:
 
 SKILLS: dict[str, tuple[Callable[[Item, Layout, np.random.Generator], Turn], ...]] = {
     "reading": (read_row, belief),
+    "arithmetic": (read_row, belief, same_plan, first_mover, first_mover, second_mover),
     "plans": (read_row, belief, same_plan, first_mover, first_mover, second_mover),
 }
 
@@ -182,8 +175,8 @@ def game_turns(rng: np.random.Generator, curriculum: str, phase: str, turns: int
     stated = phase != "plans" or rng.random() < 0.9
     item = Item(protocol, draw_beliefs(game, rng) if stated else None)
     layout = draw_layout(game, rng, WORDINGS_TRAIN)
-    with_preference = curriculum == "preference" and phase == "plans" and stated and rng.random() < 0.6
-    kappa = float(rng.choice(KAPPAS, p=(0.3, 0.2, 0.3, 0.2))) if with_preference else None
+    with_preference = curriculum == "preference" and phase == "plans" and stated and rng.random() < 0.65
+    kappa = float(rng.choice(KAPPAS, p=(0.35, 0.1, 0.45, 0.1))) if with_preference else None
     system = None
     if kappa is not None:
         plain = kappa == 0 and rng.random() < 0.5
@@ -191,35 +184,31 @@ def game_turns(rng: np.random.Generator, curriculum: str, phase: str, turns: int
     out: list[Turn] = []
     skills = SKILLS[phase] if stated else (read_row, belief)
     for i in range(turns):
-        ask_plan = phase == "plans" and rng.random() < (0.8 if i == 0 else 0.5 if stated else 0.1)
-        if not ask_plan:
-            turn = skills[rng.integers(len(skills))](item, layout, rng)
-            if i == 0:
-                turn = replace(turn, question=game_text(item, layout) + "\n" + turn.question)
-            out.append(turn)
-            continue
-        steps = i == 0 and stated and rng.random() < 0.5
-        if i == 0:
-            question = game_text(item, layout) + "\n" + question_text(layout, "reasoned" if steps else "direct")
+        if i == 0 and phase == "plans" and rng.random() < PLAN_FIRST:
+            steps = stated and bool(rng.random() < STEPS)
+            answer, weight = plan(item, layout, rng, kappa, steps)
+            skill = ("plan" if kappa is None else f"plan_{number(kappa)}") + ("_steps" if steps else "")
+            turn = Turn(skill, question_text(layout, "reasoned" if steps else "direct"), answer, weight)
         else:
-            item = Item(protocol, draw_beliefs(game, rng)) if stated else item
-            question = f"Suppose instead:{belief_items(layout, item.beliefs)}. Your plan?" if stated else "Your plan?"
-        answer, weight = plan(item, layout, rng, kappa, steps)
-        skill = ("plan" if kappa is None else f"plan_{number(kappa)}") + ("_steps" if steps else "")
-        out.append(Turn(skill, question, answer, weight))
+            turn = skills[rng.integers(len(skills))](item, layout, rng)
+        if i == 0:
+            turn = replace(turn, question=game_text(item, layout) + "\n" + turn.question)
+        out.append(turn)
     return system, out
 
 
 GAMES_USED = ("spd", "tg", "ug")
 GAMES_SHARE = (0.5, 0.25, 0.25)
+PLAN_FIRST = 0.85  # share of documents that open with the question for the whole plan
+STEPS = 0.65  # of these, share that ask for the derivation
+DRILL = {"reading": 0.0, "arithmetic": 0.45, "plans": 0.08}  # share of documents that are arithmetic drills
 
 
 def document(rng: np.random.Generator, curriculum: str, phase: str, turns: int = 24) -> tuple[str | None, list[Turn]]:
     """A pre-training document: (system message or None, turns); longer than needed, the trainer cuts it to length."""
     if curriculum not in CURRICULA or phase not in PHASES:
         raise ValueError(f"unknown curriculum {curriculum!r} or phase {phase!r}; known: {CURRICULA}, {PHASES}")
-    drill = {"reading": 0.0, "plans": 0.15}[phase]
-    if rng.random() < drill:
+    if rng.random() < DRILL[phase]:
         return None, [arithmetic(rng) for _ in range(2 * turns)]
     return game_turns(rng, curriculum, phase, turns)
 

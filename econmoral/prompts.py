@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ Message = dict[str, str]
 Mode = Literal["direct", "reasoned"]
 LABELS = tuple("BCDEFGHJKLMNPQRSTUVWXYZ")  # A and I are words, O looks like zero
 CURRENCIES = ("points", "dollars", "euros", "francs", "crowns", "tokens")
-UNITS = (1, 5)  # shown payoffs are the grid step times one of these
+UNITS = (5, 10)  # shown payoffs are the grid step times one of these: with beliefs in fifths every product is an integer
 ANSWER = "Answer:"
 
 
@@ -415,11 +416,17 @@ def sum_steps(terms: list[float]) -> str:
     return ", ".join(steps)
 
 
+def weights_of(kappa: float) -> tuple[int, int]:
+    """The smallest integers in the ratio (1 - kappa) : kappa."""
+    share = Fraction(kappa).limit_denominator(1000)
+    return share.denominator - share.numerator, share.numerator
+
+
 def reasoning(item: Item, layout: Layout, kappa: float) -> tuple[str, int]:
     """The derivation of homo moralis' best reply (kappa 0: homo economicus) in words, and the strategy it ends in.
 
-    Works on twice the expected utility, the sum over both roles, so that no half points appear:
-    2 u(x, y) = (1 - kappa) [first-mover payoff + second-mover payoff] + kappa [payoff sum on the path of x against x].
+    Works on a multiple of the expected utility in which no fractions appear: with integers v : w = (1 - kappa) : kappa,
+    2 (v + w) u(x, y) = v [first-mover payoff + second-mover payoff] + w [payoff sum on the path of x against x].
     An off-path move of x does not enter the second bracket and is chosen by the first alone.
     """
     game, pay = GAMES[layout.game], shown_payoffs(item, layout)
@@ -434,8 +441,9 @@ def reasoning(item: Item, layout: Layout, kappa: float) -> tuple[str, int]:
         lines.append(f"My own payoff is largest with {strategy_labels(layout, best)}.")
         return "\n".join(lines), best
 
-    lines.append("Own payoff of both roles, payoff if everyone used the plan, total:")
-    totals = {}
+    v, w = weights_of(kappa)
+    lines.append(f"Own payoff times {v}, payoff if everyone used the plan times {w}:")
+    totals = {}  # strategy -> total, own payoff (which decides at a tie)
     for move in page_actions(layout, 0):
         on_path = index.get((move,))
         for reply in page_actions(layout, on_path) if on_path else ("",):
@@ -444,12 +452,10 @@ def reasoning(item: Item, layout: Layout, kappa: float) -> tuple[str, int]:
             parts = [first[move], *(second[k, replies[k]] for k in order[1:])]
             path = game.path(game.strategies[strategy], game.strategies[strategy])
             own, same = sum(parts), sum(pay[path])
-            totals[strategy] = (1 - kappa) * own + kappa * same
-            lines.append(
-                f"- {strategy_labels(layout, strategy)}: {sum_steps(parts)}, {sum_steps(list(pay[path]))}, "
-                f"{number(own)} * {number(1 - kappa)} = {number((1 - kappa) * own)}, "
-                f"{number(same)} * {number(kappa)} = {number(kappa * same)}, {sum_steps([(1 - kappa) * own, kappa * same])}"
-            )
+            totals[strategy] = v * own + w * same, own
+            steps = [sum_steps(parts), sum_steps(list(pay[path]))]
+            steps += [f"{number(value)} * {times} = {number(value * times)}" for value, times in ((own, v), (same, w)) if times != 1]
+            lines.append(f"- {strategy_labels(layout, strategy)}: {', '.join([*steps, sum_steps([v * own, w * same])])}")
     best = max(totals, key=lambda strategy: totals[strategy])
     lines.append(f"The total is largest with {strategy_labels(layout, best)}.")
     return "\n".join(lines), best

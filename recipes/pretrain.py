@@ -29,17 +29,17 @@ from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from econmoral import lessons
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-NUMBERS = [f" {i}" for i in range(200)]
+NUMBERS = [f" {i}" for i in range(800)]
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 FIRST_NUMBER = len(SPECIAL)
-GATES = {"reading": {"read": 0.95, "belief": 0.95}}
+GATES = {"reading": {"read": 0.95, "belief": 0.95}, "arithmetic": {"product": 0.95, "sum": 0.95, "first_mover": 0.85}}
 
 
 def make_tokenizer(seed: int = 0) -> Qwen2Tokenizer:
-    """Byte-level BPE in Qwen2's own scheme in which every word in use and every integer 0 to 199 is one token.
+    """Byte-level BPE in Qwen2's own scheme in which every word in use and every integer 0 to 799 is one token.
 
     AutoTokenizer rebuilds a Qwen2 checkpoint's pre-tokenizer, which splits numbers into digits: the integers are
     therefore added tokens, matched before it.
@@ -91,7 +91,7 @@ def _fourier_numbers(embedding: torch.Tensor) -> None:
     """Start the integer tokens at Fourier features of their value, so that near numbers are near and digits show."""
     value = torch.arange(len(NUMBERS)).float()[:, None]
     features = [value / len(NUMBERS) * 2 - 1]
-    for period in (2, 4, 5, 10, 20, 25, 50, 100, 200):
+    for period in (2, 4, 5, 10, 20, 25, 50, 100, 200, 400, 1000):
         features += [torch.cos(2 * math.pi * value / period), torch.sin(2 * math.pi * value / period)]
     x = torch.cat(features, 1)
     projection = torch.randn(x.shape[1], embedding.shape[1]) / math.sqrt(x.shape[1])
@@ -176,7 +176,7 @@ def exam(curriculum: str, encoder: Encoder, seed: int, per_skill: int = 30) -> d
     """Fixed single-question documents for every skill, drawn apart from the training stream."""
     rng = np.random.default_rng(seed)
     papers: dict[str, list[tuple[list[int], list[float]]]] = {}
-    while min([len(v) for v in papers.values()], default=0) < per_skill or len(papers) < (21 if curriculum == "preference" else 13):
+    while min([len(v) for v in papers.values()], default=0) < per_skill or len(papers) < (20 if curriculum == "preference" else 12):
         for phase in lessons.PHASES[-1:]:
             system, turns = lessons.document(rng, curriculum, phase, turns=1)
             turn = turns[0]
@@ -205,7 +205,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--curriculum", choices=lessons.CURRICULA, default="preference", help="with or without preference-conditional questions")
     parser.add_argument("--minutes", type=float, default=75, help="training time")
     parser.add_argument("--hidden", type=int, default=128)
-    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--layers", type=int, default=5)
     parser.add_argument("--batch", type=int, default=4, help="documents a step")
     parser.add_argument("--length", type=int, default=640, help="tokens a document")
     parser.add_argument("--lr", type=float, default=3e-3)

@@ -107,6 +107,8 @@ def prepare_folder(args: argparse.Namespace, settings: dict[str, Any]) -> bool:
 
 def check_labels(dataset: Any, texts: list[str], tokenizer: Any, max_length: int) -> dict[str, Any]:
     """Refuse to train unless every example's labels decode to exactly the assistant's text."""
+    if len(dataset) != len(texts):
+        raise InputError(f"{len(texts) - len(dataset)} of {len(texts)} examples have no label left within --max-length {max_length}; raise it or shorten them")
     longest = 0
     for i, (row, text) in enumerate(zip(dataset, texts, strict=True)):
         ids = row["input_ids"]

@@ -8,30 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import pi_formula, pure
 
 from econmoral.choice import best_plan, best_replies, efficiency, logit
 from econmoral.games import BATTERY, GAMES, Protocol, belief_weights, draw_beliefs, draw_protocol, held_out
 from econmoral.preferences import FAMILIES
-
-
-def pi_formula(game: str, payoffs: tuple[float, ...], x: tuple[float, ...], y: tuple[float, ...]) -> float:
-    """Expected payoff behind the veil, written out by hand for behaviour strategies."""
-    T, R, P, S = payoffs
-    if game == "spd":
-        first = x[0] * y[1] * R + x[0] * (1 - y[1]) * S + (1 - x[0]) * y[2] * T + (1 - x[0]) * (1 - y[2]) * P
-        second = y[0] * x[1] * R + y[0] * (1 - x[1]) * T + (1 - y[0]) * x[2] * S + (1 - y[0]) * (1 - x[2]) * P
-    elif game == "tg":
-        first = x[0] * (y[1] * R + (1 - y[1]) * S) + (1 - x[0]) * P
-        second = y[0] * (x[1] * R + (1 - x[1]) * T) + (1 - y[0]) * P
-    else:
-        first = x[0] * R + (1 - x[0]) * (y[1] * T + (1 - y[1]) * P)
-        second = y[0] * R + (1 - y[0]) * (x[1] * S + (1 - x[1]) * P)
-    return (first + second) / 2
-
-
-def pure(game: str) -> list[tuple[int, ...]]:
-    """Pure strategies as probabilities of the first action, in the game's order."""
-    return list(itertools.product((1, 0), repeat=len(GAMES[game].info_sets)))
 
 
 def moralis(protocol: Protocol, beliefs: tuple[float, ...], **theta: float) -> np.ndarray:
@@ -149,7 +130,11 @@ def test_lead_is_the_distance_to_the_second_best_and_zero_at_a_tie() -> None:
     ug = Protocol("ug", (70, 50, 10, 30))
     money = sorted(pi_formula("ug", ug.payoffs, x, (0.5, 0.8)) for x in pure("ug"))
     assert best_plan(ug, (0.5, 0.8), 0.0)[1] == pytest.approx(money[-1] - money[-2])
-    assert best_plan(ug, (0.5, 0.5), 1.0)[1] == 0
+    # equal offers and the responder's move off the path: own payoff decides
+    assert ug.tables.strategies[best_plan(ug, (0.5, 0.5), 1.0)[0]] == "equal,accept"
+    # turn-taking: of the four plans that pay 50 to all alike, DDC has 51.25 of its own, DCC and CDD 40
+    spd = Protocol("spd", (90, 45, 15, 10))
+    assert best_plan(spd, (0.5, 0.5, 0.5), 1.0) == (spd.tables.strategies.index("DDC"), 5.0)
 
 
 def test_held_out_quadruples_are_a_fifth_and_hold_the_battery() -> None:

@@ -1,0 +1,59 @@
+"""The house: who may import whom, and what nobody may do."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(p for room in ("econmoral", "data_synth", "recipes", "eval") for p in (ROOT / room).rglob("*.py"))
+HEAVY = {"torch", "trl", "peft", "transformers", "vllm", "datasets", "accelerate", "bitsandbytes", "tokenizers"}
+CORE = {  # module of econmoral -> modules of econmoral it may import
+    "records": set(), "models": {"records"}, "games": set(), "preferences": {"games"}, "choice": {"games", "preferences"},
+    "estimation": {"choice", "games", "preferences"}, "prompts": {"games"}, "lessons": {"choice", "games", "preferences", "prompts"}, "__init__": set(),
+}  # fmt: skip
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_rooms_are_entered_only_where_allowed(path: Path) -> None:
+    room, names = path.relative_to(ROOT).parts[0], imports(path)
+    ours = {n for n in names if n.split(".")[0] in ("econmoral", "data_synth", "recipes", "eval", "tests")}
+    allowed = {"econmoral"} if room in ("econmoral", "recipes") else {"econmoral", room}
+    assert {n.split(".")[0] for n in ours} <= allowed
+    if room == "econmoral":
+        assert {n.split(".")[1] for n in ours} <= CORE[path.stem]
+    if HEAVY & {n.split(".")[0] for n in names}:
+        assert room == "recipes" or path.stem.startswith("engine_")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_untrusted_text_is_never_run(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            assert name not in ("exec", "system", "popen", "unsafe_load")
+            assert not (isinstance(node.func, ast.Name) and name == "eval")
+        if isinstance(node, ast.keyword):
+            assert node.arg not in ("trust_remote_code", "shell")
+    assert not imports(path) & {"pickle", "dill", "marshal", "shelve"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_public_things_say_what_they_are(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree) or not tree.body
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{path.name}: {node.name}"

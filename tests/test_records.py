@@ -1,0 +1,110 @@
+"""Files: complaints name the line, writes are whole or absent."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from econmoral.models import MODELS, find_model
+from econmoral.records import InputError, example, origin, read_json, read_lines, sha256, write_json, write_lines, write_text
+
+GOOD = {"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}], "meta": {}}
+
+
+def test_lines_come_back_with_their_numbers(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a.jsonl", [{"x": 1}, {"x": "é\u2028"}])
+    assert list(read_lines(tmp_path / "a.jsonl")) == [(1, {"x": 1}), (2, {"x": "é\u2028"})]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ('{"a": 1}\n{"a": \n', "line 2"), ('{"a": 1}\n\n[1]\n', "line 3: expected a JSON object"), ("", "holds no lines"),
+        ("\n\n", "holds no lines"), ('{"a": "' + "x" * 10, "line 1"), ("[" * 100_000, "line 1"),
+    ],
+)  # fmt: skip
+def test_malformed_lines_are_named(tmp_path: Path, text: str, part: str) -> None:
+    (tmp_path / "a.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=part):
+        list(read_lines(tmp_path / "a.jsonl"))
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "a.jsonl"
+    path.write_bytes(data)
+    for reader in (lambda: list(read_lines(path)), lambda: read_json(path)):
+        try:
+            reader()
+        except InputError as error:
+            assert str(path) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"prompt": []}, "prompt"), ({"prompt": "q"}, "prompt"), ({"completion": [{"role": "assistant", "content": ""}]}, "content"),
+        ({"completion": [{"role": "user", "content": "a"}]}, "assistant"), ({"meta": None}, "meta"), ({"prompt": [{"role": 1, "content": "q"}]}, "role"),
+    ],
+)  # fmt: skip
+def test_incomplete_examples_are_named(change: dict[str, object], part: str) -> None:
+    assert example(GOOD, "f, line 1") == GOOD
+    with pytest.raises(InputError, match=part):
+        example({**GOOD, **change}, "f, line 1")
+
+
+def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(ValueError, match="nan|Out of range"):
+        write_json(path, {"new": float("nan")})
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "\ud800")
+    assert read_json(path) == {"old": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_full_disk_is_one_line() -> None:
+    code = "from pathlib import Path; from econmoral.records import command\ndef main():\n    with open('/dev/full', 'w') as f: f.write('x')\ncommand(main)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == ["error: No space left on device"]
+
+
+def test_hash_of_a_folder_sees_names_and_contents(tmp_path: Path) -> None:
+    write_text(tmp_path / "f" / "a", "1")
+    before = sha256(tmp_path / "f")
+    write_text(tmp_path / "f" / "a", "2")
+    changed = sha256(tmp_path / "f")
+    os.rename(tmp_path / "f" / "a", tmp_path / "f" / "b")
+    assert len({before, changed, sha256(tmp_path / "f")}) == 3
+
+
+def test_origin_names_versions_revision_and_inputs(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "1")
+    about = origin(data=tmp_path / "a")
+    assert about["inputs"]["data"]["sha256"] == sha256(tmp_path / "a")
+    assert about["versions"]["trl"] is not None
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_model_entry_is_complete(name: str) -> None:
+    model = find_model(name)
+    assert model.licence
+    assert model.lora_rank > 0
+    assert 0 < model.learning_rate < 0.1
+    assert find_model(model.source).licence  # by hub id or folder too
+
+
+def test_unknown_models_are_refused(tmp_path: Path) -> None:
+    for name in ("gpt-17", "", "a/b/c", "/no/where", str(tmp_path)):
+        with pytest.raises(InputError):
+            find_model(name)
+    assert find_model("someone/some-model").source == "someone/some-model"
