@@ -20,7 +20,6 @@ from econmoral.choice import best_plan, logit
 from econmoral.games import GAMES, belief_weights, draw_beliefs, draw_protocol
 from econmoral.preferences import FAMILIES
 from econmoral.prompts import (
-    ANSWER,
     LABELS,
     UNITS,
     WORDINGS,
@@ -96,12 +95,8 @@ def same_plan(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
 
 
 def first_mover(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
-    """Expected payoffs of the first moves, with the steps or only which is larger."""
-    lines, values = first_mover_steps(item, layout)
-    if rng.random() < 0.6:
-        return Turn("first_mover", "Expected payoffs?", "\n".join(lines))
-    best = max(values, key=lambda move: values[move])
-    return Turn("first_mover_best", "Which first move pays more?", f"{ANSWER} {path_labels(layout, (best,))[0]}")
+    """Expected payoffs of the first moves, and the larger one."""
+    return Turn("first_mover", "Expected payoffs?", "\n".join(first_mover_steps(item, layout)[0]))
 
 
 def second_mover(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
@@ -143,7 +138,7 @@ def arithmetic(rng: np.random.Generator) -> Turn:
     unit = int(rng.choice(UNITS))
     a, b, c, d = (int(v) * unit for v in rng.integers(0, 20, 4))
     w, v = (int(i) / 5 for i in rng.integers(1, 5, 2))
-    kind = rng.choice(4, p=(0.25, 0.25, 0.3, 0.2))
+    kind = rng.choice(4, p=(0.2, 0.25, 0.25, 0.3))
     if kind == 0:
         return Turn("product", f"Compute {a} * {number(w)}", f"{a} * {number(w)} = {number(a * w)}")
     parts = [a * w, b * (1 - w)]
@@ -154,17 +149,14 @@ def arithmetic(rng: np.random.Generator) -> Turn:
     if kind == 2:
         terms = [sum(parts), own - sum(parts)] if rng.random() < 0.5 else [own, float(b + d)]
         return Turn("sum", f"Compute {number(terms[0])} + {number(terms[1])}", sum_steps(terms))
-    values = [own + c, *(max(own + c + int(rng.integers(-60, 60)), 0.0) for _ in range(int(rng.integers(1, 4))))]
-    order = rng.permutation(len(values))
-    names = [LABELS[i] for i in rng.choice(len(LABELS), len(values), replace=False)]
-    listed = ", ".join(f"{n}: {number(values[i])}" for n, i in zip(names, order, strict=True))
-    return Turn("largest", f"Largest of {listed}", f"{ANSWER} {names[int(np.argmax([values[i] for i in order]))]}")
+    x, y = (own + c, max(own + c + int(rng.integers(-60, 60)), 0.0)) if rng.random() < 0.5 else (float(a), float(b))
+    return Turn("larger", f"Compute larger of {number(x)} and {number(y)}", f"larger of {number(x)} and {number(y)}: {number(max(x, y))}")
 
 
 SKILLS: dict[str, tuple[Callable[[Item, Layout, np.random.Generator], Turn], ...]] = {
     "reading": (read_row, belief),
-    "arithmetic": (read_row, belief, same_plan, first_mover, first_mover, second_mover),
-    "plans": (read_row, belief, same_plan, first_mover, first_mover, second_mover),
+    "arithmetic": (read_row, belief, same_plan, first_mover, second_mover),
+    "plans": (read_row, belief, same_plan, first_mover, second_mover),
 }
 
 
@@ -176,7 +168,7 @@ def game_turns(rng: np.random.Generator, curriculum: str, phase: str, turns: int
     item = Item(protocol, draw_beliefs(game, rng) if stated else None)
     layout = draw_layout(game, rng, WORDINGS_TRAIN)
     with_preference = curriculum == "preference" and phase == "plans" and stated and rng.random() < 0.65
-    kappa = float(rng.choice(KAPPAS, p=(0.35, 0.1, 0.45, 0.1))) if with_preference else None
+    kappa = float(rng.choice(KAPPAS, p=(0.35, 0.06, 0.53, 0.06))) if with_preference else None
     system = None
     if kappa is not None:
         plain = kappa == 0 and rng.random() < 0.5
@@ -200,7 +192,7 @@ def game_turns(rng: np.random.Generator, curriculum: str, phase: str, turns: int
 GAMES_USED = ("spd", "tg", "ug")
 GAMES_SHARE = (0.5, 0.25, 0.25)
 PLAN_FIRST = 0.85  # share of documents that open with the question for the whole plan
-STEPS = 0.65  # of these, share that ask for the derivation
+STEPS = 0.75  # of these, share that ask for the derivation
 DRILL = {"reading": 0.0, "arithmetic": 0.45, "plans": 0.08}  # share of documents that are arithmetic drills
 
 

@@ -361,10 +361,16 @@ def parse(text: str, layout: Layout) -> int | None:
     return known.get(moves)
 
 
-def first_mover_steps(item: Item, layout: Layout) -> tuple[list[str], dict[str, float]]:
-    """Expected payoff of each first move at the stated beliefs, line by line, and the values.
+def larger_step(a: float, b: float, label: str) -> str:
+    """``larger of 120 and 112: 120 for K``."""
+    return f"larger of {number(a)} and {number(b)}: {number(max(a, b))} for {label}"
 
-    Every number stands right after the labels it belongs to, as in the payoff table.
+
+def first_mover_steps(item: Item, layout: Layout) -> tuple[list[str], dict[str, float]]:
+    """Expected payoff of each first move at the stated beliefs, line by line, the larger one, and the values.
+
+    Every payoff stands right after the labels it is looked up by, every result right before the label it belongs to: a
+    reader of limited means can go from one to the other.
     """
     if item.beliefs is None:
         raise ValueError("a derivation needs stated beliefs")
@@ -375,7 +381,7 @@ def first_mover_steps(item: Item, layout: Layout) -> tuple[list[str], dict[str, 
         name = path_labels(layout, (move,))[0]
         if (move,) in pay:
             values[move] = pay[(move,)][0]
-            lines.append(f"- {name}: {number(values[move])}")
+            lines.append(f"- {name}: {number(values[move])} for {name}")
             continue
         k = index[(move,)]
         chance = dict(zip(game.info_sets[k].actions, (item.beliefs[k], 1 - item.beliefs[k]), strict=True))
@@ -386,12 +392,14 @@ def first_mover_steps(item: Item, layout: Layout) -> tuple[list[str], dict[str, 
             labels = " ".join(path_labels(layout, (move, reply)))
             steps.append(f"{labels}: {number(own)} * {number(chance[reply])} = {number(products[-1])}")
         values[move] = sum(products)
-        lines.append(f"- {', '.join(steps)}, {name}: {' + '.join(map(number, products))} = {number(values[move])}")
+        lines.append(f"- {', '.join(steps)}, {' + '.join(map(number, products))} = {number(values[move])} for {name}")
+    best = max(values, key=lambda move: values[move])
+    lines.append(larger_step(*values.values(), path_labels(layout, (best,))[0]))
     return lines, values
 
 
 def second_mover_steps(item: Item, layout: Layout, weighted: bool) -> tuple[list[str], dict[tuple[int, str], float]]:
-    """Payoff of each reply, ``weighted`` by the belief that it is asked for, line by line, and the values."""
+    """Payoff of each reply, ``weighted`` by the belief that it is asked for, line by line, the larger one, and the values."""
     if item.beliefs is None:
         raise ValueError("a derivation needs stated beliefs")
     game, pay = GAMES[layout.game], shown_payoffs(item, layout)
@@ -399,11 +407,14 @@ def second_mover_steps(item: Item, layout: Layout, weighted: bool) -> tuple[list
     lines, values = ["As second mover:"], {}
     for k in page_order(layout)[1:]:
         after = game.info_sets[k].after
+        found = {}
         for move in page_actions(layout, k):
             own = pay[(*after, move)][1]
-            values[k, move] = own * reached[after[0]]
+            found[move] = values[k, move] = own * reached[after[0]] if weighted else own
             line = f"- {' '.join(path_labels(layout, (*after, move)))}: {number(own)}"
-            lines.append(line + (f" * {number(reached[after[0]])} = {number(values[k, move])}" if weighted else ""))
+            line += f" * {number(reached[after[0]])} = {number(found[move])}" if weighted else ""
+            lines.append(f"{line} for {label_of(layout, k, move)}")
+        lines.append(larger_step(*found.values(), label_of(layout, k, max(found, key=lambda move: found[move]))))
     return lines, values
 
 
@@ -443,7 +454,7 @@ def reasoning(item: Item, layout: Layout, kappa: float) -> tuple[str, int]:
 
     v, w = weights_of(kappa)
     lines.append(f"Own payoff times {v}, payoff if everyone used the plan times {w}:")
-    totals = {}  # strategy -> total, own payoff (which decides at a tie)
+    totals: list[tuple[float, float, int]] = []  # total, own payoff (which decides at a tie), strategy
     for move in page_actions(layout, 0):
         on_path = index.get((move,))
         for reply in page_actions(layout, on_path) if on_path else ("",):
@@ -452,10 +463,15 @@ def reasoning(item: Item, layout: Layout, kappa: float) -> tuple[str, int]:
             parts = [first[move], *(second[k, replies[k]] for k in order[1:])]
             path = game.path(game.strategies[strategy], game.strategies[strategy])
             own, same = sum(parts), sum(pay[path])
-            totals[strategy] = v * own + w * same, own
             steps = [sum_steps(parts), sum_steps(list(pay[path]))]
             steps += [f"{number(value)} * {times} = {number(value * times)}" for value, times in ((own, v), (same, w)) if times != 1]
-            lines.append(f"- {strategy_labels(layout, strategy)}: {', '.join([*steps, sum_steps([v * own, w * same])])}")
-    best = max(totals, key=lambda strategy: totals[strategy])
+            name = strategy_labels(layout, strategy)
+            steps.append(f"{sum_steps([v * own, w * same])} for {name}")
+            leader = max(totals, default=None)
+            totals.append((v * own + w * same, own, strategy))
+            if leader:
+                steps.append(larger_step(leader[0], totals[-1][0], strategy_labels(layout, max(totals)[2])))
+            lines.append(f"- {name}: {', '.join(steps)}")
+    best = max(totals)[2]
     lines.append(f"The total is largest with {strategy_labels(layout, best)}.")
     return "\n".join(lines), best

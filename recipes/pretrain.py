@@ -35,7 +35,7 @@ TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 FIRST_NUMBER = len(SPECIAL)
-GATES = {"reading": {"read": 0.95, "belief": 0.95}, "arithmetic": {"product": 0.95, "sum": 0.95, "first_mover": 0.85}}
+GATES = {"reading": {"read": 0.95, "belief": 0.95}, "arithmetic": {"product": 0.95, "sum": 0.95, "larger": 0.95, "first_mover": 0.8}}
 
 
 def make_tokenizer(seed: int = 0) -> Qwen2Tokenizer:
@@ -176,7 +176,7 @@ def exam(curriculum: str, encoder: Encoder, seed: int, per_skill: int = 30) -> d
     """Fixed single-question documents for every skill, drawn apart from the training stream."""
     rng = np.random.default_rng(seed)
     papers: dict[str, list[tuple[list[int], list[float]]]] = {}
-    while min([len(v) for v in papers.values()], default=0) < per_skill or len(papers) < (20 if curriculum == "preference" else 12):
+    while min([len(v) for v in papers.values()], default=0) < per_skill or len(papers) < (19 if curriculum == "preference" else 11):
         for phase in lessons.PHASES[-1:]:
             system, turns = lessons.document(rng, curriculum, phase, turns=1)
             turn = turns[0]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import datasets
 import pytest
+from conftest import assert_complains, run
 from oracle import optimum
 
 from data_synth.synthesis import examples
@@ -17,15 +16,8 @@ from econmoral.prompts import ANSWER, WORDINGS_HELD_OUT
 from econmoral.records import example, sha256
 
 
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "data_synth", *options], capture_output=True, text=True)
 
 
-def complains(result: subprocess.CompletedProcess[str], *parts: str) -> None:
-    assert result.returncode == 2
-    assert "Traceback" not in result.stderr
-    for part in parts:
-        assert part in result.stderr
 
 
 @pytest.mark.parametrize(("preference", "kappa"), [("homo_economicus", 0.0), ("homo_moralis", 0.5), ("homo_moralis", 0.3), ("homo_moralis", 1.0)])
@@ -66,7 +58,7 @@ def test_placebo_keeps_the_prompts_and_loses_the_relation_to_payoffs() -> None:
 
 def test_file_is_reproducible_loads_and_has_a_card(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        assert run("--preference", "homo_moralis", "--kappa", "0.5", "--n", "40", "--seed", "7", "--out", str(tmp_path / f"{name}.jsonl")).returncode == 0
+        assert run("-m", "data_synth", "--preference", "homo_moralis", "--kappa", "0.5", "--n", "40", "--seed", "7", "--out", str(tmp_path / f"{name}.jsonl")).returncode == 0
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [example(r, "here") for r in rows] == rows
@@ -77,7 +69,7 @@ def test_file_is_reproducible_loads_and_has_a_card(tmp_path: Path) -> None:
 
 
 def test_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
-    result = subprocess.run([sys.executable, "-m", "data_synth", "--preference", "homo_economicus", "--dry-run", "2"], capture_output=True, text=True, cwd=tmp_path)
+    result = run("-m", "data_synth", "--preference", "homo_economicus", "--dry-run", "2", cwd=tmp_path)
     assert result.stdout.count(ANSWER) >= 2
     assert list(tmp_path.iterdir()) == []
 
@@ -95,4 +87,4 @@ def test_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_bad_options_get_one_line(options: tuple[str, ...], part: str) -> None:
-    complains(run(*options), part)
+    assert_complains(run("-m", "data_synth", *options), part)

@@ -1,0 +1,36 @@
+"""The tests can fail: each deliberate mistake in the code turns one of them red."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+MUTATIONS = {
+    "sign of the moral term": ("econmoral/preferences.py", "(np.diag(tables.pi) - own)[:, None]", "(own - np.diag(tables.pi))[:, None]", "test_games.py"),
+    "payoffs transposed": ("econmoral/games.py", "pay[role], pay[1 - role]", "pay[1 - role], pay[role]", "test_games.py"),
+    "label mask dropped": ("recipes/sft.py", "if m else -100 for t, m in", "for t, m in", "test_sft.py::test_labels_that_are_not_the_answer_stop_the_run"),
+    "base served for the adapter": ("eval/engine_transformers.py", "if arm.adapter is not None:", "if False:", "test_eval.py::test_shared_prefix_scores_equal_naive_ones_for_base_and_adapter"),
+    "labels not exchanged in twins": ("econmoral/prompts.py", "tuple((b, a) for a, b in layout.labels)", "layout.labels", "test_prompts.py"),
+    "cluster ignored": ("econmoral/estimation.py", "np.add.at(groups, data.cluster, score)", "groups[: len(score)] = score[: len(groups)]", "test_estimation.py"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(MUTATIONS))
+def test_mistake_turns_a_test_red(name: str, tmp_path: Path) -> None:
+    path, right, wrong, test = MUTATIONS[name]
+    for room in ("econmoral", "data_synth", "recipes", "eval", "tests"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    text = (tmp_path / path).read_text(encoding="utf-8")
+    assert text.count(right) == 1
+    (tmp_path / path).write_text(text.replace(right, wrong), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", f"tests/{test}"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 1, result.stdout[-2000:]
+    assert "failed" in result.stdout

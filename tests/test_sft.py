@@ -1,0 +1,147 @@
+"""The recipe: it learns what it was given, notices when it does not, continues where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, assert_complains, run
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+
+sys.path.insert(0, str(ROOT / "recipes"))
+import sft
+
+from econmoral.models import NANO
+from econmoral.records import InputError, read_json, read_lines, sha256
+
+QUICK = ("--epochs", "2", "--batch-size", "8")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "economicus.jsonl"
+    assert run("-m", "data_synth", "--preference", "homo_economicus", "--n", "32", "--out", str(path)).returncode == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "economicus"
+    before = sha256(NANO)
+    result = run("recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(out), *QUICK)
+    assert result.returncode == 0, result.stderr
+    assert sha256(NANO) == before
+    return out
+
+
+def test_run_leaves_adapter_card_log_and_manifest(finished: Path, data: Path) -> None:
+    about = read_json(finished / "run.json")
+    assert about["inputs"]["data"]["sha256"] == sha256(data)
+    assert about["preference"] == "homo_economicus"
+    assert about["gates"]["labels_checked"] == 32
+    assert about["gates"]["base_unchanged"] is True
+    assert about["gates"]["adapter_tensors_moved"] > 0
+    assert all(row["loss"] > 0 for _, row in read_lines(finished / "log.jsonl"))
+    assert "econmoral" in (finished / "README.md").read_text(encoding="utf-8")
+    assert not list(finished.rglob("*.bin"))
+    assert not (finished / "checkpoints").exists()
+    weights = load_file(finished / "adapter_model.safetensors")
+    assert any(w.abs().max() > 0 for name, w in weights.items() if "lora_B" in name)
+
+
+def test_killed_run_continues_to_the_same_adapter(finished: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    command = [sys.executable, "recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(out), *QUICK]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 200
+    while not list(out.glob("checkpoints/checkpoint-*/trainer_state.json")):
+        assert process.poll() is None
+        assert time.time() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "run.json").exists()
+    assert_complains(run(*command[1:], "--seed", "1"), "other settings")
+    result = run(*command[1:])
+    assert result.returncode == 0, result.stderr
+    assert read_json(out / "run.json")["resumed"] is True
+    whole, continued = (load_file(f / "adapter_model.safetensors") for f in (finished, out))
+    assert all(torch.equal(whole[name], continued[name]) for name in whole)
+
+
+def test_finished_run_is_not_overwritten(finished: Path, data: Path) -> None:
+    assert_complains(run("recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(finished)), "holds a finished run")
+
+
+def test_labels_that_are_not_the_answer_stop_the_run() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    prompt, answer = tokenizer("Your plan?")["input_ids"], tokenizer("Answer: K T")["input_ids"]
+    row = {"input_ids": prompt + answer, "completion_mask": [0] * len(prompt) + [1] * len(answer)}
+    assert sft.check_labels([row], ["Answer: K T"], tokenizer, 100)["labels_checked"] == 1
+    whole = {**row, "completion_mask": [1] * len(row["input_ids"])}
+    with pytest.raises(InputError, match="labels decode to"):
+        sft.check_labels([whole], ["Answer: K T"], tokenizer, 100)
+    cut = {"input_ids": row["input_ids"][:-1], "completion_mask": row["completion_mask"][:-1]}
+    with pytest.raises(InputError, match="labels decode to"):
+        sft.check_labels([cut], ["Answer: K T"], tokenizer, 100)
+    none = {**row, "completion_mask": [0] * len(row["input_ids"])}
+    with pytest.raises(InputError, match="no label survives"):
+        sft.check_labels([none], ["Answer: K T"], tokenizer, 100)
+    with pytest.raises(InputError, match="1 of 2 examples"):
+        sft.check_labels([row], ["Answer: K T", "Answer: K"], tokenizer, 100)
+
+
+def test_too_short_a_limit_is_refused_before_training(data: Path, tmp_path: Path) -> None:
+    result = run("recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(tmp_path / "r"), "--max-length", "200", *QUICK)
+    assert_complains(result, "--max-length")
+    assert not (tmp_path / "r" / "run.json").exists()
+
+
+def test_malformed_data_name_the_line(data: Path, tmp_path: Path) -> None:
+    lines = data.read_text(encoding="utf-8").splitlines()
+    bad = tmp_path / "bad.jsonl"
+    for line, part in (("{", "line 3"), ('{"prompt": []}', "line 3"), (json.dumps({**json.loads(lines[0]), "meta": {"preference": "other"}}), "mixes preferences")):
+        bad.write_text("\n".join([*lines[:2], line]), encoding="utf-8")
+        assert_complains(run("recipes/sft.py", "--model", "nano", "--data", str(bad), "--out", str(tmp_path / "r")), part)
+    bad.write_text("", encoding="utf-8")
+    assert_complains(run("recipes/sft.py", "--model", "nano", "--data", str(bad), "--out", str(tmp_path / "r")), "holds no lines")
+    assert not (tmp_path / "r").exists()
+
+
+def test_base_with_pickled_weights_or_without_template_is_refused(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    shutil.copytree(NANO, folder)
+    (folder / "chat_template.jinja").unlink()
+    assert_complains(run("recipes/sft.py", "--model", str(folder), "--data", str(data), "--out", str(tmp_path / "r")), "no chat template")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    assert_complains(run("recipes/sft.py", "--model", str(folder), "--data", str(data), "--out", str(tmp_path / "r2")), "cannot load")
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (("--model", "gpt-17", "--data", "x", "--out", "y"), "unknown model"),
+        (("--model", "nano", "--data", "nowhere.jsonl", "--out", "y"), "nowhere.jsonl"),
+        (("--model", "nano", "--data", "x"), "--out"),
+        (("--model", "nano", "--data", "x", "--out", "y", "--lr", "-1"), "--lr"),
+        (("--model", "nano", "--data", "x", "--out", "y", "--accumulate", "3"), "--accumulate"),
+        (("--model", "nano", "--data", "x", "--out", "y", "--warmup", "3"), "--warmup"),
+        (("--config", "nowhere.yaml"), "nowhere.yaml"),
+    ],
+)
+def test_bad_options_get_one_line(options: tuple[str, ...], part: str) -> None:
+    assert_complains(run("recipes/sft.py", *options), part)
+
+
+def test_unknown_keys_in_the_configuration_are_errors(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("model: nano\nlearning_rat: 1\n", encoding="utf-8")
+    assert_complains(run("recipes/sft.py", "--config", str(tmp_path / "c.yaml")), "learning_rat")
