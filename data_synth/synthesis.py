@@ -38,9 +38,7 @@ def answer(item: Item, layout: Layout, kappa: float, mode: Mode) -> str:
     return f"{text}\n{answer_text(layout, best)}"
 
 
-def examples(
-    preference: str, kappa: float, n: int, seed: int, reasoned: float, shuffled: bool = False
-) -> Iterator[dict[str, Any]]:
+def examples(preference: str, kappa: float, n: int, seed: int, reasoned: float, shuffled: bool = False) -> Iterator[dict[str, Any]]:
     """``n`` examples, one at a time.
 
     Homo economicus is homo moralis with kappa = 0; the given kappa still decides which decisions count as clear, so

@@ -183,9 +183,7 @@ class Layout:
     unit: int
 
 
-def draw_layout(
-    game: str, rng: np.random.Generator, wordings: tuple[str, ...], units: tuple[int, ...] = UNITS
-) -> Layout:
+def draw_layout(game: str, rng: np.random.Generator, wordings: tuple[str, ...], units: tuple[int, ...] = UNITS) -> Layout:
     """A random layout of ``game`` in one of ``wordings``."""
     n = len(GAMES[game].info_sets)
     chosen = [LABELS[i] for i in rng.choice(len(LABELS), 2 * n, replace=False)]
@@ -251,9 +249,7 @@ def page_actions(layout: Layout, info_set: int) -> tuple[str, ...]:
 def path_labels(layout: Layout, path: tuple[str, ...]) -> tuple[str, ...]:
     """Labels of the moves on a path through the tree."""
     sets = GAMES[layout.game].info_sets
-    return tuple(
-        label_of(layout, next(k for k, s in enumerate(sets) if s.after == path[:i]), move) for i, move in enumerate(path)
-    )
+    return tuple(label_of(layout, next(k for k, s in enumerate(sets) if s.after == path[:i]), move) for i, move in enumerate(path))
 
 
 def belief_items(layout: Layout, beliefs: tuple[float, ...]) -> str:

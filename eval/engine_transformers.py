@@ -23,7 +23,7 @@ from econmoral.prompts import ANSWER, Message
 from econmoral.records import InputError, read_json
 from eval.engines import Answer, Arm, Request
 
-BATCH_TOKENS = 16_384  # prompt tokens in one batch
+BATCH_TOKENS = 16_384  # prompt tokens in one batch of scores; derivations, written a token at a time, take twice as many
 LONGEST_DERIVATION = 450
 
 
@@ -168,7 +168,7 @@ class Transformers:
         torch.manual_seed(0)  # same prompts, same derivations
         heads = [self.ids(p) for p in prompts]
         results: list[list[str]] = [[] for _ in prompts]
-        for batch in track(self._batches([2 * n for n in map(len, heads)]), f"reasoning {arm.name}", transient=True):
+        for batch in track(self._batches([max(1, n * s // 2) for n, s in zip(map(len, heads), samples, strict=True)]), f"reasoning {arm.name}", transient=True):
             jobs = [i for i in batch for _ in range(samples[i])]
             width = max(len(heads[i]) for i in jobs)
             x = torch.tensor([[self.pad] * (width - len(heads[i])) + heads[i] for i in jobs], device=self.device)

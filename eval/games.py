@@ -41,7 +41,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", help="name, hub id or folder of the base (default: the one the adapter names)")
     parser.add_argument("--simulate", metavar="PARAMETERS", help="measure a logit chooser instead of a model, e.g. alpha=0,beta=0,kappa=0.5,lambda=0.1")
     parser.add_argument("--prompted", action="store_true", help="also measure the base with each preference described in the system message")
-    parser.add_argument("--mode", choices=("direct", "reasoned"), nargs="+", default=["direct"], help="ask for the answer alone, or for a derivation first; or both")
+    parser.add_argument(
+        "--mode", choices=("direct", "reasoned"), nargs="+", default=["direct"], help="ask for the answer alone, or for a derivation first; or both"
+    )
     parser.add_argument("--battery", choices=("drawn", "games18"), default="drawn", help="random held-out payoffs, or the 18 fixed protocols (default drawn)")
     parser.add_argument("--beliefs", choices=("given", "uniform", "elicited"), default="given", help="stated on the page, one half, or asked of the model")
     parser.add_argument("--items", type=int, default=120, help="decisions in each set (default 120)")
@@ -197,14 +199,22 @@ def main() -> None:
     measured = measure_all(args, arms, questions, adapters, console)
 
     checks = {
-        name: {"decisions": len(questions), "payoffs_in_training_data": overlap(measured[: len(questions)], quadruples) if quadruples is not None else "not checked: data file missing or changed"}
+        name: {
+            "decisions": len(questions),
+            "payoffs_in_training_data": overlap(measured[: len(questions)], quadruples)
+            if quadruples is not None
+            else "not checked: data file missing or changed",
+        }
         for name, (quadruples, _) in trained.items()
     }
     rows = summaries(measured + reference_arms(measured[: len(questions)], args.kappa), args.kappa)
     frame = table(rows)
     source = Path(find_model(args.model).source) if args.model else None
     inputs = {name: folder / "adapter_model.safetensors" for name, folder in adapters.items()} | ({"base": source} if source and source.is_dir() else {})
-    about = origin(**inputs) | {"settings": {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}, "overlap": checks}
+    about = origin(**inputs) | {
+        "settings": {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
+        "overlap": checks,
+    }
     write_lines(args.out / "choices.jsonl", measured)
     write_json(args.out / "summary.json", clean(rows))
     write_text(args.out / "table.csv", frame.to_csv(index=False))

@@ -48,13 +48,11 @@ def draw_questions(battery: str, n: int, pairs: int, kappa: float, seed: int) ->
         rng = np.random.default_rng([seed, number])
         for i in range(n):
             while True:
-                if battery == "games18":
-                    protocol = BATTERY[i % len(BATTERY)]
-                else:
-                    protocol = draw_protocol(("spd", "tg", "spd", "ug")[i % 4], rng, held=True)
+                fixed = battery == "games18"
+                protocol = BATTERY[i % len(BATTERY)] if fixed else draw_protocol(("spd", "tg", "spd", "ug")[i % 4], rng, held=True)
                 beliefs = draw_beliefs(protocol.game, rng)
                 # the battery's payoffs are given: there only the beliefs are drawn, ties and all
-                if battery == "games18" or all(best_plan(protocol, beliefs, k)[1] >= LEAD for k in (0.0, kappa)):
+                if fixed or all(best_plan(protocol, beliefs, k)[1] >= LEAD for k in (0.0, kappa)):
                     break
             layouts = [draw_layout(protocol.game, rng, wordings) for _ in range(pairs)]
             twins = tuple(twin for layout in layouts for twin in (layout, mirror(layout)))
@@ -101,7 +99,7 @@ def measure(engine: Engine, questions: Sequence[Question], arm: Arm, mode: Mode,
     for q, y in zip(questions, used, strict=True):
         game = GAMES[q.item.protocol.game]
         pages = []
-        for layout in q.layouts:
+        for _ in q.layouts:
             answer = next(found)
             mass = float(answer.probabilities.sum())
             if not 0 < mass < 1 + 1e-4:

@@ -106,9 +106,7 @@ def incentive_sensitivity(records: list[Record]) -> dict[str, float]:
 
 def structural(records: list[Record], family: str) -> dict[str, Any]:
     """Estimates with clustered standard errors and log-likelihood, or why there are none."""
-    decisions = [
-        Decision(protocol_of(r).tables, belief_weights(r["game"], tuple(r["beliefs"])), np.array(r["probabilities"]), r["id"]) for r in records
-    ]
+    decisions = [Decision(protocol_of(r).tables, belief_weights(r["game"], tuple(r["beliefs"])), np.array(r["probabilities"]), r["id"]) for r in records]
     try:
         found = fit(decisions, family)
     except NotIdentified as error:
@@ -189,4 +187,3 @@ def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def overlap(records: list[Record], trained: set[tuple[str, tuple[float, ...]]]) -> int:
     """How many measured decisions use a payoff quadruple of the training data."""
     return sum((r["game"], tuple(r["payoffs"])) in trained for r in records)
-

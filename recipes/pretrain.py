@@ -56,10 +56,14 @@ def make_tokenizer(seed: int = 0) -> Qwen2Tokenizer:
         [pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     bpe.decoder = decoders.ByteLevel()
-    trainer = BpeTrainer(vocab_size=20_000, min_frequency=1, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=SPECIAL + NUMBERS, show_progress=False)
+    trainer = BpeTrainer(
+        vocab_size=20_000, min_frequency=1, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=SPECIAL + NUMBERS, show_progress=False
+    )
     bpe.train_from_iterator(text, trainer)
     model = json.loads(bpe.to_str())["model"]
-    tokenizer = Qwen2Tokenizer(vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]], eos_token="<|im_end|>", pad_token="<|endoftext|>", unk_token="<|endoftext|>")
+    tokenizer = Qwen2Tokenizer(
+        vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]], eos_token="<|im_end|>", pad_token="<|endoftext|>", unk_token="<|endoftext|>"
+    )
     tokenizer.add_tokens([AddedToken("<|im_start|>", special=True, normalized=False)], special_tokens=True)
     tokenizer.add_tokens([AddedToken(n, normalized=False) for n in NUMBERS])
     tokenizer.chat_template = TEMPLATE
@@ -257,7 +261,9 @@ def main() -> None:
             gate = GATES.get(phases[phase], {})
             with torch.autocast("cpu", torch.bfloat16):
                 skill = marks(model, {k: v for k, v in papers.items() if k in gate} if gate else papers)
-            log.append({"seconds": round(elapsed), "step": step, "tokens": tokens, "phase": phases[phase], "loss": round(float(np.mean(losses[-50:])), 4), **skill})
+            log.append(
+                {"seconds": round(elapsed), "step": step, "tokens": tokens, "phase": phases[phase], "loss": round(float(np.mean(losses[-50:])), 4), **skill}
+            )
             print(json.dumps(log[-1]), flush=True)
             save(model, args.out)
             # a gate that is not reached in an eighth of the time is passed all the same, and the log shows it

@@ -56,7 +56,9 @@ def arguments() -> tuple[argparse.Namespace, Model]:
     parser.add_argument("--max-length", type=int, default=2048, help="longest conversation in tokens; longer ones are refused")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="default: bf16 on GPU, fp32 on CPU")
     parser.add_argument("--qlora", action="store_true", help="base in 4 bits (nf4, bitsandbytes)")
-    parser.add_argument("--processes", type=int, default=int(os.environ.get("WORLD_SIZE", "1")), help="processes that must be running (default: what the launcher says)")
+    parser.add_argument(
+        "--processes", type=int, default=int(os.environ.get("WORLD_SIZE", "1")), help="processes that must be running (default: what the launcher says)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report-to", default="none", help="none, tensorboard, trackio or wandb (default none)")
     first = parser.parse_known_args()[0]
@@ -67,7 +69,9 @@ def arguments() -> tuple[argparse.Namespace, Model]:
             raise InputError(f"--config {first.config}: {error}") from None
         known = {a.dest: a for a in parser._actions if a.dest not in ("help", "config")}
         if not isinstance(settings, dict) or (unknown := [k for k in settings if k not in known]):
-            raise InputError(f"--config {first.config}: expected options among {', '.join(known)}" + ("" if not isinstance(settings, dict) else f"; unknown: {unknown}"))
+            raise InputError(
+                f"--config {first.config}: expected options among {', '.join(known)}" + ("" if not isinstance(settings, dict) else f"; unknown: {unknown}")
+            )
         # as text, so that the parser's own types and choices check them
         parser.set_defaults(**{k: v if known[k].nargs == 0 else str(v) for k, v in settings.items()})
     args = parser.parse_args()
@@ -118,7 +122,9 @@ def check_labels(dataset: Any, texts: list[str], tokenizer: Any, max_length: int
             raise InputError(f"example {i + 1}: no label survives masking and --max-length {max_length}; nothing would be learnt from it")
         decoded = tokenizer.decode(kept, skip_special_tokens=True).strip()
         if decoded != text.strip():
-            raise InputError(f"example {i + 1}: the labels decode to {decoded[:80]!r}, not to the assistant's text {text[:80]!r}; check the chat template and --max-length")
+            raise InputError(
+                f"example {i + 1}: the labels decode to {decoded[:80]!r}, not to the assistant's text {text[:80]!r}; check the chat template and --max-length"
+            )
         longest = max(longest, len(ids))
     return {"labels_checked": len(texts), "longest_tokens": longest}
 
@@ -148,7 +154,9 @@ def main() -> None:
     precision = args.precision or ("bf16" if gpu else "fp32")
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
     set_seed(args.seed)
-    quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype) if args.qlora else None
+    quantization = (
+        BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype) if args.qlora else None
+    )
     try:
         tokenizer = AutoTokenizer.from_pretrained(model.source)
         base = AutoModelForCausalLM.from_pretrained(model.source, dtype=dtype, use_safetensors=True, quantization_config=quantization)
@@ -194,7 +202,11 @@ def main() -> None:
     result = trainer.train(resume_from_checkpoint=resume)
     seconds = time.time() - began
     moved = sum(v != start[n] for n, v in checksums(trainer.model, adapter=True).items())
-    gates |= {"adapter_tensors_moved": moved, "base_unchanged": checksums(trainer.model, adapter=False) == frozen, "loss_finite": math.isfinite(result.training_loss)}
+    gates |= {
+        "adapter_tensors_moved": moved,
+        "base_unchanged": checksums(trainer.model, adapter=False) == frozen,
+        "loss_finite": math.isfinite(result.training_loss),
+    }
     if not (moved and gates["base_unchanged"] and gates["loss_finite"]):
         raise InputError(f"training failed its checks {gates}; lower --lr and look at {args.out / 'checkpoints'}")
 
@@ -206,7 +218,14 @@ def main() -> None:
 
 
 def finish(
-    args: argparse.Namespace, model: Model, about: dict[str, Any], aside: Path, history: list[dict[str, Any]], gates: dict[str, Any], seconds: float, resumed: bool
+    args: argparse.Namespace,
+    model: Model,
+    about: dict[str, Any],
+    aside: Path,
+    history: list[dict[str, Any]],
+    gates: dict[str, Any],
+    seconds: float,
+    resumed: bool,
 ) -> None:
     """Move the adapter into place, then write log, card and, last of all, ``run.json``."""
     for file in sorted(aside.iterdir()):

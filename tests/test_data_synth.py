@@ -16,10 +16,6 @@ from econmoral.prompts import ANSWER, WORDINGS_HELD_OUT
 from econmoral.records import example, sha256
 
 
-
-
-
-
 @pytest.mark.parametrize(("preference", "kappa"), [("homo_economicus", 0.0), ("homo_moralis", 0.5), ("homo_moralis", 0.3), ("homo_moralis", 1.0)])
 def test_every_answer_is_the_optimum_of_the_stated_preference(preference: str, kappa: float) -> None:
     for row in examples(preference, kappa or 0.5, 120, seed=3, reasoned=0.5):
@@ -58,7 +54,12 @@ def test_placebo_keeps_the_prompts_and_loses_the_relation_to_payoffs() -> None:
 
 def test_file_is_reproducible_loads_and_has_a_card(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        assert run("-m", "data_synth", "--preference", "homo_moralis", "--kappa", "0.5", "--n", "40", "--seed", "7", "--out", str(tmp_path / f"{name}.jsonl")).returncode == 0
+        assert (
+            run(
+                "-m", "data_synth", "--preference", "homo_moralis", "--kappa", "0.5", "--n", "40", "--seed", "7", "--out", str(tmp_path / f"{name}.jsonl")
+            ).returncode
+            == 0
+        )
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [example(r, "here") for r in rows] == rows

@@ -35,7 +35,7 @@ def test_exact_probabilities_give_back_the_truth() -> None:
 
 
 def test_coverage_of_the_95_percent_interval() -> None:
-    inside = {name: 0 for name in (*TRUTH, "lambda")}
+    inside = dict.fromkeys((*TRUTH, "lambda"), 0)
     for seed in range(60):
         found = fit(decisions(400, seed))
         for name, value in {**TRUTH, "lambda": 0.1}.items():

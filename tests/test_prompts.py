@@ -104,7 +104,9 @@ def test_derivation_is_right_in_every_step_and_ends_in_the_optimum(game: str, se
         assert (a * b if parts[1] == "*" else a + b) == Decimal(right), text
     name = item.protocol.tables.strategies[best]
     values = item.protocol.tables.pi
-    weights = np.array([np.prod([y if (s[k] == GAMES[game].info_sets[k].actions[0]) else 1 - y for k, y in enumerate(item.beliefs)]) for s in GAMES[game].strategies])
+    weights = np.array(
+        [np.prod([y if (s[k] == GAMES[game].info_sets[k].actions[0]) else 1 - y for k, y in enumerate(item.beliefs)]) for s in GAMES[game].strategies]
+    )
     u = (1 - kappa) * values @ weights + kappa * np.diag(values)
     if np.sort(u)[-1] - np.sort(u)[-2] > 1e-9:
         assert name == optimum(game, item.protocol.payoffs, item.beliefs, kappa)

@@ -109,7 +109,11 @@ def test_too_short_a_limit_is_refused_before_training(data: Path, tmp_path: Path
 def test_malformed_data_name_the_line(data: Path, tmp_path: Path) -> None:
     lines = data.read_text(encoding="utf-8").splitlines()
     bad = tmp_path / "bad.jsonl"
-    for line, part in (("{", "line 3"), ('{"prompt": []}', "line 3"), (json.dumps({**json.loads(lines[0]), "meta": {"preference": "other"}}), "mixes preferences")):
+    for line, part in (
+        ("{", "line 3"),
+        ('{"prompt": []}', "line 3"),
+        (json.dumps({**json.loads(lines[0]), "meta": {"preference": "other"}}), "mixes preferences"),
+    ):
         bad.write_text("\n".join([*lines[:2], line]), encoding="utf-8")
         assert_complains(run("recipes/sft.py", "--model", "nano", "--data", str(bad), "--out", str(tmp_path / "r")), part)
     bad.write_text("", encoding="utf-8")

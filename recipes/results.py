@@ -1,0 +1,155 @@
+"""Repeat every number of ``recipes/RESULTS.md``: several seeds of both preferences and of the placebo, measured beside the base.
+
+    python recipes/results.py --out runs/results
+
+Runs the commands a user would run, one after another; what is finished is not run again.  Writes ``recipes/results.json`` and
+the tables of ``recipes/RESULTS.md`` between its markers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from econmoral.records import InputError, command, origin, read_json, write_json, write_text
+
+HERE = Path(__file__).parent
+ARMS = {"economicus": ("homo_economicus", ()), "moralis": ("homo_moralis", ()), "placebo": ("homo_moralis", ("--shuffled",))}
+
+
+def arguments() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/results"), help="folder of the runs (default runs/results)")
+    parser.add_argument("--model", default="nano", help="name, hub id or folder (default nano)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of data, fine-tuning and measurement (default 0 1 2)")
+    parser.add_argument("--n", type=int, default=400, help="training examples of each adapter (default 400)")
+    parser.add_argument("--items", type=int, default=100, help="decisions in each held-out set (default 100)")
+    parser.add_argument("--name", default="results", help="results are written to recipes/NAME.json (default results)")
+    return parser.parse_args()
+
+
+def call(*options: str) -> None:
+    """Run one command of the project; stop with its name when it fails."""
+    print("$ python", " ".join(options), flush=True)
+    if subprocess.run([sys.executable, *options]).returncode:
+        raise InputError(f"this command failed, see above: python {' '.join(options)}")
+
+
+def one_seed(args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
+    """Data, three adapters and one measurement; the rows of its summary."""
+    folder = args.out / f"seed-{seed}"
+    for arm, (preference, extra) in ARMS.items():
+        data = folder / f"{arm}.jsonl"
+        if not data.exists():
+            call("-m", "data_synth", "--preference", preference, "--n", str(args.n), "--seed", str(seed), *extra, "--out", str(data))
+        if not (folder / arm / "run.json").exists():
+            call("recipes/sft.py", "--model", args.model, "--data", str(data), "--seed", str(seed), "--out", str(folder / arm))
+    measured = folder / "eval"
+    if not (measured / "run.json").exists():
+        adapters = [option for arm in ARMS for option in ("--adapter", str(folder / arm))]
+        prompted = ["--prompted"] if seed == args.seeds[0] else []
+        options = ["--mode", "reasoned", "direct", "--items", str(args.items), "--pairs", "1", "--kappa", "0.5", "--seed", str(seed)]
+        call("-m", "eval.games", *adapters, *prompted, *options, "--out", str(measured))
+    return [{"seed": seed, **row} for row in read_json(measured / "summary.json")]
+
+
+def over_seeds(rows: list[dict[str, Any]], *path: str, scale: float = 1, digits: int = 0) -> str:
+    """Mean over seeds, and the smallest and largest; a dash where nothing was estimated."""
+    values = []
+    for row in rows:
+        value: Any = row
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        values.append(np.nan if value is None else scale * value)
+    good = [v for v in values if not np.isnan(v)]
+    if not good:
+        return "–"
+    text = f"{np.mean(good):.{digits}f}" + (f" ({min(good):.{digits}f} to {max(good):.{digits}f})" if len(good) > 1 else "")
+    return text + (f" in {len(good)} of {len(values)}" if len(good) < len(values) else "")
+
+
+def tables(rows: list[dict[str, Any]]) -> str:
+    """Markdown tables, one for every set and mode."""
+    parts = []
+    for mode in ("reasoned", "direct"):
+        for held in ("payoffs", "wordings"):
+            some = [r for r in rows if r["set"] == held and r["mode"] in (mode, "rule")]
+            if not any(r["mode"] == mode for r in some):
+                continue
+            lines = [
+                f"### Held-out {held}, {mode} answers\n",
+                "| arm | economicus: optimal % | mass % | efficiency | moralis: optimal % | mass % | efficiency "
+                "| kappa | kappa alone | alpha | beta | lambda / 10 |",
+                "|" + "---|" * 12,
+            ]
+            for arm in dict.fromkeys(r["arm"] for r in some):
+                mine = [r for r in some if r["arm"] == arm]
+                cells = [arm]
+                for target in ("economicus", "moralis"):
+                    cells.append(over_seeds(mine, target, "accuracy", "mean", scale=100))
+                    cells.append(over_seeds(mine, target, "mass", "mean", scale=100))
+                    cells.append(over_seeds(mine, target, "efficiency", "mean", digits=2))
+                cells.append(over_seeds(mine, "alpha_beta_kappa", "estimates", "kappa", "value", digits=2))
+                cells.append(over_seeds(mine, "homo_moralis", "estimates", "kappa", "value", digits=2))
+                cells += [over_seeds(mine, "alpha_beta_kappa", "estimates", p, "value", digits=2) for p in ("alpha", "beta")]
+                cells.append(over_seeds(mine, "alpha_beta_kappa", "estimates", "lambda", "value", scale=10, digits=2))
+                lines.append("| " + " | ".join(cells) + " |")
+            parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def verdicts(rows: list[dict[str, Any]]) -> str:
+    """What had to be shown, held against the numbers, seed by seed."""
+    lines = []
+    for mode in ("reasoned", "direct"):
+        for held in ("payoffs", "wordings"):
+            seeds = sorted({r["seed"] for r in rows})
+            checks: dict[str, list[bool | None]] = {}
+            for seed in seeds:
+                by_arm = {r["arm"]: r for r in rows if r["seed"] == seed and r["set"] == held and r["mode"] in (mode, "rule")}
+                if "base" not in by_arm:
+                    continue
+                for target in ("economicus", "moralis"):
+                    reached = by_arm[target][target]["accuracy"]["mean"]
+                    others = {"base": "base", "placebo": "placebo", f"constant, {target}": "the best constant"}
+                    for arm, name in others.items():
+                        checks.setdefault(f"{target} at least 10 points above {name}", []).append(reached - by_arm[arm][target]["accuracy"]["mean"] >= 0.1)
+                kappas = [by_arm[a]["homo_moralis"].get("estimates", {}).get("kappa") for a in ("economicus", "moralis")]
+                known = all(kappas)
+                gap = (kappas[1]["value"] - kappas[0]["value"]) / np.hypot(kappas[0]["se"], kappas[1]["se"]) if known else None
+                checks.setdefault("kappa of moralis above that of economicus by more than 3 SE", []).append(None if gap is None else bool(gap > 3))
+                lambdas = {a: by_arm[a]["homo_moralis"].get("estimates", {}).get("lambda", {}).get("value") for a in ("base", "economicus", "moralis")}
+                for arm in ("economicus", "moralis"):
+                    # a base whose lambda is not clearly above 0 has no estimate: any clear lambda is then up
+                    up = None if lambdas[arm] is None else lambdas[arm] > (lambdas["base"] or 0)
+                    checks.setdefault(f"lambda of {arm} above the base's", []).append(up)
+            for name, results in checks.items():
+                counts = f"{sum(r is True for r in results)} of {len(results)} seeds" + (
+                    f" ({sum(r is None for r in results)} not identified)" if None in results else ""
+                )
+                lines.append(f"| {held}, {mode} | {name} | {counts} |")
+    return "\n".join(["| decisions | required | shown in |", "|---|---|---|", *lines])
+
+
+def main() -> None:
+    """Entry point."""
+    args = arguments()
+    rows = [row for seed in args.seeds for row in one_seed(args, seed)]
+    write_json(HERE / f"{args.name}.json", origin() | {"model": args.model, "n": args.n, "seeds": args.seeds, "items": args.items, "rows": rows})
+    page = HERE / "RESULTS.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition(f"<!-- {args.name} -->\n")
+    _, end, after = rest.partition(f"<!-- end {args.name} -->")
+    if not end:
+        raise InputError(f"{page} lacks the markers <!-- {args.name} --> and <!-- end {args.name} -->")
+    write_text(page, f"{before}<!-- {args.name} -->\n{verdicts(rows)}\n\n{tables(rows)}\n{end}{after}")
+    print(verdicts(rows))
+
+
+if __name__ == "__main__":
+    command(main)
