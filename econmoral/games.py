@@ -95,7 +95,8 @@ GAMES: dict[str, Game] = {
 class Tables:
     """Material payoffs of every pure strategy x (rows) against every pure strategy y (columns), by role drawn.
 
-    own, other : (N, N, R) points of the player and of the other; weight : (R,) probability of each role draw.
+    own, other : (N, N, R) points of the player and of the other (with several others, who all play y: of each of them);
+    weight : (R,) probability of each role draw.
     """
 
     strategies: tuple[str, ...]
@@ -107,6 +108,11 @@ class Tables:
     def pi(self) -> np.ndarray:
         """(N, N) expected material payoff pi(x, y) behind the veil."""
         return self.own @ self.weight
+
+    @cached_property
+    def alike(self) -> np.ndarray:
+        """(N,) pi(x, x): expected material payoff when everybody uses x."""
+        return np.diag(self.pi).copy()
 
 
 @dataclass(frozen=True)
