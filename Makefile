@@ -13,7 +13,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data sft eval test check nano results clean
+.PHONY: help setup demo data sft eval test check bench nano results clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -57,8 +57,11 @@ test: .venv/ready ## run the tests
 check: .venv/ready ## lint and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+bench: .venv/ready ## measure speed as ratios in one run
+	$(BIN)/python -m eval.bench
+
 nano: .venv/ready ## train the built-in model again from scratch (about an hour on 2 cores)
-	$(BIN)/python recipes/pretrain.py --out runs/nano --minutes 62 --threads 2
+	$(BIN)/python recipes/pretrain.py --out runs/nano --minutes 52 --threads 2
 
 results: .venv/ready ## repeat every number of recipes/RESULTS.md (about 25 minutes on 2 cores)
 	$(BIN)/python recipes/results.py --out runs/results

@@ -7,13 +7,15 @@ player states one whole strategy, a move for every information set of both roles
     >>> spd.tables.strategies[:3]
     ('CCC', 'CCD', 'CDC')
 
-Notation is collected in ``econmoral/__init__.py``.  A new game is one entry of ``GAMES``.
+Notation is collected in ``econmoral/__init__.py``.  A new sequential game is one entry of ``GAMES``,
+any other game one entry of ``TABLE_GAMES``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -201,3 +203,219 @@ def draw_protocol(game: str, rng: np.random.Generator, held: bool) -> Protocol:
 def draw_beliefs(game: str, rng: np.random.Generator) -> tuple[float, ...]:
     """Random beliefs in fifths, .2 to .8: every information set is reached with positive probability."""
     return tuple(int(v) / 5 for v in rng.integers(1, 5, len(GAMES[game].info_sets)))
+
+
+@dataclass(frozen=True)
+class TableGame:
+    """A parametric game in one table: symmetric, or made symmetric by drawing the role (``build`` does it).
+
+    parameters : name -> default; build : (**parameters) -> Tables.
+    """
+
+    name: str
+    title: str
+    story: str
+    parameters: dict[str, float]
+    build: Callable[..., Tables]
+    source: str
+
+
+def symmetric(strategies: Sequence[str], payoff: np.ndarray) -> Tables:
+    """A symmetric two-player game: payoff (N, N) of the row player."""
+    a = np.asarray(payoff, float)
+    return Tables(tuple(strategies), a[:, :, None], a.T[:, :, None], np.array([1.0]))
+
+
+def role_symmetrised(rows: Sequence[str], columns: Sequence[str], first: np.ndarray, second: np.ndarray) -> Tables:
+    """An asymmetric game behind the veil: a strategy is one action for each role, roles are drawn 50/50.
+
+    first, second : (R, C) payoffs of the row and the column player.  Strategy k = i C + j is named ``row,column``.
+    """
+    a, b = np.asarray(first, float), np.asarray(second, float)
+    i, j = (x.ravel() for x in np.meshgrid(range(len(rows)), range(len(columns)), indexing="ij"))
+    own = np.stack([a[np.ix_(i, j)], b[np.ix_(i, j)].T], -1)
+    other = np.stack([b[np.ix_(i, j)], a[np.ix_(i, j)].T], -1)
+    return Tables(tuple(f"{rows[r]},{columns[c]}" for r, c in zip(i, j, strict=True)), own, other, np.array([0.5, 0.5]))
+
+
+def _two_by_two(names: tuple[str, str]) -> Callable[..., Tables]:
+    return lambda a11, a12, a21, a22: symmetric(names, np.array([[a11, a12], [a21, a22]]))
+
+
+def _grid(top: float, steps: float) -> np.ndarray:
+    if not (steps >= 1 and float(steps).is_integer() and steps <= 200):
+        raise ValueError(f"steps must be a whole number from 1 to 200, got {steps}")
+    return np.linspace(0, top, int(steps) + 1)
+
+
+def _labels(grid: np.ndarray) -> list[str]:
+    return [f"{v:g}" for v in grid]
+
+
+def _dictator(pie: float, steps: float) -> Tables:
+    give = _grid(pie, steps)
+    n = len(give)
+    keep = np.repeat((pie - give)[:, None], n, 1)
+    gift = np.repeat(give[:, None], n, 1)
+    return Tables(tuple(_labels(give)), np.stack([keep, gift.T], -1), np.stack([gift, keep.T], -1), np.array([0.5, 0.5]))
+
+
+def _ultimatum(pie: float, steps: float) -> Tables:
+    grid = _grid(pie, steps)
+    offer, least = (x.ravel() for x in np.meshgrid(grid, grid, indexing="ij"))
+    deal = offer[:, None] >= least[None, :]  # my offer meets the other's minimum
+    proposer, responder = np.where(deal, (pie - offer)[:, None], 0.0), np.where(deal, offer[:, None], 0.0)
+    names = tuple(f"{o},{a}" for o in _labels(grid) for a in _labels(grid))
+    return Tables(names, np.stack([proposer, responder.T], -1), np.stack([responder, proposer.T], -1), np.array([0.5, 0.5]))
+
+
+def _trust(endowment: float, factor: float, steps: float) -> Tables:
+    sent, share = (x.ravel() for x in np.meshgrid(_grid(endowment, steps), _grid(1, steps), indexing="ij"))
+    grown = factor * sent[:, None]
+    sender = endowment - sent[:, None] + grown * share[None, :]
+    receiver = grown * (1 - share[None, :])
+    names = tuple(f"{s},{r}" for s in _labels(_grid(endowment, steps)) for r in _labels(_grid(1, steps)))
+    return Tables(names, np.stack([sender, receiver.T], -1), np.stack([receiver, sender.T], -1), np.array([0.5, 0.5]))
+
+
+def _public_good(players: float, endowment: float, mpcr: float, steps: float) -> Tables:
+    if players < 2 or not float(players).is_integer():
+        raise ValueError(f"players must be a whole number of at least 2, got {players}")
+    x = _grid(endowment, steps)
+    total = x[:, None] + (players - 1) * x[None, :]
+    own = endowment - x[:, None] + mpcr * total
+    other = endowment - x[None, :] + mpcr * total
+    return Tables(tuple(_labels(x)), own[:, :, None], other[:, :, None], np.array([1.0]))
+
+
+def _smooth_public_good(benefit: float, top: float, steps: float) -> Tables:
+    x = _grid(top, steps)
+    good = benefit * np.log1p(x[:, None] + x[None, :])
+    own = good - x[:, None] ** 2 / 2
+    return Tables(tuple(_labels(x)), own[:, :, None], own.T[:, :, None], np.array([1.0]))
+
+
+def _random_dictator(rich: float, poor: float, steps: float) -> Tables:
+    if not 0 < poor <= rich:
+        raise ValueError(f"wealth must satisfy 0 < poor <= rich, got {poor} and {rich}")
+    give = _grid(rich, steps)[:-1]  # giving everything leaves the logarithm of nothing
+    n = len(give)
+    left, gains = np.repeat(np.log(rich - give)[:, None], n, 1), np.repeat(np.log(poor + give)[:, None], n, 1)
+    return Tables(tuple(_labels(give)), np.stack([left, gains.T], -1), np.stack([gains, left.T], -1), np.array([0.5, 0.5]))
+
+
+def _asymmetric_coordination(a11: float, a22: float, b11: float, b22: float) -> Tables:
+    return role_symmetrised(("up", "down"), ("left", "right"), np.diag([a11, a22]), np.diag([b11, b22]))
+
+
+TABLE_GAMES: dict[str, TableGame] = {
+    g.name: g
+    for g in (
+        TableGame(
+            "pd",
+            "prisoner's dilemma",
+            "Both choose at once.",
+            {"a11": 5, "a12": 2, "a21": 7, "a22": 3},
+            _two_by_two(("C", "D")),
+            "Alger and Weibull (2013); payoffs R, S, T, P",
+        ),
+        TableGame(
+            "stag_hunt",
+            "stag hunt",
+            "A stag takes two; a hare can be had alone.",
+            {"a11": 4, "a12": 0, "a21": 3, "a22": 3},
+            _two_by_two(("stag", "hare")),
+            "textbook",
+        ),
+        TableGame(
+            "hawk_dove",
+            "hawk-dove",
+            "Two meet over a prize v; a fight costs c.",
+            {"v": 2, "c": 4},
+            lambda v, c: symmetric(("hawk", "dove"), np.array([[(v - c) / 2, v], [0, v / 2]])),
+            "Maynard Smith and Price (1973)",
+        ),
+        TableGame(
+            "battle",
+            "battle of the sexes",
+            "Both want to meet, each at another place.",
+            {"high": 2, "low": 1},
+            lambda high, low: role_symmetrised(("A", "B"), ("A", "B"), np.diag([high, low]), np.diag([low, high])),
+            "Luce and Raiffa (1957)",
+        ),
+        TableGame(
+            "coordination",
+            "off-diagonal coordination",
+            "Both earn only if they choose differently.",
+            {"a11": 0, "a12": 2, "a21": 1, "a22": 0},
+            _two_by_two(("1", "2")),
+            "Alger and Weibull (2013)",
+        ),
+        TableGame(
+            "asymmetric_coordination",
+            "asymmetric coordination",
+            "Two roles, two ways to agree.",
+            {"a11": 3, "a22": 1, "b11": 1, "b22": 2},
+            _asymmetric_coordination,
+            "textbook; roles drawn as in Alger and Weibull (2013)",
+        ),
+        TableGame("dictator", "dictator game", "One divides a pie; roles are drawn.", {"pie": 100, "steps": 10}, _dictator, "Forsythe et al. (1994)"),
+        TableGame(
+            "ultimatum",
+            "ultimatum game",
+            "Offer, and smallest offer accepted.",
+            {"pie": 100, "steps": 10},
+            _ultimatum,
+            "Gueth, Schmittberger and Schwarze (1982)",
+        ),
+        TableGame(
+            "trust",
+            "trust game",
+            "What is sent grows; a share of it is returned.",
+            {"endowment": 10, "factor": 3, "steps": 5},
+            _trust,
+            "Berg, Dickhaut and McCabe (1995)",
+        ),
+        TableGame(
+            "public_good",
+            "linear public good",
+            "Each contributes; the sum times mpcr goes to everybody. A column is what each of the others gives.",
+            {"players": 4, "endowment": 20, "mpcr": 0.4, "steps": 20},
+            _public_good,
+            "Isaac and Walker (1988)",
+        ),
+        TableGame(
+            "smooth_public_good",
+            "public good with decreasing benefit",
+            "Two contribute: B(s) = benefit ln(1 + s), cost x^2 / 2.",
+            {"benefit": 2, "top": 2, "steps": 200},
+            _smooth_public_good,
+            "form of Alger and Weibull (2013)",
+        ),
+        TableGame(
+            "random_dictator",
+            "dictator behind the veil, log utility",
+            "Wealth is drawn rich or poor; the rich may give.",
+            {"rich": 90, "poor": 10, "steps": 90},
+            _random_dictator,
+            "form of Alger and Weibull (2013)",
+        ),
+    )
+}
+
+
+def tables_of(name: str, values: Sequence[float] = ()) -> Tables:
+    """Payoff tables of any game: T, R, P, S of a sequential one, the parameters (in order) of another; fewer keep defaults.
+
+    Raises ValueError for an unknown game or the wrong number of values.
+    """
+    if name in GAMES:
+        if len(values) != 4:
+            raise ValueError(f"{name} needs four payoffs T,R,P,S, got {len(values)}")
+        return Protocol(name, (values[0], values[1], values[2], values[3])).tables
+    if name not in TABLE_GAMES:
+        raise ValueError(f"unknown game {name!r}; known: {', '.join([*GAMES, *TABLE_GAMES])}")
+    game = TABLE_GAMES[name]
+    if len(values) > len(game.parameters):
+        raise ValueError(f"{name} has the parameters {', '.join(game.parameters)}, got {len(values)} values")
+    return game.build(**{**game.parameters, **dict(zip(game.parameters, values, strict=False))})

@@ -1,0 +1,127 @@
+"""Speed as ratios measured in one run, with a check that the fast way gives the same answer.
+
+    python -m eval.bench
+
+The estimator on 18,720 binary choices by 160 subjects (simulated), against the same likelihood with numerical derivatives and
+against statsmodels; exact scores that share the prompt, against one full forward pass per answer, on the built-in model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import statsmodels.api as sm
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from econmoral.estimation import Design, allocations, bootstrap, fit, log_likelihood, mixture
+from econmoral.prompts import answers, render
+from econmoral.records import command, origin, write_json
+from eval.measure import draw_questions
+
+
+def timed(work: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:
+    """(best of several times in seconds, result)."""
+    best, result = np.inf, None
+    for _ in range(repeats):
+        began = time.perf_counter()
+        result = work()
+        best = min(best, time.perf_counter() - began)
+    return best, result
+
+
+def choices() -> Design:
+    """18,720 choices of 160 subjects of two kinds."""
+    rng = np.random.default_rng(0)
+    n = 18_720
+    own, other = rng.integers(10, 110, (2, 117, 2))[:, np.arange(n) % 117] * 10.0
+    act = rng.integers(3, size=117)[np.arange(n) % 117]
+    kind, unkind = (act == 1).astype(float), (act == 2).astype(float)
+    subject = np.arange(n) // 117
+    alpha, beta = np.where(subject % 2, 0.15, 0.05), np.where(subject % 2, 0.45, 0.1)
+    weight = alpha[:, None] * (own < other) + beta[:, None] * (own > other) + 0.07 * kind[:, None] - 0.04 * unkind[:, None]
+    u = (1 - weight) * own + weight * other
+    chosen = (rng.random(n) > expit(0.016 * (u[:, 0] - u[:, 1]))).astype(int)
+    return allocations(own, other, chosen, [str(s) for s in subject], "bruhin_fehr_schunk", kind, unkind)
+
+
+def estimator() -> dict[str, Any]:
+    """Times and agreement of the estimator."""
+    data = choices()
+    ours, found = timed(lambda: fit(data))
+    difference = data.index[:, 0] - data.index[:, 1]
+    y, subject = data.weight[:, 0], data.cluster
+    logit_model = sm.Logit(y, difference)
+    theirs, other = timed(lambda: logit_model.fit(disp=0, cov_type="cluster", cov_kwds={"groups": subject}))
+    scale = np.abs(data.index).max((0, 1))
+    numeric, result = timed(lambda: minimize(lambda b: -log_likelihood(b / scale, data)[0].sum(), np.zeros(5), method="BFGS"), 1)
+    theta = np.append(other.params[1:] / other.params[0], other.params[0])
+    numerical = result.x / scale
+    mine = np.array(list(found.estimates.values()))
+    types, _ = timed(lambda: mixture(data, 3, starts=3), 1)
+    hundred, _ = timed(lambda: bootstrap(data, 100, seed=0), 1)
+    return {
+        "fit_seconds": ours,
+        "statsmodels_over_ours": theirs / ours,
+        "numerical_derivatives_over_ours": numeric / ours,
+        "largest_difference_to_statsmodels": float(np.abs(mine - theta).max()),
+        "largest_difference_to_numerical": float(np.abs(mine - np.append(numerical[1:] / numerical[0], numerical[0])).max()),
+        "three_types_three_starts_seconds": types,
+        "thousand_bootstrap_replications_seconds": 10 * hundred,
+    }
+
+
+def scoring(items: int) -> dict[str, Any]:
+    """Times and agreement of exact scores."""
+    import torch
+
+    from eval.engine_transformers import Transformers
+
+    engine = Transformers("nano", {})
+    questions = draw_questions("drawn", items, 1, 0.5, seed=0)
+    pages = [(render(q.item, layout, "direct"), answers(layout)) for q in questions for layout in q.layouts]
+    prompts = [engine.prompt_text(m) for m, _ in pages]
+    endings = [[c + engine.end_of_turn(m) for c in candidates] for m, candidates in pages]
+    shared, fast = timed(lambda: engine.score_texts(prompts, endings), 2)
+
+    def naive() -> list[np.ndarray]:
+        rows = []
+        for prompt, group in zip(prompts, endings, strict=True):
+            head = len(engine.ids(prompt))
+            row = []
+            for ending in group:
+                ids = engine.ids(prompt + ending)
+                with torch.no_grad():
+                    log_p = torch.log_softmax(engine.model(torch.tensor([ids])).logits[0].float(), -1)
+                row.append(sum(log_p[i - 1, ids[i]].item() for i in range(head, len(ids))))
+            rows.append(np.array(row))
+        return rows
+
+    slow, reference = timed(naive, 1)
+    return {
+        "pages": len(pages), "shared_prefix_seconds": shared, "full_passes_over_shared_prefix": slow / shared,
+        "largest_difference_of_log_probabilities": float(max(np.abs(a - b).max() for a, b in zip(fast, reference, strict=True))),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m eval.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("recipes/bench.json"), help="where the figures go (default recipes/bench.json)")
+    parser.add_argument("--items", type=int, default=20, help="decisions in each set that are scored (default 20)")
+    args = parser.parse_args()
+    results = {"estimator": estimator(), "scoring": scoring(args.items)}
+    write_json(args.out, origin() | results)
+    for part, values in results.items():
+        print(part)
+        for name, value in values.items():
+            print(f"  {name.replace('_', ' ')}: {value:.3g}")
+
+
+if __name__ == "__main__":
+    command(main)
