@@ -107,7 +107,8 @@ def main() -> None:
         else:
             collect(f"{family}, 300 allocations", lambda family=family, theta=theta: allocation_sample(family, theta, 300, rng), family, theta, ("sandwich",))
     moral = TRUTH["alpha_beta_kappa"]
-    collect("alpha_beta_kappa, 1200 decisions in 20 wordings that shift kappa", lambda: games_sample(moral, 1200, rng, 20, 0.12), "alpha_beta_kappa", moral, ("sandwich", "clustered"))  # fmt: skip
+    name = "alpha_beta_kappa, 1200 decisions in 20 wordings that shift kappa"
+    collect(name, lambda: games_sample(moral, 1200, rng, 20, 0.12), "alpha_beta_kappa", moral, ("sandwich", "clustered"))
     write_json(args.out, origin() | {"samples": args.samples, "precision": PRECISION, "results": results})
     for name, result in results.items():
         cells = [f"{p}: bias {v['bias']:+.4f} ({v['bias_se']:.4f}), coverage {100 * v['coverage']:.1f} %" for p, v in result["parameters"].items()]

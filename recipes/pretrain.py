@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,44 @@ TEMPLATE = (
 )
 FIRST_NUMBER = len(SPECIAL)
 GATES = {"reading": {"read": 0.95, "belief": 0.95}, "arithmetic": {"product": 0.95, "sum": 0.95, "larger": 0.95, "first_mover": 0.8}}
+
+
+CARD = """---
+license: apache-2.0
+tags: [econmoral, trained-from-scratch]
+---
+# nano ({curriculum} curriculum)
+
+A Qwen2-architecture model of {parameters:,} parameters, trained from scratch by `recipes/pretrain.py` in {minutes:.0f} minutes on
+{tokens:,} tokens of text that this project generates. It stands in for a checkpoint so that every stage of the pipeline runs
+for real on a laptop. **It is no evidence about large models.** It knows the prompts of this project and nothing else.
+
+What it saw: the games of the battery with payoffs that are not held out, in the training wordings; reading of payoff tables
+and beliefs, sums, products, comparisons, expected payoffs; the whole plan as a noisy population chooses it (half conditional
+co-operators, 30 % logit with alpha .2, beta .3, kappa .5, lambda .08 a point, 20 % logit on own payoff with lambda .02).
+{preference}
+
+Exam at the end, share of answers in which every token was the most likely one (200 questions each, not seen in training):
+
+| skill | share |
+|---|---|
+{exam}
+
+Skills named `plan` ask for the whole plan; a number is the degree of morality stated in the system message, none means the
+population's own (random) choice; `steps` means that the whole derivation must be right as well.
+Command: `{command}`. Log: `training.json`.
+"""
+SAW = {
+    "preference": "It also saw questions with a **system message that describes a preference** (kappa 0, .25, .5, .75), answered with that "
+    "preference's optimal plan. Fine-tuning on prompts without a system message can therefore call on a skill that is there.",
+    "population": "It **never saw a preference described or followed**: the control for what fine-tuning can add by itself.",
+}
+
+
+def card(record: dict[str, Any]) -> str:
+    """The model card of a training record."""
+    exam_rows = "\n".join(f"| {k} | {v:.2f} |" for k, v in record["exam"].items())
+    return CARD.format(**{**record, "exam": exam_rows, "minutes": record["seconds"] / 60, "preference": SAW[record["curriculum"]]})
 
 
 def make_tokenizer(seed: int = 0) -> Qwen2Tokenizer:
@@ -278,7 +317,8 @@ def main() -> None:
         "steps": step, "tokens": tokens, "parameters": sum(p.numel() for p in model.parameters()), "exam": final, "log": log,
         "torch": torch.__version__, "git": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip(),
     }  # fmt: skip
-    (args.out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    (args.out / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (args.out / "README.md").write_text(card(record), encoding="utf-8")
 
 
 def save(model: Qwen2ForCausalLM, out: Path) -> None:
