@@ -41,7 +41,7 @@ $(RUN)/run.json: $(DATA)
 	$(BIN)/accelerate launch --config_file recipes/launch/one.yaml recipes/sft.py --model $(MODEL) --data $< --seed $(SEED) --out $(RUN)
 
 $(RUN)/eval/summary.json: $(RUN)/run.json
-	$(BIN)/python -m eval.games --adapter $(RUN) --out $(RUN)/eval
+	$(BIN)/python -m eval.games --adapter $(RUN) --mode reasoned direct --out $(RUN)/eval
 
 demo: .venv/ready ## the whole pipeline on the built-in model: data, two fine-tunes, measurement, table, figure
 	rm -rf runs/demo

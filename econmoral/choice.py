@@ -70,7 +70,8 @@ def switch_points(tables: Tables, weights: np.ndarray, theta: dict[str, float] |
     family, fixed = FAMILIES["alpha_beta_kappa"], theta or {}
     start = family.utility(tables, weights, {**fixed, "kappa": 0.0})
     slope = tables.alike - tables.pi @ weights
-    at, points = 0.0, []
+    at = 0.0
+    points: list[tuple[float, int]] = []
     while True:
         value = start + at * slope
         top = np.flatnonzero(value >= value.max() - 1e-9)

@@ -10,6 +10,7 @@ currency, payoff unit.  ``render`` turns both into chat messages, the same bytes
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
@@ -357,8 +358,9 @@ def parse(text: str, layout: Layout) -> int | None:
     return known.get(moves)
 
 
-def larger_step(a: float, b: float, label: str) -> str:
+def larger_step(values: Iterable[float], label: str) -> str:
     """``larger of 120 and 112: 120 for K``."""
+    a, b = values
     return f"larger of {number(a)} and {number(b)}: {number(max(a, b))} for {label}"
 
 
@@ -390,7 +392,7 @@ def first_mover_steps(item: Item, layout: Layout) -> tuple[list[str], dict[str, 
         values[move] = sum(products)
         lines.append(f"- {', '.join(steps)}, {' + '.join(map(number, products))} = {number(values[move])} for {name}")
     best = max(values, key=lambda move: values[move])
-    lines.append(larger_step(*values.values(), path_labels(layout, (best,))[0]))
+    lines.append(larger_step(values.values(), path_labels(layout, (best,))[0]))
     return lines, values
 
 
@@ -410,7 +412,7 @@ def second_mover_steps(item: Item, layout: Layout, weighted: bool) -> tuple[list
             line = f"- {' '.join(path_labels(layout, (*after, move)))}: {number(own)}"
             line += f" * {number(reached[after[0]])} = {number(found[move])}" if weighted else ""
             lines.append(f"{line} for {label_of(layout, k, move)}")
-        lines.append(larger_step(*found.values(), label_of(layout, k, max(found, key=lambda move: found[move]))))
+        lines.append(larger_step(found.values(), label_of(layout, k, max(found, key=lambda move: found[move]))))
     return lines, values
 
 
@@ -442,7 +444,7 @@ def reasoning(item: Item, layout: Layout, kappa: float) -> tuple[str, int]:
     lines, first = first_mover_steps(item, layout)
     more, second = second_mover_steps(item, layout, weighted=kappa > 0)
     lines += more
-    own_best = {k: max(sets[k].actions, key=lambda move, k=k: second[k, move]) for k in range(1, len(sets))}
+    own_best = {k: max((second[k, move], move) for move in sets[k].actions)[1] for k in range(1, len(sets))}
     if kappa == 0:
         best = game.strategies.index((max(first, key=lambda move: first[move]), *own_best.values()))
         lines.append(f"My own payoff is largest with {strategy_labels(layout, best)}.")
@@ -466,7 +468,7 @@ def reasoning(item: Item, layout: Layout, kappa: float) -> tuple[str, int]:
             leader = max(totals, default=None)
             totals.append((v * own + w * same, own, strategy))
             if leader:
-                steps.append(larger_step(leader[0], totals[-1][0], strategy_labels(layout, max(totals)[2])))
+                steps.append(larger_step((leader[0], totals[-1][0]), strategy_labels(layout, max(totals)[2])))
             lines.append(f"- {name}: {', '.join(steps)}")
     best = max(totals)[2]
     lines.append(f"The total is largest with {strategy_labels(layout, best)}.")

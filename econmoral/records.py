@@ -136,7 +136,7 @@ def sha256(path: Path) -> str:
 
 def origin(**inputs: Path) -> dict[str, Any]:
     """Where an artefact comes from: command, versions, git revision, hashes of the named input files or folders."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)

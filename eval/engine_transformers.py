@@ -24,7 +24,7 @@ from econmoral.records import InputError, read_json
 from eval.engines import Answer, Arm, Request
 
 BATCH_TOKENS = 16_384  # prompt tokens in one batch of scores; derivations, written a token at a time, take twice as many
-LONGEST_DERIVATION = 450
+LONGEST_DERIVATION = 600  # tokens
 
 
 def check_adapter(folder: Path) -> dict[str, Any]:
