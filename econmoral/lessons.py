@@ -191,8 +191,8 @@ def game_turns(rng: np.random.Generator, curriculum: str, phase: str, turns: int
 
 GAMES_USED = ("spd", "tg", "ug")
 GAMES_SHARE = (0.5, 0.25, 0.25)
-PLAN_FIRST = 0.85  # share of documents that open with the question for the whole plan
-STEPS = 0.75  # of these, share that ask for the derivation
+PLAN_FIRST = 0.9  # share of documents that open with the question for the whole plan
+STEPS = 0.85  # of these, share that ask for the derivation
 DRILL = {"reading": 0.0, "arithmetic": 0.45, "plans": 0.08}  # share of documents that are arithmetic drills
 
 

@@ -26,7 +26,7 @@ GATED = "gated: accept the licence on the hub, then log in"
 MODELS: dict[str, Model] = {
     "nano": Model(
         str(NANO), "Apache-2.0", "built in, trained from scratch on generated text; proves the pipeline, says nothing about large models",
-        lora_rank=8, learning_rate=5e-3, epochs=5,
+        lora_rank=8, learning_rate=5e-3, epochs=3,
     ),
     "qwen2.5-0.5b": Model("Qwen/Qwen2.5-0.5B-Instruct", "Apache-2.0"),
     "qwen2.5-1.5b": Model("Qwen/Qwen2.5-1.5B-Instruct", "Apache-2.0"),

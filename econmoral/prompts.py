@@ -463,13 +463,13 @@ def reasoning(item: Item, layout: Layout, kappa: float) -> tuple[str, int]:
             own, same = sum(parts), sum(pay[path])
             steps = [sum_steps(parts), sum_steps(list(pay[path]))]
             steps += [f"{number(value)} * {times} = {number(value * times)}" for value, times in ((own, v), (same, w)) if times != 1]
-            name = strategy_labels(layout, strategy)
+            name = f"plan {len(totals) + 1}"
             steps.append(f"{sum_steps([v * own, w * same])} for {name}")
             leader = max(totals, default=None)
             totals.append((v * own + w * same, own, strategy))
             if leader:
-                steps.append(larger_step((leader[0], totals[-1][0]), strategy_labels(layout, max(totals)[2])))
-            lines.append(f"- {name}: {', '.join(steps)}")
+                steps.append(larger_step((leader[0], totals[-1][0]), f"plan {totals.index(max(totals)) + 1}"))
+            lines.append(f"- {name}: {strategy_labels(layout, strategy)}: {', '.join(steps)}")
     best = max(totals)[2]
-    lines.append(f"The total is largest with {strategy_labels(layout, best)}.")
+    lines.append(f"The total is largest with plan {totals.index(max(totals)) + 1}: {strategy_labels(layout, best)}.")
     return "\n".join(lines), best

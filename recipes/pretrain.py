@@ -72,9 +72,14 @@ SAW = {
 
 
 def card(record: dict[str, Any]) -> str:
-    """The model card of a training record."""
+    """The model card of a training record, earlier stages included."""
+    stages = [record]
+    while "continued_from" in stages[0]:
+        stages.insert(0, stages[0]["continued_from"])
+    totals = {"minutes": sum(s["seconds"] for s in stages) / 60, "tokens": sum(s["tokens"] for s in stages)}
+    commands = {"command": "`, then `".join(s["command"] for s in stages)}
     exam_rows = "\n".join(f"| {k} | {v:.2f} |" for k, v in record["exam"].items())
-    return CARD.format(**{**record, "exam": exam_rows, "minutes": record["seconds"] / 60, "preference": SAW[record["curriculum"]]})
+    return CARD.format(**{**record, **totals, **commands, "exam": exam_rows, "preference": SAW[record["curriculum"]]})
 
 
 def make_tokenizer(seed: int = 0) -> Qwen2Tokenizer:
@@ -247,6 +252,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for tokenizer, weights, card and log")
     parser.add_argument("--curriculum", choices=lessons.CURRICULA, default="preference", help="with or without preference-conditional questions")
     parser.add_argument("--minutes", type=float, default=75, help="training time")
+    parser.add_argument("--init", type=Path, help="continue from this folder, in the last phase, instead of from scratch")
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=5)
     parser.add_argument("--batch", type=int, default=4, help="documents a step")
@@ -264,10 +270,12 @@ def main() -> None:
     torch.manual_seed(args.seed)
     random.seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = make_tokenizer()
+    tokenizer = Qwen2Tokenizer.from_pretrained(args.init) if args.init else make_tokenizer()
     tokenizer.save_pretrained(args.out)
     encoder = Encoder(tokenizer)
     model = make_model(len(tokenizer), args.hidden, args.layers)
+    if args.init:
+        model = Qwen2ForCausalLM.from_pretrained(args.init, dtype=torch.float32)
     matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n]
     rest = [p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n]
     optimizers = [
@@ -277,7 +285,8 @@ def main() -> None:
     body = torch.compile(model.model)  # a fifth faster; every training batch has the same shape
     rng = np.random.default_rng(args.seed + 1)
     papers = exam(args.curriculum, encoder, seed=777)
-    phases, phase, entered = list(lessons.PHASES), 0, 0.0
+    phases, entered = list(lessons.PHASES), 0.0
+    phase = len(phases) - 1 if args.init else 0
     log, losses, tokens, step, began, shown = [], [], 0, 0, time.time(), 0.0
     while (elapsed := time.time() - began) < args.minutes * 60:
         share = elapsed / (args.minutes * 60)
@@ -317,6 +326,8 @@ def main() -> None:
         "steps": step, "tokens": tokens, "parameters": sum(p.numel() for p in model.parameters()), "exam": final, "log": log,
         "torch": torch.__version__, "git": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip(),
     }  # fmt: skip
+    if args.init:
+        record["continued_from"] = json.loads((args.init / "training.json").read_text(encoding="utf-8"))
     (args.out / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     (args.out / "README.md").write_text(card(record), encoding="utf-8")
 
