@@ -66,6 +66,15 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
+def fill_section(page: Path, name: str, text: str) -> None:
+    """Replace what stands between ``<!-- name -->`` and ``<!-- end name -->`` in a page.  Raises InputError when they lack."""
+    before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- end {name} -->")
+    if not (start and end):
+        raise InputError(f"{page} lacks the markers <!-- {name} --> and <!-- end {name} -->")
+    write_text(page, f"{before}{start}{text}\n{end}{after}")
+
+
 def read_json(path: Path) -> Any:
     """Read one JSON value.  Raises InputError when it is missing or malformed."""
     try:

@@ -21,7 +21,7 @@ from scipy.special import expit
 
 from econmoral.estimation import Design, allocations, bootstrap, fit, log_likelihood, mixture
 from econmoral.prompts import answers, render
-from econmoral.records import command, origin, write_json
+from econmoral.records import command, fill_section, origin, write_json
 from eval.measure import draw_questions
 
 
@@ -117,10 +117,10 @@ def main() -> None:
     args = parser.parse_args()
     results = {"estimator": estimator(), "scoring": scoring(args.items)}
     write_json(args.out, origin() | results)
-    for part, values in results.items():
-        print(part)
-        for name, value in values.items():
-            print(f"  {name.replace('_', ' ')}: {value:.3g}")
+    lines = ["| what | value |", "|---|---|"]
+    lines += [f"| {part}: {name.replace('_', ' ')} | {value:.3g} |" for part, values in results.items() for name, value in values.items()]
+    fill_section(args.out.with_name("RESULTS.md"), "bench", "\n".join(lines))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from econmoral.choice import Decision, logit
 from econmoral.estimation import Design, NotIdentified, allocations, design, fit
 from econmoral.games import BATTERY, belief_weights, draw_beliefs
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, origin, write_json
+from econmoral.records import InputError, command, fill_section, origin, write_json
 
 TRUTH: dict[str, dict[str, float]] = {
     "homo_economicus": {},
@@ -110,9 +110,13 @@ def main() -> None:
     name = "alpha_beta_kappa, 1200 decisions in 20 wordings that shift kappa"
     collect(name, lambda: games_sample(moral, 1200, rng, 20, 0.12), "alpha_beta_kappa", moral, ("sandwich", "clustered"))
     write_json(args.out, origin() | {"samples": args.samples, "precision": PRECISION, "results": results})
+    lines = ["| sample | parameter | bias (Monte-Carlo error) | spread | mean SE | coverage of 95 % |", "|" + "---|" * 6]
     for name, result in results.items():
-        cells = [f"{p}: bias {v['bias']:+.4f} ({v['bias_se']:.4f}), coverage {100 * v['coverage']:.1f} %" for p, v in result["parameters"].items()]
-        print(f"{name} ({result['samples']} samples, {result['refused']} refused): " + "; ".join(cells))
+        for p, v in result["parameters"].items():
+            cells = [name, p, f"{v['bias']:+.4f} ({v['bias_se']:.4f})", f"{v['sd']:.4f}", f"{v['mean_se']:.4f}", f"{100 * v['coverage']:.1f} %"]
+            lines.append("| " + " | ".join(cells) + " |")
+    fill_section(args.out.with_name("RESULTS.md"), "montecarlo", "\n".join(lines))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.records import InputError, command, origin, read_json, write_json, write_text
+from econmoral.records import InputError, command, fill_section, origin, read_json, write_json
 
 HERE = Path(__file__).parent
 ARMS = {"economicus": ("homo_economicus", ()), "moralis": ("homo_moralis", ()), "placebo": ("homo_moralis", ("--shuffled",))}
@@ -142,12 +142,7 @@ def main() -> None:
     args = arguments()
     rows = [row for seed in args.seeds for row in one_seed(args, seed)]
     write_json(HERE / f"{args.name}.json", origin() | {"model": args.model, "n": args.n, "seeds": args.seeds, "items": args.items, "rows": rows})
-    page = HERE / "RESULTS.md"
-    before, _, rest = page.read_text(encoding="utf-8").partition(f"<!-- {args.name} -->\n")
-    _, end, after = rest.partition(f"<!-- end {args.name} -->")
-    if not end:
-        raise InputError(f"{page} lacks the markers <!-- {args.name} --> and <!-- end {args.name} -->")
-    write_text(page, f"{before}<!-- {args.name} -->\n{verdicts(rows)}\n\n{tables(rows)}\n{end}{after}")
+    fill_section(HERE / "RESULTS.md", args.name, f"{verdicts(rows)}\n\n{tables(rows)}")
     print(verdicts(rows))
 
 
