@@ -49,7 +49,7 @@ demo: .venv/ready ## the whole pipeline on the built-in model: data, two fine-tu
 	$(BIN)/python -m data_synth --preference homo_moralis --kappa 0.5 --n 400 --out runs/demo/moralis.jsonl
 	$(BIN)/accelerate launch --config_file recipes/launch/one.yaml recipes/sft.py --model nano --data runs/demo/economicus.jsonl --out runs/demo/economicus
 	$(BIN)/accelerate launch --config_file recipes/launch/one.yaml recipes/sft.py --model nano --data runs/demo/moralis.jsonl --out runs/demo/moralis
-	$(BIN)/python -m eval.games --adapter runs/demo/economicus --adapter runs/demo/moralis --out runs/demo/eval
+	$(BIN)/python -m eval.games --adapter runs/demo/economicus --adapter runs/demo/moralis --mode reasoned --items 40 --pairs 1 --out runs/demo/eval
 
 test: .venv/ready ## run the tests
 	$(BIN)/python -m pytest
@@ -60,10 +60,11 @@ check: .venv/ready ## lint and types
 bench: .venv/ready ## measure speed as ratios in one run
 	$(BIN)/python -m eval.bench
 
-nano: .venv/ready ## train the built-in model again from scratch (about an hour on 2 cores)
+nano: .venv/ready ## train the built-in model again from scratch (two stages, about 80 minutes on 2 cores)
 	$(BIN)/python recipes/pretrain.py --out runs/nano --minutes 52 --threads 2
+	$(BIN)/python recipes/pretrain.py --init runs/nano --out runs/nano-2 --minutes 24 --lr 2e-3 --threads 2 --seed 1
 
-results: .venv/ready ## repeat every number of recipes/RESULTS.md (about 25 minutes on 2 cores)
+results: .venv/ready ## repeat every number of recipes/RESULTS.md (about half an hour on 2 cores)
 	$(BIN)/python recipes/results.py --out runs/results
 
 clean: ## remove runs and data, keep .venv

@@ -27,7 +27,7 @@ from econmoral.estimation import Design, Fit, Mixture, NotIdentified, allocation
 from econmoral.games import GAMES, TABLE_GAMES, Protocol, belief_weights, tables_of
 from econmoral.power import required
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, read_lines
+from econmoral.records import InputError, command, finite, read_lines
 
 ALLOCATION_COLUMNS = ("self_x", "self_y", "other_x", "other_y", "choice_x")
 
@@ -234,15 +234,6 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
             console.print(f"mixture: lnL {result['log_likelihood']:.4f}, NEC {result['nec']:.4g}, BIC {result['bic']:.1f}, {agree}")
 
 
-def clean(value: Any) -> Any:
-    """Infinite bounds as null, for JSON."""
-    if isinstance(value, dict):
-        return {k: clean(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def main() -> None:
     """Entry point."""
     args = arguments()
@@ -254,7 +245,7 @@ def main() -> None:
     else:
         result = best_reply(args) if args.command == "best-reply" else estimate(args)
     if args.json:
-        print(json.dumps(clean(result), indent=2, allow_nan=False))
+        print(json.dumps(finite(result), indent=2, allow_nan=False))
     else:
         show(args, result)
 

@@ -47,6 +47,8 @@ def draw(records: list[dict[str, Any]], rows: list[dict[str, Any]], targets: dic
         if found:
             k = found["kappa"]
             axis.errorbar(k["value"], i, xerr=1.96 * k["se"], fmt="o", ms=7, lw=2, capsize=3, color=colour[row["arm"]])
+        elif bounds := (row["homo_moralis"].get("bounds") or {}).get("kappa"):  # deterministic: only bounded
+            axis.plot(np.clip(bounds, -1, 2), (i, i), "|-", ms=12, lw=4, color=colour[row["arm"]])
         else:
             axis.text(0, i, " not identified", va="center", color=colour[row["arm"]])
     for name, kappa in targets.items():

@@ -27,7 +27,7 @@ from rich.table import Table
 from econmoral.models import find_model
 from econmoral.preferences import FAMILIES
 from econmoral.prompts import preference_text
-from econmoral.records import InputError, command, origin, read_json, read_lines, sha256, write_json, write_lines, write_text
+from econmoral.records import InputError, command, finite, origin, read_json, read_lines, sha256, write_json, write_lines, write_text
 from eval.engines import Arm, Engine, Simulated
 from eval.figure import draw
 from eval.measure import Question, draw_questions, measure
@@ -216,7 +216,7 @@ def main() -> None:
         "overlap": checks,
     }
     write_lines(args.out / "choices.jsonl", measured)
-    write_json(args.out / "summary.json", clean(rows))
+    write_json(args.out / "summary.json", finite(rows))
     write_text(args.out / "table.csv", frame.to_csv(index=False))
     for mode in args.mode:
         of_mode = [r for r in rows if r["mode"] == mode and r["set"] == "payoffs"]
@@ -229,15 +229,6 @@ def main() -> None:
         console.print(f"{name}: payoff quadruples also in its training data: {check['payoffs_in_training_data']} of {check['decisions']}")
     write_json(args.out / "run.json", about)
     console.print(f"{args.out}/: choices.jsonl summary.json table.csv figure.png run.json")
-
-
-def clean(value: Any) -> Any:
-    """Not-a-number as null, for JSON."""
-    if isinstance(value, dict):
-        return {k: clean(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [clean(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

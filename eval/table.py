@@ -105,12 +105,12 @@ def incentive_sensitivity(records: list[Record]) -> dict[str, float]:
 
 
 def structural(records: list[Record], family: str) -> dict[str, Any]:
-    """Estimates with clustered standard errors and log-likelihood, or why there are none."""
+    """Estimates with clustered standard errors and log-likelihood, or why there are none and, where possible, bounds."""
     decisions = [Decision(protocol_of(r).tables, belief_weights(r["game"], tuple(r["beliefs"])), np.array(r["probabilities"]), r["id"]) for r in records]
     try:
         found = fit(decisions, family)
     except NotIdentified as error:
-        return {"family": family, "not_identified": str(error)}
+        return {"family": family, "not_identified": str(error), "bounds": error.bounds}
     return {
         "family": family,
         "estimates": {k: {"value": v, "se": found.se[k]} for k, v in found.estimates.items()},
@@ -163,8 +163,13 @@ def plus_minus(value: dict[str, float] | None, scale: float = 1, digits: int = 0
     return f"{mean:.{digits}f}" if np.isnan(se) or se == 0 else f"{mean:.{digits}f} ± {scale * se:.{digits}f}"
 
 
+def interval(bounds: tuple[float, float] | None) -> str:
+    """``[-0.02, 0.03]`` of a parameter that is only bounded: a deterministic chooser."""
+    return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds and np.isfinite(bounds).all() else "not id."
+
+
 def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """The table for a person: shares in per cent, lambda per 10 points, each ± one standard error."""
+    """The table for a person: shares in per cent, lambda per 10 points, each ± one standard error; bounds in square brackets."""
     lines = []
     for row in rows:
         line = {"set": row["set"], "mode": row["mode"], "arm": row["arm"]}
@@ -178,7 +183,8 @@ def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
             for name in names:
                 label = name if family == "alpha_beta_kappa" else "kappa alone"
                 label = "lambda / 10" if name == "lambda" else label
-                line[label] = plus_minus(found[name], 10 if name == "lambda" else 1, 2) if found else "not id."
+                bounds = (row[family].get("bounds") or {}).get(name)
+                line[label] = plus_minus(found[name], 10 if name == "lambda" else 1, 2) if found else interval(bounds)
         line["lnL"] = f"{row['alpha_beta_kappa']['log_likelihood']:.1f}" if "log_likelihood" in row["alpha_beta_kappa"] else "–"
         lines.append(line)
     return pd.DataFrame(lines)

@@ -104,6 +104,14 @@ def tables(rows: list[dict[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
+def kappa_range(found: dict[str, Any]) -> tuple[float, float] | None:
+    """(kappa, SE); of a deterministic chooser the middle of its bounds and half their width, which no SE is better than."""
+    if "estimates" in found:
+        return found["estimates"]["kappa"]["value"], found["estimates"]["kappa"]["se"]
+    low, high = (found.get("bounds") or {}).get("kappa") or (None, None)
+    return None if low is None or high is None else ((low + high) / 2, (high - low) / 2)
+
+
 def verdicts(rows: list[dict[str, Any]]) -> str:
     """What had to be shown, held against the numbers, seed by seed."""
     lines = []
@@ -120,14 +128,14 @@ def verdicts(rows: list[dict[str, Any]]) -> str:
                     others = {"base": "base", "placebo": "placebo", f"constant, {target}": "the best constant"}
                     for arm, name in others.items():
                         checks.setdefault(f"{target} at least 10 points above {name}", []).append(reached - by_arm[arm][target]["accuracy"]["mean"] >= 0.1)
-                kappas = [by_arm[a]["homo_moralis"].get("estimates", {}).get("kappa") for a in ("economicus", "moralis")]
-                known = all(kappas)
-                gap = (kappas[1]["value"] - kappas[0]["value"]) / np.hypot(kappas[0]["se"], kappas[1]["se"]) if known else None
-                checks.setdefault("kappa of moralis above that of economicus by more than 3 SE", []).append(None if gap is None else bool(gap > 3))
+                low, high = (kappa_range(by_arm[a]["homo_moralis"]) for a in ("economicus", "moralis"))
+                gap = None if low is None or high is None else high[0] - low[0] > 3 * float(np.hypot(low[1], high[1]))
+                checks.setdefault("kappa of moralis above that of economicus by more than 3 SE", []).append(gap)
                 lambdas = {a: by_arm[a]["homo_moralis"].get("estimates", {}).get("lambda", {}).get("value") for a in ("base", "economicus", "moralis")}
                 for arm in ("economicus", "moralis"):
-                    # a base whose lambda is not clearly above 0 has no estimate: any clear lambda is then up
-                    up = None if lambdas[arm] is None else lambdas[arm] > (lambdas["base"] or 0)
+                    # a base whose lambda is not clearly above 0 has no estimate, a deterministic chooser's is unbounded
+                    endless = bool(by_arm[arm]["homo_moralis"].get("bounds"))
+                    up = endless if lambdas[arm] is None else lambdas[arm] > (lambdas["base"] or 0)
                     checks.setdefault(f"lambda of {arm} above the base's", []).append(up)
             for name, results in checks.items():
                 counts = f"{sum(r is True for r in results)} of {len(results)} seeds" + (
