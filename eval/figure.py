@@ -54,9 +54,7 @@ def draw(records: list[dict[str, Any]], rows: list[dict[str, Any]], targets: dic
     for name, kappa in targets.items():
         axis.axvline(kappa, color="black", ls="--", lw=1)
         axis.annotate(f"{name}\n$\\kappa$ = {kappa:g}", (kappa, -0.75), ha="center", va="bottom", annotation_clip=False, fontsize=9)
-    axis.set(
-        yticks=range(len(arms)), yticklabels=arms, ylim=(len(arms) - 0.4, -0.7), xlabel="degree of morality $\\hat\\kappa$ (homo moralis family, 95 % interval)"
-    )
+    axis.set(yticks=range(len(arms)), yticklabels=arms, ylim=(len(arms) - 0.4, -0.7), xlabel="degree of morality $\\hat\\kappa$ (95 % interval)")
     axis.set_title("revealed morality", pad=42)
     axis.grid(axis="x", color="#dddddd")
     aside = path.with_name(f".{path.name}.part")

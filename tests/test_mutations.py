@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 MUTATIONS = {
-    "sign of the moral term": ("econmoral/preferences.py", "(np.diag(tables.pi) - own)[:, None]", "(own - np.diag(tables.pi))[:, None]", "test_games.py"),
+    "sign of the moral term": ("econmoral/preferences.py", "tables.alike - own", "own - tables.alike", "test_games.py"),
     "payoffs transposed": ("econmoral/games.py", "pay[role], pay[1 - role]", "pay[1 - role], pay[role]", "test_games.py"),
     "label mask dropped": ("recipes/sft.py", "if m else -100 for t, m in", "for t, m in", "test_sft.py::test_labels_that_are_not_the_answer_stop_the_run"),
     "base served for the adapter": (
@@ -24,7 +24,7 @@ MUTATIONS = {
     "labels not exchanged in twins": ("econmoral/prompts.py", "tuple((b, a) for a, b in layout.labels)", "layout.labels", "test_prompts.py"),
     "cluster ignored": (
         "econmoral/estimation.py",
-        "np.add.at(groups, data.cluster, score)",
+        "np.add.at(groups, cluster, score)",
         "groups[: len(score)] = score[: len(groups)]",
         "test_estimation.py",
     ),
