@@ -127,7 +127,8 @@ def verdicts(rows: list[dict[str, Any]]) -> str:
                     reached = by_arm[target][target]["accuracy"]["mean"]
                     others = {"base": "base", "placebo": "placebo", f"constant, {target}": "the best constant"}
                     for arm, name in others.items():
-                        checks.setdefault(f"{target} at least 10 points above {name}", []).append(round(reached - by_arm[arm][target]["accuracy"]["mean"], 9) >= 0.1)
+                        lead = round(reached - by_arm[arm][target]["accuracy"]["mean"], 9)  # ten points exactly are ten points
+                        checks.setdefault(f"{target} at least 10 points above {name}", []).append(lead >= 0.1)
                 low, high = (kappa_range(by_arm[a]["homo_moralis"]) for a in ("economicus", "moralis"))
                 gap = None if low is None or high is None else high[0] - low[0] > 3 * float(np.hypot(low[1], high[1]))
                 checks.setdefault("kappa of moralis above that of economicus by more than 3 SE", []).append(gap)
