@@ -7,39 +7,68 @@ from pathlib import Path
 
 from econmoral.records import InputError
 
+BF16, NF4, REST = 2.0, 0.7, 6.0  # GB a billion parameters (4 bits and constants, embeddings in bf16); adapter, optimiser, activations
+
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint: hub id or folder, licence, what to know before using it, and defaults of the fine-tuning recipe."""
+    """A checkpoint: hub id or folder, licence, size in billions of parameters (0: unknown), defaults of the fine-tuning recipe.
+
+    forward : examples in one forward pass; the rest of a batch is accumulated.
+    """
 
     source: str
     licence: str
+    billions: float = 0
     note: str = ""
+    forward: int = 16
     lora_rank: int = 16
+    lora_targets: str = "all-linear"
     learning_rate: float = 2e-4
     epochs: float = 3
+
+    def precision(self, gigabytes: float) -> str:
+        """``bf16`` or, where that does not fit a GPU of so many GB, ``qlora`` (base in 4 bits).
+
+        By weights of 2 or 0.7 GB a billion parameters plus 6 GB: an estimate for LoRA with activation checkpointing.
+        Raises InputError when neither fits.
+        """
+        for name, weight in (("bf16", BF16), ("qlora", NF4)):
+            if weight * self.billions + REST <= gigabytes:
+                return name
+        raise InputError(
+            f"{self.source} ({self.billions:g} billion parameters) does not fit a GPU of {gigabytes:.0f} GB even in 4 bits; "
+            "take a smaller one, or shard it (recipes/launch/fsdp.yaml with --precision bf16)"
+        )
 
 
 NANO = Path(__file__).parent / "nano"
 GATED = "gated: accept the licence on the hub, then log in"
+THINKS = "thinking is switched off, in training and in measurement"
 
 MODELS: dict[str, Model] = {
     "nano": Model(
-        str(NANO), "Apache-2.0", "built in, trained from scratch on generated text; proves the pipeline, says nothing about large models",
-        lora_rank=8, learning_rate=5e-3, epochs=3,
+        str(NANO), "Apache-2.0", 0.00115, "built in, trained from scratch on generated text; proves the pipeline, says nothing about large models",
+        lora_rank=8, learning_rate=5e-3,
     ),
-    "qwen2.5-0.5b": Model("Qwen/Qwen2.5-0.5B-Instruct", "Apache-2.0"),
-    "qwen2.5-1.5b": Model("Qwen/Qwen2.5-1.5B-Instruct", "Apache-2.0"),
-    "qwen2.5-3b": Model("Qwen/Qwen2.5-3B-Instruct", "Qwen research licence"),
-    "qwen2.5-7b": Model("Qwen/Qwen2.5-7B-Instruct", "Apache-2.0"),
-    "qwen2.5-14b": Model("Qwen/Qwen2.5-14B-Instruct", "Apache-2.0"),
-    "qwen2.5-32b": Model("Qwen/Qwen2.5-32B-Instruct", "Apache-2.0"),
-    "qwen2.5-72b": Model("Qwen/Qwen2.5-72B-Instruct", "Qwen licence"),
-    "llama-3.2-1b": Model("meta-llama/Llama-3.2-1B-Instruct", "Llama 3.2 Community License", GATED),
-    "llama-3.2-3b": Model("meta-llama/Llama-3.2-3B-Instruct", "Llama 3.2 Community License", GATED),
-    "llama-3.1-8b": Model("meta-llama/Llama-3.1-8B-Instruct", "Llama 3.1 Community License", GATED),
-    "llama-3.1-70b": Model("meta-llama/Llama-3.1-70B-Instruct", "Llama 3.1 Community License", GATED),
-    "llama-3.3-70b": Model("meta-llama/Llama-3.3-70B-Instruct", "Llama 3.3 Community License", GATED),
+    "qwen2.5-0.5b": Model("Qwen/Qwen2.5-0.5B-Instruct", "Apache-2.0", 0.49),
+    "qwen2.5-1.5b": Model("Qwen/Qwen2.5-1.5B-Instruct", "Apache-2.0", 1.54),
+    "qwen2.5-3b": Model("Qwen/Qwen2.5-3B-Instruct", "Qwen research licence", 3.09),
+    "qwen2.5-7b": Model("Qwen/Qwen2.5-7B-Instruct", "Apache-2.0", 7.62),
+    "qwen2.5-14b": Model("Qwen/Qwen2.5-14B-Instruct", "Apache-2.0", 14.8, forward=8),
+    "qwen2.5-32b": Model("Qwen/Qwen2.5-32B-Instruct", "Apache-2.0", 32.8, forward=4),
+    "qwen2.5-72b": Model("Qwen/Qwen2.5-72B-Instruct", "Qwen licence", 72.7, forward=2),
+    "qwen3-0.6b": Model("Qwen/Qwen3-0.6B", "Apache-2.0", 0.6, THINKS),
+    "qwen3-1.7b": Model("Qwen/Qwen3-1.7B", "Apache-2.0", 1.72, THINKS),
+    "qwen3-4b": Model("Qwen/Qwen3-4B", "Apache-2.0", 4.02, THINKS),
+    "qwen3-8b": Model("Qwen/Qwen3-8B", "Apache-2.0", 8.19, THINKS),
+    "qwen3-14b": Model("Qwen/Qwen3-14B", "Apache-2.0", 14.8, THINKS, forward=8),
+    "qwen3-32b": Model("Qwen/Qwen3-32B", "Apache-2.0", 32.8, THINKS, forward=4),
+    "llama-3.2-1b": Model("meta-llama/Llama-3.2-1B-Instruct", "Llama 3.2 Community License", 1.24, GATED),
+    "llama-3.2-3b": Model("meta-llama/Llama-3.2-3B-Instruct", "Llama 3.2 Community License", 3.21, GATED),
+    "llama-3.1-8b": Model("meta-llama/Llama-3.1-8B-Instruct", "Llama 3.1 Community License", 8.03, GATED),
+    "llama-3.1-70b": Model("meta-llama/Llama-3.1-70B-Instruct", "Llama 3.1 Community License", 70.6, GATED, forward=2),
+    "llama-3.3-70b": Model("meta-llama/Llama-3.3-70B-Instruct", "Llama 3.3 Community License", 70.6, GATED, forward=2),
 }  # fmt: skip
 
 
@@ -55,5 +84,5 @@ def find_model(name: str) -> Model:
             raise InputError(f"{name} is a folder without config.json, so no checkpoint")
         return next((m for m in MODELS.values() if Path(m.source).resolve() == Path(name).resolve()), Model(name, "see the folder"))
     if name.count("/") == 1 and not name.startswith((".", "/")) and not name.endswith("/"):
-        return Model(name, "see the hub")
+        return next((m for m in MODELS.values() if m.source == name), Model(name, "see the hub"))
     raise InputError(f"unknown model {name!r}; use one of {', '.join(MODELS)}, a hub id (owner/name) or an existing folder")

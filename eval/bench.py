@@ -19,6 +19,7 @@ import statsmodels.api as sm
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from econmoral.chat import prompt_text, turn_text
 from econmoral.estimation import Design, allocations, bootstrap, fit, log_likelihood, mixture
 from econmoral.prompts import answers, render
 from econmoral.records import command, fill_section, origin, write_json
@@ -85,8 +86,8 @@ def scoring(items: int) -> dict[str, Any]:
     engine = Transformers("nano", {})
     questions = draw_questions("drawn", items, 1, 0.5, seed=0)
     pages = [(render(q.item, layout, "direct"), answers(layout)) for q in questions for layout in q.layouts]
-    prompts = [engine.prompt_text(m) for m, _ in pages]
-    endings = [[c + engine.end_of_turn(m) for c in candidates] for m, candidates in pages]
+    prompts = [prompt_text(engine.tokenizer, m) for m, _ in pages]
+    endings = [[turn_text(engine.tokenizer, m, c) for c in candidates] for m, candidates in pages]
     shared, fast = timed(lambda: engine.score_texts(prompts, endings), 2)
 
     def naive() -> list[np.ndarray]:

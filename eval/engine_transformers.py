@@ -18,8 +18,9 @@ from rich.progress import track
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.cache_utils import DynamicCache
 
+from econmoral.chat import prompt_text, turn_text
 from econmoral.models import find_model
-from econmoral.prompts import ANSWER, Message
+from econmoral.prompts import ANSWER
 from econmoral.records import InputError, read_json
 from eval.engines import Answer, Arm, Request
 
@@ -51,8 +52,6 @@ class Transformers:
             self.model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True).to(self.device)
         except (OSError, ValueError) as error:
             raise InputError(f"cannot load {source} ({str(error).splitlines()[0][:150]}); log in to the hub if it is gated, or give a local folder") from None
-        if not self.tokenizer.chat_template:
-            raise InputError(f"{source} has no chat template; use an instruction-tuned checkpoint")
         for name, folder in adapters.items():
             made_for = check_adapter(folder)["base_model_name_or_path"]
             if find_model(made_for).source != source and Path(made_for).resolve() != Path(source).resolve():
@@ -67,16 +66,6 @@ class Transformers:
         self.model.eval()
         # pad with anything: padded positions are masked
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
-
-    def prompt_text(self, messages: list[Message]) -> str:
-        """The conversation up to where the assistant starts to write."""
-        return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-
-    def end_of_turn(self, messages: list[Message]) -> str:
-        """What the template writes after the assistant's text, up to and including the end-of-turn token."""
-        probe = "probe"
-        whole = self.tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": probe}], tokenize=False)
-        return whole.rpartition(probe)[2].rstrip("\n")
 
     def ids(self, text: str) -> list[int]:
         """Token ids; the template has already written every special token."""
@@ -93,12 +82,12 @@ class Transformers:
         return self._score(requests, arm)
 
     def _score(self, requests: Sequence[Request], arm: Arm) -> list[Answer]:
-        prompts = [self.prompt_text(r.messages) for r in requests]
-        end = self.end_of_turn(requests[0].messages)
+        prompts = [prompt_text(self.tokenizer, r.messages) for r in requests]
+        ends = [turn_text(self.tokenizer, r.messages, r.candidates[0])[len(r.candidates[0]) :] for r in requests]
         reasoned = any(r.samples for r in requests)
         derived = self._derivations(prompts, [r.samples for r in requests], arm) if reasoned else [[""] for _ in requests]
         jobs = [(i, text) for i, texts in enumerate(derived) for text in texts]
-        scored = self.score_texts([prompts[i] + text for i, text in jobs], [[c + end for c in requests[i].candidates] for i, _ in jobs], arm.name)
+        scored = self.score_texts([prompts[i] + text for i, text in jobs], [[c + ends[i] for c in requests[i].candidates] for i, _ in jobs], arm.name)
         groups: list[list[np.ndarray]] = [[] for _ in requests]
         for (i, _), log_p in zip(jobs, scored, strict=True):
             groups[i].append(np.exp(log_p))

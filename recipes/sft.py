@@ -1,11 +1,13 @@
 """Fine-tune a chat model with LoRA on decisions of one preference.
 
     accelerate launch recipes/sft.py --model nano --data data/moralis.jsonl --out runs/moralis
-    accelerate launch recipes/sft.py --model qwen2.5-7b --qlora --data data/moralis.jsonl --out runs/moralis-7b
+    accelerate launch recipes/sft.py --model qwen2.5-7b --precision qlora --data data/moralis.jsonl --out runs/moralis-7b
 
-The loss is on the assistant's text only.  Training does not start unless every label decodes to exactly that text, and
-does not succeed unless the adapter moved, the base did not and the loss is finite.  A run that was interrupted continues
-from its last checkpoint when the same command is given again.
+The loss is on the assistant's text only.  Training does not start unless every example is, token for token, what measurement
+will send to the model and its labels are exactly the answer; it does not succeed unless the adapter moved, the base did not,
+the loss is finite and the tuned model answers differently.  A slice of the data is held out: after every epoch its loss and
+the share of answers reproduced word for word are measured, training stops when the loss has not fallen for two epochs, and
+the best epoch is kept.  A run that was interrupted continues from its last checkpoint when the same command is given again.
 """
 
 from __future__ import annotations
@@ -14,28 +16,36 @@ import argparse
 import math
 import os
 import shutil
+import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
+from econmoral.chat import TEMPLATE_ARGUMENTS, prompt_text, turn_text
 from econmoral.models import Model, find_model
 from econmoral.records import InputError, command, example, origin, read_json, read_lines, sha256, write_json, write_lines, write_text
 
-CARD = """---
-base_model: {source}
-library_name: peft
-license: {licence}
-tags: [econmoral, lora, economics]
----
-# {name}
+PATIENCE = 2  # epochs without a lower held-out loss
+CARD = """# {name}
 
-LoRA adapter (rank {rank}) of `{model}` on {n} decisions of **{preference}** (kappa {kappa:g}).
+LoRA adapter (rank {rank}, {precision}) of `{model}` on {n} decisions of **{preference}** (kappa {kappa:g}).
 Final training loss {loss:.4f}. Data SHA-256 `{data}`. Everything about the run is in `run.json`.
+{learnt}
 
-Measure it: `python -m eval.games --adapter {out}`. Serve it: `vllm serve {source} --enable-lora --lora-modules {name}={out}`.
-Load it: `peft.AutoPeftModelForCausalLM.from_pretrained("{out}")`.
+```bash
+python -m eval.games --adapter {out}
+vllm serve {source} --enable-lora --max-lora-rank {rank} --lora-modules {name}={out}
+```
+
+```python
+from peft import AutoPeftModelForCausalLM
+
+model = AutoPeftModelForCausalLM.from_pretrained({out!r})
+```
 
 The adapter was trained on synthetic games only. What it changes elsewhere was not measured here.
 """
@@ -51,16 +61,17 @@ def arguments() -> tuple[argparse.Namespace, Model]:
     parser.add_argument("--epochs", type=float, help="passes over the data (default: the model's)")
     parser.add_argument("--lr", type=float, help="peak learning rate, cosine decay (default: the model's)")
     parser.add_argument("--batch-size", type=int, default=16, help="examples a step on each process (default 16)")
-    parser.add_argument("--accumulate", type=int, default=1, help="forward passes a step; they share the batch (default 1)")
+    parser.add_argument("--accumulate", type=int, help="forward passes a step; they share the batch (default: what the model's size asks for)")
     parser.add_argument("--rank", type=int, help="LoRA rank on all linear layers; alpha is twice that (default: the model's)")
-    parser.add_argument("--max-length", type=int, default=2048, help="longest conversation in tokens; longer ones are refused")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), help="default: bf16 on GPU, fp32 on CPU")
-    parser.add_argument("--qlora", action="store_true", help="base in 4 bits (nf4, bitsandbytes)")
+    parser.add_argument("--max-length", type=int, default=2048, help="longest conversation in tokens; longer ones are refused (default 2048)")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "qlora"), help="qlora: base in 4 bits (nf4); default: fp32 on CPU, on GPU what fits")
+    parser.add_argument("--holdout", type=float, default=0.1, help="share of the data, from its end, that is not trained on (default 0.1; 0 for none)")
     parser.add_argument(
         "--processes", type=int, default=int(os.environ.get("WORLD_SIZE", "1")), help="processes that must be running (default: what the launcher says)"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report-to", default="none", help="none, tensorboard, trackio or wandb (default none)")
+    parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="upload the finished adapter to this repository of the hub, private")
     first = parser.parse_known_args()[0]
     if first.config:
         try:
@@ -78,10 +89,17 @@ def arguments() -> tuple[argparse.Namespace, Model]:
     if missing := [k for k in ("model", "data", "out") if not getattr(args, k)]:
         raise InputError(f"give --{' and --'.join(missing)}")
     model = find_model(args.model)
-    args.epochs, args.lr, args.rank = args.epochs or model.epochs, args.lr or model.learning_rate, args.rank or model.lora_rank
+    for name, default in (("epochs", model.epochs), ("lr", model.learning_rate), ("rank", model.lora_rank), ("accumulate", None)):
+        if getattr(args, name) is None:
+            setattr(args, name, default)
     for name in ("epochs", "lr", "batch_size", "accumulate", "rank", "max_length", "processes"):
-        if not getattr(args, name) > 0:
-            raise InputError(f"--{name.replace('_', '-')} must be positive, got {getattr(args, name)}")
+        value = getattr(args, name)
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"--{name.replace('_', '-')} must be positive, got {value}")
+    if not 0 <= args.holdout < 1:
+        raise InputError(f"--holdout must lie in [0, 1), got {args.holdout}")
+    if args.accumulate is None:  # the fewest passes that divide the batch and hold no more than the model's size allows
+        args.accumulate = next(k for k in range(1, args.batch_size + 1) if args.batch_size % k == 0 and args.batch_size // k <= model.forward)
     if args.batch_size % args.accumulate:
         raise InputError(f"--accumulate {args.accumulate} must divide --batch-size {args.batch_size}")
     return args, model
@@ -109,54 +127,96 @@ def prepare_folder(args: argparse.Namespace, settings: dict[str, Any]) -> bool:
     return False
 
 
-def check_labels(dataset: Any, texts: list[str], tokenizer: Any, max_length: int) -> dict[str, Any]:
-    """Refuse to train unless every example's labels decode to exactly the assistant's text."""
-    if len(dataset) != len(texts):
-        raise InputError(f"{len(texts) - len(dataset)} of {len(texts)} examples have no label left within --max-length {max_length}; raise it or shorten them")
-    longest = 0
-    for i, (row, text) in enumerate(zip(dataset, texts, strict=True)):
-        ids = row["input_ids"]
-        labels = row.get("labels") or [t if m else -100 for t, m in zip(ids, row["completion_mask"], strict=True)]
-        kept = [t for t in labels if t != -100]
-        if not kept:
-            raise InputError(f"example {i + 1}: no label survives masking and --max-length {max_length}; nothing would be learnt from it")
-        decoded = tokenizer.decode(kept, skip_special_tokens=True).strip()
-        if decoded != text.strip():
-            raise InputError(
-                f"example {i + 1}: the labels decode to {decoded[:80]!r}, not to the assistant's text {text[:80]!r}; check the chat template and --max-length"
-            )
+def exact_labels(dataset: Any, examples: list[tuple[list[dict[str, str]], str]], tokenizer: Any, max_length: int) -> tuple[Any, int]:
+    """(dataset whose labels are exactly answer and end of turn, longest example in tokens).
+
+    dataset : what the trainer tokenised, with ``input_ids`` and ``labels``; examples : (messages before the answer, answer).
+    Raises InputError unless every example is, token for token, the text that measurement would send and score.
+    """
+    if len(dataset) != len(examples):
+        raise InputError(f"{len(examples) - len(dataset)} of {len(examples)} examples were lost in tokenisation")
+    rows, longest = [], 0
+    for number, (row, (messages, answer)) in enumerate(zip(dataset, examples, strict=True), start=1):
+        prompt, turn = prompt_text(tokenizer, messages), turn_text(tokenizer, messages, answer)
+        start, expected = len(tokenizer(prompt, add_special_tokens=False)["input_ids"]), tokenizer(prompt + turn, add_special_tokens=False)["input_ids"]
+        ids, labels = row["input_ids"][: len(expected)], row["labels"][: len(expected)]
+        if ids != expected:
+            raise InputError(f"example {number}: training and measurement would read different tokens; check the chat template")
+        if tokenizer.decode(row["input_ids"][len(expected) :]).strip():
+            raise InputError(f"example {number}: the chat template goes on after the answer: {tokenizer.decode(row['input_ids'][len(expected) :])[:80]!r}")
+        if labels != [-100] * start + expected[start:]:
+            kept = tokenizer.decode([t for t in labels if t != -100])
+            raise InputError(f"example {number}: the labels decode to {kept[:80]!r}, not to {turn[:80]!r}; check the chat template")
+        rows.append({"input_ids": ids, "labels": labels})
         longest = max(longest, len(ids))
-    return {"labels_checked": len(texts), "longest_tokens": longest}
+    if longest > max_length:
+        over = sum(len(row["input_ids"]) > max_length for row in rows)
+        raise InputError(
+            f"{over} of {len(rows)} examples are longer than --max-length {max_length}, the longest has {longest} tokens; raise it or shorten them"
+        )
+    return type(dataset).from_list(rows), longest
+
+
+def reproduced(model: Any, dataset: Any) -> np.ndarray:
+    """Whether greedy decoding would write each example's answer word for word, (N,): every label is the most likely token."""
+    import torch
+
+    model.eval()
+    device = next(model.parameters()).device
+    right = []
+    with torch.no_grad():
+        for row in dataset:
+            labels = torch.tensor([t for t in row["labels"] if t != -100])
+            logits = model(input_ids=torch.tensor([row["input_ids"]], device=device), logits_to_keep=len(labels) + 1).logits
+            right.append(bool((logits[0, :-1].argmax(-1).cpu() == labels).all()))
+    return np.array(right)
+
+
+def probe(model: Any, row: dict[str, Any]) -> np.ndarray:
+    """Most likely next token's log-probability after every token of one example, (T,)."""
+    import torch
+
+    model.eval()
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([row["input_ids"]], device=next(model.parameters()).device)).logits
+    return torch.log_softmax(logits[0].float(), -1).max(-1).values.cpu().numpy()
 
 
 def checksums(model: Any, adapter: bool) -> dict[str, float]:
     """Sum of absolute values of every parameter of the adapter, or of everything else."""
-    return {n: p.detach().float().abs().sum().item() for n, p in model.named_parameters() if ("lora_" in n) == adapter}
-
-
-def main() -> None:
-    """Train one adapter."""
-    args, model = arguments()
-    rows, about = load_examples(args.data)
-    settings = {k: str(v) for k, v in vars(args).items() if k not in ("config", "out", "report_to")} | {"data_sha256": sha256(args.data)}
-    resume = prepare_folder(args, settings)
-
-    # imported late: bad input is reported in a second, not after loading torch
     import torch
-    from datasets import Dataset
-    from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, set_seed
-    from trl import SFTConfig, SFTTrainer
+
+    sums = {}
+    for name, p in model.named_parameters():
+        if ("lora_" in name) == adapter:
+            whole = (p.full_tensor() if hasattr(p, "full_tensor") else p).detach()
+            sums[name] = (whole if whole.is_floating_point() else whole.float()).abs().sum(dtype=torch.float64).item()
+    return sums
+
+
+def choose_precision(asked: str | None, model: Model) -> str:
+    """The precision asked for, or what this machine's first GPU holds; InputError where it cannot be had."""
+    import torch
 
     gpu = torch.cuda.is_available()
-    if args.qlora and not gpu:
-        raise InputError("--qlora needs an NVIDIA GPU; leave it out on this machine")
-    precision = args.precision or ("bf16" if gpu else "fp32")
-    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
-    set_seed(args.seed)
-    quantization = (
-        BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype) if args.qlora else None
-    )
+    chosen = asked or (model.precision(torch.cuda.get_device_properties(0).total_memory / 1e9) if gpu else "fp32")
+    if chosen == "qlora" and not find_spec("bitsandbytes"):
+        raise InputError("--precision qlora needs the package bitsandbytes (make setup installs it where there is an NVIDIA GPU)")
+    return chosen
+
+
+def load_base(model: Model, precision: str) -> tuple[Any, Any]:
+    """(tokenizer, base model).  Raises InputError when the checkpoint cannot be had or is no chat model in safetensors."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    dtype = torch.float32 if precision == "fp32" or (not torch.cuda.is_available() and precision == "qlora") else torch.bfloat16
+    quantization = None
+    if precision == "qlora":
+        # storage in the compute type: what FSDP needs to shard a 4-bit base
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype, bnb_4bit_quant_storage=dtype
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(model.source)
         base = AutoModelForCausalLM.from_pretrained(model.source, dtype=dtype, use_safetensors=True, quantization_config=quantization)
@@ -164,12 +224,68 @@ def main() -> None:
         raise InputError(f"cannot load {model.source} ({str(error).splitlines()[0][:150]}); log in to the hub if it is gated, or give a local folder") from None
     if not tokenizer.chat_template:
         raise InputError(f"{model.source} has no chat template; use an instruction-tuned checkpoint")
+    return tokenizer, base
 
-    trainer = SFTTrainer(
+
+def learnt(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+    """Shares of held-out answers that base and tuned model reproduce, and whether the gain exceeds two standard errors.
+
+    before, after : (N,) bool, the same examples.  Adds a ``warning`` where the target was not learnt.
+    """
+    gain = after.astype(float) - before
+    error = float(gain.std(ddof=1) / len(gain) ** 0.5) if len(gain) > 1 else math.inf
+    found: dict[str, Any] = {
+        "held_out_examples": len(gain),
+        "held_out_reproduced_by_base": float(before.mean()),
+        "held_out_reproduced": float(after.mean()),
+        "target_learnt": bool(gain.mean() > 2 * error),
+    }
+    if not found["target_learnt"]:
+        found["warning"] = "the target was not learnt: held-out answers reproduced word for word are not clearly more than the base's; more data or epochs"
+    return found
+
+
+def main() -> None:
+    """Train one adapter."""
+    args, model = arguments()
+    rows, about = load_examples(args.data)
+    held = round(args.holdout * len(rows)) if args.holdout else 0
+    if args.holdout and not 0 < held < len(rows):
+        raise InputError(f"--holdout {args.holdout:g} of {len(rows)} examples leaves {held} held out; give more data or --holdout 0")
+    settings = {k: str(v) for k, v in vars(args).items() if k not in ("config", "out", "report_to")} | {"data_sha256": sha256(args.data)}
+    resume = prepare_folder(args, settings)
+
+    # imported late: bad input is reported in a second, not after loading torch
+    import torch
+    from accelerate import PartialState
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import EarlyStoppingCallback, set_seed
+    from trl import SFTConfig, SFTTrainer
+
+    gpu = torch.cuda.is_available()
+    PartialState(cpu=not gpu)  # gives every process its own GPU before a 4-bit base is placed
+    args.precision = choose_precision(args.precision, model)
+    set_seed(args.seed)
+    tokenizer, base = load_base(model, args.precision)
+
+    class Trainer(SFTTrainer):
+        """Adds to every evaluation the share of held-out answers reproduced word for word."""
+
+        def evaluate(self, *options: Any, **named: Any) -> dict[str, float]:
+            metrics = super().evaluate(*options, **named)
+            metrics["eval_reproduced"] = float(reproduced(self.model, self.eval_dataset).mean())
+            self.log({"eval_reproduced": metrics["eval_reproduced"]})
+            return metrics
+
+    data = [{**row, "chat_template_kwargs": TEMPLATE_ARGUMENTS} for row in rows]
+    trainer = Trainer(
         model=base,
         processing_class=tokenizer,
-        train_dataset=Dataset.from_list(rows),
-        peft_config=LoraConfig(r=args.rank, lora_alpha=2 * args.rank, target_modules="all-linear", task_type="CAUSAL_LM"),
+        train_dataset=Dataset.from_list(data[: len(data) - held]),
+        eval_dataset=Dataset.from_list(data[len(data) - held :]) if held else None,
+        peft_config=LoraConfig(r=args.rank, lora_alpha=2 * args.rank, target_modules=model.lora_targets, task_type="CAUSAL_LM"),
+        callbacks=[EarlyStoppingCallback(PATIENCE)] if held else [],
         args=SFTConfig(
             output_dir=str(args.out / "checkpoints"),
             num_train_epochs=args.epochs,
@@ -177,12 +293,17 @@ def main() -> None:
             lr_scheduler_type="cosine",
             warmup_steps=0.05,
             per_device_train_batch_size=args.batch_size // args.accumulate,
+            per_device_eval_batch_size=args.batch_size // args.accumulate,
             gradient_accumulation_steps=args.accumulate,
-            max_length=args.max_length,
+            max_length=None,  # longer ones are refused below, not cut
             completion_only_loss=True,
+            padding_free=gpu,
             gradient_checkpointing=gpu,
-            bf16=precision == "bf16",
+            bf16=gpu and args.precision != "fp32",
             use_cpu=not gpu,
+            eval_strategy="epoch" if held else "no",
+            load_best_model_at_end=bool(held),
+            metric_for_best_model="eval_loss" if held else None,
             save_strategy="epoch",
             save_total_limit=1,
             logging_steps=5,
@@ -192,23 +313,37 @@ def main() -> None:
     )
     if trainer.accelerator.num_processes != args.processes:
         raise InputError(f"{args.processes} processes were asked for, {trainer.accelerator.num_processes} are running; check the launch command")
-    gates = check_labels(trainer.train_dataset, [r["completion"][-1]["content"] for r in rows], tokenizer, args.max_length)
+    texts = [(row["prompt"] + row["completion"][:-1], row["completion"][-1]["content"]) for row in rows]
+    trainer.train_dataset, longest = exact_labels(trainer.train_dataset, texts[: len(texts) - held], tokenizer, args.max_length)
+    if held:
+        trainer.eval_dataset, _ = exact_labels(trainer.eval_dataset, texts[len(texts) - held :], tokenizer, args.max_length)
+    gates = {"labels_checked": len(rows), "longest_tokens": longest}
     lead = trainer.is_world_process_zero()
     if lead:
-        print(f"{len(rows)} examples, labels checked; the first one trains on:\n{rows[0]['completion'][-1]['content']}")
+        print(f"{args.model} in {args.precision}, {len(rows) - held} examples to train on, {held} held out, labels checked; the first one trains on:")
+        print(texts[0][1])
 
     frozen, start = checksums(trainer.model, adapter=False), checksums(trainer.model, adapter=True)
     began = time.time()
     result = trainer.train(resume_from_checkpoint=resume)
     seconds = time.time() - began
-    moved = sum(v != start[n] for n, v in checksums(trainer.model, adapter=True).items())
+    moved = sum(not math.isclose(v, start[n], rel_tol=1e-9) for n, v in checksums(trainer.model, adapter=True).items())
+    after = checksums(trainer.model, adapter=False)
+    row = (trainer.eval_dataset or trainer.train_dataset)[0]
+    tuned = probe(trainer.model, row)
+    with trainer.model.disable_adapter():
+        difference = float(np.abs(tuned - probe(trainer.model, row)).max())
+        before = reproduced(trainer.model, trainer.eval_dataset) if held else None
     gates |= {
         "adapter_tensors_moved": moved,
-        "base_unchanged": checksums(trainer.model, adapter=False) == frozen,
+        "base_unchanged": all(math.isclose(after[n], v, rel_tol=1e-9) for n, v in frozen.items()),
         "loss_finite": math.isfinite(result.training_loss),
+        "largest_change_of_log_probability": difference,
     }
-    if not (moved and gates["base_unchanged"] and gates["loss_finite"]):
-        raise InputError(f"training failed its checks {gates}; lower --lr and look at {args.out / 'checkpoints'}")
+    if not (moved and gates["base_unchanged"] and gates["loss_finite"] and difference > 1e-4):
+        raise InputError(f"training failed its checks {gates}; change --lr and look at {args.out / 'checkpoints'}")
+    if before is not None:
+        gates |= learnt(before, reproduced(trainer.model, trainer.eval_dataset))
 
     aside = args.out / "checkpoints" / "final"
     trainer.save_model(str(aside))
@@ -231,7 +366,8 @@ def finish(
     for file in sorted(aside.iterdir()):
         if file.name not in ("README.md", "training_args.bin"):  # the latter is a pickle
             os.replace(file, args.out / file.name)
-    log = [{k: v for k, v in entry.items() if k in ("step", "epoch", "loss", "learning_rate", "grad_norm")} for entry in history if "loss" in entry]
+    kept = ("step", "epoch", "loss", "learning_rate", "grad_norm", "eval_loss", "eval_reproduced")
+    log = [{k: v for k, v in entry.items() if k in kept} for entry in history if {"loss", "eval_loss", "eval_reproduced"} & set(entry)]
     write_lines(args.out / "log.jsonl", log)
     source = Path(model.source)
     run = origin(data=args.data, **({"base": source} if source.is_dir() else {})) | {
@@ -240,20 +376,45 @@ def finish(
         **about,
         "settings": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
         "gates": gates,
-        "loss": log[-1]["loss"] if log else None,
+        "loss": next((entry["loss"] for entry in reversed(log) if "loss" in entry), None),
         "seconds": round(seconds, 1),
         "resumed": resumed,
     }
-    write_text(
-        args.out / "README.md",
-        CARD.format(
-            source=model.source, licence=model.licence, name=args.out.name, rank=args.rank, model=args.model, n=gates["labels_checked"],
-            preference=about["preference"], kappa=about["kappa"] or 0, loss=run["loss"] or float("nan"), data=run["inputs"]["data"]["sha256"], out=args.out,
-        ),
+    shares = "{held_out_reproduced:.2f} of the held-out answers are reproduced word for word (base: {held_out_reproduced_by_base:.2f})."
+    accuracy = {"type": "accuracy", "name": "held-out answers reproduced word for word", "value": gates.get("held_out_reproduced")}
+    about_card = {
+        "base_model": model.source, "library_name": "peft", "license": "other" if "icen" in model.licence else model.licence.lower(),
+        "license_name": model.licence, "tags": ["econmoral", "lora", "economics"],
+        "model-index": [{"name": args.out.name, "results": [{
+            "task": {"type": "text-generation"}, "dataset": {"type": "econmoral", "name": f"{about['preference']}, held-out slice"}, "metrics": [accuracy],
+        }]}],
+    }  # fmt: skip
+    if "held_out_reproduced" not in gates:
+        del about_card["model-index"]
+    card = CARD.format(
+        source=model.source, name=args.out.name, rank=args.rank, precision=args.precision, model=args.model, n=gates["labels_checked"], out=str(args.out),
+        preference=about["preference"], kappa=about["kappa"] or 0, loss=run["loss"] or float("nan"), data=run["inputs"]["data"]["sha256"],
+        learnt=shares.format(**gates) if "held_out_reproduced" in gates else "No data were held out, so it was not checked whether the target was learnt.",
     )  # fmt: skip
+    write_text(args.out / "README.md", f"---\n{yaml.safe_dump(about_card, sort_keys=False, allow_unicode=True)}---\n{card}")
     write_json(args.out / "run.json", run)
     shutil.rmtree(args.out / "checkpoints")
     print(f"{args.out}: adapter of {args.model} on {gates['labels_checked']} examples of {about['preference']}, loss {run['loss']}, {seconds:.0f} s")
+    if "warning" in gates:
+        print(f"warning: {gates['warning']}", file=sys.stderr)
+    if args.push_to_hub:
+        push(args.out, args.push_to_hub)
+
+
+def push(folder: Path, repository: str) -> None:
+    """Upload a finished adapter; the folder is complete whatever happens here."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().create_repo(repository, private=True, exist_ok=True)
+        HfApi().upload_folder(repo_id=repository, folder_path=folder, ignore_patterns=["eval/*"])
+    except Exception as error:  # network, rights, names: the library raises many kinds
+        raise InputError(f"{folder} is finished but was not uploaded to {repository}: {str(error).splitlines()[0][:150]}") from None
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ FILES = sorted(p for room in ("econmoral", "data_synth", "recipes", "eval") for 
 HEAVY = {"torch", "trl", "peft", "transformers", "vllm", "datasets", "accelerate", "bitsandbytes", "tokenizers"}
 CORE = {  # module of econmoral -> modules of econmoral it may import
     "records": set(), "models": {"records"}, "games": set(), "preferences": {"games"}, "choice": {"games", "preferences"},
-    "audit": set(), "power": set(), "human": set(), "__main__": {"choice", "estimation", "games", "power", "preferences", "records"},
+    "chat": {"records"}, "audit": set(), "power": set(), "human": set(), "__main__": {"choice", "estimation", "games", "power", "preferences", "records"},
     "estimation": {"choice", "games", "preferences"}, "prompts": {"games"}, "lessons": {"choice", "games", "preferences", "prompts"}, "__init__": set(),
 }  # fmt: skip
 

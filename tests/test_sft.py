@@ -11,15 +11,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import ROOT, assert_complains, run
+from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 sys.path.insert(0, str(ROOT / "recipes"))
 import sft
 
+from econmoral.chat import prompt_text, turn_text
 from econmoral.models import NANO
 from econmoral.records import InputError, read_json, read_lines, sha256
 
@@ -50,8 +54,13 @@ def test_run_leaves_adapter_card_log_and_manifest(finished: Path, data: Path) ->
     assert about["gates"]["labels_checked"] == 32
     assert about["gates"]["base_unchanged"] is True
     assert about["gates"]["adapter_tensors_moved"] > 0
-    assert all(row["loss"] > 0 for _, row in read_lines(finished / "log.jsonl"))
-    assert "econmoral" in (finished / "README.md").read_text(encoding="utf-8")
+    assert about["gates"]["largest_change_of_log_probability"] > 1e-3
+    assert about["gates"]["held_out_examples"] == 3
+    log = [row for _, row in read_lines(finished / "log.jsonl")]
+    assert [row["epoch"] for row in log if "eval_loss" in row] == [row["epoch"] for row in log if "eval_reproduced" in row] == [1, 2]
+    assert all(row["loss"] > 0 for row in log if "loss" in row)
+    front = yaml.safe_load((finished / "README.md").read_text(encoding="utf-8").split("---\n")[1])
+    assert front["model-index"][0]["results"][0]["metrics"][0]["value"] == about["gates"]["held_out_reproduced"]
     assert not list(finished.rglob("*.bin"))
     assert not (finished / "checkpoints").exists()
     weights = load_file(finished / "adapter_model.safetensors")
@@ -82,22 +91,43 @@ def test_finished_run_is_not_overwritten(finished: Path, data: Path) -> None:
     assert_complains(run("recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(finished)), "holds a finished run")
 
 
-def test_labels_that_are_not_the_answer_stop_the_run() -> None:
+def test_only_exact_labels_pass() -> None:
     tokenizer = AutoTokenizer.from_pretrained(NANO)
-    prompt, answer = tokenizer("Your plan?")["input_ids"], tokenizer("Answer: K T")["input_ids"]
-    row = {"input_ids": prompt + answer, "completion_mask": [0] * len(prompt) + [1] * len(answer)}
-    assert sft.check_labels([row], ["Answer: K T"], tokenizer, 100)["labels_checked"] == 1
-    whole = {**row, "completion_mask": [1] * len(row["input_ids"])}
+    messages, answer = [{"role": "user", "content": "Your plan?"}], "Answer: K T"
+    prompt, turn = prompt_text(tokenizer, messages), turn_text(tokenizer, messages, answer)
+    start = len(tokenizer(prompt)["input_ids"])
+    ids = tokenizer(prompt + turn + "\n")["input_ids"]
+    right = {"input_ids": ids, "labels": [-100] * start + ids[start:]}
+    examples = [(messages, answer)]
+
+    def check(row: dict[str, list[int]], examples: list[tuple[list[dict[str, str]], str]] = examples, limit: int = 100) -> Dataset:
+        return sft.exact_labels(Dataset.from_list([row]), examples, tokenizer, limit)[0]
+
+    kept = [t for t in check(right)[0]["labels"] if t != -100]
+    assert tokenizer.decode(kept) == "Answer: K T<|im_end|>"  # the line break after it is not trained on
     with pytest.raises(InputError, match="labels decode to"):
-        sft.check_labels([whole], ["Answer: K T"], tokenizer, 100)
-    cut = {"input_ids": row["input_ids"][:-1], "completion_mask": row["completion_mask"][:-1]}
+        check({**right, "labels": ids})
     with pytest.raises(InputError, match="labels decode to"):
-        sft.check_labels([cut], ["Answer: K T"], tokenizer, 100)
-    none = {**row, "completion_mask": [0] * len(row["input_ids"])}
-    with pytest.raises(InputError, match="no label survives"):
-        sft.check_labels([none], ["Answer: K T"], tokenizer, 100)
+        check({**right, "labels": [-100] * len(ids)})
+    with pytest.raises(InputError, match="different tokens"):
+        check({"input_ids": ids[:-3], "labels": right["labels"][:-3]})
+    with pytest.raises(InputError, match="goes on after the answer"):
+        check({"input_ids": ids + ids, "labels": right["labels"] + ids})
     with pytest.raises(InputError, match="1 of 2 examples"):
-        sft.check_labels([row], ["Answer: K T", "Answer: K"], tokenizer, 100)
+        check(right, examples * 2)
+    with pytest.raises(InputError, match="1 of 1 examples are longer than --max-length 10"):
+        check(right, limit=10)
+
+
+def test_what_was_not_learnt_is_said() -> None:
+    rng = np.random.default_rng(0)
+    none, some, all_ = np.zeros(40, bool), rng.random(40) < 0.5, np.ones(40, bool)
+    assert sft.learnt(none, some)["target_learnt"] is True
+    assert sft.learnt(some, all_)["held_out_reproduced"] == 1.0
+    for before, after in ((some, some), (all_, some), (none, np.arange(40) == 0), (np.zeros(1, bool), np.ones(1, bool))):
+        found = sft.learnt(before, after)
+        assert found["target_learnt"] is False
+        assert "not learnt" in found["warning"]
 
 
 def test_too_short_a_limit_is_refused_before_training(data: Path, tmp_path: Path) -> None:
@@ -138,6 +168,10 @@ def test_base_with_pickled_weights_or_without_template_is_refused(data: Path, tm
         (("--model", "nano", "--data", "x"), "--out"),
         (("--model", "nano", "--data", "x", "--out", "y", "--lr", "-1"), "--lr"),
         (("--model", "nano", "--data", "x", "--out", "y", "--accumulate", "3"), "--accumulate"),
+        (("--model", "nano", "--data", "x", "--out", "y", "--batch-size", "0"), "--batch-size"),
+        (("--model", "nano", "--data", "x", "--out", "y", "--epochs", "nan"), "--epochs"),
+        (("--model", "nano", "--data", "x", "--out", "y", "--holdout", "1"), "--holdout"),
+        (("--model", "nano", "--data", "x", "--out", "y", "--precision", "int8"), "--precision"),
         (("--model", "nano", "--data", "x", "--out", "y", "--warmup", "3"), "--warmup"),
         (("--config", "nowhere.yaml"), "nowhere.yaml"),
     ],

@@ -1,0 +1,43 @@
+"""How a conversation becomes a checkpoint's text: the same bytes in training and in measurement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from econmoral.records import InputError
+
+# Qwen3 thinks unless told not to; Llama 3.2 prints today's date unless given one.  Templates ignore names they do not know.
+TEMPLATE_ARGUMENTS = {"enable_thinking": False, "date_string": "26 Jul 2024"}
+
+
+def prompt_text(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+    """The conversation up to where the assistant starts to write.
+
+    tokenizer : a tokenizer of the transformers library.  Raises InputError when it has no chat template, or one that fails.
+    """
+    return _render(tokenizer, messages, add_generation_prompt=True)
+
+
+def turn_text(tokenizer: Any, messages: list[dict[str, str]], answer: str) -> str:
+    """What follows ``prompt_text``: the answer, then the template's end of turn, without the line break after it.
+
+    Raises InputError when the template does not continue the prompt with the answer as it stands.
+    """
+    prompt = prompt_text(tokenizer, messages)
+    whole = _render(tokenizer, [*messages, {"role": "assistant", "content": answer}], add_generation_prompt=False)
+    if not whole.startswith(prompt + answer):
+        raise InputError("this chat template does not write the assistant's text, unchanged, after the prompt; use an instruction-tuned checkpoint without it")
+    end = whole[len(prompt + answer) :].rstrip("\n")
+    if not end:
+        raise InputError("this chat template does not end the assistant's turn; the model could not learn to stop")
+    return answer + end
+
+
+def _render(tokenizer: Any, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+    if not tokenizer.chat_template:
+        raise InputError(f"{tokenizer.name_or_path} has no chat template; use an instruction-tuned checkpoint")
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt, **TEMPLATE_ARGUMENTS)
+    except Exception as error:  # whatever Jinja, or a template's own check, may raise
+        raise InputError(f"the chat template of {tokenizer.name_or_path} refuses this conversation: {error}") from None
+    return str(text)
