@@ -8,7 +8,11 @@ SEED ?= 0
 NAME ?= $(subst /,-,$(MODEL))-$(PREFERENCE)-k$(KAPPA)-n$(N)-s$(SEED)
 RUN ?= runs/$(NAME)
 DATA ?= data/$(PREFERENCE)-k$(KAPPA)-n$(N)-s$(SEED).jsonl
+LAUNCH ?= one
+PROCESSES ?= 1
+SFT ?=
 BIN := .venv/bin
+ACCELERATE := $(BIN)/accelerate launch --quiet --config_file recipes/launch/$(LAUNCH).yaml --num_processes $(PROCESSES)
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
@@ -18,6 +22,7 @@ export TOKENIZERS_PARALLELISM = false
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 	@echo "  options: MODEL=$(MODEL) PREFERENCE=$(PREFERENCE) KAPPA=$(KAPPA) N=$(N) SEED=$(SEED) RUN=... DATA=..."
+	@echo "  for sft: LAUNCH=$(LAUNCH) (or ddp, fsdp, zero3) PROCESSES=$(PROCESSES) SFT='--precision qlora --epochs 2 ...'"
 
 setup: .venv/ready ## build .venv with exact pins (skipped when up to date)
 
@@ -38,7 +43,7 @@ $(DATA): | .venv/ready
 	$(BIN)/python -m data_synth --preference $(PREFERENCE) --kappa $(KAPPA) --n $(N) --seed $(SEED) --out $@
 
 $(RUN)/run.json: $(DATA)
-	$(BIN)/accelerate launch --config_file recipes/launch/one.yaml recipes/sft.py --model $(MODEL) --data $< --seed $(SEED) --out $(RUN)
+	$(ACCELERATE) recipes/sft.py --model $(MODEL) --data $< --seed $(SEED) --out $(RUN) --processes $(PROCESSES) $(SFT)
 
 $(RUN)/eval/summary.json: $(RUN)/run.json
 	$(BIN)/python -m eval.games --adapter $(RUN) --mode reasoned direct --out $(RUN)/eval
@@ -47,8 +52,8 @@ demo: .venv/ready ## the whole pipeline on the built-in model: data, two fine-tu
 	rm -rf runs/demo
 	$(BIN)/python -m data_synth --preference homo_economicus --n 400 --out runs/demo/economicus.jsonl
 	$(BIN)/python -m data_synth --preference homo_moralis --kappa 0.5 --n 400 --out runs/demo/moralis.jsonl
-	$(BIN)/accelerate launch --config_file recipes/launch/one.yaml recipes/sft.py --model nano --data runs/demo/economicus.jsonl --out runs/demo/economicus
-	$(BIN)/accelerate launch --config_file recipes/launch/one.yaml recipes/sft.py --model nano --data runs/demo/moralis.jsonl --out runs/demo/moralis
+	$(ACCELERATE) recipes/sft.py --model nano --data runs/demo/economicus.jsonl --out runs/demo/economicus
+	$(ACCELERATE) recipes/sft.py --model nano --data runs/demo/moralis.jsonl --out runs/demo/moralis
 	$(BIN)/python -m eval.games --adapter runs/demo/economicus --adapter runs/demo/moralis --mode reasoned --items 40 --pairs 1 --out runs/demo/eval
 
 test: .venv/ready ## run the tests

@@ -72,6 +72,36 @@ MODELS: dict[str, Model] = {
 }  # fmt: skip
 
 
+def cached_only(source: str) -> bool:
+    """Whether a checkpoint is to be loaded from this machine alone: it is a folder, or a hub id in the cache with the hub out of reach.
+
+    Raises InputError, at once, when it can be had neither here nor from the hub.
+    """
+    if Path(source).is_dir():
+        return True
+    # imported late: asking the hub is the only place in this package that touches a network
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    here = isinstance(try_to_load_from_cache(source, "config.json"), str)
+    try:
+        get_hf_file_metadata(hf_hub_url(source, "config.json"), timeout=10)
+    except GatedRepoError:
+        if not here:
+            raise InputError(f"{source} is gated: accept its licence on the hub and log in (hf auth login), or give a local folder") from None
+    except RepositoryNotFoundError:
+        raise InputError(f"the hub has no checkpoint {source}, or you may not see it; log in (hf auth login), or give a local folder") from None
+    except Exception as error:  # no network, no name, offline by choice, a failing server: the client library has a kind for each
+        if not here:
+            raise InputError(
+                f"{source} is not in this machine's cache and the hub cannot be reached ({type(error).__name__}); "
+                "give a local folder, or download it where there is a network (hf download) and bring the cache"
+            ) from None
+    else:
+        return False
+    return True
+
+
 def find_model(name: str) -> Model:
     """Entry of a model name; a hub id (owner/name) or an existing folder gets an entry with the defaults.
 

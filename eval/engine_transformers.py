@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.cache_utils import DynamicCache
 
 from econmoral.chat import prompt_text, turn_text
-from econmoral.models import find_model
+from econmoral.models import cached_only, find_model
 from econmoral.prompts import ANSWER
 from econmoral.records import InputError, read_json
 from eval.engines import Answer, Arm, Request
@@ -47,11 +47,12 @@ class Transformers:
         source = find_model(model).source
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
+        local = cached_only(source)
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(source)
-            self.model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True).to(self.device)
+            self.tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+            self.model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, local_files_only=local).to(self.device)
         except (OSError, ValueError) as error:
-            raise InputError(f"cannot load {source} ({str(error).splitlines()[0][:150]}); log in to the hub if it is gated, or give a local folder") from None
+            raise InputError(f"cannot load {source} ({str(error).splitlines()[0][:200]}); give a complete checkpoint in safetensors") from None
         for name, folder in adapters.items():
             made_for = check_adapter(folder)["base_model_name_or_path"]
             if find_model(made_for).source != source and Path(made_for).resolve() != Path(source).resolve():

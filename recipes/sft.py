@@ -26,7 +26,7 @@ import numpy as np
 import yaml
 
 from econmoral.chat import TEMPLATE_ARGUMENTS, prompt_text, turn_text
-from econmoral.models import Model, find_model
+from econmoral.models import Model, cached_only, find_model
 from econmoral.records import InputError, command, example, origin, read_json, read_lines, sha256, write_json, write_lines, write_text
 
 PATIENCE = 2  # epochs without a lower held-out loss
@@ -119,12 +119,11 @@ def prepare_folder(args: argparse.Namespace, settings: dict[str, Any]) -> bool:
     if (args.out / "run.json").exists():
         raise InputError(f"{args.out} holds a finished run; choose another --out or delete it")
     kept = args.out / "checkpoints" / "settings.json"
-    if kept.exists():
-        if read_json(kept) != settings:
-            raise InputError(f"{args.out} holds an interrupted run with other settings; choose another --out or delete it")
-        return any((args.out / "checkpoints").glob("checkpoint-*/trainer_state.json"))
+    begun = any((args.out / "checkpoints").glob("checkpoint-*/trainer_state.json"))
+    if begun and read_json(kept) != settings:
+        raise InputError(f"{args.out} holds an interrupted run with other settings; choose another --out or delete it")
     write_json(kept, settings)
-    return False
+    return begun
 
 
 def exact_labels(dataset: Any, examples: list[tuple[list[dict[str, str]], str]], tokenizer: Any, max_length: int) -> tuple[Any, int]:
@@ -157,19 +156,20 @@ def exact_labels(dataset: Any, examples: list[tuple[list[dict[str, str]], str]],
     return type(dataset).from_list(rows), longest
 
 
-def reproduced(model: Any, dataset: Any) -> np.ndarray:
-    """Whether greedy decoding would write each example's answer word for word, (N,): every label is the most likely token."""
+def held_out(model: Any, dataset: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(whether greedy decoding would write each answer word for word, its mean negative log-likelihood per token), (N,) each."""
     import torch
 
     model.eval()
     device = next(model.parameters()).device
-    right = []
+    right, loss = [], []
     with torch.no_grad():
         for row in dataset:
             labels = torch.tensor([t for t in row["labels"] if t != -100])
-            logits = model(input_ids=torch.tensor([row["input_ids"]], device=device), logits_to_keep=len(labels) + 1).logits
-            right.append(bool((logits[0, :-1].argmax(-1).cpu() == labels).all()))
-    return np.array(right)
+            logits = model(input_ids=torch.tensor([row["input_ids"]], device=device), logits_to_keep=len(labels) + 1).logits[0, :-1].float().cpu()
+            right.append(bool((logits.argmax(-1) == labels).all()))
+            loss.append(torch.nn.functional.cross_entropy(logits, labels).item())
+    return np.array(right), np.array(loss)
 
 
 def probe(model: Any, row: dict[str, Any]) -> np.ndarray:
@@ -205,8 +205,11 @@ def choose_precision(asked: str | None, model: Model) -> str:
     return chosen
 
 
-def load_base(model: Model, precision: str) -> tuple[Any, Any]:
-    """(tokenizer, base model).  Raises InputError when the checkpoint cannot be had or is no chat model in safetensors."""
+def load_base(model: Model, precision: str, local: bool) -> tuple[Any, Any]:
+    """(tokenizer, base model), from this machine alone if ``local``.
+
+    Raises InputError when the checkpoint cannot be had or is no chat model in safetensors.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
@@ -218,10 +221,10 @@ def load_base(model: Model, precision: str) -> tuple[Any, Any]:
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype, bnb_4bit_quant_storage=dtype
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model.source)
-        base = AutoModelForCausalLM.from_pretrained(model.source, dtype=dtype, use_safetensors=True, quantization_config=quantization)
+        tokenizer = AutoTokenizer.from_pretrained(model.source, local_files_only=local)
+        base = AutoModelForCausalLM.from_pretrained(model.source, dtype=dtype, use_safetensors=True, quantization_config=quantization, local_files_only=local)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot load {model.source} ({str(error).splitlines()[0][:150]}); log in to the hub if it is gated, or give a local folder") from None
+        raise InputError(f"cannot load {model.source} ({str(error).splitlines()[0][:200]}); give a complete checkpoint in safetensors") from None
     if not tokenizer.chat_template:
         raise InputError(f"{model.source} has no chat template; use an instruction-tuned checkpoint")
     return tokenizer, base
@@ -253,6 +256,7 @@ def main() -> None:
     if args.holdout and not 0 < held < len(rows):
         raise InputError(f"--holdout {args.holdout:g} of {len(rows)} examples leaves {held} held out; give more data or --holdout 0")
     settings = {k: str(v) for k, v in vars(args).items() if k not in ("config", "out", "report_to")} | {"data_sha256": sha256(args.data)}
+    local = cached_only(model.source)
     resume = prepare_folder(args, settings)
 
     # imported late: bad input is reported in a second, not after loading torch
@@ -267,14 +271,14 @@ def main() -> None:
     PartialState(cpu=not gpu)  # gives every process its own GPU before a 4-bit base is placed
     args.precision = choose_precision(args.precision, model)
     set_seed(args.seed)
-    tokenizer, base = load_base(model, args.precision)
+    tokenizer, base = load_base(model, args.precision, local)
 
     class Trainer(SFTTrainer):
         """Adds to every evaluation the share of held-out answers reproduced word for word."""
 
         def evaluate(self, *options: Any, **named: Any) -> dict[str, float]:
             metrics = super().evaluate(*options, **named)
-            metrics["eval_reproduced"] = float(reproduced(self.model, self.eval_dataset).mean())
+            metrics["eval_reproduced"] = float(held_out(self.model, self.eval_dataset)[0].mean())
             self.log({"eval_reproduced": metrics["eval_reproduced"]})
             return metrics
 
@@ -333,7 +337,7 @@ def main() -> None:
     tuned = probe(trainer.model, row)
     with trainer.model.disable_adapter():
         difference = float(np.abs(tuned - probe(trainer.model, row)).max())
-        before = reproduced(trainer.model, trainer.eval_dataset) if held else None
+        before = held_out(trainer.model, trainer.eval_dataset) if held else None
     gates |= {
         "adapter_tensors_moved": moved,
         "base_unchanged": all(math.isclose(after[n], v, rel_tol=1e-9) for n, v in frozen.items()),
@@ -343,7 +347,8 @@ def main() -> None:
     if not (moved and gates["base_unchanged"] and gates["loss_finite"] and difference > 1e-4):
         raise InputError(f"training failed its checks {gates}; change --lr and look at {args.out / 'checkpoints'}")
     if before is not None:
-        gates |= learnt(before, reproduced(trainer.model, trainer.eval_dataset))
+        after_tuning = held_out(trainer.model, trainer.eval_dataset)
+        gates |= learnt(before[0], after_tuning[0]) | {"held_out_loss_of_base": float(before[1].mean()), "held_out_loss": float(after_tuning[1].mean())}
 
     aside = args.out / "checkpoints" / "final"
     trainer.save_model(str(aside))
