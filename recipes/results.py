@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="nano", help="name, hub id or folder (default nano)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of data, fine-tuning and measurement (default 0 1 2)")
     parser.add_argument("--n", type=int, default=400, help="training examples of each adapter (default 400)")
-    parser.add_argument("--items", type=int, default=100, help="decisions in each held-out set (default 100)")
+    parser.add_argument("--items", type=int, default=40, help="decisions in each held-out set (default 40)")
     parser.add_argument("--name", default="results", help="results are written to recipes/NAME.json (default results)")
     return parser.parse_args()
 

@@ -182,15 +182,15 @@ def probe(model: Any, row: dict[str, Any]) -> np.ndarray:
     return torch.log_softmax(logits[0].float(), -1).max(-1).values.cpu().numpy()
 
 
-def checksums(model: Any, adapter: bool) -> dict[str, float]:
-    """Sum of absolute values of every parameter of the adapter, or of everything else."""
+def checksums(model: Any, adapter: bool) -> dict[str, int]:
+    """Sum of the bytes of every parameter of the adapter, or of everything else; the same for sharded and for 4-bit weights."""
     import torch
 
     sums = {}
     for name, p in model.named_parameters():
         if ("lora_" in name) == adapter:
-            whole = (p.full_tensor() if hasattr(p, "full_tensor") else p).detach()
-            sums[name] = (whole if whole.is_floating_point() else whole.float()).abs().sum(dtype=torch.float64).item()
+            whole = (p.full_tensor() if hasattr(p, "full_tensor") else p).detach().reshape(-1).contiguous()
+            sums[name] = int(whole.view(torch.uint8).sum(dtype=torch.int64))
     return sums
 
 
@@ -200,8 +200,9 @@ def choose_precision(asked: str | None, model: Model) -> str:
 
     gpu = torch.cuda.is_available()
     chosen = asked or (model.precision(torch.cuda.get_device_properties(0).total_memory / 1e9) if gpu else "fp32")
-    if chosen == "qlora" and not find_spec("bitsandbytes"):
-        raise InputError("--precision qlora needs the package bitsandbytes (make setup installs it where there is an NVIDIA GPU)")
+    if chosen == "qlora" and not (gpu and find_spec("bitsandbytes")):
+        # bitsandbytes trains on a CPU too, but packs the weights anew at the first evaluation and cannot train on from there
+        raise InputError("--precision qlora needs an NVIDIA GPU and the package bitsandbytes (make setup installs it where there is one)")
     return chosen
 
 
@@ -213,7 +214,7 @@ def load_base(model: Model, precision: str, local: bool) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-    dtype = torch.float32 if precision == "fp32" or (not torch.cuda.is_available() and precision == "qlora") else torch.bfloat16
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     quantization = None
     if precision == "qlora":
         # storage in the compute type: what FSDP needs to shard a 4-bit base
@@ -327,20 +328,20 @@ def main() -> None:
         print(f"{args.model} in {args.precision}, {len(rows) - held} examples to train on, {held} held out, labels checked; the first one trains on:")
         print(texts[0][1])
 
+    row = (trainer.eval_dataset or trainer.train_dataset)[0]
     frozen, start = checksums(trainer.model, adapter=False), checksums(trainer.model, adapter=True)
     began = time.time()
     result = trainer.train(resume_from_checkpoint=resume)
     seconds = time.time() - began
-    moved = sum(not math.isclose(v, start[n], rel_tol=1e-9) for n, v in checksums(trainer.model, adapter=True).items())
-    after = checksums(trainer.model, adapter=False)
-    row = (trainer.eval_dataset or trainer.train_dataset)[0]
+    moved = sum(v != start[n] for n, v in checksums(trainer.model, adapter=True).items())
     tuned = probe(trainer.model, row)
     with trainer.model.disable_adapter():
-        difference = float(np.abs(tuned - probe(trainer.model, row)).max())
+        base_again = probe(trainer.model, row)
         before = held_out(trainer.model, trainer.eval_dataset) if held else None
+    difference = float(np.abs(tuned - base_again).max())
     gates |= {
         "adapter_tensors_moved": moved,
-        "base_unchanged": all(math.isclose(after[n], v, rel_tol=1e-9) for n, v in frozen.items()),
+        "base_unchanged": checksums(trainer.model, adapter=False) == frozen,
         "loss_finite": math.isfinite(result.training_loss),
         "largest_change_of_log_probability": difference,
     }

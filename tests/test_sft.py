@@ -180,6 +180,12 @@ def test_bad_options_get_one_line(options: tuple[str, ...], part: str) -> None:
     assert_complains(run("recipes/sft.py", *options), part)
 
 
+def test_four_bits_without_a_gpu_are_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    result = run("recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(tmp_path / "r"), "--precision", "qlora")
+    assert_complains(result, "needs an NVIDIA GPU")
+
+
 def test_unknown_keys_in_the_configuration_are_errors(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("model: nano\nlearning_rat: 1\n", encoding="utf-8")
     assert_complains(run("recipes/sft.py", "--config", str(tmp_path / "c.yaml")), "learning_rat")
