@@ -149,6 +149,8 @@ def read_choices(args: argparse.Namespace) -> Design:
     decisions = []
     for row in rows:
         try:
+            if row["probabilities"] is None:  # refused on every page
+                continue
             tables = Protocol(row["game"], tuple(row["payoffs"])).tables
             decisions.append(Decision(tables, belief_weights(row["game"], tuple(row["beliefs"])), np.array(row["probabilities"], float), str(row["id"])))
         except (KeyError, TypeError, ValueError) as error:

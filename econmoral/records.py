@@ -76,6 +76,30 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
+def append_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Add to JSON Lines that grow as work goes on; ``read_whole_lines`` reads them after a kill."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write("".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_whole_lines(path: Path) -> list[dict[str, Any]]:
+    """Rows of JSON Lines up to the first line that was cut short; none when the file does not exist."""
+    rows: list[dict[str, Any]] = []
+    if path.is_file():
+        for line in path.read_bytes().split(b"\n")[:-1]:
+            try:
+                row = json.loads(line.decode("utf-8"))
+            except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+                break
+            if not isinstance(row, dict):
+                break
+            rows.append(row)
+    return rows
+
+
 def fill_section(page: Path, name: str, text: str) -> None:
     """Replace what stands between ``<!-- name -->`` and ``<!-- end name -->`` in a page.  Raises InputError when they lack."""
     before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")

@@ -23,6 +23,7 @@ from econmoral.chat import prompt_text, turn_text
 from econmoral.estimation import Design, allocations, bootstrap, fit, log_likelihood, mixture
 from econmoral.prompts import answers, render
 from econmoral.records import command, fill_section, origin, write_json
+from eval.engines import Arm
 from eval.measure import draw_questions
 
 
@@ -88,7 +89,7 @@ def scoring(items: int) -> dict[str, Any]:
     pages = [(render(q.item, layout, "direct"), answers(layout)) for q in questions for layout in q.layouts]
     prompts = [prompt_text(engine.tokenizer, m) for m, _ in pages]
     endings = [[turn_text(engine.tokenizer, m, c) for c in candidates] for m, candidates in pages]
-    shared, fast = timed(lambda: engine.score_texts(prompts, endings), 2)
+    shared, fast = timed(lambda: engine.score_texts(prompts, endings, Arm("base")), 2)
 
     def naive() -> list[np.ndarray]:
         rows = []

@@ -1,21 +1,30 @@
 """The one seam between measurement and models: a batch of requests in, a batch of answers out.
 
-An engine has ``score(requests, arm) -> list[Answer]``.  The transformers engine is in ``eval/engine_transformers.py``; this
-module holds what both sides share, and the simulated chooser that stands in for a model of known preference.
+An engine has ``score(requests, arm, seed) -> list[Answer]``.  ``Exact`` is the part that every engine with access to token
+probabilities shares: the same bytes go in, whole answers are scored, end of turn included, so that the admissible answers
+are disjoint events.  ``Simulated`` stands in for a model of known preference.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
 
+from econmoral.chat import prompt_text, turn_text
 from econmoral.choice import logit
 from econmoral.games import GAMES, belief_weights
+from econmoral.models import find_model
 from econmoral.preferences import FAMILIES
-from econmoral.prompts import Item, Layout, Message
+from econmoral.prompts import ANSWER, Item, Layout, Message
+from econmoral.records import InputError, read_json
+
+LONGEST_DERIVATION = 600  # tokens
 
 
 @dataclass(frozen=True)
@@ -45,19 +54,64 @@ class Request:
 class Answer:
     """Probability of every candidate (C,), as it stands: what is missing to 1 fell outside the admissible answers.
 
-    With derivations it is the mean over them of the probability given each; ``texts`` holds them.
+    With derivations it is the mean over them of the probability given each; ``texts`` holds them.  ``sampled``: shares of
+    sampled replies, which may all have been refusals.
     """
 
     probabilities: np.ndarray
     texts: tuple[str, ...] = ()
+    sampled: bool = False
 
 
 class Engine(Interface):
     """Anything that can answer."""
 
-    def score(self, requests: Sequence[Request], arm: Arm) -> list[Answer]:
-        """Answers in the order of the requests."""
+    def score(self, requests: Sequence[Request], arm: Arm, seed: int) -> list[Answer]:
+        """Answers in the order of the requests; ``seed`` is for what is sampled."""
         ...
+
+
+class Exact(ABC):
+    """An engine that knows token probabilities."""
+
+    tokenizer: Any
+
+    @abstractmethod
+    def log_probabilities(self, heads: list[list[int]], tails: list[list[list[int]]], arm: Arm) -> list[np.ndarray]:
+        """Log-probability of every tail of tokens after its head, (C,) for each head."""
+
+    @abstractmethod
+    def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int) -> list[list[str]]:
+        """So many continuations of every head, sampled at temperature 1."""
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids; the template has already written every special token."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def score(self, requests: Sequence[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+        """Exact probabilities of the candidates, after sampled derivations where a request asks for them."""
+        prompts = [prompt_text(self.tokenizer, r.messages) for r in requests]
+        ends = [turn_text(self.tokenizer, r.messages, r.candidates[0])[len(r.candidates[0]) :] for r in requests]
+        derived: list[list[str]] = [[""] for _ in requests]
+        if any(r.samples for r in requests):
+            texts = self.derive([self.ids(p) for p in prompts], [r.samples for r in requests], arm, seed)
+            # cut before the last answer line; an unfinished derivation is kept as it is
+            derived = [[t.rpartition(ANSWER)[0] or t.rstrip() + "\n" for t in some] for some in texts]
+        jobs = [(i, text) for i, texts in enumerate(derived) for text in texts]
+        scored = self.score_texts([prompts[i] + text for i, text in jobs], [[c + ends[i] for c in requests[i].candidates] for i, _ in jobs], arm)
+        groups: list[list[np.ndarray]] = [[] for _ in requests]
+        for (i, _), log_p in zip(jobs, scored, strict=True):
+            groups[i].append(np.exp(log_p))
+        return [Answer(np.mean(g, axis=0), tuple(t for t in d if t)) for g, d in zip(groups, derived, strict=True)]
+
+    def score_texts(self, prompts: list[str], endings: list[list[str]], arm: Arm) -> list[np.ndarray]:
+        """Log-probability of every ending after its prompt.  Raises InputError unless the cut between the two is a token boundary."""
+        heads = [self.ids(p) for p in prompts]
+        tails = [[self.ids(e) for e in group] for group in endings]
+        for prompt, head, group, tail in zip(prompts, heads, endings, tails, strict=True):
+            if self.ids(prompt + group[0]) != head + tail[0]:
+                raise InputError(f"the tokenizer merges the end of the prompt with the answer {group[0]!r}: this chat template cannot be scored exactly")
+        return self.log_probabilities(heads, tails, arm)
 
 
 @dataclass(frozen=True)
@@ -68,7 +122,7 @@ class Simulated:
     theta: dict[str, float]
     precision: float
 
-    def score(self, requests: Sequence[Request], arm: Arm) -> list[Answer]:
+    def score(self, requests: Sequence[Request], arm: Arm, seed: int = 0) -> list[Answer]:
         """Exact logit probabilities; a request about a belief is answered with five of ten."""
         answers = []
         for r in requests:
@@ -79,3 +133,27 @@ class Simulated:
             utility = FAMILIES[self.family].utility(r.item.protocol.tables, weights, self.theta)
             answers.append(Answer(logit(utility, self.precision)))
         return answers
+
+
+def check_adapter(folder: Path) -> dict[str, Any]:
+    """The adapter's configuration.  Raises InputError unless the folder holds a LoRA adapter in safetensors."""
+    if not folder.is_dir():
+        raise InputError(f"adapter folder {folder} does not exist")
+    config = read_json(folder / "adapter_config.json")
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA" or not config.get("base_model_name_or_path"):
+        raise InputError(f"{folder}/adapter_config.json does not describe a LoRA adapter")
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise InputError(f"{folder} has no adapter_model.safetensors; other weight formats are not loaded")
+    return config
+
+
+def adapter_base(folder: Path) -> str:
+    """The checkpoint an adapter was trained on, as its own configuration names it."""
+    return str(check_adapter(folder)["base_model_name_or_path"])
+
+
+def check_base(folder: Path, source: str) -> None:
+    """Raises InputError unless the adapter in ``folder`` was trained on the checkpoint ``source``."""
+    made_for = adapter_base(folder)
+    if find_model(made_for).source != source and Path(made_for).resolve() != Path(source).resolve():
+        raise InputError(f"{folder} was trained on {made_for}, not on {source}; give --model {made_for}")

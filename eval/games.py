@@ -2,6 +2,7 @@
 
     python -m eval.games --adapter runs/demo/economicus --adapter runs/demo/moralis --out runs/demo/eval
     python -m eval.games --model nano --prompted --mode reasoned --out runs/base
+    python -m eval.games --endpoint http://localhost:8000/v1 --adapter runs/moralis --out runs/served
     python -m eval.games --simulate alpha=0.1,beta=0.2,kappa=0.4,lambda=0.1 --out runs/known
 
 Every whole strategy's probability is computed exactly, on held-out payoffs, in the training wordings (set "payoffs") and in
@@ -15,23 +16,41 @@ import argparse
 import hashlib
 import json
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from econmoral.models import find_model
 from econmoral.preferences import FAMILIES
-from econmoral.prompts import preference_text
-from econmoral.records import InputError, command, finite, origin, read_json, read_lines, sha256, write_json, write_lines, write_text
-from eval.engines import Arm, Engine, Simulated
+from econmoral.prompts import Mode, preference_text
+from econmoral.records import (
+    InputError,
+    append_lines,
+    command,
+    finite,
+    origin,
+    read_json,
+    read_lines,
+    read_whole_lines,
+    sha256,
+    write_json,
+    write_lines,
+    write_text,
+)
+from eval.engines import Arm, Engine, Simulated, adapter_base
 from eval.figure import draw
 from eval.measure import Question, draw_questions, measure
 from eval.table import overlap, reference_arms, summaries, table
+
+CHUNK = 24  # questions that are asked in one go and kept together
 
 
 def arguments() -> argparse.Namespace:
@@ -40,6 +59,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--adapter", type=Path, action="append", default=[], help="folder of a LoRA adapter; repeat for several")
     parser.add_argument("--model", help="name, hub id or folder of the base (default: the one the adapter names)")
     parser.add_argument("--simulate", metavar="PARAMETERS", help="measure a logit chooser instead of a model, e.g. alpha=0,beta=0,kappa=0.5,lambda=0.1")
+    parser.add_argument("--engine", choices=("auto", "transformers", "vllm"), default="auto", help="default: vllm where it finds a GPU, else transformers")
+    parser.add_argument("--vllm", metavar="KEY=VALUE", nargs="+", default=[], help="options for vLLM, e.g. tensor_parallel_size=4 max_model_len=4096")
+    parser.add_argument("--endpoint", metavar="URL", help="measure what an OpenAI-compatible server offers; adapters by the names of their folders")
+    parser.add_argument("--served", metavar="NAME", help="name of the base at the endpoint (default: the model's hub id)")
     parser.add_argument("--prompted", action="store_true", help="also measure the base with each preference described in the system message")
     parser.add_argument(
         "--mode", choices=("direct", "reasoned"), nargs="+", default=["direct"], help="ask for the answer alone, or for a derivation first; or both"
@@ -53,8 +76,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="folder of the measurement (default: eval/ in the first adapter's folder)")
     args = parser.parse_args()
-    if bool(args.simulate) == bool(args.adapter or args.model):
-        raise InputError("give either --adapter and/or --model, or --simulate")
+    if bool(args.simulate) == bool(args.adapter or args.model or args.endpoint):
+        raise InputError("give either --adapter and/or --model, or --endpoint, or --simulate")
+    if args.endpoint and not (args.model or args.served or args.adapter):
+        raise InputError("--endpoint needs --served NAME, the model to ask there, or --model, whose tokenizer then gives exact scores")
+    vllm_options(args.vllm)
     if args.out is None:
         if not args.adapter:
             raise InputError("give --out FOLDER")
@@ -117,28 +143,91 @@ def settings_key(args: argparse.Namespace, arm: Arm, mode: str, adapters: dict[s
     if arm.adapter:
         weights += [sha256(adapters[arm.adapter] / f) for f in ("adapter_config.json", "adapter_model.safetensors")]
     what = [model, weights, arm.system, mode, args.simulate, args.battery, args.beliefs, args.items, args.pairs, args.samples, args.kappa, args.seed]
+    what += [args.endpoint, args.served, "" if args.simulate or args.endpoint else choose_engine(args.engine)[0], args.vllm]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
+def vllm_options(pairs: list[str]) -> dict[str, Any]:
+    """``key=value`` pairs for vLLM, the values read as YAML.  Raises InputError for what would run a checkpoint's own code."""
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier() or name == "trust_remote_code":
+            raise InputError(f"--vllm takes key=value options of vllm.LLM, without trust_remote_code; got {pair!r}")
+        try:
+            options[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--vllm {pair!r}: the value is not YAML") from None
+    return options
+
+
+def choose_engine(asked: str) -> tuple[str, str]:
+    """(vllm or transformers, why).  Raises InputError when vLLM is asked for and not installed."""
+    if asked == "transformers":
+        return asked, "asked for"
+    installed = find_spec("vllm") is not None
+    if asked == "vllm":
+        if not installed:
+            raise InputError("--engine vllm: the package vllm is not installed (make setup installs it where there is an NVIDIA GPU)")
+        return asked, "asked for"
+    if not installed:
+        return "transformers", "vllm is not installed"
+    from torch import cuda  # vllm imports on a machine without a GPU and fails only when it loads a model
+
+    return ("vllm", "there is a GPU") if cuda.is_available() else ("transformers", "there is no GPU")
+
+
 def load(args: argparse.Namespace, adapters: dict[str, Path], console: Console) -> Engine:
-    """The engine, and a line that says which and why."""
+    """The engine, and a line that says which and why.  Imported late: bad input is reported before torch is loaded."""
     if args.simulate:
         console.print(f"engine: simulated chooser ({args.simulate})")
         return parse_chooser(args.simulate)
-    from eval.engine_transformers import Transformers  # imported late: bad input is reported before torch is loaded
+    if args.endpoint:
+        from eval.engine_openai import connect
 
-    engine = Transformers(args.model, adapters)
-    console.print(f"engine: transformers on {engine.device}, {args.model} with {len(adapters)} adapter(s) in one load")
-    return engine
+        engine, why = connect(args.endpoint, args.model, args.served or (find_model(args.model).source if args.model else ""), args.samples)
+        console.print(f"engine: endpoint {args.endpoint}; {why}", highlight=False)
+        return engine
+    name, why = choose_engine(args.engine)
+    if name == "vllm":
+        from eval.engine_vllm import VLLM
+
+        console.print(f"engine: vLLM ({why}), {args.model} with {len(adapters)} adapter(s) in one load")
+        return VLLM(args.model, adapters, vllm_options(args.vllm))
+    from eval.engine_transformers import Transformers
+
+    local = Transformers(args.model, adapters)
+    console.print(f"engine: transformers on {local.device} ({why}), {args.model} with {len(adapters)} adapter(s) in one load")
+    return local
 
 
 def differ(base: list[dict[str, Any]], tuned: list[dict[str, Any]]) -> bool:
     """Whether any probability differs between two arms."""
     return any(
-        np.abs(np.array(p["probabilities"]) - np.array(q["probabilities"])).max() > 1e-6 or abs(p["mass"] - q["mass"]) > 1e-6
+        (p["probabilities"] is None) != (q["probabilities"] is None)
+        or (p["probabilities"] is not None and np.abs(np.array(p["probabilities"]) - np.array(q["probabilities"])).max() > 1e-6)
+        or abs(p["mass"] - q["mass"]) > 1e-6
         for a, b in zip(base, tuned, strict=True)
         for p, q in zip(a["pages"], b["pages"], strict=True)
     )
+
+
+def unfinished(part: Path) -> Path:
+    """Where the lines of an arm grow until it is finished."""
+    return part.with_suffix(".unfinished")
+
+
+def measure_arm(engine: Engine, questions: list[Question], arm: Arm, mode: Mode, args: argparse.Namespace, part: Path) -> list[dict[str, Any]]:
+    """Records of one arm.  Chunks of questions are always the same ones, so that a continued run gives the same bytes."""
+    growing = unfinished(part)
+    found = read_whole_lines(growing)
+    found = found[: len(found) // CHUNK * CHUNK]
+    write_lines(growing, found)  # without a line that was cut short
+    for start in track(range(len(found), len(questions), CHUNK), f"{arm.name}, {mode}", transient=True):
+        some = measure(engine, questions[start : start + CHUNK], arm, mode, args.beliefs, args.samples, seed=start)
+        append_lines(growing, some)
+        found += some
+    return found
 
 
 def measure_all(args: argparse.Namespace, arms: list[Arm], questions: list[Question], adapters: dict[str, Path], console: Console) -> list[dict[str, Any]]:
@@ -153,10 +242,11 @@ def measure_all(args: argparse.Namespace, arms: list[Arm], questions: list[Quest
                 found = [row for _, row in read_lines(part)]
             else:
                 engine = engine or load(args, adapters, console)
-                found = measure(engine, questions, arm, mode, args.beliefs, args.samples)
+                found = measure_arm(engine, questions, arm, mode, args, part)
                 if arm.adapter and base is not None and not differ(base, found):
                     raise InputError(f"adapter {adapters[arm.adapter]}: every probability equals the base's; the adapter is empty or was not applied")
                 write_lines(part, found)
+                unfinished(part).unlink()
             base = found if arm.name == "base" else base
             records += found
     return records
@@ -181,8 +271,6 @@ def main() -> None:
     console = Console(width=max(Console().width, 120))  # never wrap the table in a log file
     adapters = adapter_names(args.adapter)
     if adapters:
-        from eval.engine_transformers import adapter_base
-
         bases = {name: adapter_base(folder) for name, folder in adapters.items()}
         args.model = args.model or next(iter(bases.values()))
     if args.model:
@@ -196,26 +284,32 @@ def main() -> None:
     if args.prompted and not args.simulate:
         arms += [Arm(f"base, told {p.removeprefix('homo_')}", None, preference_text(p, args.kappa)) for p in ("homo_economicus", "homo_moralis")]
     arms += [Arm(name, name) for name in adapters]
-    measured = measure_all(args, arms, questions, adapters, console)
+    everything = measure_all(args, arms, questions, adapters, console)
+    measured = [row for row in everything if row["probabilities"] is not None]
+    if refused := len(everything) - len(measured):
+        console.print(f"{refused} of {len(everything)} decisions were refused on every page and are in no figure; choices.jsonl holds them")
+    if not measured:
+        raise InputError("every decision was refused; look at the texts in parts/")
 
     checks = {
         name: {
             "decisions": len(questions),
-            "payoffs_in_training_data": overlap(measured[: len(questions)], quadruples)
+            "payoffs_in_training_data": overlap(everything[: len(questions)], quadruples)
             if quadruples is not None
             else "not checked: data file missing or changed",
         }
         for name, (quadruples, _) in trained.items()
     }
-    rows = summaries(measured + reference_arms(measured[: len(questions)], args.kappa), args.kappa)
+    rows = summaries(measured + reference_arms(everything[: len(questions)], args.kappa), args.kappa)
     frame = table(rows)
     source = Path(find_model(args.model).source) if args.model else None
     inputs = {name: folder / "adapter_model.safetensors" for name, folder in adapters.items()} | ({"base": source} if source and source.is_dir() else {})
     about = origin(**inputs) | {
         "settings": {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
         "overlap": checks,
+        "refused": refused,
     }
-    write_lines(args.out / "choices.jsonl", measured)
+    write_lines(args.out / "choices.jsonl", everything)
     write_json(args.out / "summary.json", finite(rows))
     write_text(args.out / "table.csv", frame.to_csv(index=False))
     for mode in args.mode:

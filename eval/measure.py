@@ -60,8 +60,9 @@ def draw_questions(battery: str, n: int, pairs: int, kappa: float, seed: int) ->
     return questions
 
 
-def elicit(engine: Engine, questions: Sequence[Question], arm: Arm) -> list[tuple[float, ...]]:
-    """Beliefs the arm itself states: mean of its distribution over 0..10 of ten others, over all layouts."""
+def elicit(engine: Engine, questions: Sequence[Question], arm: Arm, seed: int) -> list[tuple[float, ...]]:
+    """Beliefs the arm itself states: mean of its distribution over 0..10 of ten others, over all layouts;
+    one half where it never answered."""
     keys, requests = [], []
     for q, question in enumerate(questions):
         for layout in question.layouts:
@@ -69,32 +70,34 @@ def elicit(engine: Engine, questions: Sequence[Question], arm: Arm) -> list[tupl
                 keys.append((q, k))
                 requests.append(Request(render_belief(question.item, layout, k), belief_answers(layout, k), question.item, layout))
     sums: dict[tuple[int, int], list[float]] = {}
-    for key, answer in zip(keys, engine.score(requests, arm), strict=True):
-        p = answer.probabilities / answer.probabilities.sum()
-        sums.setdefault(key, []).append(float(p @ np.arange(11)) / 10)
+    for key, answer in zip(keys, engine.score(requests, arm, seed), strict=True):
+        if total := answer.probabilities.sum():  # a sampled arm may have refused
+            sums.setdefault(key, []).append(float(answer.probabilities / total @ np.arange(11)) / 10)
     sets = [len(GAMES[q.item.protocol.game].info_sets) for q in questions]
-    return [tuple(float(np.mean(sums[q, k])) for k in range(n)) for q, n in enumerate(sets)]
+    return [tuple(float(np.mean(sums.get((q, k), [0.5]))) for k in range(n)) for q, n in enumerate(sets)]
 
 
-def measure(engine: Engine, questions: Sequence[Question], arm: Arm, mode: Mode, beliefs: str, samples: int) -> list[dict[str, Any]]:
+def measure(engine: Engine, questions: Sequence[Question], arm: Arm, mode: Mode, beliefs: str, samples: int, seed: int = 0) -> list[dict[str, Any]]:
     """One record per question: choice probabilities averaged over its layouts, admissible mass, position bias.
 
+    A page that a sampled model refused counts in the mass only; a decision refused on every page has null probabilities.
+
     beliefs : ``given`` (stated on the page), ``uniform`` (not stated, one half in estimation) or ``elicited`` (not
-    stated, the arm's own).  Raises InputError when an arm gives no admissible answer any probability.
+    stated, the arm's own); seed : of sampled derivations.  Raises InputError when an arm gives no admissible answer any probability.
     """
     if beliefs == "given":
         used = [q.item.beliefs or () for q in questions]
     elif beliefs == "uniform":
         used = [(0.5,) * len(GAMES[q.item.protocol.game].info_sets) for q in questions]
     else:
-        used = elicit(engine, questions, arm)
+        used = elicit(engine, questions, arm, seed)
     shown = [q.item if beliefs == "given" else Item(q.item.protocol, None) for q in questions]
     requests = [
         Request(render(item, layout, mode, arm.system), answers(layout), q.item, layout, samples if mode == "reasoned" else 0)
         for q, item in zip(questions, shown, strict=True)
         for layout in q.layouts
     ]
-    found = iter(engine.score(requests, arm))
+    found = iter(engine.score(requests, arm, seed))
     records = []
     for q, y in zip(questions, used, strict=True):
         game = GAMES[q.item.protocol.game]
@@ -102,16 +105,13 @@ def measure(engine: Engine, questions: Sequence[Question], arm: Arm, mode: Mode,
         for _ in q.layouts:
             answer = next(found)
             mass = float(answer.probabilities.sum())
-            if not 0 < mass < 1 + 1e-4:
+            refused = answer.sampled and mass == 0
+            if not (0 < mass < 1 + 1e-4 or refused):
                 raise InputError(f"{arm.name}, item {q.id}: the admissible answers have probability {mass}; is this a chat model, and is its template right?")
-            pages.append((answer.probabilities / mass, mass, answer.texts))
-        probabilities = np.mean([p for p, _, _ in pages], axis=0)
-        first_listed = [
-            p[[s[k] == page_actions(layout, k)[0] for s in game.strategies]].sum()
-            for layout, (p, _, _) in zip(q.layouts, pages, strict=True)
-            for k in range(len(game.info_sets))
-        ]
-        twins = [0.5 * np.abs(a[0] - b[0]).sum() for a, b in zip(pages[::2], pages[1::2], strict=True)]
+            pages.append((None if refused else answer.probabilities / mass, mass, answer.texts))
+        answered = [(layout, p) for layout, (p, _, _) in zip(q.layouts, pages, strict=True) if p is not None]
+        first_listed = [p[[s[k] == page_actions(layout, k)[0] for s in game.strategies]].sum() for layout, p in answered for k in range(len(game.info_sets))]
+        twins = [0.5 * np.abs(a[0] - b[0]).sum() for a, b in zip(pages[::2], pages[1::2], strict=True) if a[0] is not None and b[0] is not None]
         records.append(
             {
                 "id": q.id,
@@ -122,12 +122,12 @@ def measure(engine: Engine, questions: Sequence[Question], arm: Arm, mode: Mode,
                 "payoffs": list(q.item.protocol.payoffs),
                 "beliefs": list(y),
                 "strategies": list(q.item.protocol.tables.strategies),
-                "probabilities": probabilities.tolist(),
+                "probabilities": np.mean([p for _, p in answered], axis=0).tolist() if answered else None,
                 "mass": float(np.mean([m for _, m, _ in pages])),
-                "position_bias": float(np.mean(first_listed) - 0.5),
-                "twin_distance": float(np.mean(twins)),
+                "position_bias": float(np.mean(first_listed) - 0.5) if answered else None,
+                "twin_distance": float(np.mean(twins)) if twins else None,
                 "pages": [
-                    {"layout": asdict(layout), "probabilities": p.tolist(), "mass": m, "texts": list(texts)}
+                    {"layout": asdict(layout), "probabilities": None if p is None else p.tolist(), "mass": m, "texts": list(texts)}
                     for layout, (p, m, texts) in zip(q.layouts, pages, strict=True)
                 ],
             }

@@ -143,7 +143,7 @@ def summarise(records: list[Record], kappa: float) -> dict[str, Any]:
     row["homo_moralis"] = structural(records, "homo_moralis")
     row["admissible_mass"] = float(np.mean([r["mass"] for r in records]))
     row["position_bias"] = float(np.mean([r["position_bias"] for r in records]))
-    row["twin_distance"] = float(np.mean([r["twin_distance"] for r in records]))
+    row["twin_distance"] = float(np.mean([r["twin_distance"] for r in records if r["twin_distance"] is not None] or [np.nan]))
     return row
 
 

@@ -29,7 +29,7 @@ KNOWN = {"alpha": 0.1, "beta": 0.2, "kappa": 0.4, "lambda": 0.1}
 class FirstListed:
     """A chooser that always takes whatever is listed first on the page."""
 
-    def score(self, requests: list[Request], arm: Arm) -> list[Answer]:
+    def score(self, requests: list[Request], arm: Arm, seed: int) -> list[Answer]:
         answers = []
         for r in requests:
             text = r.messages[-1]["content"]
