@@ -17,7 +17,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data sft eval test check bench nano results clean
+.PHONY: help setup demo data sft eval export parity test test-vllm gpu-check bench-sft check bench nano results clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -47,6 +47,13 @@ $(RUN)/run.json: $(DATA)
 
 $(RUN)/eval/summary.json: $(RUN)/run.json
 	$(BIN)/python -m eval.games --adapter $(RUN) --mode reasoned direct --out $(RUN)/eval
+
+parity: .venv/ready ## compare RUN's adapter on its base with the merged, 4-bit and served model, whatever this machine can run
+	$(BIN)/python -m eval.parity --adapter $(RUN)
+
+export: .venv/ready ## merge RUN's adapter into its base, save it to RUN/merged, and check that it answers the same
+	$(BIN)/python recipes/export.py --adapter $(RUN) --out $(RUN)/merged
+	$(BIN)/python -m eval.parity --adapter $(RUN) --merged $(RUN)/merged
 
 demo: .venv/ready ## the whole pipeline on the built-in model: data, two fine-tunes, measurement, table, figure
 	rm -rf runs/demo

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.cache_utils import DynamicCache
 
 from econmoral.models import cached_only, find_model
@@ -24,16 +24,21 @@ BATCH_TOKENS = 16_384  # prompt tokens in one batch of scores; derivations, writ
 
 
 class Transformers(Exact):
-    """A checkpoint and its adapters (name -> folder)."""
+    """A checkpoint and its adapters (name -> folder); ``four_bit`` loads the base in nf4 (NVIDIA GPU and bitsandbytes)."""
 
-    def __init__(self, model: str, adapters: dict[str, Path]) -> None:
+    def __init__(self, model: str, adapters: dict[str, Path], four_bit: bool = False) -> None:
         source = find_model(model).source
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         local = cached_only(source)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
-            self.model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, local_files_only=local).to(self.device)
+            options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": local}
+            if four_bit:
+                options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+            self.model: Any = AutoModelForCausalLM.from_pretrained(source, **options)
+            if not four_bit:
+                self.model = self.model.to(self.device)
         except (OSError, ValueError) as error:
             raise InputError(f"cannot load {source} ({str(error).splitlines()[0][:200]}); give a complete checkpoint in safetensors") from None
         for name, folder in adapters.items():
@@ -60,6 +65,11 @@ class Transformers(Exact):
                 yield
         else:
             yield
+
+    def merge(self, name: str) -> None:
+        """Add an adapter's weights to the base's, as an exported checkpoint has them; the engine then stands for that one arm."""
+        self.model.set_adapter(name)
+        self.model.merge_adapter([name])
 
     @torch.no_grad()
     def log_probabilities(self, heads: list[list[int]], tails: list[list[list[int]]], arm: Arm) -> list[np.ndarray]:
