@@ -17,7 +17,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data sft eval export parity test test-vllm gpu-check bench-sft check bench nano results clean
+.PHONY: help setup demo data sft eval export parity test test-vllm gpu-check bench-eval bench-sft check bench nano results clean
 
 help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ check: .venv/ready ## lint and types
 
 bench: .venv/ready ## measure speed as ratios in one run
 	$(BIN)/python -m eval.bench
+
+bench-eval: .venv/ready ## the same for exact scoring alone, against full passes and against sampling
+	$(BIN)/python -m eval.bench --only scoring
 
 bench-sft: .venv/ready ## speed and memory of fine-tuning against a plain TRL script, in one run
 	$(BIN)/python recipes/bench_sft.py

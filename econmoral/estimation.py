@@ -132,7 +132,7 @@ def allocations(
 ) -> Design:
     """Choices between allocations of money, such as dictator games.
 
-    own, other : (n, S) payoffs of every option.  chosen : (n,) position of the chosen one.  kind, unkind : (n,) whether the
+    own, other : (n, S) payoffs of every option.  chosen : (n,) position of the chosen one, or (n, S) its probabilities.  kind, unkind : (n,) whether the
     other had just been kind or unkind (reciprocity games).  Raises ValueError for a Kantian family: an allocation is no game.
     """
     fam = FAMILIES.get(family)
@@ -143,7 +143,8 @@ def allocations(
     base, terms = fam.outcome(own, other, q, v)
     codes, names = _codes(list(cluster))
     index = np.concatenate([base[..., None], terms], -1)
-    return Design(family, fam.parameters, index, np.eye(own.shape[1])[chosen], np.ones(own.shape, bool), codes, names)
+    weight = np.eye(own.shape[1])[chosen] if chosen.ndim == 1 else chosen
+    return Design(family, fam.parameters, index, weight, np.ones(own.shape, bool), codes, names)
 
 
 def log_likelihood(parameters: np.ndarray, data: Design) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

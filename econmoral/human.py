@@ -22,3 +22,18 @@ def reference(task: str | None = None) -> pd.DataFrame:
     if rows.empty:
         raise ValueError(f"no human reference for {task!r}; there is {', '.join(sorted(set(table['task'])))}")
     return rows.reset_index(drop=True)
+
+
+def binary_dictator_games() -> pd.DataFrame:
+    """The 39 binary dictator games of Bruhin, Fehr and Schunk (2019) and the shares of 160 people who chose X.
+
+    Columns x_own, x_other, y_own, y_other (points for the chooser and for the other person), session 1, session 2 (shares).
+    ``econmoral.estimation.allocations`` takes ``own = [x_own, y_own]`` and ``other = [x_other, y_other]``.
+    """
+    rows = reference("dictator, binary")
+    parts = rows["statistic"].str.extract(r"choosing (\d+)/(\d+) over (\d+)/(\d+), (session \d)")
+    parts.columns = pd.Index(["x_own", "x_other", "y_own", "y_other", "session"])
+    payoffs = ["x_own", "x_other", "y_own", "y_other"]
+    parts[payoffs] = parts[payoffs].astype(float)
+    wide = parts.assign(value=rows["value"]).pivot(index=payoffs, columns="session", values="value")
+    return wide.reset_index().rename_axis(columns=None)

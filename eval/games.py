@@ -15,14 +15,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import track
@@ -45,24 +42,24 @@ from econmoral.records import (
     write_lines,
     write_text,
 )
+from eval.arms import CHUNK, adapter_names, add_engine_options, choose_engine, load, parse_parameters, vllm_options
 from eval.engines import Arm, Engine, Simulated, adapter_base
 from eval.figure import draw
 from eval.measure import Question, draw_questions, measure
 from eval.table import overlap, reference_arms, summaries, table
 
-CHUNK = 24  # questions that are asked in one go and kept together
+
+def parse_chooser(text: str) -> Simulated:
+    """``alpha=0.1,kappa=0.4,lambda=0.1`` as a simulated chooser."""
+    theta, precision = parse_parameters(text, FAMILIES["alpha_beta_kappa"].parameters)
+    return Simulated("alpha_beta_kappa", theta, precision)
 
 
 def arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m eval.games", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--adapter", type=Path, action="append", default=[], help="folder of a LoRA adapter; repeat for several")
-    parser.add_argument("--model", help="name, hub id or folder of the base (default: the one the adapter names)")
+    add_engine_options(parser)
     parser.add_argument("--simulate", metavar="PARAMETERS", help="measure a logit chooser instead of a model, e.g. alpha=0,beta=0,kappa=0.5,lambda=0.1")
-    parser.add_argument("--engine", choices=("auto", "transformers", "vllm"), default="auto", help="default: vllm where it finds a GPU, else transformers")
-    parser.add_argument("--vllm", metavar="KEY=VALUE", nargs="+", default=[], help="options for vLLM, e.g. tensor_parallel_size=4 max_model_len=4096")
-    parser.add_argument("--endpoint", metavar="URL", help="measure what an OpenAI-compatible server offers; adapters by the names of their folders")
-    parser.add_argument("--served", metavar="NAME", help="name of the base at the endpoint (default: the model's hub id)")
     parser.add_argument("--prompted", action="store_true", help="also measure the base with each preference described in the system message")
     parser.add_argument(
         "--mode", choices=("direct", "reasoned"), nargs="+", default=["direct"], help="ask for the answer alone, or for a derivation first; or both"
@@ -96,31 +93,6 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def parse_chooser(text: str) -> Simulated:
-    """``alpha=0.1,kappa=0.4,lambda=0.1`` as a simulated chooser."""
-    values: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, value = part.partition("=")
-        try:
-            values[name.strip()] = float(value)
-        except ValueError:
-            raise InputError(f"--simulate: {part!r} is not of the form name=number") from None
-    known = {*FAMILIES["alpha_beta_kappa"].parameters, "lambda"}
-    if set(values) - known or "lambda" not in values or not all(map(math.isfinite, values.values())):
-        raise InputError(f"--simulate takes finite values of {', '.join(sorted(known))}, and lambda must be among them; got {text!r}")
-    return Simulated("alpha_beta_kappa", {k: v for k, v in values.items() if k != "lambda"}, values["lambda"])
-
-
-def adapter_names(folders: list[Path]) -> dict[str, Path]:
-    """Folder names where they tell the adapters apart, else whole paths."""
-    names = [f.resolve().name for f in folders]
-    if len(set(names)) < len(names) or "base" in names:
-        names = [str(f).strip("/").replace("/", "-").replace(".", "_") for f in folders]
-    if len(set(names)) < len(names):
-        raise InputError("the same --adapter was given twice")
-    return dict(zip(names, folders, strict=True))
-
-
 def training_quadruples(folder: Path) -> tuple[set[tuple[str, tuple[float, ...]]] | None, float | None]:
     """Payoffs of the adapter's training data (None when the file cannot be found unchanged) and its target's kappa."""
     if not (folder / "run.json").is_file():
@@ -145,60 +117,6 @@ def settings_key(args: argparse.Namespace, arm: Arm, mode: str, adapters: dict[s
     what = [model, weights, arm.system, mode, args.simulate, args.battery, args.beliefs, args.items, args.pairs, args.samples, args.kappa, args.seed]
     what += [args.endpoint, args.served, "" if args.simulate or args.endpoint else choose_engine(args.engine)[0], args.vllm]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
-
-
-def vllm_options(pairs: list[str]) -> dict[str, Any]:
-    """``key=value`` pairs for vLLM, the values read as YAML.  Raises InputError for what would run a checkpoint's own code."""
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.isidentifier() or name == "trust_remote_code":
-            raise InputError(f"--vllm takes key=value options of vllm.LLM, without trust_remote_code; got {pair!r}")
-        try:
-            options[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--vllm {pair!r}: the value is not YAML") from None
-    return options
-
-
-def choose_engine(asked: str) -> tuple[str, str]:
-    """(vllm or transformers, why).  Raises InputError when vLLM is asked for and not installed."""
-    if asked == "transformers":
-        return asked, "asked for"
-    installed = find_spec("vllm") is not None
-    if asked == "vllm":
-        if not installed:
-            raise InputError("--engine vllm: the package vllm is not installed (make setup installs it where there is an NVIDIA GPU)")
-        return asked, "asked for"
-    if not installed:
-        return "transformers", "vllm is not installed"
-    from torch import cuda  # vllm imports on a machine without a GPU and fails only when it loads a model
-
-    return ("vllm", "there is a GPU") if cuda.is_available() else ("transformers", "there is no GPU")
-
-
-def load(args: argparse.Namespace, adapters: dict[str, Path], console: Console) -> Engine:
-    """The engine, and a line that says which and why.  Imported late: bad input is reported before torch is loaded."""
-    if args.simulate:
-        console.print(f"engine: simulated chooser ({args.simulate})")
-        return parse_chooser(args.simulate)
-    if args.endpoint:
-        from eval.engine_openai import connect
-
-        engine, why = connect(args.endpoint, args.model, args.served or (find_model(args.model).source if args.model else ""), args.samples)
-        console.print(f"engine: endpoint {args.endpoint}; {why}", highlight=False)
-        return engine
-    name, why = choose_engine(args.engine)
-    if name == "vllm":
-        from eval.engine_vllm import VLLM
-
-        console.print(f"engine: vLLM ({why}), {args.model} with {len(adapters)} adapter(s) in one load")
-        return VLLM(args.model, adapters, vllm_options(args.vllm))
-    from eval.engine_transformers import Transformers
-
-    local = Transformers(args.model, adapters)
-    console.print(f"engine: transformers on {local.device} ({why}), {args.model} with {len(adapters)} adapter(s) in one load")
-    return local
 
 
 def differ(base: list[dict[str, Any]], tuned: list[dict[str, Any]]) -> bool:
@@ -241,7 +159,7 @@ def measure_all(args: argparse.Namespace, arms: list[Arm], questions: list[Quest
             if part.is_file():
                 found = [row for _, row in read_lines(part)]
             else:
-                engine = engine or load(args, adapters, console)
+                engine = engine or (parse_chooser(args.simulate) if args.simulate else load(args, adapters, console))
                 found = measure_arm(engine, questions, arm, mode, args, part)
                 if arm.adapter and base is not None and not differ(base, found):
                     raise InputError(f"adapter {adapters[arm.adapter]}: every probability equals the base's; the adapter is empty or was not applied")

@@ -23,10 +23,10 @@ from conftest import ROOT, assert_complains, run
 from econmoral.chat import prompt_text, turn_text
 from econmoral.prompts import answers, render
 from econmoral.records import InputError, append_lines, read_json, read_lines, read_whole_lines
+from eval.arms import choose_engine, vllm_options
 from eval.engine_openai import Endpoint, Sampled, Served, connect, final_answer
 from eval.engine_transformers import Transformers
 from eval.engines import Arm, Request
-from eval.games import choose_engine, vllm_options
 from eval.measure import draw_questions, measure
 
 Reply = tuple[int, bytes]  # status, body; status 0 breaks the connection, -1 says nothing for a while

@@ -12,7 +12,8 @@ FILES = sorted(p for room in ("econmoral", "data_synth", "recipes", "eval") for 
 HEAVY = {"torch", "trl", "peft", "transformers", "vllm", "datasets", "accelerate", "bitsandbytes", "tokenizers"}
 CORE = {  # module of econmoral -> modules of econmoral it may import
     "records": set(), "models": {"records"}, "games": set(), "preferences": {"games"}, "choice": {"games", "preferences"},
-    "chat": {"records"}, "audit": set(), "power": set(), "human": set(), "__main__": {"choice", "estimation", "games", "power", "preferences", "records"},
+    "chat": {"records"}, "audit": set(), "power": set(), "human": set(), "menus": {"human", "prompts"},
+    "__main__": {"choice", "estimation", "games", "power", "preferences", "records"},
     "estimation": {"choice", "games", "preferences"}, "prompts": {"games"}, "lessons": {"choice", "games", "preferences", "prompts"}, "__init__": set(),
 }  # fmt: skip
 
@@ -36,7 +37,7 @@ def test_rooms_are_entered_only_where_allowed(path: Path) -> None:
     if room == "econmoral":
         assert {n.split(".")[1] for n in ours} <= CORE[path.stem]
     if HEAVY & {n.split(".")[0] for n in names}:
-        assert room == "recipes" or path.stem.startswith("engine_") or path.name in ("bench.py", "parity.py", "games.py")
+        assert room == "recipes" or path.stem.startswith("engine_") or path.name in ("bench.py", "parity.py", "arms.py")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
