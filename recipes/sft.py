@@ -18,6 +18,8 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -114,16 +116,33 @@ def load_examples(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return [{"prompt": row["prompt"], "completion": row["completion"]} for row in rows], about
 
 
-def prepare_folder(args: argparse.Namespace, settings: dict[str, Any]) -> bool:
-    """Make the run's folder; True when an interrupted run of the same settings is there to continue."""
+def prepare_folder(args: argparse.Namespace, settings: dict[str, Any]) -> str | None:
+    """Make the run's folder; the last whole checkpoint of an interrupted run of the same settings, which is to be continued."""
     if (args.out / "run.json").exists():
         raise InputError(f"{args.out} holds a finished run; choose another --out or delete it")
-    kept = args.out / "checkpoints" / "settings.json"
-    begun = any((args.out / "checkpoints").glob("checkpoint-*/trainer_state.json"))
-    if begun and read_json(kept) != settings:
+    kept, checkpoints = args.out / "checkpoints" / "settings.json", args.out / "checkpoints"
+    # the state is what the trainer writes last: a checkpoint without it was cut short
+    whole = sorted((p.parent for p in checkpoints.glob("checkpoint-*/trainer_state.json")), key=lambda p: int(p.name.rpartition("-")[2]))
+    if whole and read_json(kept) != settings:
         raise InputError(f"{args.out} holds an interrupted run with other settings; choose another --out or delete it")
+    for folder in checkpoints.glob("checkpoint-*"):
+        if folder not in whole:
+            shutil.rmtree(folder, ignore_errors=True)
     write_json(kept, settings)
-    return begun
+    return str(whole[-1]) if whole else None
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Turns what the libraries raise when a file cannot be written into one line."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        if isinstance(error, SafetensorError) or "PytorchStreamWriter" in str(error) or "file write failed" in str(error):
+            raise InputError(f"{folder} cannot be written ({str(error).splitlines()[0][:120]}); make room and run the same command again") from None
+        raise
 
 
 def exact_labels(dataset: Any, examples: list[tuple[list[dict[str, str]], str]], tokenizer: Any, max_length: int) -> tuple[Any, int]:
@@ -341,7 +360,8 @@ def main() -> None:
     row = (trainer.eval_dataset or trainer.train_dataset)[0]
     frozen, start = checksums(trainer.model, adapter=False), checksums(trainer.model, adapter=True)
     began = time.time()
-    result = trainer.train(resume_from_checkpoint=resume)
+    with writing_to(args.out):
+        result = trainer.train(resume_from_checkpoint=resume)
     seconds = time.time() - began
     moved = sum(v != start[n] for n, v in checksums(trainer.model, adapter=True).items())
     tuned = probe(trainer.model, row)
@@ -362,9 +382,10 @@ def main() -> None:
         gates |= learnt(before[0], after_tuning[0]) | {"held_out_loss_of_base": float(before[1].mean()), "held_out_loss": float(after_tuning[1].mean())}
 
     aside = args.out / "checkpoints" / "final"
-    trainer.save_model(str(aside))
+    with writing_to(args.out):
+        trainer.save_model(str(aside))
     if lead:
-        finish(args, model, about, aside, trainer.state.log_history, gates, seconds, resume)
+        finish(args, model, about, aside, trainer.state.log_history, gates, seconds, resume is not None)
     trainer.accelerator.wait_for_everyone()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -85,6 +86,46 @@ def test_killed_run_continues_to_the_same_adapter(finished: Path, data: Path, tm
     assert read_json(out / "run.json")["resumed"] is True
     whole, continued = (load_file(f / "adapter_model.safetensors") for f in (finished, out))
     assert all(torch.equal(whole[name], continued[name]) for name in whole)
+
+
+def test_a_full_disk_is_one_line_and_the_run_continues(data: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(tmp_path / "r"), "--epochs", "1"]
+    # files may not grow beyond 300 kB: fails where a full disk fails
+    result = subprocess.run(["bash", "-c", 'ulimit -f 300; exec "$@"', "bash", *words], cwd=ROOT, capture_output=True, text=True)
+    assert_complains(result, "cannot be written", "run the same command again")
+    assert not (tmp_path / "r" / "run.json").exists()
+    assert subprocess.run(words, cwd=ROOT, capture_output=True).returncode == 0
+    assert (tmp_path / "r" / "adapter_model.safetensors").is_file()
+
+
+def test_a_checkpoint_cut_short_is_not_continued(tmp_path: Path) -> None:
+    args, settings = argparse.Namespace(out=tmp_path), {"seed": "0"}
+    assert sft.prepare_folder(args, settings) is None
+    for name, whole in (("checkpoint-4", True), ("checkpoint-12", True), ("checkpoint-20", False)):
+        (tmp_path / "checkpoints" / name).mkdir()
+        if whole:
+            (tmp_path / "checkpoints" / name / "trainer_state.json").write_text("{}")
+    assert sft.prepare_folder(args, settings) == str(tmp_path / "checkpoints" / "checkpoint-12")
+    assert not (tmp_path / "checkpoints" / "checkpoint-20").exists()
+    with pytest.raises(InputError, match="other settings"):
+        sft.prepare_folder(args, {"seed": "1"})
+
+
+def test_upload_happens_only_when_asked_and_loses_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda self, repository, **named: calls.append((repository, named)))
+    monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", lambda self, **named: calls.append(named))
+    sft.push(finished, "someone/economicus")
+    assert calls[0] == ("someone/economicus", {"private": True, "exist_ok": True})
+    assert calls[1]["folder_path"] == finished
+
+    def fails(self: object, **_: object) -> None:
+        raise RuntimeError("no rights")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", fails)
+    with pytest.raises(InputError, match="is finished but was not uploaded to someone/economicus: no rights"):
+        sft.push(finished, "someone/economicus")
+    assert (finished / "run.json").is_file()
 
 
 def test_finished_run_is_not_overwritten(finished: Path, data: Path) -> None:
