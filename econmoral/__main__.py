@@ -4,6 +4,7 @@
     python -m econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --types 3
     python -m econmoral fit runs/demo/eval/choices.jsonl --family alpha_beta_kappa --arm moralis
     python -m econmoral power --effect 0.05
+    python -m econmoral market --kappa 0 .5 --group firms
 
 Every command takes --json.
 """
@@ -25,6 +26,7 @@ from rich.table import Table
 from econmoral.choice import Decision, best_replies, logit, switch_points
 from econmoral.estimation import Design, Fit, Mixture, NotIdentified, allocations, design, fit, mixture
 from econmoral.games import GAMES, TABLE_GAMES, Protocol, belief_weights, tables_of
+from econmoral.market import GROUPS, Market
 from econmoral.power import required
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, finite, read_lines
@@ -71,7 +73,17 @@ def arguments() -> argparse.Namespace:
     size.add_argument("--share", type=float, default=0.5, help="baseline share (default 0.5)")
     size.add_argument("--spread", type=float, default=0.25, help="standard deviation of exact probabilities over items (default 0.25)")
     size.add_argument("--correlation", type=float, default=0.5, help="between arms over the same items (default 0.5)")
-    for sub in (reply, estimate, size):
+    rivals = commands.add_parser("market", help="equilibrium prices of firms with given degrees of morality under logit demand")
+    rivals.add_argument("--kappa", type=float, nargs="+", default=[0.0, 0.0], help="degree of morality of every firm (default 0 0)")
+    rivals.add_argument("--group", choices=GROUPS, default="firms", help="who stands behind the veil (default firms)")
+    rivals.add_argument("--quality", type=float, nargs="+", default=[2.0], help="a of every firm, or one for all (default 2)")
+    rivals.add_argument("--cost", type=float, nargs="+", default=[1.0], help="unit cost of every firm, or one for all (default 1)")
+    rivals.add_argument("--outside", type=float, default=0.0, help="quality of the outside good (default 0)")
+    rivals.add_argument("--mu", type=float, default=0.25, help="horizontal differentiation (default 0.25)")
+    rivals.add_argument("--scale", type=float, default=1.0, help="size of the market (default 1)")
+    rivals.add_argument("--currency", type=float, default=1.0, help="units of currency per unit of utility (default 1)")
+    rivals.add_argument("--prices", type=float, nargs="+", help="describe these prices instead of the equilibrium")
+    for sub in (reply, estimate, size, rivals):
         sub.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args()
 
@@ -198,6 +210,23 @@ def estimate(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def market(args: argparse.Namespace) -> dict[str, Any]:
+    """Equilibrium, or given prices, of a market."""
+    n = len(args.prices or args.kappa)
+    quality, cost = (tuple(x * n if len(x) == 1 else x) for x in (args.quality, args.cost))
+    try:
+        firms = Market(quality, cost, args.outside, args.mu, args.scale, args.currency)
+        if args.prices and len(args.prices) != firms.n:
+            raise ValueError(f"{firms.n} firms and {len(args.prices)} prices")
+        prices = np.array(args.prices, float) if args.prices else firms.equilibrium(tuple(args.kappa), args.group)
+        if not np.isfinite(prices).all():
+            raise ValueError("prices must be finite")
+        result = firms.describe(prices)
+        return result | {"critical_discount": [firms.critical_discount(i) for i in range(n)] if n > 1 else []}
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
 def grid(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
     """A table for a person."""
     table = Table(box=SIMPLE_HEAD)
@@ -219,6 +248,13 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
     elif args.command == "power":
         console.print(f"to find a difference of {args.effect:g} in mean choice probability:")
         console.print(grid(("design", "needed"), [(k, str(v)) for k, v in result.items()]))
+    elif args.command == "market":
+        names = ("prices", "shares", "profits", "price_index", "profit_gain", "nash", "monopoly")
+        rows = [(str(i + 1), *("–" if result[k][i] is None else f"{result[k][i]:.6g}" for k in names)) for i in range(len(result["prices"]))]
+        console.print(grid(("firm", "price", "share", "profit", "price index", "profit gain", "Nash price", "monopoly price"), rows))
+        console.print(f"consumer surplus {result['consumer_surplus']:.6g}; price index and profit gain: 0 at Nash, 1 at joint monopoly")
+        if result["critical_discount"]:
+            console.print("monopoly is held by the threat of Nash from discount factor", ", ".join(f"{d:.4f}" for d in result["critical_discount"]))
     elif not result["identified"]:
         console.print(f"not identified: {result['reason']}")
     else:
@@ -245,7 +281,7 @@ def main() -> None:
         except ValueError as error:
             raise InputError(str(error)) from None
     else:
-        result = best_reply(args) if args.command == "best-reply" else estimate(args)
+        result = {"best-reply": best_reply, "fit": estimate, "market": market}[args.command](args)
     if args.json:
         print(json.dumps(finite(result), indent=2, allow_nan=False))
     else:
