@@ -185,7 +185,7 @@ def main() -> None:
     lines = ["| shape | precision | way | batch | tokens/s | MFU | peak memory |", "|---|---|---|---|---|---|---|"]
     for r in rows:
         cells = ["failed: " + r["failed"].replace("|", "/"), "", ""] if "failed" in r else [
-            f"{r['tokens_per_second']:,.0f}", f"{100 * r['mfu']:.0f} %", "not measured" if r["memory_gb"] is None else f"{r['memory_gb']:.1f} GB",
+            f"{r['tokens_per_second']:,.0f}", f"{100 * r['mfu']:.0f} %" if r["memory_gb"] is not None else "not measured", "not measured" if r["memory_gb"] is None else f"{r['memory_gb']:.1f} GB",
         ]  # fmt: skip
         lines.append(f"| {r['shape']} | {r['precision']} | {r['way']} | {r['batch']} | {' | '.join(cells)} |")
     for shape in args.shapes:

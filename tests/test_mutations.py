@@ -14,7 +14,15 @@ from conftest import ROOT
 MUTATIONS = {
     "sign of the moral term": ("econmoral/preferences.py", "tables.alike - own", "own - tables.alike", "test_games.py"),
     "payoffs transposed": ("econmoral/games.py", "pay[role], pay[1 - role]", "pay[1 - role], pay[role]", "test_games.py"),
-    "label mask dropped": ("recipes/sft.py", "if m else -100 for t, m in", "for t, m in", "test_sft.py::test_labels_that_are_not_the_answer_stop_the_run"),
+    "wrong labels let through": ("recipes/sft.py", "if labels != [-100] * start + expected[start:]:", "if False:", "test_sft.py::test_only_exact_labels_pass"),
+    "thinking left on": (
+        "econmoral/chat.py",
+        '"enable_thinking": False',
+        '"enable_thinking": True',
+        "test_checkpoints.py::test_training_and_measurement_render_the_same_bytes",
+    ),
+    "firms without morality": ("econmoral/market.py", "[..., firm] + moral", "[..., firm]", "test_market.py::test_moral_firms_collude"),
+    "refused replies counted": ("eval/engine_openai.py", "if said in r.candidates:", "if True:", "test_engines.py::test_refusals_and_odd_replies_are_counted"),
     "base served for the adapter": (
         "eval/engine_transformers.py",
         "if arm.adapter is not None:",
