@@ -68,7 +68,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--beliefs", choices=("given", "uniform", "elicited"), default="given", help="stated on the page, one half, or asked of the model")
     parser.add_argument("--items", type=int, default=120, help="decisions in each set (default 120)")
     parser.add_argument("--pairs", type=int, default=2, help="counterbalanced pairs of layouts per decision (default 2)")
-    parser.add_argument("--samples", type=int, default=1, help="derivations sampled per layout in reasoned mode (default 1)")
+    parser.add_argument(
+        "--samples", type=int, default=1, help="per layout: derivations in reasoned mode, replies of an endpoint without log-probabilities (default 1)"
+    )
     parser.add_argument("--kappa", type=float, help="degree of morality of the target (default: the adapters' own, else 0.5)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="folder of the measurement (default: eval/ in the first adapter's folder)")
