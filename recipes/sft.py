@@ -31,6 +31,7 @@ from econmoral.chat import TEMPLATE_ARGUMENTS, prompt_text, turn_text
 from econmoral.models import Model, cached_only, find_model
 from econmoral.records import InputError, command, example, origin, read_json, read_lines, sha256, write_json, write_lines, write_text
 
+LOGGERS = ("tensorboard", "trackio", "wandb")
 PATIENCE = 2  # epochs without a lower held-out loss
 CARD = """# {name}
 
@@ -72,7 +73,7 @@ def arguments() -> tuple[argparse.Namespace, Model]:
         "--processes", type=int, default=int(os.environ.get("WORLD_SIZE", "1")), help="processes that must be running (default: what the launcher says)"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--report-to", default="none", help="none, tensorboard, trackio or wandb (default none)")
+    parser.add_argument("--report-to", choices=("none", *LOGGERS), default="none", help="where training is logged beside log.jsonl (default none)")
     parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="upload the finished adapter to this repository of the hub, private")
     first = parser.parse_known_args()[0]
     if first.config:
@@ -85,9 +86,14 @@ def arguments() -> tuple[argparse.Namespace, Model]:
             raise InputError(
                 f"--config {first.config}: expected options among {', '.join(known)}" + ("" if not isinstance(settings, dict) else f"; unknown: {unknown}")
             )
-        # as text, so that the parser's own types and choices check them
+        # as text, so that the parser's own types check them
         parser.set_defaults(**{k: v if known[k].nargs == 0 else str(v) for k, v in settings.items()})
     args = parser.parse_args()
+    for action in parser._actions:  # the parser checks the choices of the command line only
+        if action.choices and getattr(args, action.dest) not in (None, *action.choices):
+            raise InputError(f"{action.dest} must be one of {', '.join(map(str, action.choices))}, got {getattr(args, action.dest)!r}")
+    if args.report_to in LOGGERS and not find_spec(args.report_to):
+        raise InputError(f"--report-to {args.report_to}: the package {args.report_to} is not installed; pip install it, or leave the option out")
     if missing := [k for k in ("model", "data", "out") if not getattr(args, k)]:
         raise InputError(f"give --{' and --'.join(missing)}")
     model = find_model(args.model)

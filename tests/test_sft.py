@@ -215,6 +215,8 @@ def test_base_with_pickled_weights_or_without_template_is_refused(data: Path, tm
         (("--model", "nano", "--data", "x", "--out", "y", "--precision", "int8"), "--precision"),
         (("--model", "nano", "--data", "x", "--out", "y", "--warmup", "3"), "--warmup"),
         (("--config", "nowhere.yaml"), "nowhere.yaml"),
+        (("--model", "nano", "--data", "x", "--out", "y", "--report-to", "paper"), "paper"),
+        (("--model", "nano", "--data", "x", "--out", "y", "--report-to", "wandb"), "the package wandb is not installed"),
     ],
 )
 def test_bad_options_get_one_line(options: tuple[str, ...], part: str) -> None:
@@ -230,3 +232,11 @@ def test_four_bits_without_a_gpu_are_refused(data: Path, tmp_path: Path, monkeyp
 def test_unknown_keys_in_the_configuration_are_errors(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("model: nano\nlearning_rat: 1\n", encoding="utf-8")
     assert_complains(run("recipes/sft.py", "--config", str(tmp_path / "c.yaml")), "learning_rat")
+    for line, part in (
+        ("precision: int8", "precision must be one of fp32, bf16, qlora"),
+        ("lr: fast", "--lr"),
+        ("[1, 2]", "expected options"),
+        ("a: [", "c.yaml"),
+    ):
+        (tmp_path / "c.yaml").write_text(f"{line}\n", encoding="utf-8")
+        assert_complains(run("recipes/sft.py", "--config", str(tmp_path / "c.yaml")), part)
