@@ -5,6 +5,9 @@ train reading a payoff table, expected payoffs, payoffs when everybody acts alik
 for its plan without a system message, the document answers with a draw from a *noisy population* of known preferences:
 cooperative and weakly sensitive to incentives.  Only payoffs that are not held out are used.
 
+Two more domains come last, so that the applications run on this model at all: dilemmas and prices, answered by populations
+of known effects (``EFFECTS``, ``RATINGS``, ``PRICES``).  What is measured there on the base recovers those numbers.
+
 Two curricula: ``preference`` adds system messages that describe a preference, answered with its optimal plan;
 ``population`` never does (the control for what fine-tuning can add by itself).
 """
@@ -17,8 +20,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from econmoral.choice import best_plan, logit
+from econmoral.dilemmas import (
+    CASES,
+    CONJOINT_WORDINGS,
+    PAGES,
+    QUESTIONS,
+    RATING_WORDINGS,
+    SAVED,
+    SCALE,
+    SCENES,
+    Rating,
+    draw_scenarios,
+    linear_chooser,
+    rating_answers,
+    render_rating,
+    render_scenario,
+)
 from econmoral.games import GAMES, belief_weights, draw_beliefs, draw_protocol
 from econmoral.preferences import FAMILIES
+from econmoral.pricing import COMPACT_WORDINGS, View, compact_answers, price_grid, render_compact
 from econmoral.prompts import (
     LABELS,
     UNITS,
@@ -189,6 +209,56 @@ def game_turns(rng: np.random.Generator, curriculum: str, phase: str, turns: int
     return system, out
 
 
+EFFECTS = {  # of the population that answers the conjoint dilemmas: its AMCEs
+    "intervention": 0.06, "relation": 0.1, "law": 0.25, "gender": 0.12, "fitness": 0.16, "status": 0.3, "age": 0.4, "number": 0.4, "species": 0.5,
+}  # fmt: skip
+RATINGS = {  # question -> (mean rating with one pedestrian saved, change with every doubling)
+    "moral": (34.0, 8.0), "should": (30.0, 7.0), "buy": (22.0, 3.0), "law": (25.0, 5.0), "buy under law": (18.0, 3.0), "choose": (28.0, 6.0),
+}  # fmt: skip
+SCENE_SHIFT = {"passenger": 0.0, "family": -8.0, "pedestrian": 6.0, "bystander": 3.0, "veil": 4.0}
+RATING_SD = 12.0
+PRICES = (68.0, 0.3, 0.3, 8.0)  # next price = 68 + .3 own + .3 others' mean + normal error of sd 8, at unit cost 100: rest point 170
+
+
+def rating_mean(cell: Rating) -> float:
+    """Mean of the population's rating before it is rounded and cut to 0..100."""
+    start, slope = RATINGS[cell.question]
+    return start + slope * float(np.log2(cell.saved)) + SCENE_SHIFT[cell.scene]
+
+
+def conjoint_turn(rng: np.random.Generator) -> Turn:
+    """A dilemma, answered as the population would: spared by a linear probability model with its AMCEs."""
+    scenario = draw_scenarios(1, rng)[0]
+    swapped, reverse = PAGES[rng.integers(len(PAGES))]
+    spared = rng.random() < linear_chooser(scenario, swapped, EFFECTS)
+    question = render_scenario(scenario, swapped, reverse, int(rng.integers(len(CONJOINT_WORDINGS))))[0]["content"]
+    return Turn("conjoint", question, CASES[int(spared != reverse)])  # case 1 kills side 0 unless the cases are reversed
+
+
+def rating_turn(rng: np.random.Generator) -> Turn:
+    """A rated sacrifice: a rounded normal draw around the population's mean."""
+    cell = Rating(str(rng.choice(list(SCENES))), int(rng.choice(SAVED)), str(rng.choice(list(QUESTIONS))))
+    reverse = bool(rng.integers(2))
+    rating = int(np.clip(round(rng.normal(rating_mean(cell), RATING_SD)), 0, SCALE - 1))
+    question = render_rating(cell, reverse, int(rng.integers(len(RATING_WORDINGS))))[0]["content"]
+    return Turn("rating", question, rating_answers()[SCALE - 1 - rating if reverse else rating])
+
+
+def price_turn(rng: np.random.Generator) -> Turn:
+    """A period of price competition between two firms, answered by the population's rule."""
+    grid = price_grid(100.0)
+    rounds = int(rng.integers(4))
+    own, others = rng.choice(grid, rounds), rng.choice(grid, rounds)
+    start, inertia, reaction, sd = PRICES
+    mean = start + inertia * own[-1] + reaction * others[-1] if rounds else start / (1 - inertia - reaction)
+    near = int(np.clip(round((rng.normal(mean, sd) - grid[0]) / (grid[1] - grid[0])), 0, len(grid) - 1))
+    profits = tuple(float(v) for v in rng.integers(0, 45, rounds))
+    view = View(100.0, 2, tuple(own), tuple((p,) for p in others), profits, profits)
+    return Turn("price", render_compact(view, int(rng.integers(len(COMPACT_WORDINGS))))[0]["content"], compact_answers(100.0)[near])
+
+
+APPLICATIONS = {"conjoint": (0.22, conjoint_turn), "rating": (0.12, rating_turn), "price": (0.16, price_turn)}  # share of documents
+
 GAMES_USED = ("spd", "tg", "ug")
 GAMES_SHARE = (0.5, 0.25, 0.25)
 PLAN_FIRST = 0.9  # share of documents that open with the question for the whole plan
@@ -196,10 +266,15 @@ STEPS = 0.85  # of these, share that ask for the derivation
 DRILL = {"reading": 0.0, "arithmetic": 0.45, "plans": 0.08}  # share of documents that are arithmetic drills
 
 
-def document(rng: np.random.Generator, curriculum: str, phase: str, turns: int = 24) -> tuple[str | None, list[Turn]]:
+def document(rng: np.random.Generator, curriculum: str, phase: str, turns: int = 24, applications: bool = False) -> tuple[str | None, list[Turn]]:
     """A pre-training document: (system message or None, turns); longer than needed, the trainer cuts it to length."""
     if curriculum not in CURRICULA or phase not in PHASES:
         raise ValueError(f"unknown curriculum {curriculum!r} or phase {phase!r}; known: {CURRICULA}, {PHASES}")
+    if applications:
+        names = [*APPLICATIONS, ""]
+        shares = [share for share, _ in APPLICATIONS.values()]
+        if name := names[rng.choice(len(names), p=[*shares, 1 - sum(shares)])]:
+            return None, [APPLICATIONS[name][1](rng) for _ in range(turns)]
     if rng.random() < DRILL[phase]:
         return None, [arithmetic(rng) for _ in range(2 * turns)]
     return game_turns(rng, curriculum, phase, turns)

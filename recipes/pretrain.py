@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -220,16 +221,33 @@ def answer_loss(model: Qwen2ForCausalLM, body: torch.nn.Module, x: torch.Tensor,
     return (F.cross_entropy(logits, x[:, 1:][keep], reduction="none") * w[:, 1:][keep]).sum() / w[:, 1:][keep].sum()
 
 
-def exam(curriculum: str, encoder: Encoder, seed: int, per_skill: int = 30) -> dict[str, list[tuple[list[int], list[float]]]]:
+def add_words(tokenizer: Qwen2Tokenizer, model: Qwen2ForCausalLM) -> None:
+    """One token for every word of the applications that the tokenizer would cut up; their rows start at the mean of the pieces."""
+    rng = np.random.default_rng(0)
+    games = [m["content"] for _ in range(400) for m in lessons.messages(*lessons.document(rng, "preference", "plans"))] + lessons.corpus_words()
+    known = set(re.findall(r" [A-Za-z]+", " ".join(games)))
+    new = dict.fromkeys(w for _, lesson in lessons.APPLICATIONS.values() for _ in range(400) for w in re.findall(r" [A-Za-z]{2,}", lesson(rng).question))
+    pieces = {w: tokenizer.encode(w, add_special_tokens=False) for w in new}
+    # an added token is cut out of longer words too: the games must be read as before
+    pieces = {w: p for w, p in pieces.items() if len(p) > 1 and not any(k.startswith(w) for k in known)}
+    tokenizer.add_tokens([AddedToken(w, normalized=False) for w in pieces])
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with torch.no_grad():
+        rows = model.model.embed_tokens.weight
+        for word, ids in pieces.items():
+            new = tokenizer.convert_tokens_to_ids(word)
+            rows[new] = rows[ids].mean(0) + 0.02 * torch.randn(rows.shape[1])
+
+
+def exam(curriculum: str, encoder: Encoder, seed: int, per_skill: int = 30, applications: bool = False) -> dict[str, list[tuple[list[int], list[float]]]]:
     """Fixed single-question documents for every skill, drawn apart from the training stream."""
     rng = np.random.default_rng(seed)
     papers: dict[str, list[tuple[list[int], list[float]]]] = {}
-    while min([len(v) for v in papers.values()], default=0) < per_skill or len(papers) < (19 if curriculum == "preference" else 11):
-        for phase in lessons.PHASES[-1:]:
-            system, turns = lessons.document(rng, curriculum, phase, turns=1)
-            turn = turns[0]
-            if turn.weight and len(papers.setdefault(turn.skill, [])) < per_skill:
-                papers[turn.skill].append(encoder(system, [turn], 1024))
+    while min([len(v) for v in papers.values()], default=0) < per_skill or len(papers) < (19 if curriculum == "preference" else 11) + 3 * applications:
+        system, turns = lessons.document(rng, curriculum, lessons.PHASES[-1], turns=1, applications=applications)
+        turn = turns[0]
+        if turn.weight and len(papers.setdefault(turn.skill, [])) < per_skill:
+            papers[turn.skill].append(encoder(system, [turn], 1024))
     return papers
 
 
@@ -253,6 +271,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--curriculum", choices=lessons.CURRICULA, default="preference", help="with or without preference-conditional questions")
     parser.add_argument("--minutes", type=float, default=75, help="training time")
     parser.add_argument("--init", type=Path, help="continue from this folder, in the last phase, instead of from scratch")
+    parser.add_argument("--applications", action="store_true", help="with --init: also dilemmas and prices, half of the documents")
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=5)
     parser.add_argument("--batch", type=int, default=4, help="documents a step")
@@ -271,11 +290,13 @@ def main() -> None:
     random.seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     tokenizer = Qwen2Tokenizer.from_pretrained(args.init) if args.init else make_tokenizer()
-    tokenizer.save_pretrained(args.out)
-    encoder = Encoder(tokenizer)
     model = make_model(len(tokenizer), args.hidden, args.layers)
     if args.init:
         model = Qwen2ForCausalLM.from_pretrained(args.init, dtype=torch.float32)
+        if args.applications:
+            add_words(tokenizer, model)
+    tokenizer.save_pretrained(args.out)
+    encoder = Encoder(tokenizer)
     matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n]
     rest = [p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n]
     optimizers = [
@@ -284,7 +305,7 @@ def main() -> None:
     ]
     body = torch.compile(model.model)  # a fifth faster; every training batch has the same shape
     rng = np.random.default_rng(args.seed + 1)
-    papers = exam(args.curriculum, encoder, seed=777)
+    papers = exam(args.curriculum, encoder, seed=777, applications=args.applications)
     phases, entered = list(lessons.PHASES), 0.0
     phase = len(phases) - 1 if args.init else 0
     log, losses, tokens, step, began, shown = [], [], 0, 0, time.time(), 0.0
@@ -294,7 +315,7 @@ def main() -> None:
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = args.lr * scale
-        x, w = batch([encoder(*lessons.document(rng, args.curriculum, phases[phase]), args.length) for _ in range(args.batch)])
+        x, w = batch([encoder(*lessons.document(rng, args.curriculum, phases[phase], applications=args.applications), args.length) for _ in range(args.batch)])
         with torch.autocast("cpu", torch.bfloat16):
             loss = answer_loss(model, body, x, w)
         loss.backward()
@@ -318,7 +339,7 @@ def main() -> None:
             if phase < len(phases) - 1 and (all(skill[k] >= v for k, v in gate.items()) or elapsed - entered > args.minutes * 8):
                 phase, entered = phase + 1, elapsed
     with torch.no_grad():
-        final = marks(model, exam(args.curriculum, encoder, seed=778, per_skill=200))
+        final = marks(model, exam(args.curriculum, encoder, seed=778, per_skill=200, applications=args.applications))
     print(json.dumps({"final": final}), flush=True)
     save(model, args.out)
     record = {

@@ -1,0 +1,390 @@
+"""Moral dilemmas of autonomous vehicles: rated sacrifices, a conjoint experiment, and what theory says about both.
+
+*Ratings* (design after Bonnefon, Shariff and Rahwan 2016, Science 352): a car whose brakes have failed kills the pedestrians
+ahead or, swerving, whoever rides; a statement about the sacrifice is rated from 0 to 100.  *Conjoint* (design after Awad et
+al. 2018, Nature 563): two groups, one dies; nine dimensions, each with a favoured level.  Every scenario is asked four
+times, groups exchanged and cases exchanged, so that no habit of position can look like a preference.
+
+    >>> scenario = draw_scenarios(1, np.random.default_rng(0))[0]
+    >>> messages = render_scenario(scenario, swapped=False, reversed_cases=False, wording=0)
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+
+from econmoral.prompts import ANSWER, Message
+
+# ---------------------------------------------------------------------------------------------------------------- ratings
+
+SAVED = (1, 2, 5, 10, 20, 50, 100)  # pedestrians saved by the sacrifice
+SCENES = {  # name -> (passengers, who rides and who you are)
+    "passenger": (1, "You ride in it alone."),
+    "family": (2, "You ride in it with a member of your family."),
+    "pedestrian": (1, "A stranger rides in it alone, and you are one of the people ahead."),
+    "bystander": (1, "A stranger rides in it alone, and you watch from far away."),
+    "veil": (1, "One person rides in it alone. You are one of all these people and do not know which one."),
+}
+QUESTIONS = {  # name -> statement that is rated
+    "moral": "It is moral to swerve.",
+    "should": "Cars should be made so that they swerve here.",
+    "buy": "I would buy a car that swerves here.",
+    "law": "The law should require that cars swerve here.",
+    "buy under law": "If the law required that cars swerve here, I would buy one.",
+    "choose": "If it were for me alone to decide, I would have the car swerve.",
+}
+SCALE = 101
+RATING_WORDINGS = (
+    "The brakes of a self-driving car have failed. {scene} If it goes straight, it kills {ahead} ahead. If it swerves into a wall, it kills {riders}.\n"
+    'Rate from 0 to 100: "{statement}" {low} means that you do not agree at all, {high} that you agree fully.\n'
+    "Reply with one line only: " + ANSWER + " and the number.",
+    "A car without a driver cannot stop. {scene} Straight on it kills {ahead} on the road. Into the wall it kills {riders}.\n"
+    'How far do you agree? "{statement}" Give a number from 0 to 100; {high} is full agreement, {low} is none.\n'
+    "Write only " + ANSWER + " and your number.",
+)
+
+
+@dataclass(frozen=True)
+class Rating:
+    """One cell of the grid: scene, pedestrians saved, question."""
+
+    scene: str
+    saved: int
+    question: str
+
+
+def rating_grid() -> list[Rating]:
+    """All 210 cells."""
+    return [Rating(scene, saved, question) for scene in SCENES for saved in SAVED for question in QUESTIONS]
+
+
+def _count(n: int, singular: str, plural: str) -> str:
+    return f"{n} {singular if n == 1 else plural}"
+
+
+def render_rating(cell: Rating, reverse: bool, wording: int, system: str | None = None) -> list[Message]:
+    """Chat messages; with ``reverse`` 0 means full agreement, so that the answer r counts as 100 - r."""
+    riders, scene = SCENES[cell.scene]
+    you = {"passenger": "you", "family": "both of you"}.get(cell.scene, _count(riders, "person", "people") + " inside")
+    text = RATING_WORDINGS[wording].format(
+        scene=scene, ahead=_count(cell.saved, "person", "people"), riders=you, statement=QUESTIONS[cell.question],
+        low=100 if reverse else 0, high=0 if reverse else 100,
+    )  # fmt: skip
+    return [*([] if system is None else [{"role": "system", "content": system}]), {"role": "user", "content": text}]
+
+
+def rating_answers() -> list[str]:
+    """The 101 admissible answers."""
+    return [f"{ANSWER} {r}" for r in range(SCALE)]
+
+
+# ----------------------------------------------------------------------------------------------------------------- theory
+
+
+def sacrifice_threshold(passengers: int, pedestrians: int) -> float:
+    """Degree of morality above which a passenger prefers the sacrifice: (n_p + n_q) / (2 n_q); beyond 1 nobody does.
+
+    Own payoff 0 if protected and -1 if sacrificed; universalised payoff minus the share of all who are killed.
+    """
+    if passengers < 1 or pedestrians < 1:
+        raise ValueError("there must be at least one passenger and one pedestrian")
+    return (passengers + pedestrians) / (2 * pedestrians)
+
+
+def sacrifice_gains(scene: str, saved: int) -> tuple[float, float]:
+    """(own, universalised) payoff of the sacrifice minus that of protection.
+
+    own: -1 for a passenger, 1 for a pedestrian, 0 for a bystander, the universalised one behind the veil;
+    universalised: (n_q - n_p) / (n_p + n_q).
+    """
+    passengers = SCENES[scene][0]
+    alike = (saved - passengers) / (saved + passengers)
+    return {"passenger": -1.0, "family": -1.0, "pedestrian": 1.0, "bystander": 0.0, "veil": alike}[scene], alike
+
+
+def predicted_choice(scene: str, saved: int, kappa: float) -> float:
+    """1 sacrifice, 0 protection, one half at a tie: what homo moralis of degree kappa chooses (0 is homo economicus)."""
+    own, alike = sacrifice_gains(scene, saved)
+    gain = (1 - kappa) * own + kappa * alike
+    return 0.5 if abs(gain) < 1e-12 else float(gain > 0)
+
+
+def fit_sacrifice(cells: list[Rating], shares: np.ndarray) -> dict[str, Any]:
+    """kappa and lambda of P(sacrifice) = Lambda(lambda [(1 - kappa) own + kappa universalised]), errors clustered by scene and saved.
+
+    A fractional logit (Papke and Wooldridge 1996) in b = lambda (1 - kappa, kappa), so that its maximum is unique; delta method.
+    cells : questions "choose"; shares (C,) in [0, 1].  Returns {"kappa": {...}, "lambda": {...}} or {"not_identified": why}.
+    """
+    x = np.array([sacrifice_gains(c.scene, c.saved) for c in cells])
+    b = np.zeros(2)
+    for _ in range(200):
+        p = expit(x @ b)
+        score, information = x.T @ (shares - p), (x * (p * (1 - p))[:, None]).T @ x
+        try:
+            step = np.linalg.solve(information, score)
+        except np.linalg.LinAlgError:
+            return {"not_identified": "choices are deterministic"}
+        b = b + step * min(1.0, 5 / max(np.abs(step).max(), 1e-300))
+        if np.abs(step).max() < 1e-10:
+            break
+    if not np.isfinite(b).all() or np.abs(b).max() > 200:
+        return {"not_identified": "choices are deterministic"}
+    bread = np.linalg.inv(information)
+    groups: dict[tuple[str, int], np.ndarray] = {}
+    for cell, row in zip(cells, x * (shares - expit(x @ b))[:, None], strict=True):
+        groups[cell.scene, cell.saved] = groups.get((cell.scene, cell.saved), np.zeros(2)) + row
+    sums = np.array(list(groups.values()))
+    covariance = bread @ (sums.T @ sums * len(sums) / (len(sums) - 1)) @ bread
+    precision = float(b.sum())
+    se = float(np.sqrt(np.ones(2) @ covariance @ np.ones(2)))
+    if precision < 1.96 * se:
+        return {"not_identified": f"choices hardly follow either payoff (lambda {precision:.2f}, SE {se:.2f})"}
+    slope = np.array([-b[1], b[0]]) / precision**2
+    return {
+        "kappa": {"value": float(b[1] / precision), "se": float(np.sqrt(slope @ covariance @ slope))},
+        "lambda": {"value": precision, "se": se},
+    }
+
+
+# --------------------------------------------------------------------------------------------------------------- conjoint
+
+KINDS = {  # singular -> plural: the twenty kinds of characters
+    "man": "men", "woman": "women", "pregnant woman": "pregnant women", "baby": "babies", "elderly man": "elderly men",
+    "elderly woman": "elderly women", "boy": "boys", "girl": "girls", "homeless person": "homeless people", "large woman": "large women",
+    "large man": "large men", "criminal": "criminals", "male executive": "male executives", "female executive": "female executives",
+    "female athlete": "female athletes", "male athlete": "male athletes", "female doctor": "female doctors", "male doctor": "male doctors",
+    "dog": "dogs", "cat": "cats",
+}  # fmt: skip
+HUMANS = tuple(k for k in KINDS if k not in ("dog", "cat"))
+PAIRS = {  # attribute -> (favoured kind, the other) in otherwise like characters
+    "gender": (
+        ("woman", "man"), ("elderly woman", "elderly man"), ("girl", "boy"), ("large woman", "large man"), ("female executive", "male executive"),
+        ("female athlete", "male athlete"), ("female doctor", "male doctor"),
+    ),
+    "fitness": (
+        ("male athlete", "large man"), ("female athlete", "large woman"), ("male athlete", "man"), ("female athlete", "woman"), ("man", "large man"),
+        ("woman", "large woman"),
+    ),
+    "status": (("male executive", "homeless person"), ("female executive", "homeless person")),
+    "age": (("boy", "man"), ("girl", "woman"), ("boy", "elderly man"), ("girl", "elderly woman"), ("man", "elderly man"), ("woman", "elderly woman")),
+}  # fmt: skip
+ATTRIBUTES = (*PAIRS, "number", "species")
+DIMENSIONS = {  # the favoured level of each, as in the human reference numbers
+    "intervention": "inaction", "relation": "pedestrians", "law": "lawful", "gender": "female", "fitness": "fit", "status": "higher status", "age": "young",
+    "number": "more", "species": "humans",
+}  # fmt: skip
+LARGEST = 5  # characters in a group
+CONJOINT_WORDINGS = (
+    "The brakes of a self-driving car have failed.\nCase 1: {one}\nCase 2: {two}\nWhich case should happen? "
+    f"Reply with one line only: {ANSWER} Case 1 or {ANSWER} Case 2.",
+    "A car without a driver cannot stop. There are two outcomes.\nCase 1: {one}\nCase 2: {two}\nChoose one of them. "
+    f"Write only {ANSWER} Case 1 or {ANSWER} Case 2.",
+)  # fmt: skip
+CASES = (f"{ANSWER} Case 1", f"{ANSWER} Case 2")
+
+
+@dataclass(frozen=True)
+class Design:
+    """Probabilities by which scenarios are drawn: an attribute (one of six, equally likely), then independently the rest.
+
+    passengers : that one group rides in the car (else both are on the road).  lights : of no light, the first group (or the
+    pedestrians) crossing on green, and on red.  straight : that staying on course kills the first group.
+    """
+
+    passengers: float = 0.5
+    lights: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
+    straight: float = 0.5
+
+    def __post_init__(self) -> None:
+        numbers = (self.passengers, *self.lights, self.straight)
+        if not all(0 < p < 1 for p in numbers) or abs(sum(self.lights) - 1) > 1e-9:
+            raise ValueError("a design's probabilities must lie strictly between 0 and 1, and those of the lights add up to 1")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Two sides of the road.  Side 0 holds the group of the favoured level unless the page swaps the groups.
+
+    attribute : what the groups differ in.  favoured, other : kinds of the characters.  riders : the side in the car, or None.
+    light : None, or the side that crosses lawfully; with a side in the car, ("green" or "red") for the other.
+    straight : the side that dies if the car stays on course.
+    """
+
+    attribute: str
+    favoured: tuple[str, ...]
+    other: tuple[str, ...]
+    riders: int | None
+    lawful: tuple[bool | None, bool | None]
+    straight: int
+
+
+def draw_scenarios(n: int, rng: np.random.Generator, design: Design = Design()) -> list[Scenario]:
+    """n scenarios of a design."""
+    scenarios = []
+    for _ in range(n):
+        attribute = str(rng.choice(ATTRIBUTES))
+        size = int(rng.integers(1, LARGEST + 1))
+        if attribute in PAIRS:
+            pairs = [PAIRS[attribute][i] for i in rng.integers(len(PAIRS[attribute]), size=size)]
+            favoured, other = tuple(a for a, _ in pairs), tuple(b for _, b in pairs)
+        elif attribute == "species":
+            favoured = tuple(str(k) for k in rng.choice(HUMANS, size))
+            other = tuple(str(k) for k in rng.choice(("dog", "cat"), size))
+        else:
+            size = int(rng.integers(1, LARGEST))
+            more = rng.choice(HUMANS, int(rng.integers(size + 1, LARGEST + 1)))
+            favoured, other = tuple(str(k) for k in more), tuple(str(k) for k in more[:size])
+        riders = int(rng.integers(2)) if rng.random() < design.passengers else None
+        light = int(rng.choice(3, p=design.lights))
+        lawful: list[bool | None] = [None, None]
+        if light:
+            walker = 0 if riders is None else 1 - riders
+            lawful[walker] = light == 1
+            if riders is None:
+                lawful[1 - walker] = light == 2
+        scenarios.append(Scenario(attribute, favoured, other, riders, (lawful[0], lawful[1]), 0 if rng.random() < design.straight else 1))
+    return scenarios
+
+
+def scenario_record(scenario: Scenario) -> dict[str, Any]:
+    """A scenario as one line of a file."""
+    return asdict(scenario)
+
+
+def read_scenario(row: dict[str, Any]) -> Scenario:
+    """A scenario from one line of a file.  Raises ValueError that says what is wrong with it."""
+    try:
+        scenario = Scenario(row["attribute"], tuple(row["favoured"]), tuple(row["other"]), row["riders"], tuple(row["lawful"]), row["straight"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a scenario needs attribute, favoured, other, riders, lawful and straight ({error})") from None
+    groups = (*scenario.favoured, *scenario.other)
+    a, b = scenario.lawful if len(scenario.lawful) == 2 else ("?", "?")
+    lights = (a, b) in ((None, None), (True, False), (False, True)) if scenario.riders is None else None in (a, b) and {a, b} <= {None, True, False}
+    good = (
+        scenario.attribute in ATTRIBUTES and all(isinstance(k, str) and k in KINDS for k in groups) and scenario.riders in (None, 0, 1)
+        and 0 < len(scenario.favoured) <= LARGEST and 0 < len(scenario.other) <= LARGEST and scenario.straight in (0, 1) and lights
+        and (scenario.riders is None or scenario.lawful[scenario.riders] is None)
+    )  # fmt: skip
+    if not good:
+        raise ValueError(f"this scenario is none that the instrument knows: {str(row)[:200]}")
+    return scenario
+
+
+def levels(scenario: Scenario, swapped: bool) -> dict[str, tuple[int | None, int | None]]:
+    """Level of every dimension on side 0 and side 1: 1 favoured, 0 not, None where it does not apply."""
+    found: dict[str, tuple[int | None, int | None]] = dict.fromkeys(DIMENSIONS, (None, None))
+    found["intervention"] = (0, 1) if scenario.straight == 0 else (1, 0)  # the car's course spares the other side
+    found[scenario.attribute] = (0, 1) if swapped else (1, 0)
+    if scenario.riders is not None:
+        found["relation"] = (0, 1) if scenario.riders == 0 else (1, 0)
+    found["law"] = (None if scenario.lawful[0] is None else int(scenario.lawful[0]), None if scenario.lawful[1] is None else int(scenario.lawful[1]))
+    return found
+
+
+def _group(kinds: tuple[str, ...]) -> str:
+    counts = {k: kinds.count(k) for k in KINDS if k in kinds}
+    return ", ".join(f"{n} {k if n == 1 else KINDS[k]}" for k, n in counts.items())
+
+
+def render_scenario(scenario: Scenario, swapped: bool, reversed_cases: bool, wording: int, system: str | None = None) -> list[Message]:
+    """Chat messages.  Case 1 is the death of side 0, or of side 1 with ``reversed_cases``."""
+    groups = (scenario.other, scenario.favoured) if swapped else (scenario.favoured, scenario.other)
+    cases = []
+    for side in (0, 1):
+        place = (
+            "inside the car" if scenario.riders == side else {None: "on the road", True: "crossing on green", False: "crossing on red"}[scenario.lawful[side]]
+        )
+        cases.append(f"It {'stays on course' if scenario.straight == side else 'swerves'} and kills {_group(groups[side])} {place}.")
+    one, two = cases[::-1] if reversed_cases else cases
+    text = CONJOINT_WORDINGS[wording].format(one=one, two=two)
+    return [*([] if system is None else [{"role": "system", "content": system}]), {"role": "user", "content": text}]
+
+
+PAGES = tuple((swapped, reverse) for swapped in (False, True) for reverse in (False, True))  # of every scenario
+
+
+def design_weights(scenario: Scenario, swapped: bool, design: Design) -> dict[str, tuple[float, float]]:
+    """Inverse probability, given the level of a dimension, of all else that the design draws unevenly: (side 0, side 1).
+
+    So every level of a dimension is seen against the same mixture of the others.  Position of the groups and the seats are
+    drawn evenly and need no weight.
+    """
+    chance = {None: design.lights[0], True: design.lights[1], False: design.lights[2]}
+    walker = scenario.lawful[0] if scenario.riders is None else scenario.lawful[1 - scenario.riders]
+    light, course = chance[walker], design.straight if scenario.straight == 0 else 1 - design.straight
+    weights = {}
+    for dimension, pair in levels(scenario, swapped).items():
+        if dimension == "intervention":  # the level itself is what the course decides
+            weight = 1 / light
+        elif dimension == "law":  # with both groups on the road either colour shows both levels
+            weight = 1 / ((light if scenario.riders is not None else design.lights[1] + design.lights[2]) * course)
+        else:
+            weight = 1 / (light * course)
+        weights[dimension] = (weight, weight) if pair != (None, None) else (0.0, 0.0)
+    return weights
+
+
+def amce(scenarios: list[Scenario], spared: np.ndarray, design: Design = Design()) -> dict[str, dict[str, float]]:
+    """Average marginal component effect of each dimension: P(spared | favoured level) - P(spared | other level).
+
+    spared : (n, 4), probability (or 0/1) that side 0 is spared on each of PAGES; nan where refused.
+    Weighted means over sides, design weights as in Awad et al. (2018); errors clustered by scenario, because the pages and
+    the two sides of a scenario are not separate observations.  Returns dimension -> {value, se, n (scenarios)}.
+    """
+    effects = {}
+    rows: dict[str, list[tuple[int, int, float, float]]] = {d: [] for d in DIMENSIONS}
+    for i, scenario in enumerate(scenarios):
+        for page, (swapped, _) in enumerate(PAGES):
+            p = spared[i, page]
+            if np.isnan(p):
+                continue
+            weights = design_weights(scenario, swapped, design)
+            for dimension, pair in levels(scenario, swapped).items():
+                for side, level in enumerate(pair):
+                    if level is not None:
+                        rows[dimension].append((i, level, p if side == 0 else 1 - p, weights[dimension][side]))
+    for dimension, some in rows.items():
+        if not some:
+            continue
+        cluster, level, y, w = (np.array(column) for column in zip(*some, strict=True))
+        influence = np.zeros(len(y))
+        means = {}
+        for k in (0, 1):
+            on = level == k
+            if not on.any():
+                break
+            means[k] = float(w[on] @ y[on] / w[on].sum())
+            influence[on] = (2 * k - 1) * w[on] * (y[on] - means[k]) / w[on].sum()
+        if len(means) < 2:
+            continue
+        sums = np.bincount(cluster, influence, minlength=len(scenarios))
+        clusters = len(np.unique(cluster))
+        se = float(np.sqrt((sums**2).sum() * clusters / (clusters - 1))) if clusters > 1 else float("nan")
+        effects[dimension] = {"value": means[1] - means[0], "se": se, "n": clusters}
+    return effects
+
+
+def linear_chooser(scenario: Scenario, swapped: bool, effects: dict[str, float]) -> float:
+    """P(side 0 is spared) = 1/2 + 1/2 sum_d effect_d x_d, with x_d = 1, -1 or 0 the favour of side 0: its AMCEs are ``effects``.
+
+    A side whose lawfulness is stated against one where none applies counts as favoured if lawful, as disfavoured if not.
+    """
+    total = 0.0
+    for dimension, (a, b) in levels(scenario, swapped).items():
+        if a is None and b is None:
+            continue
+        x = (2 * a - 1) if a is not None else (1 - 2 * (b or 0))
+        total += effects.get(dimension, 0.0) * x
+    return float(np.clip(0.5 + 0.5 * total, 0, 1))
+
+
+NULLS = {  # agents that see nothing: P(Case 1), or whether the car stays on course
+    "always the first case": lambda scenario, swapped, reverse: 0.0 if not reverse else 1.0,
+    "always the second case": lambda scenario, swapped, reverse: 1.0 if not reverse else 0.0,
+    "coin": lambda scenario, swapped, reverse: 0.5,
+    "never swerves": lambda scenario, swapped, reverse: 0.0 if scenario.straight == 0 else 1.0,
+}
