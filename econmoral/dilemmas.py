@@ -307,64 +307,64 @@ def render_scenario(scenario: Scenario, swapped: bool, reversed_cases: bool, wor
 PAGES = tuple((swapped, reverse) for swapped in (False, True) for reverse in (False, True))  # of every scenario
 
 
-def design_weights(scenario: Scenario, swapped: bool, design: Design) -> dict[str, tuple[float, float]]:
-    """Inverse probability, given the level of a dimension, of all else that the design draws unevenly: (side 0, side 1).
+@dataclass(frozen=True)
+class Coded:
+    """Scenarios as numbers, for the estimator: level (n, 2 swaps, 2 sides, 9) of 1, 0 or nan; weight (n, 2 swaps, 9)."""
 
-    So every level of a dimension is seen against the same mixture of the others.  Position of the groups and the seats are
-    drawn evenly and need no weight.
+    level: np.ndarray
+    weight: np.ndarray
+
+
+def code(scenarios: list[Scenario], design: Design = Design()) -> Coded:
+    """Levels and design weights of scenarios that ``design`` has drawn.
+
+    A weight is the inverse probability, given the level of the dimension, of all else that the design draws unevenly, so
+    that both levels are seen against the same mixture of the others (as in Awad et al. 2018).  Which group stands where and
+    which side rides are drawn evenly and need no weight.
     """
     chance = {None: design.lights[0], True: design.lights[1], False: design.lights[2]}
-    walker = scenario.lawful[0] if scenario.riders is None else scenario.lawful[1 - scenario.riders]
-    light, course = chance[walker], design.straight if scenario.straight == 0 else 1 - design.straight
-    weights = {}
-    for dimension, pair in levels(scenario, swapped).items():
-        if dimension == "intervention":  # the level itself is what the course decides
-            weight = 1 / light
-        elif dimension == "law":  # with both groups on the road either colour shows both levels
-            weight = 1 / ((light if scenario.riders is not None else design.lights[1] + design.lights[2]) * course)
-        else:
-            weight = 1 / (light * course)
-        weights[dimension] = (weight, weight) if pair != (None, None) else (0.0, 0.0)
-    return weights
+    level = np.full((len(scenarios), 2, 2, len(DIMENSIONS)), np.nan)
+    weight = np.zeros((len(scenarios), 2, len(DIMENSIONS)))
+    for i, scenario in enumerate(scenarios):
+        walker = scenario.lawful[0] if scenario.riders is None else scenario.lawful[1 - scenario.riders]
+        light, course = chance[walker], design.straight if scenario.straight == 0 else 1 - design.straight
+        for swapped in (0, 1):
+            for d, (dimension, pair) in enumerate(levels(scenario, bool(swapped)).items()):
+                level[i, swapped, :, d] = [np.nan if k is None else k for k in pair]
+                if dimension == "intervention":  # the level itself is what the course decides
+                    weight[i, swapped, d] = 1 / light
+                elif dimension == "law":  # with both groups on the road either colour shows both levels
+                    weight[i, swapped, d] = 1 / ((light if scenario.riders is not None else design.lights[1] + design.lights[2]) * course)
+                else:
+                    weight[i, swapped, d] = 1 / (light * course)
+    return Coded(level, weight)
 
 
-def amce(scenarios: list[Scenario], spared: np.ndarray, design: Design = Design()) -> dict[str, dict[str, float]]:
+def amce(coded: Coded, spared: np.ndarray) -> dict[str, dict[str, float]]:
     """Average marginal component effect of each dimension: P(spared | favoured level) - P(spared | other level).
 
     spared : (n, 4), probability (or 0/1) that side 0 is spared on each of PAGES; nan where refused.
-    Weighted means over sides, design weights as in Awad et al. (2018); errors clustered by scenario, because the pages and
-    the two sides of a scenario are not separate observations.  Returns dimension -> {value, se, n (scenarios)}.
+    Weighted means over sides; errors clustered by scenario, because the pages and the two sides of a scenario are not
+    separate observations.  Returns dimension -> {value, se, n (scenarios)}, without those that no scenario can tell.
     """
-    effects = {}
-    rows: dict[str, list[tuple[int, int, float, float]]] = {d: [] for d in DIMENSIONS}
-    for i, scenario in enumerate(scenarios):
-        for page, (swapped, _) in enumerate(PAGES):
-            p = spared[i, page]
-            if np.isnan(p):
-                continue
-            weights = design_weights(scenario, swapped, design)
-            for dimension, pair in levels(scenario, swapped).items():
-                for side, level in enumerate(pair):
-                    if level is not None:
-                        rows[dimension].append((i, level, p if side == 0 else 1 - p, weights[dimension][side]))
-    for dimension, some in rows.items():
-        if not some:
-            continue
-        cluster, level, y, w = (np.array(column) for column in zip(*some, strict=True))
-        influence = np.zeros(len(y))
-        means = {}
+    swapped = [int(s) for s, _ in PAGES]
+    sides = np.stack([spared, 1 - spared], axis=2)  # (n, 4, 2)
+    effects: dict[str, dict[str, float]] = {}
+    for d, dimension in enumerate(DIMENSIONS):
+        level, weight = coded.level[..., d][:, swapped], np.repeat(coded.weight[..., d][:, swapped, None], 2, axis=2)
+        used = ~np.isnan(level) & ~np.isnan(sides)
+        influence, means = np.zeros(len(spared)), []
         for k in (0, 1):
-            on = level == k
-            if not on.any():
+            w = np.where(used & (level == k), weight, 0.0)
+            if not w.sum():
                 break
-            means[k] = float(w[on] @ y[on] / w[on].sum())
-            influence[on] = (2 * k - 1) * w[on] * (y[on] - means[k]) / w[on].sum()
-        if len(means) < 2:
-            continue
-        sums = np.bincount(cluster, influence, minlength=len(scenarios))
-        clusters = len(np.unique(cluster))
-        se = float(np.sqrt((sums**2).sum() * clusters / (clusters - 1))) if clusters > 1 else float("nan")
-        effects[dimension] = {"value": means[1] - means[0], "se": se, "n": clusters}
+            mean = float((w * np.where(used, sides, 0.0)).sum() / w.sum())
+            influence += (2 * k - 1) * (w * np.where(used, sides - mean, 0.0)).sum((1, 2)) / w.sum()
+            means.append(mean)
+        if len(means) == 2:
+            n = int(used.any((1, 2)).sum())
+            se = float(np.sqrt((influence**2).sum() * n / (n - 1))) if n > 1 else float("nan")
+            effects[dimension] = {"value": means[1] - means[0], "se": se, "n": n}
     return effects
 
 

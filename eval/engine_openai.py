@@ -26,7 +26,7 @@ import numpy as np
 from transformers import AutoTokenizer
 
 from econmoral.models import cached_only, find_model
-from econmoral.prompts import ANSWER
+from econmoral.prompts import ANSWER, Message
 from econmoral.records import InputError
 from eval.engines import LONGEST_DERIVATION, Answer, Arm, Exact, Request
 
@@ -145,12 +145,7 @@ class Sampled:
 
     def score(self, requests: Sequence[Request], arm: Arm, seed: int = 0) -> list[Answer]:
         """Shares of ``samples`` replies that are each candidate; refusals and replies that never came are in none."""
-        bodies = [
-            {"model": arm.adapter or self.base, "messages": r.messages, "temperature": 1, "max_tokens": LONGEST_DERIVATION, "seed": 1000 * seed + k}
-            for r in requests
-            for k in range(self.samples)
-        ]
-        replies = iter(self.endpoint.post_all("/chat/completions", bodies, lambda reply: str(reply["choices"][0]["message"]["content"] or "")))
+        replies = iter(self._chat([(r.messages, 1000 * seed + k) for r in requests for k in range(self.samples)], arm))
         answers = []
         for r in requests:
             texts = [next(replies) for _ in range(self.samples)]
@@ -163,6 +158,15 @@ class Sampled:
                     self.refusals += 1
             answers.append(Answer(counts / self.samples, tuple(t for t in texts if t) if r.samples else (), sampled=True))
         return answers
+
+    def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int) -> list[str]:
+        """One free reply to each conversation; one that never came is empty."""
+        return [text or "" for text in self._chat([(messages, 1000 * seed + i) for i, messages in enumerate(conversations)], arm)]
+
+    def _chat(self, jobs: Sequence[tuple[list[Message], int]], arm: Arm) -> list[str | None]:
+        fixed = {"model": arm.adapter or self.base, "temperature": 1, "max_tokens": LONGEST_DERIVATION}
+        bodies = [fixed | {"messages": messages, "seed": seed} for messages, seed in jobs]
+        return self.endpoint.post_all("/chat/completions", bodies, lambda reply: str(reply["choices"][0]["message"]["content"] or ""))
 
 
 def final_answer(text: str) -> str:

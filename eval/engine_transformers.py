@@ -1,6 +1,7 @@
 """Exact answer probabilities with transformers and PEFT: base and any number of adapters in one load.
 
-The default on a CPU.  The prompt is read once and its cache shared by all candidates; prompts of similar length share a batch.
+The default on a CPU.  A prompt and the tree of its admissible answers are read in one pass: every token of an answer sees the
+prompt and its own beginning only.  Prompts of similar length share a batch.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import numpy as np
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-from transformers.cache_utils import DynamicCache
 
 from econmoral.models import cached_only, find_model
 from econmoral.records import InputError
@@ -73,11 +73,14 @@ class Transformers(Exact):
 
     @torch.no_grad()
     def log_probabilities(self, heads: list[list[int]], tails: list[list[list[int]]], arm: Arm) -> list[np.ndarray]:
-        """The prompt is read once and its cache shared by all answers; prompts of similar length share a batch."""
+        """One pass over every prompt followed by the tree of its answers; prompts of similar length share a batch."""
         results: list[np.ndarray] = [np.empty(0)] * len(heads)
+        trees = [Tree(group) for group in tails]
         with self._adapted(arm):
-            for batch in self._batches([len(h) for h in heads]):
-                for i, row in zip(batch, self._score_batch([heads[i] for i in batch], [tails[i] for i in batch]), strict=True):
+            # the logits of a tree weigh as much as many tokens when the vocabulary is large
+            weight = 1 + self.model.config.vocab_size // 40_000
+            for batch in self._batches([len(h) + weight * len(t.tokens) for h, t in zip(heads, trees, strict=True)]):
+                for i, row in zip(batch, self._score_batch([heads[i] for i in batch], [trees[i] for i in batch]), strict=True):
                     results[i] = row
         return results
 
@@ -109,37 +112,57 @@ class Transformers(Exact):
             batches[-1].append(i)
         return batches
 
-    def _score_batch(self, heads: list[list[int]], tails: list[list[list[int]]]) -> list[np.ndarray]:
-        counts = [len(t) for t in tails]
-        width = max(len(h) for h in heads)
+    def _score_batch(self, heads: list[list[int]], trees: list[Tree]) -> list[np.ndarray]:
+        width = max(len(h) + len(t.tokens) for h, t in zip(heads, trees, strict=True))
+        deep = 1 + max(len(t.tokens) for t in trees)
         x = torch.full((len(heads), width), self.pad)
-        mask = torch.zeros((len(heads), width), dtype=torch.long)
-        for i, h in enumerate(heads):  # padded on the left, so that every prompt ends at the same place
-            x[i, width - len(h) :], mask[i, width - len(h) :] = torch.tensor(h), 1
-        x, mask = x.to(self.device), mask.to(self.device)
-        position = (mask.cumsum(1) - 1).clamp(min=0)
-        out = self.model(input_ids=x, attention_mask=mask, position_ids=position, use_cache=True, logits_to_keep=1)
-        first = torch.log_softmax(out.logits[:, -1].float(), -1)
-
-        flat = [(i, t) for i, group in enumerate(tails) for t in group]
-        rows = torch.tensor([i for i, _ in flat], device=self.device)
-        length = max(len(t) for _, t in flat)
-        y = torch.full((len(flat), length), self.pad)
-        keep = torch.zeros((len(flat), length), dtype=torch.long)
-        for j, (_, t) in enumerate(flat):
-            y[j, : len(t)], keep[j, : len(t)] = torch.tensor(t), 1
-        y, keep = y.to(self.device), keep.to(self.device)
-        cache = DynamicCache()
-        for layer, kv in enumerate(out.past_key_values.layers):
-            cache.update(kv.keys[rows], kv.values[rows], layer)
-        start = position[rows, -1:] + 1
+        position = torch.zeros((len(heads), width), dtype=torch.long)
+        sees = torch.eye(width, dtype=torch.bool).repeat(len(heads), 1, 1)  # padding looks at itself only
+        for i, (h, t) in enumerate(zip(heads, trees, strict=True)):  # padded on the left, so that every tree ends at the same place
+            start, root = width - len(h) - len(t.tokens), width - len(t.tokens)
+            x[i, start:] = torch.tensor(h + t.tokens)
+            position[i, start:] = torch.tensor([*range(len(h)), *(len(h) - 1 + d for d in t.depth)])
+            sees[i, start:root, start:root] = torch.ones(len(h), len(h), dtype=torch.bool).tril()
+            sees[i, root:, start:root] = True  # an answer's token sees the prompt and its own beginning, not its siblings
+            sees[i, root:, root:] = torch.from_numpy(t.ancestors)
+        mask = torch.zeros(sees.shape, dtype=self.model.dtype).masked_fill(~sees, torch.finfo(self.model.dtype).min)[:, None]
         logits = self.model(
-            input_ids=y,
-            attention_mask=torch.cat([mask[rows], keep], 1),
-            position_ids=start + torch.arange(length, device=self.device),
-            past_key_values=cache,
-            use_cache=True,
-        ).logits
-        rest = torch.log_softmax(logits[:, :-1].float(), -1).gather(2, y[:, 1:, None])[..., 0]
-        total = first[rows, y[:, 0]] + (rest * keep[:, 1:]).sum(1)
-        return list(np.split(total.double().cpu().numpy(), np.cumsum(counts)[:-1]))
+            input_ids=x.to(self.device), attention_mask=mask.to(self.device), position_ids=position.to(self.device), logits_to_keep=deep, use_cache=False
+        ).logits  # fmt: skip
+        rows = []
+        for i, t in enumerate(trees):
+            own = logits[i, deep - 1 - len(t.tokens) :].float()  # from the last token of the prompt on
+            parents, tokens = torch.tensor(t.parent, device=own.device), torch.tensor(t.tokens + t.leaves, device=own.device)
+            step = own[parents, tokens] - torch.logsumexp(own, -1)[parents]
+            rows.append(t.sums(step.double().cpu().numpy()))
+        return rows
+
+
+class Tree:
+    """The admissible answers of a prompt as a tree of tokens: what they share at the start is read once.
+
+    Inner nodes are fed to the model: tokens, depth (first level 1), ancestors (K, K), itself included.  Leaves are only looked
+    up.  parent: of every inner node, then of every leaf, counted from the prompt's last token (0).
+    """
+
+    def __init__(self, tails: list[list[int]]) -> None:
+        inner: dict[tuple[int, ...], int] = {}
+        for tail in tails:
+            for k in range(1, len(tail)):
+                inner.setdefault(tuple(tail[:k]), len(inner) + 1)
+        self.tokens = [path[-1] for path in inner]
+        self.depth = [len(path) for path in inner]
+        ends = dict.fromkeys(tuple(tail) for tail in tails if tuple(tail) not in inner)
+        self.leaves = [path[-1] for path in ends]
+        number = {(): 0} | inner
+        self.parent = [number[path[:-1]] for path in (*inner, *ends)]
+        self.ancestors = np.eye(len(inner), dtype=bool)
+        for path, k in inner.items():
+            if len(path) > 1:
+                self.ancestors[k - 1] |= self.ancestors[inner[path[:-1]] - 1]
+        place = {path: k for k, path in enumerate((*inner, *ends))}
+        self.paths = [[place[tuple(tail[: k + 1])] for k in range(len(tail))] for tail in tails]
+
+    def sums(self, step: np.ndarray) -> np.ndarray:
+        """(C,) log-probability of every answer, given that of each step (inner nodes, then leaves)."""
+        return np.array([step[path].sum() for path in self.paths])

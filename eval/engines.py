@@ -84,6 +84,11 @@ class Exact(ABC):
     def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int) -> list[list[str]]:
         """So many continuations of every head, sampled at temperature 1."""
 
+    def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int) -> list[str]:
+        """One free reply to each conversation, sampled at temperature 1."""
+        heads = [self.ids(prompt_text(self.tokenizer, messages)) for messages in conversations]
+        return [texts[0] for texts in self.derive(heads, [1] * len(heads), arm, seed)]
+
     def ids(self, text: str) -> list[int]:
         """Token ids; the template has already written every special token."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
