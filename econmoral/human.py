@@ -37,3 +37,16 @@ def binary_dictator_games() -> pd.DataFrame:
     parts[payoffs] = parts[payoffs].astype(float)
     wide = parts.assign(value=rows["value"]).pivot(index=payoffs, columns="session", values="value")
     return wide.reset_index().rename_axis(columns=None)
+
+
+def moral_machine() -> dict[str, dict[str, float]]:
+    """AMCEs of the Moral Machine (Awad et al. 2018), dimension -> {world, countries (mean of 196), sd (over countries)}."""
+    rows = reference("moral machine")
+    parts = rows["statistic"].str.extract(r"AMCE (?P<name>[a-z]+(?: [a-zA-Z]+)*) \(.*\).*, (?P<of>world|mean of countries)$")
+    names = {"relation to AV": "relation", "social status": "status"}
+    found: dict[str, dict[str, float]] = {}
+    for name, of, value, spread in zip(parts["name"], parts["of"], rows["value"], rows["spread"], strict=True):
+        if isinstance(name, str):
+            entry = found.setdefault(names.get(name, name), {})
+            entry |= {"world": float(value)} if of == "world" else {"countries": float(value), "sd": float(spread)}
+    return found

@@ -64,15 +64,23 @@ COMPACT_WORDINGS = (
 )
 
 
+ALONE_WORDINGS = (
+    "You run the only firm that sells a good. In every period you set its price; the less you ask, the more you sell. "
+    "A unit costs you {cost}." + COMPACT_WORDINGS[0].partition("{cost}.")[2],
+    "Your shop alone offers a good. You set its price anew every period; the less you ask, the more you sell. "
+    "You pay {cost} for a unit." + COMPACT_WORDINGS[1].partition("{cost} for a unit.")[2],
+)
+
+
 def render_compact(view: View, wording: int, system: str | None = None) -> list[Message]:
     """Chat messages of the compact protocol: the last rounds, oldest first."""
     grid = price_grid(view.cost)
-    lines = [
-        f"Your price {_amount(own)}, others {' '.join(map(_amount, others))}, your profit {_amount(profit)}."
-        for own, others, profit in list(zip(view.own, view.others, view.profits, strict=True))[-ROUNDS:]
-    ]
+    lines = []
+    for own, others, profit in list(zip(view.own, view.others, view.profits, strict=True))[-ROUNDS:]:
+        rivals = f" others {' '.join(map(_amount, others))}," if others else ""
+        lines.append(f"Your price {_amount(own)},{rivals} your profit {_amount(profit)}.")
     rounds = "\n".join(["Last periods, oldest first:", *lines] if lines else ["This is the first period."])
-    text = COMPACT_WORDINGS[wording].format(
+    text = (COMPACT_WORDINGS if view.firms > 1 else ALONE_WORDINGS)[wording].format(
         firms=view.firms, cost=_amount(view.cost), rounds=rounds, low=_amount(grid[0]), high=_amount(grid[-1]), step=_amount(grid[1] - grid[0])
     )
     return [*([] if system is None else [{"role": "system", "content": system}]), {"role": "user", "content": text}]

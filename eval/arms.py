@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import math
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
+from rich.progress import track
 
 from econmoral.models import find_model
-from econmoral.records import InputError
-from eval.engines import Engine
+from econmoral.records import InputError, append_lines, read_whole_lines, sha256, write_lines
+from eval.engines import Arm, Engine, adapter_base
 
 CHUNK = 24  # decisions that are asked in one go and kept together
 
@@ -81,6 +85,56 @@ def choose_engine(asked: str) -> tuple[str, str]:
     from torch import cuda  # vllm imports on a machine without a GPU and fails only when it loads a model
 
     return ("vllm", "there is a GPU") if cuda.is_available() else ("transformers", "there is no GPU")
+
+
+def settings_key(args: argparse.Namespace, arm: Arm, adapters: dict[str, Path], more: list[Any]) -> str:
+    """Hash of everything that an arm's answers depend on: what was measured under the same key is not measured again.
+
+    ``more`` is the command's own settings; model, weights, engine, system message and seed are here.
+    """
+    model = find_model(args.model).source if args.model else ""
+    weights = [sha256(p) for p in ([Path(model)] if Path(model).is_dir() and model else [])]
+    if arm.adapter:
+        weights += [sha256(adapters[arm.adapter] / f) for f in ("adapter_config.json", "adapter_model.safetensors")]
+    engine = "" if args.simulate or args.endpoint else choose_engine(args.engine)[0]
+    what = [model, weights, arm.system, args.simulate, args.endpoint, args.served, engine, args.vllm, args.samples, args.seed, *more]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+
+
+def collect(part: Path, items: Sequence[Any], ask: Callable[[Any, int], list[dict[str, Any]]], label: str) -> list[dict[str, Any]]:
+    """One record for every item, CHUNK items at a time; whole chunks that ``part`` already holds are not asked again.
+
+    ``ask(chunk, number of its first item)`` gives the chunk's records.  Chunks are always the same ones, so that a continued
+    run ends with the same bytes.
+    """
+    found = read_whole_lines(part)
+    found = found if len(found) == len(items) else found[: len(found) // CHUNK * CHUNK]
+    write_lines(part, found)  # without a line that was cut short
+    for start in track(range(len(found), len(items), CHUNK), label, transient=True):
+        some = ask(items[start : start + CHUNK], start)
+        append_lines(part, some)
+        found += some
+    return found
+
+
+def base_of(args: argparse.Namespace, adapters: dict[str, Path]) -> None:
+    """Set ``args.model`` to what the first adapter names, unless it was given."""
+    if adapters:
+        bases = [adapter_base(folder) for folder in adapters.values()]
+        args.model = args.model or bases[0]
+
+
+def check_sources(args: argparse.Namespace, folder: str) -> None:
+    """Exactly one of adapters or model, endpoint, simulation; and a folder to write to.  Raises InputError otherwise."""
+    if bool(args.simulate) == bool(args.adapter or args.model or args.endpoint):
+        raise InputError("give either --adapter and/or --model, or --endpoint, or --simulate")
+    if args.endpoint and not (args.model or args.served or args.adapter):
+        raise InputError("--endpoint needs --served NAME, the model to ask there, or --model, whose tokenizer then gives exact scores")
+    vllm_options(args.vllm)
+    if args.out is None:
+        if not args.adapter:
+            raise InputError("give --out FOLDER")
+        args.out = args.adapter[0] / folder
 
 
 def load(args: argparse.Namespace, adapters: dict[str, Path], console: Console) -> Engine:

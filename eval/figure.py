@@ -10,6 +10,7 @@ import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from econmoral.games import GAMES
 
@@ -57,6 +58,12 @@ def draw(records: list[dict[str, Any]], rows: list[dict[str, Any]], targets: dic
     axis.set(yticks=range(len(arms)), yticklabels=arms, ylim=(len(arms) - 0.4, -0.7), xlabel="degree of morality $\\hat\\kappa$ (95 % interval)")
     axis.set_title("revealed morality", pad=42)
     axis.grid(axis="x", color="#dddddd")
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG atomically and close the figure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
     figure.savefig(aside, dpi=130, format="png", metadata={"Software": "econmoral"})
     plt.close(figure)

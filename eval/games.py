@@ -13,8 +13,6 @@ decision), summary.json, table.csv, figure.png and run.json.  An interrupted run
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from econmoral.models import find_model
@@ -30,20 +27,18 @@ from econmoral.preferences import FAMILIES
 from econmoral.prompts import Mode, preference_text
 from econmoral.records import (
     InputError,
-    append_lines,
     command,
     finite,
     origin,
     read_json,
     read_lines,
-    read_whole_lines,
     sha256,
     write_json,
     write_lines,
     write_text,
 )
-from eval.arms import CHUNK, adapter_names, add_engine_options, choose_engine, load, parse_parameters, vllm_options
-from eval.engines import Arm, Engine, Simulated, adapter_base
+from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
+from eval.engines import Arm, Engine, Simulated
 from eval.figure import draw
 from eval.measure import Question, draw_questions, measure
 from eval.table import overlap, reference_arms, summaries, table
@@ -75,15 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="folder of the measurement (default: eval/ in the first adapter's folder)")
     args = parser.parse_args()
-    if bool(args.simulate) == bool(args.adapter or args.model or args.endpoint):
-        raise InputError("give either --adapter and/or --model, or --endpoint, or --simulate")
-    if args.endpoint and not (args.model or args.served or args.adapter):
-        raise InputError("--endpoint needs --served NAME, the model to ask there, or --model, whose tokenizer then gives exact scores")
-    vllm_options(args.vllm)
-    if args.out is None:
-        if not args.adapter:
-            raise InputError("give --out FOLDER")
-        args.out = args.adapter[0] / "eval"
+    check_sources(args, "eval")
     for name in ("items", "pairs", "samples"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(args, name)}")
@@ -110,17 +97,6 @@ def training_quadruples(folder: Path) -> tuple[set[tuple[str, tuple[float, ...]]
         return None, kappa
 
 
-def settings_key(args: argparse.Namespace, arm: Arm, mode: str, adapters: dict[str, Path]) -> str:
-    """Hash of everything that an arm's answers depend on: an arm measured before under the same key is not measured again."""
-    model = find_model(args.model).source if args.model else ""
-    weights = [sha256(p) for p in ([Path(model)] if Path(model).is_dir() and model else [])]
-    if arm.adapter:
-        weights += [sha256(adapters[arm.adapter] / f) for f in ("adapter_config.json", "adapter_model.safetensors")]
-    what = [model, weights, arm.system, mode, args.simulate, args.battery, args.beliefs, args.items, args.pairs, args.samples, args.kappa, args.seed]
-    what += [args.endpoint, args.served, "" if args.simulate or args.endpoint else choose_engine(args.engine)[0], args.vllm]
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
-
-
 def differ(base: list[dict[str, Any]], tuned: list[dict[str, Any]]) -> bool:
     """Whether any probability differs between two arms."""
     return any(
@@ -137,19 +113,6 @@ def unfinished(part: Path) -> Path:
     return part.with_suffix(".unfinished")
 
 
-def measure_arm(engine: Engine, questions: list[Question], arm: Arm, mode: Mode, args: argparse.Namespace, part: Path) -> list[dict[str, Any]]:
-    """Records of one arm.  Chunks of questions are always the same ones, so that a continued run gives the same bytes."""
-    growing = unfinished(part)
-    found = read_whole_lines(growing)
-    found = found[: len(found) // CHUNK * CHUNK]
-    write_lines(growing, found)  # without a line that was cut short
-    for start in track(range(len(found), len(questions), CHUNK), f"{arm.name}, {mode}", transient=True):
-        some = measure(engine, questions[start : start + CHUNK], arm, mode, args.beliefs, args.samples, seed=start)
-        append_lines(growing, some)
-        found += some
-    return found
-
-
 def measure_all(args: argparse.Namespace, arms: list[Arm], questions: list[Question], adapters: dict[str, Path], console: Console) -> list[dict[str, Any]]:
     """Records of every arm in every mode; finished ones are read back from ``parts/``."""
     engine: Engine | None = None
@@ -157,12 +120,17 @@ def measure_all(args: argparse.Namespace, arms: list[Arm], questions: list[Quest
     for mode in args.mode:
         base: list[dict[str, Any]] | None = None
         for arm in arms:
-            part = args.out / "parts" / f"{settings_key(args, arm, mode, adapters)}.jsonl"
+            settings = [mode, args.battery, args.beliefs, args.items, args.pairs, args.kappa]
+            part = args.out / "parts" / f"{settings_key(args, arm, adapters, settings)}.jsonl"
             if part.is_file():
                 found = [row for _, row in read_lines(part)]
             else:
                 engine = engine or (parse_chooser(args.simulate) if args.simulate else load(args, adapters, console))
-                found = measure_arm(engine, questions, arm, mode, args, part)
+
+                def ask(some: list[Question], start: int, arm: Arm = arm, mode: Mode = mode, engine: Engine = engine) -> list[dict[str, Any]]:
+                    return measure(engine, some, arm, mode, args.beliefs, args.samples, seed=start)
+
+                found = collect(unfinished(part), questions, ask, f"{arm.name}, {mode}")
                 if arm.adapter and base is not None and not differ(base, found):
                     raise InputError(f"adapter {adapters[arm.adapter]}: every probability equals the base's; the adapter is empty or was not applied")
                 write_lines(part, found)
@@ -190,9 +158,7 @@ def main() -> None:
     args = arguments()
     console = Console(width=max(Console().width, 120))  # never wrap the table in a log file
     adapters = adapter_names(args.adapter)
-    if adapters:
-        bases = {name: adapter_base(folder) for name, folder in adapters.items()}
-        args.model = args.model or next(iter(bases.values()))
+    base_of(args, adapters)
     if args.model:
         find_model(args.model)
     trained = {name: training_quadruples(folder) for name, folder in adapters.items()}

@@ -12,8 +12,6 @@ Writes choices.jsonl, summary.json, table.csv and run.json.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,6 @@ import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from scipy import stats
 
@@ -30,11 +27,10 @@ from econmoral.audit import ccei
 from econmoral.choice import logit
 from econmoral.estimation import NotIdentified, allocations, fit, restrict
 from econmoral.menus import MENUS, Menu, Page, draw_page, menu_answers, mirror_page, render_menu
-from econmoral.models import find_model
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, append_lines, command, finite, origin, read_whole_lines, sha256, write_json, write_lines, write_text
-from eval.arms import CHUNK, adapter_names, add_engine_options, choose_engine, load, parse_parameters, vllm_options
-from eval.engines import Answer, Arm, Engine, Request, adapter_base
+from econmoral.records import InputError, command, finite, origin, write_json, write_lines, write_text
+from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
+from eval.engines import Answer, Arm, Engine, Request
 
 FAMILY = "bruhin_fehr_schunk"
 
@@ -70,15 +66,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="folder of the measurement (default: menus/ in the first adapter's folder)")
     args = parser.parse_args()
-    if bool(args.simulate) == bool(args.adapter or args.model or args.endpoint):
-        raise InputError("give either --adapter and/or --model, or --endpoint, or --simulate")
+    check_sources(args, "menus")
     if args.pairs < 1 or args.samples < 1 or args.seed < 0:
         raise InputError("--pairs and --samples must be at least 1, --seed at least 0")
-    if args.out is None:
-        if not args.adapter:
-            raise InputError("give --out FOLDER")
-        args.out = args.adapter[0] / "menus"
-    vllm_options(args.vllm)
     args.battery = list(MENUS) if "all" in args.battery else list(dict.fromkeys(args.battery))
     return args
 
@@ -184,10 +174,7 @@ def main() -> None:
     args = arguments()
     console = Console(width=max(Console().width, 140))
     adapters = adapter_names(args.adapter)
-    if adapters:
-        bases = [adapter_base(folder) for folder in adapters.values()]
-        args.model = args.model or bases[0]
-    source = find_model(args.model).source if args.model else ""
+    base_of(args, adapters)
     menus = []
     for battery in args.battery:
         for number, menu in enumerate(MENUS[battery]):
@@ -199,20 +186,16 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     base: dict[str, dict[str, Any]] | None = None
     for arm in arms:
-        weights = [sha256(adapters[arm.adapter] / f) for f in ("adapter_config.json", "adapter_model.safetensors")] if arm.adapter else []
-        weights += [sha256(Path(source))] if source and Path(source).is_dir() else []
-        engine_name = "" if args.simulate or args.endpoint else choose_engine(args.engine)[0]
-        what = [source, weights, args.simulate, args.endpoint, args.served, engine_name, args.vllm, args.battery, args.pairs, args.samples, args.seed]
-        part = args.out / "parts" / f"{hashlib.sha256(json.dumps(what).encode()).hexdigest()}.jsonl"
-        found = read_whole_lines(part)
-        found = found[: len(found) // CHUNK * CHUNK] if len(found) < len(menus) else found
-        write_lines(part, found)  # without a line that was cut short
-        for start in track(range(len(found), len(menus), CHUNK), arm.name, transient=True):
-            if engine is None:
-                engine = AllocationChooser(*parse_parameters(args.simulate, FAMILIES[FAMILY].parameters)) if args.simulate else load(args, adapters, console)
-            some = measure(engine, menus[start : start + CHUNK], arm, start)
-            append_lines(part, some)
-            found += some
+        part = args.out / "parts" / f"{settings_key(args, arm, adapters, [args.battery, args.pairs])}.jsonl"
+
+        def ask(some: list[tuple[Menu, list[Page]]], start: int, arm: Arm = arm) -> list[dict[str, Any]]:
+            nonlocal engine
+            engine = engine or (
+                AllocationChooser(*parse_parameters(args.simulate, FAMILIES[FAMILY].parameters)) if args.simulate else load(args, adapters, console)
+            )
+            return measure(engine, some, arm, start)
+
+        found = collect(part, menus, ask, arm.name)
         same = base is not None and all(r["probabilities"] == base[r["id"]]["probabilities"] for r in found)
         if arm.adapter and same:
             raise InputError(f"adapter {adapters[arm.adapter]}: every probability equals the base's; the adapter is empty or was not applied")
