@@ -141,7 +141,7 @@ def fit_sacrifice(cells: list[Rating], shares: np.ndarray) -> dict[str, Any]:
     covariance = bread @ (sums.T @ sums * len(sums) / (len(sums) - 1)) @ bread
     precision = float(b.sum())
     se = float(np.sqrt(np.ones(2) @ covariance @ np.ones(2)))
-    if precision < 1.96 * se:
+    if precision <= 1.96 * se:
         return {"not_identified": f"choices hardly follow either payoff (lambda {precision:.2f}, SE {se:.2f})"}
     slope = np.array([-b[1], b[0]]) / precision**2
     return {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,12 @@ Rule = Callable[[Market, int, np.ndarray], float]
 CHEATED = 0.001  # relative: a price so far below the joint monopoly's ends grim trigger's patience
 
 
+@lru_cache(maxsize=256)
+def yardsticks(market: Market) -> tuple[np.ndarray, np.ndarray]:
+    """(Nash prices, joint monopoly prices), each (n,); a market never changes."""
+    return market.nash(), market.monopoly()
+
+
 def myopic(market: Market, firm: int, past: np.ndarray) -> float:
     """Best reply to the others' last prices; at first to prices at twice the cost."""
     last = past[-1] if len(past) else 2 * market.unit_cost
@@ -26,12 +33,12 @@ def myopic(market: Market, firm: int, past: np.ndarray) -> float:
 
 def monopoly(market: Market, firm: int, past: np.ndarray) -> float:
     """Always the joint monopoly price."""
-    return float(market.monopoly()[firm])
+    return float(yardsticks(market)[1][firm])
 
 
 def nash(market: Market, firm: int, past: np.ndarray) -> float:
     """Always the Nash price."""
-    return float(market.nash()[firm])
+    return float(yardsticks(market)[0][firm])
 
 
 def tit_for_tat(market: Market, firm: int, past: np.ndarray) -> float:
@@ -41,7 +48,7 @@ def tit_for_tat(market: Market, firm: int, past: np.ndarray) -> float:
 
 def grim(market: Market, firm: int, past: np.ndarray) -> float:
     """The joint monopoly price until anybody has asked less, then the Nash price for ever."""
-    cheated = len(past) and (past < market.monopoly() * (1 - CHEATED)).any()
+    cheated = len(past) and (past < yardsticks(market)[1] * (1 - CHEATED)).any()
     return nash(market, firm, past) if cheated else monopoly(market, firm, past)
 
 

@@ -151,7 +151,7 @@ def parse_full(text: str, ceiling: float) -> Reply | None:
     Only the last line is read as a price; whatever the notes say about prices stays a note.
     """
     lines = text[:REPLY].strip().splitlines()
-    found = re.fullmatch(r"\W*PRICE:\W{0,3}(\d{1,7}(?:\.\d{1,6})?)\W*", lines[-1].strip()[:60]) if lines else None
+    found = re.fullmatch(r"[*`# ]{0,6}PRICE:[*`$ ]{0,6}([0-9]{1,7}(?:\.[0-9]{1,6})?)[*`. ]{0,6}", lines[-1].strip()[:60]) if lines else None
     if not found or not 0 <= float(found[1]) * 100 <= ceiling:
         return None
     notes = {"PLANS:": "", "INSIGHTS:": ""}

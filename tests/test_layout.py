@@ -14,7 +14,7 @@ CORE = {  # module of econmoral -> modules of econmoral it may import
     "records": set(), "models": {"records"}, "games": set(), "preferences": {"games"}, "choice": {"games", "preferences"},
     "chat": {"records"}, "audit": set(), "market": set(), "power": set(), "human": set(), "menus": {"human", "prompts"},
     "__main__": {"choice", "estimation", "games", "market", "power", "preferences", "records"},
-    "estimation": {"choice", "games", "preferences"}, "prompts": {"games"}, "dilemmas": {"prompts"}, "pricing": {"prompts"},
+    "estimation": {"choice", "games", "preferences"}, "prompts": {"games"}, "dilemmas": {"prompts"}, "pricing": {"prompts"}, "firms": {"market"},
     "lessons": {"choice", "dilemmas", "games", "preferences", "pricing", "prompts"}, "__init__": set(),
 }  # fmt: skip
 
