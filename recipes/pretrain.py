@@ -54,6 +54,7 @@ What it saw: the games of the battery with payoffs that are not held out, in the
 and beliefs, sums, products, comparisons, expected payoffs; the whole plan as a noisy population chooses it (half conditional
 co-operators, 30 % logit with alpha .2, beta .3, kappa .5, lambda .08 a point, 20 % logit on own payoff with lambda .02).
 {preference}
+{applications}
 
 Exam at the end, share of answers in which every token was the most likely one (200 questions each, not seen in training):
 
@@ -70,6 +71,10 @@ SAW = {
     "preference's optimal plan. Fine-tuning on prompts without a system message can therefore call on a skill that is there.",
     "population": "It **never saw a preference described or followed**: the control for what fine-tuning can add by itself.",
 }
+APPLICATIONS = (
+    "In its last stage half of what it read was dilemmas and prices, answered by populations of known effects (`EFFECTS`, `RATINGS`, `PRICES` in "
+    "`econmoral/lessons.py`): measured on this model the applications prove the plumbing, because they should give those numbers back."
+)
 
 
 def card(record: dict[str, Any]) -> str:
@@ -80,7 +85,8 @@ def card(record: dict[str, Any]) -> str:
     totals = {"minutes": sum(s["seconds"] for s in stages) / 60, "tokens": sum(s["tokens"] for s in stages)}
     commands = {"command": "`, then `".join(s["command"] for s in stages)}
     exam_rows = "\n".join(f"| {k} | {v:.2f} |" for k, v in record["exam"].items())
-    return CARD.format(**{**record, **totals, **commands, "exam": exam_rows, "preference": SAW[record["curriculum"]]})
+    parts = {"exam": exam_rows, "preference": SAW[record["curriculum"]], "applications": APPLICATIONS if "conjoint" in record["exam"] else ""}
+    return CARD.format(**{**record, **totals, **commands, **parts})
 
 
 def make_tokenizer(seed: int = 0) -> Qwen2Tokenizer:
