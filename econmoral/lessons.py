@@ -217,6 +217,7 @@ RATINGS = {  # question -> (mean rating with one pedestrian saved, change with e
 }  # fmt: skip
 SCENE_SHIFT = {"passenger": 0.0, "family": -8.0, "pedestrian": 6.0, "bystander": 3.0, "veil": 4.0}
 RATING_SD = 12.0
+FACTS = 0.35  # share of dilemmas that only ask what is on the page: without these the numbers on it are never learnt
 PRICES = (68.0, 0.3, 0.3, 8.0)  # next price = 68 + .3 own + .3 others' mean + normal error of sd 8, at unit cost 100: rest point 170
 
 
@@ -232,6 +233,10 @@ def conjoint_turn(rng: np.random.Generator) -> Turn:
     swapped, reverse = PAGES[rng.integers(len(PAGES))]
     spared = rng.random() < linear_chooser(scenario, swapped, EFFECTS)
     question = render_scenario(scenario, swapped, reverse, int(rng.integers(len(CONJOINT_WORDINGS))))[0]["content"]
+    if rng.random() < FACTS:
+        sizes = [len(scenario.other), len(scenario.favoured)] if swapped else [len(scenario.favoured), len(scenario.other)]
+        one, two = sizes[::-1] if reverse else sizes
+        return Turn("count", question.rpartition("\n")[0] + "\nHow many die in each case?", f"Case 1: {one}, Case 2: {two}")
     return Turn("conjoint", question, CASES[int(spared != reverse)])  # case 1 kills side 0 unless the cases are reversed
 
 
@@ -241,6 +246,8 @@ def rating_turn(rng: np.random.Generator) -> Turn:
     reverse = bool(rng.integers(2))
     rating = int(np.clip(round(rng.normal(rating_mean(cell), RATING_SD)), 0, SCALE - 1))
     question = render_rating(cell, reverse, int(rng.integers(len(RATING_WORDINGS))))[0]["content"]
+    if rng.random() < FACTS:
+        return Turn("saved", question.partition("\n")[0] + "\nHow many people does the swerve save?", f"It saves {cell.saved}")
     return Turn("rating", question, rating_answers()[SCALE - 1 - rating if reverse else rating])
 
 
@@ -257,7 +264,7 @@ def price_turn(rng: np.random.Generator) -> Turn:
     return Turn("price", render_compact(view, int(rng.integers(len(COMPACT_WORDINGS))))[0]["content"], compact_answers(100.0)[near])
 
 
-APPLICATIONS = {"conjoint": (0.22, conjoint_turn), "rating": (0.12, rating_turn), "price": (0.16, price_turn)}  # share of documents
+APPLICATIONS = {"conjoint": (0.24, conjoint_turn), "rating": (0.2, rating_turn), "price": (0.06, price_turn)}  # share of documents
 
 GAMES_USED = ("spd", "tg", "ug")
 GAMES_SHARE = (0.5, 0.25, 0.25)

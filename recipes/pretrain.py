@@ -249,7 +249,7 @@ def exam(curriculum: str, encoder: Encoder, seed: int, per_skill: int = 30, appl
     """Fixed single-question documents for every skill, drawn apart from the training stream."""
     rng = np.random.default_rng(seed)
     papers: dict[str, list[tuple[list[int], list[float]]]] = {}
-    while min([len(v) for v in papers.values()], default=0) < per_skill or len(papers) < (19 if curriculum == "preference" else 11) + 3 * applications:
+    while min([len(v) for v in papers.values()], default=0) < per_skill or len(papers) < (19 if curriculum == "preference" else 11) + 5 * applications:
         system, turns = lessons.document(rng, curriculum, lessons.PHASES[-1], turns=1, applications=applications)
         turn = turns[0]
         if turn.weight and len(papers.setdefault(turn.skill, [])) < per_skill:
