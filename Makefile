@@ -17,7 +17,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data sft eval export parity test test-vllm gpu-check bench-eval bench-sft check bench nano results clean
+.PHONY: help setup demo data sft eval export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano results clean
 
 help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -84,6 +84,14 @@ gpu-check: .venv/ready ## run everything that only a GPU can prove, results as J
 test-vllm: .venv-vllm/ready ## hold the vLLM engine against transformers, on a CPU build of vLLM in an environment of its own
 	PYTHONPATH=. $(BIN)/python tests/vllm_agrees.py transformers
 	PYTHONPATH=. .venv-vllm/bin/python tests/vllm_agrees.py vllm
+
+test-frameworks: .venv-frameworks/ready ## run our games inside Inspect AI and lm-evaluation-harness, in an environment of their own
+	.venv-frameworks/bin/python -m pytest tests/frameworks.py
+
+.venv-frameworks/ready: pyproject.toml
+	test -x .venv-frameworks/bin/pip || $(PYTHON) -m venv .venv-frameworks
+	.venv-frameworks/bin/pip install --quiet --disable-pip-version-check -e ".[frameworks]" pytest==9.2.0
+	touch $@
 
 # a CPU build published by an individual: for this test only, never a dependency
 .venv-vllm/ready: .venv/ready

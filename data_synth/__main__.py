@@ -19,7 +19,7 @@ from typing import Any
 
 from rich.progress import track
 
-from data_synth.synthesis import LEAD, OUTCOME_TARGETS, examples
+from data_synth.synthesis import LEAD, OUTCOME_TARGETS, TRAINED_GAMES, dilemma_examples, examples
 from econmoral.records import InputError, command, origin, sha256, write_text
 
 CARD = """---
@@ -59,6 +59,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=400, help="number of examples (default 400)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
     parser.add_argument("--reasoned", type=float, default=0.5, metavar="SHARE", help="share of prompts that ask for the derivation (default 0.5)")
+    parser.add_argument("--games", nargs="+", choices=TRAINED_GAMES, default=list(TRAINED_GAMES), help="games to draw from (default all three)")
+    parser.add_argument("--domain", choices=("games", "dilemmas"), default="games", help="dilemmas: near transfer to eval.dilemmas (default games)")
     parser.add_argument("--shuffled", action="store_true", help="placebo: answer with the plan of an unrelated decision of the same game")
     parser.add_argument("--out", type=Path, help="JSON Lines file to write")
     parser.add_argument("--dry-run", type=int, default=0, metavar="K", help="print K examples and write nothing")
@@ -70,6 +72,8 @@ def arguments() -> argparse.Namespace:
             raise InputError(f"--{name} must lie in [0, 1], got {getattr(args, name)}")
     if args.seed < 0 or (args.dry_run < 1 and args.n < 1):
         raise InputError("--n must be at least 1 and --seed not negative")
+    if args.domain == "dilemmas" and (args.shuffled or len(args.games) < len(TRAINED_GAMES)):
+        raise InputError("--domain dilemmas takes neither --games nor --shuffled")
     if not args.out and not args.dry_run:
         raise InputError("give --out FILE to write, or --dry-run K to look at a few examples")
     return args
@@ -79,7 +83,10 @@ def show(rows: Iterator[dict[str, Any]]) -> None:
     """Print examples for a person."""
     for row in rows:
         meta = row["meta"]
-        print(f"--- {meta['game']} {meta['payoffs']} beliefs {meta['beliefs']} -> {meta['strategy']} ({meta['mode']})")
+        if "domain" in meta:
+            print(f"--- dilemma, {meta['scene']}, {meta['saved']} saved")
+        else:
+            print(f"--- {meta['game']} {meta['payoffs']} beliefs {meta['beliefs']} -> {meta['strategy']} ({meta['mode']})")
         for message in [*row["prompt"], *row["completion"]]:
             print(f"[{message['role']}]\n{message['content']}\n")
 
@@ -95,10 +102,10 @@ def write(rows: Iterator[dict[str, Any]], args: argparse.Namespace) -> None:
             for row in track(rows, "drawing decisions", total=args.n, disable=args.n < 2000 or not sys.stderr.isatty()):
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 meta = row["meta"]
-                counts[meta["game"]] += 1
+                counts[meta.get("game", "dilemmas")] += 1
                 counts["reasoned"] += meta["mode"] == "reasoned"
-                counts["differ"] += meta["preferences_differ"]
-                wordings.add(meta["layout"]["wording"])
+                counts["differ"] += meta.get("preferences_differ", False)
+                wordings |= {meta["layout"]["wording"]} if "layout" in meta else set()
         os.replace(aside, args.out)
     finally:
         aside.unlink(missing_ok=True)
@@ -107,10 +114,13 @@ def write(rows: Iterator[dict[str, Any]], args: argparse.Namespace) -> None:
         name=args.out.name, n=args.n, preference=args.preference, kappa=args.kappa,
         kappa_text=f" with kappa = {args.kappa:g}" if args.preference == "homo_moralis" else "",
         command=" ".join(["python -m data_synth", *sys.argv[1:]]), git=about["git"], sha256=sha256(args.out),
-        games=", ".join(f"{g} {counts[g]}" for g in ("spd", "tg", "ug")), reasoned=counts["reasoned"] / args.n,
+        games=", ".join(f"{g} {counts[g]}" for g in (*TRAINED_GAMES, "dilemmas") if counts[g]), reasoned=counts["reasoned"] / args.n,
         differ=counts["differ"] / args.n, wordings=", ".join(sorted(wordings)), lead=LEAD, shuffled="yes" if args.shuffled else "no",
     )  # fmt: skip
     write_text(args.out.with_suffix(".md"), card)
+    if args.domain == "dilemmas":
+        print(f"{args.out}: {args.n} dilemmas of {args.preference}")
+        return
     print(
         f"{args.out}: {args.n} examples of {args.preference}; {counts['reasoned'] / args.n:.0%} with derivation; "
         f"homo economicus and homo moralis differ in {counts['differ'] / args.n:.0%}"
@@ -121,7 +131,11 @@ def main() -> None:
     """Entry point."""
     args = arguments()
     n = args.dry_run or args.n
-    rows = examples(args.preference, args.kappa, n, args.seed, args.reasoned, args.shuffled)
+    games = tuple(g for g in TRAINED_GAMES if g in args.games)
+    if args.domain == "dilemmas":
+        rows = dilemma_examples(args.preference, args.kappa, n, args.seed)
+    else:
+        rows = examples(args.preference, args.kappa, n, args.seed, args.reasoned, args.shuffled, games)
     show(rows) if args.dry_run else write(rows, args)
 
 

@@ -26,9 +26,10 @@ import numpy as np
 from transformers import AutoTokenizer
 
 from econmoral.models import cached_only, find_model
-from econmoral.prompts import ANSWER, Message
+from econmoral.prompts import Message
 from econmoral.records import InputError
 from eval.engines import LONGEST_DERIVATION, Answer, Arm, Exact, Request
+from eval.replies import final_answer
 
 TRIES = 6  # of one request; the wait doubles from half a second
 TIMEOUT = 120.0  # seconds for one reply
@@ -167,12 +168,6 @@ class Sampled:
         fixed = {"model": arm.adapter or self.base, "temperature": 1, "max_tokens": LONGEST_DERIVATION}
         bodies = [fixed | {"messages": messages, "seed": seed} for messages, seed in jobs]
         return self.endpoint.post_all("/chat/completions", bodies, lambda reply: str(reply["choices"][0]["message"]["content"] or ""))
-
-
-def final_answer(text: str) -> str:
-    """The last answer line of a reply, in the spelling of the candidates; empty when there is none."""
-    line = text.rpartition(ANSWER)[2].strip().splitlines()[:1] if ANSWER in text else []
-    return f"{ANSWER} {' '.join(line[0].strip(' .*`').split())}" if line else ""
 
 
 def connect(address: str, model: str | None, served: str, samples: int) -> tuple[Served | Sampled, str]:

@@ -22,6 +22,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from econmoral.menus import MENUS
 from econmoral.models import find_model
 from econmoral.preferences import FAMILIES
 from econmoral.prompts import Mode, preference_text
@@ -41,6 +42,7 @@ from eval.arms import adapter_names, add_engine_options, base_of, check_sources,
 from eval.engines import Arm, Engine, Simulated
 from eval.figure import draw
 from eval.measure import Question, draw_questions, measure
+from eval.menus import survey
 from eval.table import overlap, reference_arms, summaries, table
 
 
@@ -59,7 +61,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--mode", choices=("direct", "reasoned"), nargs="+", default=["direct"], help="ask for the answer alone, or for a derivation first; or both"
     )
-    parser.add_argument("--battery", choices=("drawn", "games18"), default="drawn", help="random held-out payoffs, or the 18 fixed protocols (default drawn)")
+    parser.add_argument(
+        "--battery", choices=("drawn", "games18", "all"), default="drawn",
+        help="random held-out payoffs, the 18 fixed protocols, or these and all one-page batteries of eval.menus (default drawn)",
+    )  # fmt: skip
     parser.add_argument("--beliefs", choices=("given", "uniform", "elicited"), default="given", help="stated on the page, one half, or asked of the model")
     parser.add_argument("--items", type=int, default=120, help="decisions in each set (default 120)")
     parser.add_argument("--pairs", type=int, default=2, help="counterbalanced pairs of layouts per decision (default 2)")
@@ -79,6 +84,7 @@ def arguments() -> argparse.Namespace:
     if args.seed < 0:
         raise InputError(f"--seed must not be negative, got {args.seed}")
     args.mode = list(dict.fromkeys(args.mode))
+    args.everything, args.battery = args.battery == "all", "games18" if args.battery == "all" else args.battery
     return args
 
 
@@ -113,8 +119,10 @@ def unfinished(part: Path) -> Path:
     return part.with_suffix(".unfinished")
 
 
-def measure_all(args: argparse.Namespace, arms: list[Arm], questions: list[Question], adapters: dict[str, Path], console: Console) -> list[dict[str, Any]]:
-    """Records of every arm in every mode; finished ones are read back from ``parts/``."""
+def measure_all(
+    args: argparse.Namespace, arms: list[Arm], questions: list[Question], adapters: dict[str, Path], console: Console
+) -> tuple[list[dict[str, Any]], Engine | None]:
+    """Records of every arm in every mode, finished ones read back from ``parts/``; and the engine, if one was needed."""
     engine: Engine | None = None
     records: list[dict[str, Any]] = []
     for mode in args.mode:
@@ -137,7 +145,7 @@ def measure_all(args: argparse.Namespace, arms: list[Arm], questions: list[Quest
                 unfinished(part).unlink()
             base = found if arm.name == "base" else base
             records += found
-    return records
+    return records, engine
 
 
 def show(frame: pd.DataFrame, title: str, console: Console) -> None:
@@ -170,7 +178,7 @@ def main() -> None:
     if args.prompted and not args.simulate:
         arms += [Arm(f"base, told {p.removeprefix('homo_')}", None, preference_text(p, args.kappa)) for p in ("homo_economicus", "homo_moralis")]
     arms += [Arm(name, name) for name in adapters]
-    everything = measure_all(args, arms, questions, adapters, console)
+    everything, engine = measure_all(args, arms, questions, adapters, console)
     measured = [row for row in everything if row["probabilities"] is not None]
     if refused := len(everything) - len(measured):
         console.print(f"{refused} of {len(everything)} decisions were refused on every page and are in no figure; choices.jsonl holds them")
@@ -209,6 +217,9 @@ def main() -> None:
         console.print(f"{name}: payoff quadruples also in its training data: {check['payoffs_in_training_data']} of {check['decisions']}")
     write_json(args.out / "run.json", about)
     console.print(f"{args.out}/: choices.jsonl summary.json table.csv figure.png run.json")
+    if args.everything:
+        one_page = vars(args) | {"battery": list(MENUS), "out": args.out / "menus", "samples": max(args.samples, 20)}
+        survey(argparse.Namespace(**one_page), adapters, console, None if args.simulate else engine)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python -m eval.menus --adapter runs/moralis --battery bfs39 dictator spillover
     python -m eval.menus --simulate alpha=0.1,beta=0.3,lambda=0.02 --battery bfs39 garp --out runs/known
 
-Exact probability of every option, averaged over exchanged labels and orders, base and adapters in one load, human averages
-beside.  bfs39 and trust: also alpha, beta and lambda of Bruhin, Fehr and Schunk's family with errors clustered by menu.
+Exact probability of every option, averaged over exchanged labels and orders, base and adapters in one load; beside human
+averages and agents that do not think (first listed, coin, most for itself: the floor).  bfs39 and trust: also alpha, beta and
+lambda of Bruhin, Fehr and Schunk's family with errors clustered by menu.
 garp: Afriat's index (CCEI) of the most probable bundles.  spillover: does an agent tuned on games turn elsewhere?
 Writes choices.jsonl, summary.json, table.csv and run.json.
 """
@@ -169,18 +170,45 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
     console.print(grid)
 
 
+@dataclass(frozen=True)
+class Null:
+    """A chooser that does not think: always the option listed first, a coin, or whatever gives most to itself (a coin without payoffs)."""
+
+    rule: str
+
+    def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+        """Probabilities by the rule."""
+        answers = []
+        for r in requests:
+            menu: Menu = r.item
+            page: Page = r.layout
+            p = np.full(len(menu.options), 1 / len(menu.options))
+            if self.rule == "first listed":
+                p = np.eye(len(menu.options))[page.order[0]]
+            elif self.rule == "most for itself" and menu.own:
+                best = np.array(menu.own) == max(menu.own)
+                p = best / best.sum()
+            answers.append(Answer(p))
+        return answers
+
+
+NULLS = ("first listed", "coin", "most for itself")
+
+
 def main() -> None:
     """Entry point."""
     args = arguments()
-    console = Console(width=max(Console().width, 140))
-    adapters = adapter_names(args.adapter)
+    survey(args, adapter_names(args.adapter), Console(width=max(Console().width, 140)))
+
+
+def survey(args: argparse.Namespace, adapters: dict[str, Path], console: Console, engine: Engine | None = None) -> None:
+    """Measure every arm and the null agents on ``args.battery``, print and write; ``engine``: one that is loaded already."""
     base_of(args, adapters)
     menus = []
     for battery in args.battery:
         for number, menu in enumerate(MENUS[battery]):
             rng = np.random.default_rng([args.seed, list(MENUS).index(battery), number])
             menus.append((menu, [page for _ in range(args.pairs) for drawn in [draw_page(menu, rng)] for page in (drawn, mirror_page(drawn))]))
-    engine: Engine | None = None
     arms = [Arm("chooser")] if args.simulate else [Arm("base"), *(Arm(name, name) for name in adapters)]
     records: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
@@ -190,9 +218,9 @@ def main() -> None:
 
         def ask(some: list[tuple[Menu, list[Page]]], start: int, arm: Arm = arm) -> list[dict[str, Any]]:
             nonlocal engine
-            engine = engine or (
-                AllocationChooser(*parse_parameters(args.simulate, FAMILIES[FAMILY].parameters)) if args.simulate else load(args, adapters, console)
-            )
+            if engine is None and args.simulate:
+                engine = AllocationChooser(*parse_parameters(args.simulate, FAMILIES[FAMILY].parameters))
+            engine = engine or load(args, adapters, console)
             return measure(engine, some, arm, start)
 
         found = collect(part, menus, ask, arm.name)
@@ -202,8 +230,10 @@ def main() -> None:
         records += found
         rows += summarise(found, base)
         base = base or {r["id"]: r for r in found}
+    for rule in NULLS:  # the floor of every figure
+        rows += summarise(measure(Null(rule), menus, Arm(rule), 0), None)
     refused = sum(r["probabilities"] is None for r in records)
-    if not rows:
+    if refused == len(records):
         raise InputError("every menu was refused; look at choices in parts/")
     inputs = {name: folder / "adapter_model.safetensors" for name, folder in adapters.items()}
     settings = {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}

@@ -15,6 +15,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from econmoral.choice import best_plan
+from econmoral.menus import MENUS
 from econmoral.models import NANO
 from econmoral.prompts import answers, render
 from econmoral.records import read_json, read_lines
@@ -187,3 +188,11 @@ def test_wrong_adapters_are_refused(adapter: Path, tmp_path: Path) -> None:
 )
 def test_bad_options_get_one_line(options: tuple[str, ...], parts: tuple[str, ...]) -> None:
     assert_complains(run("-m", "eval.games", *options), *parts)
+
+
+def test_battery_all_is_one_command(tmp_path: Path) -> None:
+    options = ["--simulate", "alpha=0.1,beta=0.2,lambda=0.05", "--battery", "all", "--items", "18", "--pairs", "1", "--out", str(tmp_path)]
+    done = run("-m", "eval.games", *options)
+    assert done.returncode == 0, done.stderr
+    assert {row["battery"] for row in read_json(tmp_path / "menus" / "summary.json")} == set(MENUS)
+    assert len(read_json(tmp_path / "summary.json")) > 0

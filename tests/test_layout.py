@@ -38,7 +38,7 @@ def test_rooms_are_entered_only_where_allowed(path: Path) -> None:
     if room == "econmoral":
         assert {n.split(".")[1] for n in ours} <= CORE[path.stem]
     if HEAVY & {n.split(".")[0] for n in names}:
-        assert room == "recipes" or path.stem.startswith("engine_") or path.name in ("bench.py", "parity.py", "arms.py")
+        assert room == "recipes" or path.stem.startswith("engine_") or path.name in ("bench.py", "parity.py", "arms.py", "retention.py", "lm_eval_tasks.py")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))

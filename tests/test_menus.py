@@ -82,7 +82,14 @@ def test_human_shares_give_the_published_preferences(session: str, alpha: float,
 def test_a_known_chooser_comes_back(tmp_path: Path) -> None:
     result = run("-m", "eval.menus", "--simulate", "alpha=0.1,beta=0.3,lambda=0.02", "--battery", "bfs39", "garp", "--out", str(tmp_path / "m"))
     assert result.returncode == 0, result.stderr
-    rows = {row["battery"]: row for row in read_json(tmp_path / "m" / "summary.json")}
+    summary = read_json(tmp_path / "m" / "summary.json")
+    rows = {row["battery"]: row for row in summary if row["arm"] == "chooser"}
+    floor = {(row["arm"], row["battery"]): row for row in summary if row["arm"] != "chooser"}
+    assert floor["coin", "bfs39"]["mean"] == pytest.approx(0.5)
+    assert floor["first listed", "bfs39"]["mean"] == pytest.approx(0.5)
+    assert floor["first listed", "bfs39"]["position_bias"] == pytest.approx(0.5)
+    assert floor["most for itself", "garp"]["ccei"] == pytest.approx(1)
+    assert floor["most for itself", "garp"]["mean"] == pytest.approx(0)
     found = rows["bfs39"]["structural"]
     for name, value in (("alpha", 0.1), ("beta", 0.3), ("lambda", 0.02)):
         assert found[name]["value"] == pytest.approx(value, abs=1e-4)

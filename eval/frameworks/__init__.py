@@ -1,0 +1,1 @@
+"""Our games inside other evaluation frameworks."""

@@ -1,0 +1,68 @@
+"""A dial without training: an adapter between two others of the same base.
+
+    python recipes/interpolate.py --adapters runs/economicus runs/moralis --weight 0.5 --out runs/halfway
+
+Its weight update is exactly (1 - w) times the first one's plus w times the second one's: the low-rank factors are stacked,
+B A = [(1 - w) B1, w B2] [A1; A2], so that the rank is the sum of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from econmoral.records import InputError, command, origin, read_json, write_json
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """An adapter's configuration.  Raises InputError unless it is plain LoRA in safetensors."""
+    config = read_json(folder / "adapter_config.json")
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA" or not (folder / "adapter_model.safetensors").is_file():
+        raise InputError(f"{folder} holds no LoRA adapter in safetensors")
+    if config.get("use_dora") or config.get("use_rslora") or config.get("rank_pattern") or config.get("alpha_pattern") or config.get("modules_to_save"):
+        raise InputError(f"{folder} is not plain LoRA; only that can be stacked")
+    return config
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--adapters", type=Path, nargs=2, required=True, metavar=("FIRST", "SECOND"), help="folders of two adapters")
+    parser.add_argument("--weight", type=float, required=True, help="weight of the second one, 0 to 1")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new adapter")
+    args = parser.parse_args()
+    if not 0 <= args.weight <= 1:
+        raise InputError(f"--weight must lie in [0, 1], got {args.weight}")
+    configs = [configuration(folder) for folder in args.adapters]
+    if configs[0]["base_model_name_or_path"] != configs[1]["base_model_name_or_path"]:
+        raise InputError("the two adapters were trained on different bases")
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    first, second = (load_file(folder / "adapter_model.safetensors") for folder in args.adapters)
+    if set(first) != set(second) or any(".lora_" not in name for name in first):
+        raise InputError("the two adapters change different layers")
+    rank = configs[0]["r"] + configs[1]["r"]
+    stacked = {}
+    for name in first:
+        if "lora_A" in name:
+            stacked[name] = torch.cat([first[name], second[name]], 0).contiguous()
+        else:
+            parts = [w * c["lora_alpha"] / c["r"] * t for w, c, t in ((1 - args.weight, configs[0], first[name]), (args.weight, configs[1], second[name]))]
+            stacked[name] = torch.cat(parts, 1).contiguous()
+    aside = args.out.with_name(f".{args.out.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    save_file(stacked, aside / "adapter_model.safetensors", metadata={"format": "pt"})
+    write_json(aside / "adapter_config.json", configs[0] | {"r": rank, "lora_alpha": rank})
+    weights = {f"adapter_{i}": folder / "adapter_model.safetensors" for i, folder in enumerate(args.adapters, start=1)}
+    write_json(aside / "run.json", origin(**weights) | {"interpolation": args.weight})
+    shutil.rmtree(args.out, ignore_errors=True)
+    aside.rename(args.out)
+    print(f"{args.out}: {1 - args.weight:g} of {args.adapters[0]} and {args.weight:g} of {args.adapters[1]}")
+
+
+if __name__ == "__main__":
+    command(main)

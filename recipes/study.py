@@ -1,0 +1,175 @@
+"""The study: a readable plan in, every cell run once, one folder out that ``python -m eval.report`` turns into a report.
+
+    python recipes/study.py --plan recipes/plans/nano.yaml --out runs/study
+    python recipes/study.py --plan recipes/plans/nano.yaml --out runs/study --designs dial
+
+Designs: *dose* (how many examples), *dial* (target kappa against measured kappa; and adapters between two others, without
+training), *transfer* (train on one game, measure on each), *placebo*, *prompted* (preference described, not tuned),
+*applications* (dilemmas, pricing), *retention*.  A cell is a command and the file it leaves behind; what is there is not run
+again, so a killed study continues, and designs share what they have in common.  cells.jsonl holds the seconds of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from econmoral.models import find_model
+from econmoral.records import InputError, append_lines, command, origin, read_whole_lines, write_json
+
+DESIGNS = {  # name -> what its entry in the plan may say
+    "dose": {"sizes", "preference", "kappa"}, "dial": {"kappas", "weights"}, "transfer": {"games", "n", "preference", "kappa"},
+    "placebo": {"preference", "kappa"}, "prompted": set(), "applications": {"scenarios", "runs", "periods"}, "retention": {"tasks", "limit"},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One command, and the file that says that it is done."""
+
+    name: str
+    words: tuple[str, ...]
+    product: Path
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """The plan.  Raises InputError that names what is missing or unknown."""
+    try:
+        plan = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(plan, dict) or set(plan) != {"model", "items", "n", "seed", "designs"}:
+        raise InputError(f"{path} must have exactly model, items, n, seed and designs")
+    if not isinstance(plan["designs"], dict) or set(plan["designs"]) - set(DESIGNS):
+        raise InputError(f"{path}: designs must be among {', '.join(DESIGNS)}")
+    for name, entry in plan["designs"].items():
+        if not isinstance(entry, dict) or set(entry) - DESIGNS[name] or (DESIGNS[name] - set(entry) and name != "retention"):
+            raise InputError(f"{path}: design {name} takes exactly {', '.join(sorted(DESIGNS[name])) or 'nothing: {}'}")
+    for name in ("items", "n", "seed"):
+        if not isinstance(plan[name], int) or plan[name] < (0 if name == "seed" else 1):
+            raise InputError(f"{path}: {name} must be a whole number")
+    find_model(plan["model"])
+    return plan
+
+
+class Grid:
+    """The cells of a plan under one folder, in the order in which they must run."""
+
+    def __init__(self, plan: dict[str, Any], out: Path) -> None:
+        self.plan, self.out = plan, out
+        self.cells: dict[str, Cell] = {}
+
+    def add(self, name: str, product: Path, *words: str) -> None:
+        """A cell, unless the grid has it already."""
+        self.cells.setdefault(name, Cell(name, words, product))
+
+    def adapter(self, preference: str, kappa: float, n: int, extra: tuple[str, ...] = (), tag: str = "") -> Path:
+        """Cells that write data and train on it; the adapter's folder."""
+        seed = self.plan["seed"]
+        name = f"{'economicus' if preference == 'homo_economicus' else f'moralis-k{kappa:g}'}-n{n}{tag}"
+        data, folder = self.out / "data" / f"{name}.jsonl", self.out / "adapters" / name
+        described = ("--preference", preference, "--kappa", f"{kappa:g}" if preference == "homo_moralis" else "0.5")
+        self.add(f"data {name}", data, "-m", "data_synth", *described, "--n", str(n), "--seed", str(seed), *extra, "--out", str(data))
+        self.add(
+            f"tune {name}", folder / "run.json", "recipes/sft.py", "--model", self.plan["model"], "--data", str(data), "--seed", str(seed), "--out", str(folder)
+        )  # fmt: skip
+        return folder
+
+    def measure(self, name: str, folders: list[Path], *more: str) -> None:
+        """A cell that measures base and adapters on the held-out games, with derivations."""
+        out = self.out / "games" / name
+        adapters = [word for folder in folders for word in ("--adapter", str(folder))]
+        source = [] if folders else ["--model", self.plan["model"]]
+        size = ["--items", str(self.plan["items"]), "--pairs", "1", "--seed", str(self.plan["seed"]), "--kappa", "0.5"]
+        self.add(f"measure {name}", out / "run.json", "-m", "eval.games", *adapters, *source, "--mode", "reasoned", *size, *more, "--out", str(out))
+
+
+def lay_out(plan: dict[str, Any], out: Path, designs: list[str]) -> list[Cell]:
+    """Every cell of the chosen designs."""
+    grid, n = Grid(plan, out), plan["n"]
+    economicus, moralis = (lambda: grid.adapter("homo_economicus", 0.5, n)), (lambda: grid.adapter("homo_moralis", 0.5, n))
+    for design in designs:
+        entry = plan["designs"][design]
+        if design == "dose":
+            grid.measure("dose", [grid.adapter(entry["preference"], entry["kappa"], size) for size in entry["sizes"]])
+        elif design == "dial":
+            trained = [grid.adapter("homo_moralis", kappa, n) for kappa in entry["kappas"]]
+            ends = economicus(), moralis()
+            between = []
+            for weight in entry["weights"]:
+                folder = out / "adapters" / f"between-{weight:g}"
+                words = ("recipes/interpolate.py", "--adapters", str(ends[0]), str(ends[1]), "--weight", f"{weight:g}", "--out", str(folder))
+                grid.add(f"between {weight:g}", folder / "run.json", *words)
+                between.append(folder)
+            grid.measure("dial", [*dict.fromkeys([*trained, *ends, *between])])
+        elif design == "transfer":
+            arms = [grid.adapter(entry["preference"], entry["kappa"], entry["n"], ("--games", game), f"-{game}") for game in entry["games"]]
+            grid.measure("transfer", arms)
+        elif design == "placebo":
+            grid.measure("placebo", [economicus(), moralis(), grid.adapter(entry["preference"], entry["kappa"], n, ("--shuffled",), "-shuffled")])
+        elif design == "prompted":
+            grid.measure("prompted", [], "--prompted")
+        elif design == "applications":
+            arms = [economicus(), moralis()]
+            adapters = [word for folder in arms for word in ("--adapter", str(folder))]
+            dilemmas, pricing = out / "dilemmas", out / "pricing"
+            grid.add("dilemmas", dilemmas / "run.json", "-m", "eval.dilemmas", *adapters, "--scenarios", str(entry["scenarios"]), "--out", str(dilemmas))
+            size = ("--runs", str(entry["runs"]), "--periods", str(entry["periods"]))
+            grid.add("pricing", pricing / "run.json", "-m", "eval.pricing", "--agents", "base", *map(str, arms), *size, "--out", str(pricing))
+        elif design == "retention":
+            adapters = [word for folder in (economicus(), moralis()) for word in ("--adapter", str(folder))]
+            limit = ("--limit", str(entry["limit"])) if "limit" in entry else ()
+            tasks = ("--tasks", *entry["tasks"]) if "tasks" in entry else ()
+            grid.add("retention", out / "retention" / "retention.json", "-m", "eval.retention", *adapters, *tasks, *limit, "--out", str(out / "retention"))
+    return list(grid.cells.values())
+
+
+def run(cells: list[Cell], out: Path) -> None:
+    """Run what is not there yet.  Raises InputError at the first command that fails; what is done stays done."""
+    record = out / "cells.jsonl"
+    known = {row["cell"] for row in read_whole_lines(record)}
+    root = Path(__file__).parents[1]
+    for number, cell in enumerate(cells, start=1):
+        if cell.product.exists():
+            continue
+        print(f"[{number}/{len(cells)}] $ python {' '.join(cell.words)}", flush=True)
+        began = time.time()
+        if subprocess.run([sys.executable, *cell.words], env=os.environ | {"PYTHONPATH": str(root)}).returncode:
+            raise InputError(f"this cell failed, see above: {cell.name}; the study continues there when it is run again")
+        if cell.name not in known:
+            append_lines(record, [{"cell": cell.name, "seconds": round(time.time() - began, 1), "command": list(cell.words)}])
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plan", type=Path, required=True, help="YAML file, e.g. recipes/plans/nano.yaml")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the study")
+    parser.add_argument("--model", help="model instead of the plan's")
+    parser.add_argument("--designs", nargs="+", choices=tuple(DESIGNS), help="only these (default: all of the plan)")
+    args = parser.parse_args()
+    plan = read_plan(args.plan)
+    if args.model:
+        find_model(args.model)
+        plan["model"] = args.model
+    designs = args.designs or list(plan["designs"])
+    if missing := [d for d in designs if d not in plan["designs"]]:
+        raise InputError(f"{args.plan} has no design {', '.join(missing)}")
+    cells = lay_out(plan, args.out, designs)
+    run(cells, args.out)
+    write_json(args.out / "study.json", origin(plan=args.plan) | {"plan": plan, "designs": designs, "cells": [c.name for c in cells]})
+    print(f"{args.out}/study.json; python -m eval.report {args.out}")
+
+
+if __name__ == "__main__":
+    command(main)
