@@ -11,13 +11,16 @@ DATA ?= data/$(PREFERENCE)-k$(KAPPA)-n$(N)-s$(SEED).jsonl
 LAUNCH ?= one
 PROCESSES ?= 1
 SFT ?=
+AGENTS ?= base $(RUN)
+PLAN ?= $(if $(filter nano,$(MODEL)),nano,large)
+DESIGNS ?=
 BIN := .venv/bin
 ACCELERATE := $(BIN)/accelerate launch --quiet --config_file recipes/launch/$(LAUNCH).yaml --num_processes $(PROCESSES)
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data sft eval export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano results clean
+.PHONY: help setup demo data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano results clean
 
 help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +50,19 @@ $(RUN)/run.json: $(DATA)
 
 $(RUN)/eval/summary.json: $(RUN)/run.json
 	$(BIN)/python -m eval.games --adapter $(RUN) --mode reasoned direct --out $(RUN)/eval
+
+dilemmas: .venv/ready ## moral dilemmas of autonomous vehicles: RUN's adapter beside its base and humans
+	$(BIN)/python -m eval.dilemmas --adapter $(RUN)
+
+pricing: .venv/ready ## repeated duopoly: AGENTS (adapters, base, scripted) against one another
+	$(BIN)/python -m eval.pricing --agents $(AGENTS) --out runs/pricing
+
+study: .venv/ready ## every design of the plan for MODEL, then the report (DESIGNS="dial" for some)
+	$(BIN)/python recipes/study.py --plan recipes/plans/$(PLAN).yaml --model $(MODEL) $(if $(DESIGNS),--designs $(DESIGNS)) --out runs/study-$(subst /,-,$(MODEL))
+	$(BIN)/python -m eval.report runs/study-$(subst /,-,$(MODEL))
+
+report: .venv/ready ## HTML, Markdown and LaTeX report of any RUN (a study or a folder of eval.*)
+	$(BIN)/python -m eval.report $(RUN)
 
 parity: .venv/ready ## compare RUN's adapter on its base with the merged, 4-bit and served model, whatever this machine can run
 	$(BIN)/python -m eval.parity --adapter $(RUN)

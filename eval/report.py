@@ -71,19 +71,21 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 17px/1.55 Georgia, "Times New Roman", serif; }
 main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
-h1, h2, h3, th, nav, figcaption, caption, .verdict { font-family: system-ui, sans-serif; }
+h1, h2, h3, th, nav, figcaption { font-family: system-ui, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.2; } h2 { margin-top: 2.6rem; border-bottom: 1px solid var(--line); padding-bottom: .25rem; }
 a { color: var(--mark); } a:focus-visible, .scroll:focus-visible, summary:focus-visible { outline: 3px solid var(--mark); outline-offset: 2px; }
-.scroll { overflow-x: auto; margin: 1rem 0; } table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
-caption { caption-side: top; text-align: left; font-size: .86rem; padding: .2rem 0 .4rem; opacity: .85; }
+.scroll { overflow-x: auto; margin: 0 0 1rem; } table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
+.caption { font: .86rem/1.4 system-ui, sans-serif; margin: 1.2rem 0 .3rem; opacity: .85; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; } th { background: var(--soft); }
-th:first-child, td:first-child { text-align: left; } td.words { white-space: normal; text-align: left; min-width: 14rem; }
+th:first-child, td:first-child { text-align: left; } .words { white-space: normal; text-align: left; min-width: 11rem; }
 figure { margin: 1.2rem 0; } img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; } figcaption { font-size: .86rem; opacity: .85; }
 pre { background: var(--soft); padding: .8rem; border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem; }
 .supported { color: var(--good); font-weight: 600; } .not-supported { color: var(--bad); font-weight: 600; } .not-measured { font-style: italic; }
 nav ul { columns: 2; padding-left: 1.1rem; font-size: .9rem; }
 @media (max-width: 40rem) { body { font-size: 16px; } nav ul { columns: 1; } }
-@media print { nav { display: none; } body { background: #fff; color: #000; font-size: 11pt; } figure, table { break-inside: avoid; } details > * { display: block; } }
+@media print {
+  nav { display: none; } body { background: #fff; color: #000; font-size: 11pt; } figure, table { break-inside: avoid; } details > * { display: block; }
+}
 """
 
 
@@ -104,7 +106,10 @@ def cell(value: Any) -> str:
 
 def to_html(report: Report) -> str:
     """One file with everything in it."""
-    esc = html.escape
+
+    def esc(text: str) -> str:
+        return html.escape(plain(text))
+
     headings = [b for b in report.blocks if b[0] == "heading" and b[1] == 2]
     parts = [
         "<!DOCTYPE html>",
@@ -120,10 +125,12 @@ def to_html(report: Report) -> str:
             parts.append(f"<p>{esc(plain(block[1]))}</p>")
         elif block[0] == "table":
             _, name, frame, caption = block
-            head = "".join(f'<th scope="col">{esc(cell(c))}</th>' for c in frame.columns)
-            rows = "".join("<tr>" + "".join(_cell_html(cell(v)) for v in row) + "</tr>" for row in frame.itertuples(index=False))
+            wide = [any(len(cell(v)) > 24 for v in frame.iloc[:, k]) for k in range(frame.shape[1])]
+            head = "".join(f'<th scope="col"{" class=words" * w}>{esc(cell(c))}</th>' for c, w in zip(frame.columns, wide, strict=True))
+            rows = "".join("<tr>" + "".join(map(_cell_html, map(cell, row), wide)) + "</tr>" for row in frame.itertuples(index=False))
             parts.append(
-                f'<div class="scroll" tabindex="0" role="region" aria-label="{esc(name)}"><table><caption>{esc(caption)}</caption>'
+                f'<p class="caption" id="caption-{anchor(name)}">{esc(caption)}</p>'
+                f'<div class="scroll" tabindex="0" role="region" aria-labelledby="caption-{anchor(name)}"><table aria-labelledby="caption-{anchor(name)}">'
                 f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
             )
         elif block[0] == "figure":
@@ -137,8 +144,8 @@ def to_html(report: Report) -> str:
     return "\n".join([*parts, "</main></body></html>"]) + "\n"
 
 
-def _cell_html(text: str) -> str:
-    kind = f' class="{text.replace(" ", "-")}"' if text in VERDICTS else ' class="words"' if len(text) > 40 else ""
+def _cell_html(text: str, words: bool) -> str:
+    kind = f' class="{text.replace(" ", "-")}"' if text in VERDICTS else ' class="words"' if words else ""
     return f"<td{kind}>{html.escape(text)}</td>"
 
 
@@ -348,7 +355,7 @@ def add_dial(report: Report, folder: Path) -> None:
         if found and nominal is not None and r["set"] == "payoffs":
             style = {"trained": ("o", COLOURS[1]), "between": ("s", COLOURS[2])}[kind]
             axis.errorbar(nominal, found[0], yerr=1.96 * found[1], fmt=style[0], ms=6, capsize=3, color=style[1])
-            if kind == "trained" and target:
+            if kind == "trained":
                 trained.append((nominal, *found))
     axis.plot([0, 1], [0, 1], color="black", lw=0.8, ls="--", label="measured = target")
     axis.plot([], [], "o", color=COLOURS[1], label="trained on that kappa")
@@ -360,9 +367,11 @@ def add_dial(report: Report, folder: Path) -> None:
     if len(trained) > 2:
         x, y, _ = (np.array(column) for column in zip(*trained, strict=True))
         slope = np.polyfit(x, y, 1)[0]
-        words = f"Slope of measured on target kappa {slope:.2f} (1 would be perfect), root mean squared tracking error {np.sqrt(((y - x) ** 2).mean()):.2f}, {len(x)} targets, held-out payoffs."
+        error = np.sqrt(((y - x) ** 2).mean())
+        words = f"Slope of measured on target kappa {slope:.2f} (1 would be perfect), root mean squared tracking error {error:.2f}, "
+        words += f"{len(x)} targets, held-out payoffs."
     report.figure("dial", png(figure), "Measured degree of morality against the degree trained for. " + words)
-    report.text(words + " The base was pre-trained on descriptions of kappa 0, .25, .5 and .75." * any("nano" in str(r.get("model", "")) for r in rows))
+    report.text(words)
     report.table(
         "dial",
         pd.DataFrame(table),
@@ -433,9 +442,8 @@ def add_pricing(report: Report, folder: Path) -> dict[str, Any]:
     report.table("pricing", pd.read_csv(folder / "table.csv", dtype=str).fillna(""), "Means of the last 50 periods over markets, 95 % intervals over markets.")
     for agent, gate in summary.get("gate", {}).items():
         verdict = "competent" if gate["competent"] else "not competent in this task: its prices are to be read as noise, not as collusion"
-        report.text(
-            f"{short(agent)}, alone on the market: 10th and 90th percentile of its price {gate['percentile_10']:.2f} and {gate['percentile_90']:.2f} of the monopoly price: {verdict}."
-        )
+        share = f"10th and 90th percentile of its price {gate['percentile_10']:.2f} and {gate['percentile_90']:.2f} of the monopoly price"
+        report.text(f"{short(agent)}, alone on the market: {share}: {verdict}.")
     for name, alt in (
         ("paths", "Price paths of every pairing with the Nash and the joint monopoly price."),
         ("matrix", "Price index of every pairing, and the profit gain of the row's firm against the column's."),
@@ -473,10 +481,9 @@ def claim_one(folder: Path | None) -> tuple[str, str]:
     gap = np.array(own) - np.array(rule)
     se = gap.std(ddof=1) / np.sqrt(len(gap))
     slow = base["incentive_sensitivity"]["mean"] < 0.5 * best["incentive_sensitivity"]["mean"]
-    words = (
-        f"co-operation {np.mean(own):.2f} where own payoff asks for {np.mean(rule):.2f} (difference {gap.mean():.2f} ± {se:.2f}); a strategy whose payoff rises by ten "
-        f"points is chosen {base['incentive_sensitivity']['mean']:.3f} more often, against {best['incentive_sensitivity']['mean']:.3f} for a payoff maximiser"
-    )
+    words = f"co-operation {np.mean(own):.2f} where own payoff asks for {np.mean(rule):.2f} (difference {gap.mean():.2f} ± {se:.2f}); a strategy whose payoff "
+    words += f"rises by ten points is chosen {base['incentive_sensitivity']['mean']:.3f} more often, "
+    words += f"against {best['incentive_sensitivity']['mean']:.3f} for a payoff maximiser"
     return ("supported" if gap.mean() > 2 * se and slow else "not supported"), words
 
 
@@ -560,16 +567,15 @@ def build(folder: Path) -> Report:
     if not study and games and "pages" not in next(iter(read_lines(folder / "choices.jsonl")))[1]:
         games = {}
     kinds = {name: folder / name if study else folder for name in ("dilemmas", "pricing", "retention")}
-    has = {
-        "dilemmas": (kinds["dilemmas"] / "scenarios.jsonl").is_file(), "pricing": (kinds["pricing"] / "periods.jsonl").is_file() and (kinds["pricing"] / "summary.json").is_file(),
-        "retention": (kinds["retention"] / "retention.json").is_file(),
-    }  # fmt: skip
+    signs = {"dilemmas": ("scenarios.jsonl",), "pricing": ("periods.jsonl", "summary.json", "table.csv"), "retention": ("retention.json",)}
+    has = {name: all((kinds[name] / file).is_file() for file in files) for name, files in signs.items()}
     if not games and not any(has.values()):
         raise InputError(f"{folder} holds no study and no finished measurement; run recipes/study.py or one of eval.games, eval.dilemmas, eval.pricing first")
     seconds = {row["cell"]: float(row["seconds"]) for row in read_whole_lines(folder / "cells.jsonl")}
     model = (
         study["plan"]["model"] if study else str((read_json(folder / "run.json").get("settings") or {}).get("model")) if (folder / "run.json").is_file() else ""
     )
+    model = Path(model).name if Path(model).is_dir() else model
     report = Report(f"Does tuning make {model or 'the model'} act on a preference?")
     report.heading("Abstract")
     head = len(report.blocks)
@@ -601,13 +607,8 @@ def build(folder: Path) -> Report:
     frame = pd.DataFrame([{"claim": c, "says": text, "verdict": verdicts[c][0], "because": verdicts[c][1]} for c, text in CLAIMS.items()])
     lead = [("table", "claims", frame, "The four claims, each answered with the numbers that say so (held-out payoffs, reasoned answers).")]
     if model == "nano":
-        lead.insert(
-            0,
-            (
-                "text",
-                "The model is nano, a stand-in of 1.2 million parameters trained on text of this project. It proves the pipeline and is no evidence about large models.",
-            ),
-        )
+        words = "The model is nano, a stand-in of 1.2 million parameters trained on text of this project. It proves the pipeline "
+        lead.insert(0, ("text", words + "and is no evidence about large models."))
     report.blocks[head:head] = lead
     add_limits(report, folder, has, games, seconds)
     return report
@@ -619,9 +620,10 @@ def add_limits(report: Report, folder: Path, has: dict[str, bool], games: dict[s
     missing = [name for name, there in {**has, **{n: n in games for n in ("dose", "dial", "transfer", "prompted")}}.items() if not there]
     report.text(f"Not measured here: {', '.join(missing) or 'nothing of the plan'}.")
     report.text(
-        "Kappa is estimated in the family that made the training labels: agreement shows that the preference was learnt and carries over, not that a model reasons morally."
+        "Kappa is estimated in the family that made the training labels: agreement shows that the preference was learnt and carries over, "
+        "not that a model reasons morally."
     )
-    report.text("Human numbers come from classrooms or volunteers, mostly for small or no stakes; published values carry their source in econmoral/human.csv.")
+    report.text("Human numbers come from classrooms or volunteers, mostly for small or no stakes; their sources are in econmoral/human.csv.")
     report.heading("Where everything comes from")
     lines = []
     for file in sorted(folder.rglob("run.json"))[:60] + sorted(folder.glob("study.json")):
@@ -632,7 +634,7 @@ def add_limits(report: Report, folder: Path, has: dict[str, bool], games: dict[s
             lines.append({"folder": place, "command": " ".join(map(str, about["command"])), "revision": str(about.get("git"))[:12], "inputs (SHA-256)": inputs})
     if lines:
         report.table("origin", pd.DataFrame(lines), "Command, git revision and hashes of inputs of every artefact.")
-        versions = (read_json(next(iter(sorted(folder.rglob("run.json")), folder / "study.json")))).get("versions", {})
+        versions = next((v for file in sorted(folder.rglob("run.json")) if (v := read_json(file).get("versions"))), {})
         report.text("Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items() if v) + ".")
     if seconds:
         cost = pd.DataFrame([{"cell": k, "seconds": f"{v:.0f}"} for k, v in seconds.items()])
