@@ -3,12 +3,15 @@
     python -m eval.bench
 
 The estimator on 18,720 binary choices by 160 subjects (simulated), against the same likelihood with numerical derivatives and
-against statsmodels; exact scores that share the prompt, against one full forward pass per answer, on the built-in model.
+against statsmodels; exact scores in one pass over a prompt and the tree of its answers, against one full forward pass per answer;
+dilemmas, price periods and Q-learners in batches against one by one; all on the built-in model.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +23,14 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from econmoral.chat import prompt_text, turn_text
+from econmoral.dilemmas import CASES, PAGES, draw_scenarios, render_scenario
 from econmoral.estimation import Design, allocations, bootstrap, fit, log_likelihood, mixture
+from econmoral.firms import Learning, learning_grid, q_learners
+from econmoral.market import Market
+from econmoral.pricing import View, compact_answers, render_compact
 from econmoral.prompts import answers, render
 from econmoral.records import command, fill_section, origin, read_json, write_json
-from eval.engines import Arm
+from eval.engines import Arm, Request
 from eval.measure import draw_questions
 
 
@@ -120,10 +127,68 @@ def scoring(items: int) -> dict[str, Any]:
     spread = float(np.mean([np.mean(np.exp(row) * (1 - np.exp(row))) for row in fast]))
     needed = spread / 0.02**2
     return {
-        "pages": len(pages), "shared_prefix_seconds": shared, "full_passes_over_shared_prefix": slow / shared,
+        "pages": len(pages), "one_pass_seconds": shared, "full_passes_over_one_pass": slow / shared,
         "largest_difference_of_log_probabilities": float(max(np.abs(a - b).max() for a, b in zip(fast, reference, strict=True))),
         "sampled_answers_a_page_for_an_error_of_.02": needed,
-        "time_of_sampling_that_many_over_shared_prefix": twice / 2 * needed / shared,
+        "time_of_sampling_that_many_over_one_pass": twice / 2 * needed / shared,
+    }  # fmt: skip
+
+
+def q_loop(market: Market, sessions: int, periods: int) -> None:
+    """The published learning rule as one writes it at first: one session after another, one period after another."""
+    learning = Learning()
+    grid = learning_grid(market, learning)
+    m, rng = len(grid), random.Random(0)
+    profit = [[float(market.profits(np.array([a, b]))[0]) for b in grid] for a in grid]
+    for _ in range(sessions):
+        q = [[[sum(profit[a]) / m / (1 - learning.discount) for a in range(m)] for _ in range(m * m)] for _ in range(2)]
+        here = rng.randrange(m * m)
+        for t in range(periods):
+            epsilon = math.exp(-learning.decay * t)
+            action = [rng.randrange(m) if rng.random() < epsilon else max(range(m), key=q[i][here].__getitem__) for i in (0, 1)]
+            after = action[0] * m + action[1]
+            for i in (0, 1):
+                target = profit[action[i]][action[1 - i]] + learning.discount * max(q[i][after])
+                q[i][here][action[i]] += learning.rate * (target - q[i][here][action[i]])
+            here = after
+
+
+def applications(scenarios: int) -> dict[str, Any]:
+    """Dilemmas scored against generated, a period of 42 markets in one batch against one by one, Q-learning against a plain loop."""
+    import torch
+
+    from eval.engine_transformers import Transformers
+
+    engine, base = Transformers("nano", {}), Arm("base")
+    drawn = draw_scenarios(scenarios, np.random.default_rng(0))
+    pages: Any = [Request(render_scenario(s, *page, 0), list(CASES), s, page) for s in drawn for page in PAGES]  # type: ignore[arg-type]
+    exact, answers_ = timed(lambda: engine.score(pages, base), 1)
+    heads = [engine.ids(prompt_text(engine.tokenizer, r.messages)) for r in pages]
+
+    def generate() -> None:
+        for start in range(0, len(heads), 64):
+            some = heads[start : start + 64]
+            width = max(map(len, some))
+            x = torch.tensor([[engine.pad] * (width - len(h)) + h for h in some])
+            mask = torch.tensor([[0] * (width - len(h)) + [1] * len(h) for h in some])
+            engine.model.generate(
+                input_ids=x, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=8, pad_token_id=engine.pad
+            )
+
+    once, _ = timed(generate, 1)
+    spread = float(np.mean([a.probabilities[0] * a.probabilities[1] for a in answers_]))
+    view: Any = View(100.0, 2, (150.0, 155.0, 160.0), ((145.0,), (150.0,), (155.0,)), (40.0,) * 3, (20.0,) * 3)
+    period = [Request(render_compact(view, k % 2), compact_answers(100.0), view, view) for k in range(84)]
+    batched, _ = timed(lambda: engine.score(period, base))
+    single, _ = timed(lambda: [engine.score([r], base) for r in period], 1)
+    market = Market()
+    vectorised, _ = timed(lambda: q_learners(market, 100, 0, Learning(), longest=2000), 1)
+    loop, _ = timed(lambda: q_loop(market, 5, 2000), 1)
+    return {
+        "conjoint_scenarios_a_second": scenarios / exact, "one_generated_answer_a_page_over_exact": once / exact,
+        "generated_answers_for_an_error_of_.02_over_exact": once / exact * spread / 0.02**2,
+        "price_period_of_42_markets_seconds": batched, "prices_one_by_one_over_batched": single / batched,
+        "q_learning_sessions_in_a_loop_over_vectorised": loop / 5 / (vectorised / 100),
     }  # fmt: skip
 
 
@@ -132,9 +197,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eval.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("recipes/bench.json"), help="where the figures go (default recipes/bench.json)")
     parser.add_argument("--items", type=int, default=20, help="decisions in each set that are scored (default 20)")
-    parser.add_argument("--only", choices=("estimator", "scoring"), help="measure one part, keep the other's last figures")
+    parser.add_argument("--only", choices=("estimator", "scoring", "applications"), help="measure one part, keep the others' last figures")
     args = parser.parse_args()
-    known = {"estimator": estimator, "scoring": lambda: scoring(args.items)}
+    known = {"estimator": estimator, "scoring": lambda: scoring(args.items), "applications": lambda: applications(10 * args.items)}
     old = read_json(args.out) if args.out.exists() else {}
     results = {part: work() if args.only in (None, part) else old.get(part, {}) for part, work in known.items()}
     write_json(args.out, origin() | results)

@@ -41,13 +41,14 @@ class Transformers(Exact):
                 self.model = self.model.to(self.device)
         except (OSError, ValueError) as error:
             raise InputError(f"cannot load {source} ({str(error).splitlines()[0][:200]}); give a complete checkpoint in safetensors") from None
+        self.keys = {name: f"adapter_{number}" for number, name in enumerate(adapters)}  # PEFT takes no name with a dot
         for name, folder in adapters.items():
             check_base(folder, source)
             try:
                 if isinstance(self.model, PeftModel):
-                    self.model.load_adapter(str(folder), adapter_name=name, use_safetensors=True)
+                    self.model.load_adapter(str(folder), adapter_name=self.keys[name], use_safetensors=True)
                 else:
-                    self.model = PeftModel.from_pretrained(self.model, str(folder), adapter_name=name, use_safetensors=True)
+                    self.model = PeftModel.from_pretrained(self.model, str(folder), adapter_name=self.keys[name], use_safetensors=True)
             except (RuntimeError, ValueError, OSError) as error:
                 raise InputError(f"{folder} does not fit {source}: {str(error).splitlines()[0][:150]}") from None
         self.model.eval()
@@ -58,7 +59,7 @@ class Transformers(Exact):
     def _adapted(self, arm: Arm) -> Iterator[None]:
         """The arm's adapter switched on, or all of them off."""
         if arm.adapter is not None:
-            self.model.set_adapter(arm.adapter)
+            self.model.set_adapter(self.keys[arm.adapter])
             yield
         elif isinstance(self.model, PeftModel):
             with self.model.disable_adapter():
@@ -68,8 +69,8 @@ class Transformers(Exact):
 
     def merge(self, name: str) -> None:
         """Add an adapter's weights to the base's, as an exported checkpoint has them; the engine then stands for that one arm."""
-        self.model.set_adapter(name)
-        self.model.merge_adapter([name])
+        self.model.set_adapter(self.keys[name])
+        self.model.merge_adapter([self.keys[name]])
 
     @torch.no_grad()
     def log_probabilities(self, heads: list[list[int]], tails: list[list[list[int]]], arm: Arm) -> list[np.ndarray]:

@@ -196,3 +196,12 @@ def test_battery_all_is_one_command(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert {row["battery"] for row in read_json(tmp_path / "menus" / "summary.json")} == set(MENUS)
     assert len(read_json(tmp_path / "summary.json")) > 0
+
+
+def test_an_adapter_whose_name_has_a_dot(adapter: Path, tmp_path: Path) -> None:
+    """As in ``runs/qwen2.5-7b-homo_moralis-k0.5``: PEFT refuses such names, we must not."""
+    dotted = tmp_path / "nano-k0.5-n25"
+    shutil.copytree(adapter, dotted)
+    done = run("-m", "eval.games", "--adapter", str(dotted), "--items", "2", "--pairs", "1", "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert {row["arm"] for _, row in read_lines(tmp_path / "out" / "choices.jsonl")} == {"base", "nano-k0.5-n25"}
