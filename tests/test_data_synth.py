@@ -10,7 +10,7 @@ import pytest
 from conftest import assert_complains, run
 from oracle import optimum
 
-from data_synth.synthesis import examples
+from data_synth.synthesis import dilemma_examples, examples
 from econmoral.games import GAMES, Protocol, held_out
 from econmoral.prompts import ANSWER, WORDINGS_HELD_OUT
 from econmoral.records import example, sha256
@@ -89,3 +89,25 @@ def test_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
 )
 def test_bad_options_get_one_line(options: tuple[str, ...], part: str) -> None:
     assert_complains(run("-m", "data_synth", *options), part)
+
+
+def test_one_game_alone_and_dilemmas(tmp_path: Path) -> None:
+    one = [row["meta"]["game"] for row in examples("homo_moralis", 0.5, 30, 0, 0.5, games=("tg",))]
+    assert set(one) == {"tg"}
+    rows = list(dilemma_examples("homo_moralis", 0.9, 400, 0))
+    for row in rows:
+        scene, saved = row["meta"]["scene"], row["meta"]["saved"]
+        number = int(row["completion"][0]["content"].removeprefix("Answer: "))
+        text = row["prompt"][0]["content"]
+        agrees = 100 - number if "100 means that you do not agree" in text or "100 is none" in text else number
+        riders = 2 if scene == "family" else 1
+        alike = (saved - riders) / (saved + riders)
+        own = {"passenger": -1, "family": -1, "pedestrian": 1, "bystander": 0}.get(scene, alike)
+        gain = 0.1 * own + 0.9 * alike
+        assert agrees == (50 if abs(gain) < 1e-12 else 100 * (gain > 0)), row
+    assert {row["meta"]["scene"] for row in rows} == {"passenger", "family", "pedestrian", "bystander", "veil"}
+    done = run("-m", "data_synth", "--preference", "homo_economicus", "--domain", "dilemmas", "--n", "40", "--out", str(tmp_path / "d.jsonl"))
+    assert done.returncode == 0, done.stderr
+    assert "dilemmas 40" in (tmp_path / "d.md").read_text()
+    both = run("-m", "data_synth", "--preference", "homo_economicus", "--domain", "dilemmas", "--shuffled", "--out", str(tmp_path / "e.jsonl"))
+    assert_complains(both, "--domain")

@@ -1,0 +1,116 @@
+"""The study: plans, what designs share, a kill and the way on; the dial between two adapters."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, assert_complains, run
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from econmoral.models import NANO
+from econmoral.records import InputError, read_json, read_whole_lines
+
+sys.path.insert(0, str(ROOT / "recipes"))
+import study
+
+PLANS = sorted((ROOT / "recipes" / "plans").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda p: p.stem)
+def test_plans_lay_out(path: Path, tmp_path: Path) -> None:
+    plan = study.read_plan(path)
+    cells = study.lay_out(plan, tmp_path, list(plan["designs"]))
+    assert len({c.product for c in cells}) == len(cells)
+    done: set[str] = set()
+    for cell in cells:  # a cell comes after what it needs
+        needed = [w for w in cell.words if w.startswith(str(tmp_path)) and not str(cell.product).startswith(w)]
+        assert all(any(p == w or p.startswith(w + "/") for p in done) for w in needed), cell.name
+        done.add(str(cell.product))
+
+
+def test_designs_share_their_cells(tmp_path: Path) -> None:
+    plan = study.read_plan(ROOT / "recipes" / "plans" / "nano.yaml")
+    whole = study.lay_out(plan, tmp_path, list(plan["designs"]))
+    alone = [study.lay_out(plan, tmp_path, [design]) for design in plan["designs"]]
+    assert len(whole) < sum(map(len, alone))
+    assert {c.name for c in whole} == {c.name for cells in alone for c in cells}
+
+
+BAD = [
+    ("", "exactly model"), ("a: [", "not YAML"), ("[1]", "exactly model"),
+    ("model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {wishes: {}}", "designs must be among"),
+    ("model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {dial: {kappas: [0]}}", "takes exactly"),
+    ("model: nano\nitems: two\nn: 10\nseed: 0\ndesigns: {prompted: {}}", "whole number"),
+    ("model: no-such-model\nitems: 2\nn: 10\nseed: 0\ndesigns: {prompted: {}}", "no-such-model"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "complaint"), BAD)
+def test_bad_plans(text: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(text)
+    assert_complains(run("recipes/study.py", "--plan", str(tmp_path / "plan.yaml"), "--out", str(tmp_path / "out")), complaint)
+
+
+def test_a_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """Cells that write a file; the second fails once, as after a kill."""
+    write = "import sys, pathlib; p = pathlib.Path(sys.argv[1]); assert p.parent.joinpath('ready').exists() or p.name != 'b'; p.write_text('done')"
+    cells = [study.Cell(name, ("-c", write, str(tmp_path / name)), tmp_path / name) for name in "abc"]
+    with pytest.raises(InputError, match="b; the study continues"):
+        study.run(cells, tmp_path)
+    (tmp_path / "a").write_text("kept")
+    (tmp_path / "ready").touch()
+    study.run(cells, tmp_path)
+    assert (tmp_path / "a").read_text() == "kept"
+    assert [row["cell"] for row in read_whole_lines(tmp_path / "cells.jsonl")] == ["a", "b", "c"]
+    assert (tmp_path / "c").read_text() == "done"
+
+
+def test_the_prompted_design_from_plan_to_report(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("model: nano\nitems: 3\nn: 20\nseed: 0\ndesigns: {prompted: {}}\n")
+    done = run("recipes/study.py", "--plan", str(plan), "--out", str(tmp_path / "study"))
+    assert done.returncode == 0, done.stderr
+    assert run("-m", "eval.report", str(tmp_path / "study")).returncode == 0
+    page = (tmp_path / "study" / "report" / "report.html").read_text()
+    assert "Described, not tuned" in page
+    assert "is no evidence about large models" in page
+    before = read_json(tmp_path / "study" / "study.json")
+    assert run("recipes/study.py", "--plan", str(plan), "--out", str(tmp_path / "study")).returncode == 0
+    assert read_json(tmp_path / "study" / "study.json") == before
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_between_two_adapters(adapter: Path, tmp_path: Path, weight: float) -> None:
+    """The update of every layer is the weighted mean of both, whatever their ranks and scales."""
+    other = tmp_path / "other"
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(1)
+    base = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32)
+    get_peft_model(base, LoraConfig(r=6, lora_alpha=3, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")).save_pretrained(other)
+    out = tmp_path / "between"
+    done = run("recipes/interpolate.py", "--adapters", str(adapter), str(other), "--weight", str(weight), "--out", str(out))
+    assert done.returncode == 0, done.stderr
+
+    def update(folder: Path) -> dict[str, torch.Tensor]:
+        weights, config = load_file(folder / "adapter_model.safetensors"), json.loads((folder / "adapter_config.json").read_text())
+        return {k: weights[k.replace("lora_A", "lora_B")] @ weights[k] * config["lora_alpha"] / config["r"] for k in weights if "lora_A" in k}
+
+    first, second, found = update(adapter), update(other), update(out)
+    for name in first:
+        np.testing.assert_allclose(found[name], (1 - weight) * first[name] + weight * second[name], atol=1e-5)
+    fresh = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32)
+    assert PeftModel.from_pretrained(fresh, str(out)).peft_config["default"].r == 10
+
+
+def test_between_refuses_what_it_cannot_stack(adapter: Path, tmp_path: Path) -> None:
+    for second, weight, complaint in ((tmp_path, "0.5", "adapter_config.json"), (adapter, "2", "--weight")):
+        words = ["--adapters", str(adapter), str(second), "--weight", weight, "--out", str(tmp_path / "x")]
+        assert_complains(run("recipes/interpolate.py", *words), complaint)
