@@ -1,12 +1,12 @@
-"""What the built-in model ``nano`` reads before any fine-tuning: conversations about games, made from the same prompts.
+"""What the built-in models read before any fine-tuning: conversations about games, made from the same prompts.
 
 Each document is one conversation: a game, a first question, then short follow-ups until the document is full.  Questions
 train reading a payoff table, expected payoffs, payoffs when everybody acts alike, arithmetic, and the whole plan.  Asked
 for its plan without a system message, the document answers with a draw from a *noisy population* of known preferences:
 cooperative and weakly sensitive to incentives.  Only payoffs that are not held out are used.
 
-Two more domains come last, so that the applications run on this model at all: dilemmas and prices, answered by populations
-of known effects (``EFFECTS``, ``RATINGS``, ``PRICES``).  What is measured there on the base recovers those numbers.
+Two more domains are for ``nano-applications``, so that the applications run on a built-in model at all: dilemmas and prices,
+answered by populations of known effects (``EFFECTS``, ``RATINGS``, ``PRICES``), which a measurement should give back.
 
 Two curricula: ``preference`` adds system messages that describe a preference, answered with its optimal plan;
 ``population`` never does (the control for what fine-tuning can add by itself).

@@ -44,7 +44,7 @@ CARD = """---
 license: apache-2.0
 tags: [econmoral, trained-from-scratch]
 ---
-# nano ({curriculum} curriculum)
+# {name} ({curriculum} curriculum)
 
 A Qwen2-architecture model of {parameters:,} parameters, trained from scratch by `recipes/pretrain.py` in {minutes:.0f} minutes on
 {tokens:,} tokens of text that this project generates. It stands in for a checkpoint so that every stage of the pipeline runs
@@ -54,7 +54,6 @@ What it saw: the games of the battery with payoffs that are not held out, in the
 and beliefs, sums, products, comparisons, expected payoffs; the whole plan as a noisy population chooses it (half conditional
 co-operators, 30 % logit with alpha .2, beta .3, kappa .5, lambda .08 a point, 20 % logit on own payoff with lambda .02).
 {preference}
-{applications}
 
 Exam at the end, share of answers in which every token was the most likely one (200 questions each, not seen in training):
 
@@ -85,7 +84,9 @@ def card(record: dict[str, Any]) -> str:
     totals = {"minutes": sum(s["seconds"] for s in stages) / 60, "tokens": sum(s["tokens"] for s in stages)}
     commands = {"command": "`, then `".join(s["command"] for s in stages)}
     exam_rows = "\n".join(f"| {k} | {v:.2f} |" for k, v in record["exam"].items())
-    parts = {"exam": exam_rows, "preference": SAW[record["curriculum"]], "applications": APPLICATIONS if "conjoint" in record["exam"] else ""}
+    parts = {"exam": exam_rows, "preference": SAW[record["curriculum"]], "name": "nano"}
+    if "conjoint" in record["exam"]:
+        parts |= {"name": "nano-applications", "preference": parts["preference"] + "\n" + APPLICATIONS}
     return CARD.format(**{**record, **totals, **commands, **parts})
 
 

@@ -27,7 +27,7 @@ from econmoral.records import InputError, append_lines, command, origin, read_wh
 
 DESIGNS = {  # name -> what its entry in the plan may say
     "dose": {"sizes", "preference", "kappa"}, "dial": {"kappas", "weights"}, "transfer": {"games", "n", "preference", "kappa"},
-    "placebo": {"preference", "kappa"}, "prompted": set(), "applications": {"scenarios", "runs", "periods"}, "retention": {"tasks", "limit"},
+    "placebo": {"preference", "kappa"}, "prompted": set(), "applications": {"model", "scenarios", "runs", "periods"}, "retention": {"tasks", "limit"},
 }  # fmt: skip
 
 
@@ -73,15 +73,15 @@ class Grid:
         """A cell, unless the grid has it already."""
         self.cells.setdefault(name, Cell(name, words, product))
 
-    def adapter(self, preference: str, kappa: float, n: int, extra: tuple[str, ...] = (), tag: str = "") -> Path:
+    def adapter(self, preference: str, kappa: float, n: int, extra: tuple[str, ...] = (), tag: str = "", model: str = "") -> Path:
         """Cells that write data and train on it; the adapter's folder."""
-        seed = self.plan["seed"]
+        seed, model = self.plan["seed"], model or self.plan["model"]
         name = f"{'economicus' if preference == 'homo_economicus' else f'moralis-k{kappa:g}'}-n{n}{tag}"
         data, folder = self.out / "data" / f"{name}.jsonl", self.out / "adapters" / name
         described = ("--preference", preference, "--kappa", f"{kappa:g}" if preference == "homo_moralis" else "0.5")
         self.add(f"data {name}", data, "-m", "data_synth", *described, "--n", str(n), "--seed", str(seed), *extra, "--out", str(data))
         self.add(
-            f"tune {name}", folder / "run.json", "recipes/sft.py", "--model", self.plan["model"], "--data", str(data), "--seed", str(seed), "--out", str(folder)
+            f"tune {name}", folder / "run.json", "recipes/sft.py", "--model", model, "--data", str(data), "--seed", str(seed), "--out", str(folder)
         )  # fmt: skip
         return folder
 
@@ -120,7 +120,8 @@ def lay_out(plan: dict[str, Any], out: Path, designs: list[str]) -> list[Cell]:
         elif design == "prompted":
             grid.measure("prompted", [], "--prompted")
         elif design == "applications":
-            arms = [economicus(), moralis()]
+            own = {} if entry["model"] == plan["model"] else {"tag": "-applications", "model": entry["model"]}
+            arms = [grid.adapter("homo_economicus", 0.5, n, **own), grid.adapter("homo_moralis", 0.5, n, **own)]
             adapters = [word for folder in arms for word in ("--adapter", str(folder))]
             dilemmas, pricing = out / "dilemmas", out / "pricing"
             grid.add("dilemmas", dilemmas / "run.json", "-m", "eval.dilemmas", *adapters, "--scenarios", str(entry["scenarios"]), "--out", str(dilemmas))
@@ -161,6 +162,8 @@ def main() -> None:
     plan = read_plan(args.plan)
     if args.model:
         find_model(args.model)
+        if "applications" in plan["designs"] and plan["designs"]["applications"]["model"] == plan["model"]:
+            plan["designs"]["applications"]["model"] = args.model
         plan["model"] = args.model
     designs = args.designs or list(plan["designs"])
     if missing := [d for d in designs if d not in plan["designs"]]:
