@@ -122,7 +122,7 @@ def to_html(report: Report) -> str:
         if block[0] == "heading":
             parts.append(f'<h{block[1]} id="{anchor(block[2])}">{esc(block[2])}</h{block[1]}>')
         elif block[0] == "text":
-            parts.append(f"<p>{esc(plain(block[1]))}</p>")
+            parts.append(f"<p>{esc(block[1])}</p>")
         elif block[0] == "table":
             _, name, frame, caption = block
             wide = [any(len(cell(v)) > 24 for v in frame.iloc[:, k]) for k in range(frame.shape[1])]
@@ -140,7 +140,7 @@ def to_html(report: Report) -> str:
                 f'<figure id="figure-{anchor(name)}"><img alt="{esc(alt)}" src="data:image/png;base64,{data}"><figcaption>{esc(alt)}</figcaption></figure>'
             )
         else:
-            parts.append(f"<details><summary>{esc(block[1])}</summary><pre>{esc(plain(block[2]))}</pre></details>")
+            parts.append(f"<details><summary>{esc(block[1])}</summary><pre>{esc(block[2])}</pre></details>")
     return "\n".join([*parts, "</main></body></html>"]) + "\n"
 
 

@@ -29,6 +29,36 @@ MUTATIONS = {
         "if False:",
         "test_eval.py::test_shared_prefix_scores_equal_naive_ones_for_base_and_adapter",
     ),
+    "siblings in the tree of answers see one another": (
+        "eval/engine_transformers.py",
+        "sees[i, root:, root:] = torch.from_numpy(t.ancestors)",
+        "sees[i, root:, root:] = True",
+        "test_eval.py::test_shared_prefix_scores_equal_naive_ones_for_base_and_adapter",
+    ),
+    "pages counted as separate scenarios": (
+        "econmoral/dilemmas.py",
+        "(influence**2).sum() * n / (n - 1)",
+        "(influence**2).sum() / 4 * n / (n - 1)",
+        "test_dilemmas.py::test_intervals_cover_and_errors_match_the_spread",
+    ),
+    "groups never exchanged": (
+        "econmoral/dilemmas.py",
+        "found[scenario.attribute] = (0, 1) if swapped else (1, 0)",
+        "found[scenario.attribute] = (1, 0)",
+        "test_dilemmas.py::test_scenarios_swap_and_come_back_from_a_file",
+    ),
+    "price read from anywhere in the reply": (
+        "econmoral/pricing.py",
+        "lines[-1].strip()[:60]) if lines",
+        "next((x for x in lines if 'PRICE:' in x), '').strip()[:60]) if lines",
+        "test_pricing.py::test_no_price_is_no_price",
+    ),
+    "model text unescaped in the report": (
+        "eval/report.py",
+        "<pre>{esc(block[2])}</pre>",
+        "<pre>{block[2]}</pre>",
+        "test_report.py::test_renderers_escape_everything",
+    ),
     "labels not exchanged in twins": ("econmoral/prompts.py", "tuple((b, a) for a, b in layout.labels)", "layout.labels", "test_prompts.py"),
     "cluster ignored": (
         "econmoral/estimation.py",
