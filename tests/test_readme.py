@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from functools import cache
 
@@ -24,7 +25,7 @@ def help_of(command: tuple[str, ...]) -> str:
 
 @pytest.mark.parametrize("line", LINES)
 def test_command_and_its_options_exist(line: str) -> None:
-    words = line.split()
+    words = shlex.split(line)
     if words[0] == "make":
         assert subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True).returncode == 0
         return
