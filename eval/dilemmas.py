@@ -278,7 +278,7 @@ def draw(summary: dict[str, Any], ratings: dict[str, list[dict[str, Any]]], path
     colour = {arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(arms)}
     with_conjoint = [a for a in arms if "conjoint" in summary["arms"][a]]
     panels = bool(with_conjoint) + bool(ratings)
-    figure, axes = plt.subplots(1, panels, figsize=(6.2 * panels, 5.2), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(1, panels, figsize=(6.4 * panels, 6), layout="constrained", squeeze=False)
     axis = axes[0, 0]
     if with_conjoint:
         human = moral_machine()
@@ -302,8 +302,8 @@ def draw(summary: dict[str, Any], ratings: dict[str, list[dict[str, Any]]], path
         axis.set(yticks=range(len(DIMENSIONS)), yticklabels=[f"{d} ({side})" for d, side in DIMENSIONS.items()], xlabel="AMCE on being spared (95 % interval)")
         axis.invert_yaxis()
         axis.grid(axis="x", color="#dddddd")
-        axis.legend(fontsize=8, loc="lower right")
         axis.set_title("whom the agent spares")
+        axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.4, -0.12), ncols=2)
     if ratings:
         axis = axes[0, -1]
         for arm, records in ratings.items():
@@ -316,7 +316,7 @@ def draw(summary: dict[str, Any], ratings: dict[str, list[dict[str, Any]]], path
         axis.set_xticks([1, 2, 5, 10, 20, 50, 100], labels=["1", "2", "5", "10", "20", "50", "100"])
         axis.minorticks_off()
         axis.grid(color="#dddddd")
-        axis.legend(fontsize=8, ncols=2)
+        axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
         axis.set_title("the social dilemma: moral, but would one buy it?")
     save(figure, path)
 

@@ -386,7 +386,8 @@ def draw_paths(sessions: list[Session], prices: np.ndarray, path: Path) -> None:
         agents = next(s.agents for s in sessions if s.name == name)
         for firm, agent in enumerate(agents):
             level = some[:, :, firm]
-            axis.plot(level.mean(0), lw=1.2, color=COLOURS[1 + firm % 7], label=f"{agent}" if firm == 0 or agent != agents[0] else None)
+            label = agent + (" (second firm)" if firm and agent == agents[0] else "")
+            axis.plot(level.mean(0), lw=1.2, color=COLOURS[1 + firm % 7], label=label)
             axis.fill_between(range(level.shape[1]), level.min(0), level.max(0), color=COLOURS[1 + firm % 7], alpha=0.15, lw=0)
         for value, text in ((float(reference.nash()[0]), "Nash"), (float(reference.monopoly()[0]), "monopoly")):
             axis.axhline(value, color="black", ls="--", lw=0.8)

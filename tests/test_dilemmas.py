@@ -34,8 +34,10 @@ from econmoral.dilemmas import (
     scenario_record,
 )
 from econmoral.human import moral_machine
+from econmoral.lessons import EFFECTS, rating_mean
 from econmoral.records import read_json
 from eval.dilemmas import Known, ask_conjoint, ask_ratings, rating_summary, spared_matrix
+from eval.engine_transformers import Transformers
 from eval.engines import Arm
 
 TRUE = {"intervention": 0.06, "relation": 0.1, "law": 0.2, "gender": 0.1, "fitness": 0.15, "status": 0.3, "age": 0.35, "number": 0.4, "species": 0.5}
@@ -234,3 +236,20 @@ def test_bad_input(tmp_path: Path, options: tuple[str, ...], complaint: str) -> 
     assert done.returncode == 2
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_built_in_model_gives_its_population_back() -> None:
+    """nano-applications learnt from answers of known effects: what is measured on it must order them, in both instruments."""
+    engine, base = Transformers("nano-applications", {}), Arm("base")
+    scenarios = draw_scenarios(150, np.random.default_rng(11))
+    records = ask_conjoint(engine, [(i, s, i % 2) for i, s in enumerate(scenarios)], base, 0)
+    assert min(r["mass"] for r in records) > 0.98
+    found = amce(code(scenarios), spared_matrix(records))
+    true, measured = ([source[d] if isinstance(source[d], float) else source[d]["value"] for d in DIMENSIONS] for source in (EFFECTS, found))
+    # it never learnt to count, so "number" is left out; the others come back in order and not beyond their size
+    kept = [i for i, d in enumerate(DIMENSIONS) if d != "number"]
+    assert np.corrcoef(np.array(true)[kept], np.array(measured)[kept])[0, 1] > 0.9
+    cells = [Rating(scene, saved, q) for scene in ("passenger", "veil") for saved in (1, 10, 100) for q in ("moral", "buy", "law")]
+    rated = ask_ratings(engine, cells, base, 0)
+    assert np.corrcoef([r["mean"] for r in rated], [rating_mean(c) for c in cells])[0, 1] > 0.95
+    assert np.abs(np.array([r["mean"] for r in rated]) - [rating_mean(c) for c in cells]).mean() < 8

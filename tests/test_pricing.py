@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from econmoral.firms import SCRIPTED, Learning, learning_grid, q_learners
+from econmoral.lessons import PRICES
 from econmoral.market import Market
 from econmoral.pricing import NOTE, STEPS, View, clean, compact_answers, parse_full, price_grid, render_compact, render_full
 from econmoral.records import read_json
-from eval.engines import Answer
+from eval.engine_transformers import Transformers
+from eval.engines import Answer, Arm, Request
 from eval.pricing import ECHO, Session, Simulation, converged, gate, lag_regression, make_market, outcome, over_runs, pairings, revealed_kappa
 
 NASH, MONOPOLY = 1.4729273, 1.9249809
@@ -296,3 +298,20 @@ def test_every_scripted_firm_answers_in_every_market() -> None:
         for rule in SCRIPTED.values():
             for past in (np.zeros((0, n)), np.full((2, n), 1.5 * currency)):
                 assert market.unit_cost[0] < rule(market, 0, past) < 3 * currency
+
+
+def test_the_built_in_model_follows_its_populations_rule() -> None:
+    """nano-applications learnt next price = 68 + .3 own + .3 others + noise: its expected price must follow that."""
+    engine, rng, grid = Transformers("nano-applications", {}), np.random.default_rng(0), price_grid(100.0)
+    views, expected = [], []
+    for _ in range(40):
+        own, others = rng.choice(grid, 3), rng.choice(grid, 3)
+        views.append(View(100.0, 2, tuple(own), tuple((p,) for p in others), (20.0,) * 3, (20.0,) * 3))
+        start, inertia, reaction, _ = PRICES
+        expected.append(start + inertia * own[-1] + reaction * others[-1])
+    requests = [Request(render_compact(v, i % 2), compact_answers(100.0), v, v) for i, v in enumerate(views)]
+    answers = engine.score(requests, Arm("base"))
+    means = [a.probabilities @ grid / a.probabilities.sum() for a in answers]
+    assert min(a.probabilities.sum() for a in answers) > 0.95
+    assert np.corrcoef(means, expected)[0, 1] > 0.8
+    assert abs(np.mean(means) - np.mean(expected)) < 5
