@@ -41,7 +41,7 @@ from econmoral.records import (
 from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
 from eval.engines import Arm, Engine, Simulated
 from eval.figure import draw
-from eval.measure import Question, draw_questions, measure
+from eval.measure import SETS, TITLES, Question, draw_questions, measure
 from eval.menus import survey
 from eval.table import overlap, reference_arms, summaries, table
 
@@ -65,6 +65,10 @@ def arguments() -> argparse.Namespace:
         "--battery", choices=("drawn", "games18", "all"), default="drawn",
         help="random held-out payoffs, the 18 fixed protocols, or these and all one-page batteries of eval.menus (default drawn)",
     )  # fmt: skip
+    parser.add_argument(
+        "--sets", nargs="+", choices=tuple(TITLES), default=list(SETS),
+        help="held-out payoffs, wordings; the decisions of payoffs again after unrelated turns, at ten times the scale, in another currency",
+    )  # fmt: skip
     parser.add_argument("--beliefs", choices=("given", "uniform", "elicited"), default="given", help="stated on the page, one half, or asked of the model")
     parser.add_argument("--items", type=int, default=120, help="decisions in each set (default 120)")
     parser.add_argument("--pairs", type=int, default=2, help="counterbalanced pairs of layouts per decision (default 2)")
@@ -83,7 +87,7 @@ def arguments() -> argparse.Namespace:
         raise InputError(f"--kappa must lie in [0, 1], got {args.kappa}")
     if args.seed < 0:
         raise InputError(f"--seed must not be negative, got {args.seed}")
-    args.mode = list(dict.fromkeys(args.mode))
+    args.mode, args.sets = list(dict.fromkeys(args.mode)), list(dict.fromkeys(args.sets))
     args.everything, args.battery = args.battery == "all", "games18" if args.battery == "all" else args.battery
     return args
 
@@ -128,7 +132,7 @@ def measure_all(
     for mode in args.mode:
         base: list[dict[str, Any]] | None = None
         for arm in arms:
-            settings = [mode, args.battery, args.beliefs, args.items, args.pairs, args.kappa]
+            settings = [mode, args.battery, args.beliefs, args.items, args.pairs, args.kappa, args.sets]
             part = args.out / "parts" / f"{settings_key(args, arm, adapters, settings)}.jsonl"
             if part.is_file():
                 found = [row for _, row in read_lines(part)]
@@ -172,7 +176,7 @@ def main() -> None:
     trained = {name: training_quadruples(folder) for name, folder in adapters.items()}
     kappas = [k for _, k in trained.values() if k]
     args.kappa = args.kappa if args.kappa is not None else (kappas[0] if kappas else 0.5)
-    questions = draw_questions(args.battery, args.items, args.pairs, args.kappa, args.seed)
+    questions = draw_questions(args.battery, args.items, args.pairs, args.kappa, args.seed, args.sets)
 
     arms = [Arm("chooser")] if args.simulate else [Arm("base")]
     if args.prompted and not args.simulate:
@@ -207,12 +211,12 @@ def main() -> None:
     write_json(args.out / "summary.json", finite(rows))
     write_text(args.out / "table.csv", frame.to_csv(index=False))
     for mode in args.mode:
-        of_mode = [r for r in rows if r["mode"] == mode and r["set"] == "payoffs"]
+        of_mode = [r for r in rows if r["mode"] == mode and r["set"] == args.sets[0]]
         name = "figure.png" if mode == args.mode[0] else f"figure-{mode}.png"
-        draw([r for r in measured if r["mode"] == mode and r["set"] == "payoffs"], of_mode, {"economicus": 0.0, "moralis": args.kappa}, args.out / name)
-        for held in ("payoffs", "wordings"):
+        draw([r for r in measured if r["mode"] == mode and r["set"] == args.sets[0]], of_mode, {"economicus": 0.0, "moralis": args.kappa}, args.out / name)
+        for held in args.sets:
             part = frame[(frame["set"] == held) & frame["mode"].isin((mode, "rule"))]
-            show(part, f"held-out {held}, {mode} answers, {args.items} decisions, target kappa {args.kappa:g} (± one standard error)", console)
+            show(part, f"{TITLES[held]}, {mode} answers, {args.items} decisions, target kappa {args.kappa:g} (± one standard error)", console)
     for name, check in checks.items():
         console.print(f"{name}: payoff quadruples also in its training data: {check['payoffs_in_training_data']} of {check['decisions']}")
     write_json(args.out / "run.json", about)

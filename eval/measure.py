@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from econmoral.prompts import (
     WORDINGS_TRAIN,
     Item,
     Layout,
+    Message,
     Mode,
     answers,
     belief_answers,
@@ -28,23 +29,41 @@ from econmoral.records import InputError
 from eval.engines import Arm, Engine, Request
 
 SETS = {"payoffs": WORDINGS_TRAIN, "wordings": WORDINGS_HELD_OUT}  # what is held out beyond the payoffs themselves
+# What happens to the very decisions of "payoffs" in a changed setting, so that every difference is within a decision
+CHANGES: dict[str, dict[str, Any]] = {"turns": {}, "scale": {"unit": 50}, "currency": {"currency": "rupees"}}
+TITLES = {
+    "payoffs": "held-out payoffs", "wordings": "held-out wordings", "turns": "after unrelated turns",
+    "scale": "payoffs ten times as large", "currency": "a currency never trained on",
+}  # fmt: skip
+UNRELATED: tuple[Message, ...] = (
+    {"role": "user", "content": "How many days are there in two weeks?"},
+    {"role": "assistant", "content": "There are 14 days in two weeks."},
+    {"role": "user", "content": "Thank you. Name a fruit that is yellow."},
+    {"role": "assistant", "content": "A lemon is yellow."},
+)
 LEAD = 1.0  # both targets' optima beat every other plan by this many points, as in the training data
 
 
 @dataclass(frozen=True)
 class Question:
-    """One decision to measure: an item and its counterbalanced layouts, in twins (2k, 2k + 1)."""
+    """One decision to measure: an item and its counterbalanced layouts, in twins (2k, 2k + 1); turns that come before."""
 
     id: str
     set: str
     item: Item
     layouts: tuple[Layout, ...]
+    before: tuple[Message, ...] = ()
 
 
-def draw_questions(battery: str, n: int, pairs: int, kappa: float, seed: int) -> list[Question]:
-    """``n`` questions in each set on held-out payoffs: random ones (``drawn``) or the 18 protocols (``games18``)."""
+def draw_questions(battery: str, n: int, pairs: int, kappa: float, seed: int, sets: Sequence[str] = tuple(SETS)) -> list[Question]:
+    """``n`` questions in each set on held-out payoffs: random ones (``drawn``) or the 18 protocols (``games18``).
+
+    sets : ``payoffs`` (training wordings), ``wordings`` (held-out ones); the decisions of ``payoffs`` after unrelated ``turns``,
+    at another ``scale`` (payoffs times ten) or in another ``currency``, none of which was trained on.
+    """
     questions = []
-    for number, (name, wordings) in enumerate(SETS.items()):
+    for name in sets:
+        number, wordings = list(SETS).index(name) if name in SETS else 0, SETS.get(name, WORDINGS_TRAIN)
         rng = np.random.default_rng([seed, number])
         for i in range(n):
             while True:
@@ -54,9 +73,9 @@ def draw_questions(battery: str, n: int, pairs: int, kappa: float, seed: int) ->
                 # the battery's payoffs are given: there only the beliefs are drawn, ties and all
                 if fixed or all(best_plan(protocol, beliefs, k)[1] >= LEAD for k in (0.0, kappa)):
                     break
-            layouts = [draw_layout(protocol.game, rng, wordings) for _ in range(pairs)]
+            layouts = [replace(draw_layout(protocol.game, rng, wordings), **CHANGES.get(name, {})) for _ in range(pairs)]
             twins = tuple(twin for layout in layouts for twin in (layout, mirror(layout)))
-            questions.append(Question(f"{name}-{seed}-{i}", name, Item(protocol, beliefs), twins))
+            questions.append(Question(f"{name}-{seed}-{i}", name, Item(protocol, beliefs), twins, UNRELATED if name == "turns" else ()))
     return questions
 
 
@@ -68,7 +87,8 @@ def elicit(engine: Engine, questions: Sequence[Question], arm: Arm, seed: int) -
         for layout in question.layouts:
             for k in range(len(GAMES[layout.game].info_sets)):
                 keys.append((q, k))
-                requests.append(Request(render_belief(question.item, layout, k), belief_answers(layout, k), question.item, layout))
+                messages = [*question.before, *render_belief(question.item, layout, k)]
+                requests.append(Request(messages, belief_answers(layout, k), question.item, layout))
     sums: dict[tuple[int, int], list[float]] = {}
     for key, answer in zip(keys, engine.score(requests, arm, seed), strict=True):
         if total := answer.probabilities.sum():  # a sampled arm may have refused
@@ -92,8 +112,9 @@ def measure(engine: Engine, questions: Sequence[Question], arm: Arm, mode: Mode,
     else:
         used = elicit(engine, questions, arm, seed)
     shown = [q.item if beliefs == "given" else Item(q.item.protocol, None) for q in questions]
+    system: list[Message] = [] if arm.system is None else [{"role": "system", "content": arm.system}]
     requests = [
-        Request(render(item, layout, mode, arm.system), answers(layout), q.item, layout, samples if mode == "reasoned" else 0)
+        Request([*system, *q.before, *render(item, layout, mode)], answers(layout), q.item, layout, samples if mode == "reasoned" else 0)
         for q, item in zip(questions, shown, strict=True)
         for layout in q.layouts
     ]

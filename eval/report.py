@@ -25,6 +25,7 @@ from scipy.optimize import curve_fit
 from econmoral.games import GAMES
 from econmoral.records import InputError, command, origin, read_json, read_lines, read_whole_lines, write_text
 from eval.figure import COLOURS
+from eval.measure import TITLES
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -379,24 +380,53 @@ def add_dial(report: Report, folder: Path) -> None:
     )
 
 
+def hit(record: dict[str, Any], kappa: float) -> float:
+    """1 if the most probable plan of a decision is the optimum of homo moralis of that kappa, a share at a tie."""
+    from eval.table import modal, utilities  # the estimator is needed here only
+
+    u = utilities(record, kappa)
+    return modal(np.array(record["probabilities"]), [int(k) for k in np.flatnonzero(u >= u.max() - 1e-9)])
+
+
+def mean_and_error(values: list[float], scale: float = 100, signed: bool = False) -> str:
+    """``90 ± 5``: mean and standard error in per cent."""
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return f"{scale * np.mean(values):{'+' if signed else ''}.0f} ± {scale * error:.0f}"
+
+
+def add_persistence(report: Report, folder: Path) -> None:
+    """The same decisions in settings never trained on, within decision against the plain ones."""
+    records = [r for _, r in read_lines(folder / "choices.jsonl") if r["probabilities"] is not None]
+    table = []
+    for arm in dict.fromkeys(r["arm"] for r in records):
+        kappa = 0.0 if "economicus" in arm else 0.5
+        hits: dict[str, dict[str, float]] = {}
+        for r in records:
+            if r["arm"] == arm:
+                hits.setdefault(r["set"], {})[r["id"].partition("-")[2]] = hit(r, kappa)
+        line = {"arm": short(arm), "target kappa": f"{kappa:g}", "as trained, optimal %": mean_and_error(list(hits["payoffs"].values()))}
+        for name, found in hits.items():
+            if name != "payoffs":
+                both = sorted(found.keys() & hits["payoffs"].keys())
+                line[f"{TITLES[name]}: optimal %"] = mean_and_error(list(found.values()))
+                line[f"{TITLES[name]}: change"] = mean_and_error([found[i] - hits["payoffs"][i] for i in both], signed=True)
+        table.append(line)
+    report.heading("Does it last in other settings")
+    report.table("persistence", pd.DataFrame(table), "The same decisions, changes within decisions in percentage points ± standard error, reasoned answers.")
+
+
 def add_transfer(report: Report, folder: Path) -> None:
     """Train on one game, measure on each."""
     records = [r for _, r in read_lines(folder / "choices.jsonl") if r["set"] == "payoffs" and r["probabilities"] is not None]
-    from eval.table import modal, utilities  # the estimator is needed here only
-
     arms, games = list(dict.fromkeys(r["arm"] for r in records)), [g for g in GAMES if any(r["game"] == g for r in records)]
     values = np.full((len(arms), len(games)), np.nan)
     table = []
     for i, arm in enumerate(arms):
         line = {"arm": "base" if arm == "base" else f"trained on {arm.rpartition('-')[2]} alone"}
         for j, game in enumerate(games):
-            hits = []
-            for r in records:
-                if r["arm"] == arm and r["game"] == game:
-                    u = utilities(r, 0.5)
-                    hits.append(modal(np.array(r["probabilities"]), [int(k) for k in np.flatnonzero(u >= u.max() - 1e-9)]))
+            hits = [hit(r, 0.5) for r in records if r["arm"] == arm and r["game"] == game]
             values[i, j] = np.mean(hits)
-            line[f"measured on {game}"] = f"{100 * values[i, j]:.0f} ± {100 * np.std(hits, ddof=1) / np.sqrt(len(hits)):.0f}"
+            line[f"measured on {game}"] = mean_and_error(hits)
         table.append(line)
     report.heading("From one game to the others")
     figure, axis = plt.subplots(figsize=(1.6 + 1.3 * len(games), 1.3 + 0.6 * len(arms)), layout="constrained")
@@ -562,7 +592,7 @@ CLAIMS = {
 def build(folder: Path) -> Report:
     """The report of a study, or of a single measurement.  Raises InputError when the folder holds nothing to report."""
     study = read_json(folder / "study.json") if (folder / "study.json").is_file() else None
-    places = {name: folder / "games" / name for name in ("dial", "dose", "transfer", "placebo", "prompted")} if study else {"placebo": folder}
+    places = {name: folder / "games" / name for name in ("dial", "dose", "transfer", "persistence", "placebo", "prompted")} if study else {"placebo": folder}
     games = {name: place for name, place in places.items() if (place / "run.json").is_file() and (place / "choices.jsonl").is_file()}
     if not study and games and "pages" not in next(iter(read_lines(folder / "choices.jsonl")))[1]:
         games = {}
@@ -590,6 +620,8 @@ def build(folder: Path) -> Report:
         add_dose(report, games["dose"], seconds)
     if "transfer" in games and study:
         add_transfer(report, games["transfer"])
+    if "persistence" in games and study:
+        add_persistence(report, games["persistence"])
     dilemmas = add_dilemmas(report, kinds["dilemmas"]) if has["dilemmas"] else None
     pricing = add_pricing(report, kinds["pricing"]) if has["pricing"] else None
     if has["retention"]:
@@ -617,7 +649,7 @@ def build(folder: Path) -> Report:
 def add_limits(report: Report, folder: Path, has: dict[str, bool], games: dict[str, Path], seconds: dict[str, float]) -> None:
     """What was not measured, where everything comes from, what it cost."""
     report.heading("Limits")
-    missing = [name for name, there in {**has, **{n: n in games for n in ("dose", "dial", "transfer", "prompted")}}.items() if not there]
+    missing = [name for name, there in {**has, **{n: n in games for n in ("dose", "dial", "transfer", "persistence", "prompted")}}.items() if not there]
     report.text(f"Not measured here: {', '.join(missing) or 'nothing of the plan'}.")
     report.text(
         "Kappa is estimated in the family that made the training labels: agreement shows that the preference was learnt and carries over, "

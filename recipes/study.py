@@ -5,6 +5,7 @@
 
 Designs: *dose* (how many examples), *dial* (target kappa against measured kappa; and adapters between two others, without
 training), *transfer* (train on one game, measure on each), *placebo*, *prompted* (preference described, not tuned),
+*persistence* (the same decisions after unrelated turns, at another scale, in another currency),
 *applications* (dilemmas, pricing), *retention*.  A cell is a command and the file it leaves behind; what is there is not run
 again, so a killed study continues, and designs share what they have in common.  cells.jsonl holds the seconds of each.
 """
@@ -27,7 +28,8 @@ from econmoral.records import InputError, append_lines, command, origin, read_wh
 
 DESIGNS = {  # name -> what its entry in the plan may say
     "dose": {"sizes", "preference", "kappa"}, "dial": {"kappas", "weights"}, "transfer": {"games", "n", "preference", "kappa"},
-    "placebo": {"preference", "kappa"}, "prompted": set(), "applications": {"model", "scenarios", "runs", "periods"}, "retention": {"tasks", "limit"},
+    "placebo": {"preference", "kappa"}, "prompted": set(), "persistence": {"sets"},
+    "applications": {"model", "scenarios", "runs", "periods"}, "retention": {"tasks", "limit"},
 }  # fmt: skip
 
 
@@ -119,6 +121,8 @@ def lay_out(plan: dict[str, Any], out: Path, designs: list[str]) -> list[Cell]:
             grid.measure("placebo", [economicus(), moralis(), grid.adapter(entry["preference"], entry["kappa"], n, ("--shuffled",), "-shuffled")])
         elif design == "prompted":
             grid.measure("prompted", [], "--prompted")
+        elif design == "persistence":
+            grid.measure("persistence", [economicus(), moralis()], "--sets", "payoffs", *entry["sets"])
         elif design == "applications":
             own = {} if entry["model"] == plan["model"] else {"tag": "-applications", "model": entry["model"]}
             arms = [grid.adapter("homo_economicus", 0.5, n, **own), grid.adapter("homo_moralis", 0.5, n, **own)]

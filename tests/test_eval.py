@@ -111,6 +111,28 @@ def naive(model: torch.nn.Module, tokenizer: AutoTokenizer, prompt: str, ending:
     return sum(log_p[i - 1, whole[i]].item() for i in range(len(head), len(whole)))
 
 
+def test_changed_settings_keep_the_decision() -> None:
+    seen: list[Request] = []
+
+    class Watching(FirstListed):
+        def score(self, requests: list[Request], arm: Arm, seed: int) -> list[Answer]:
+            seen.extend(requests)
+            return super().score(requests, arm, seed)
+
+    sets = ("payoffs", "turns", "scale", "currency")
+    questions = draw_questions("drawn", 6, 1, 0.5, 0, sets)
+    measure(Watching(), questions, Arm("told", None, "Be brief."), "direct", "given", 1)
+    pages = {name: [r for q, r in zip([q for q in questions for _ in q.layouts], seen, strict=True) if q.set == name] for name in sets}
+    for plain, turns, scale, currency in zip(*pages.values(), strict=True):
+        assert plain.item == turns.item == scale.item == currency.item
+        assert plain.candidates == turns.candidates == scale.candidates == currency.candidates
+        assert [m["role"] for m in turns.messages] == ["system", "user", "assistant", "user", "assistant", "user"]
+        assert (turns.messages[0], turns.messages[-1]) == tuple(plain.messages)
+        highest = max(plain.item.protocol.payoffs)
+        assert f"{10 * highest:g}" in scale.messages[-1]["content"] and "rupees" in currency.messages[-1]["content"]
+        assert currency.messages[-1]["content"].replace("rupees", plain.layout.currency) == plain.messages[-1]["content"]
+
+
 def test_shared_prefix_scores_equal_naive_ones_for_base_and_adapter(adapter: Path) -> None:
     engine = Transformers("nano", {"tuned": adapter})
     questions = draw_questions("drawn", 6, 1, 0.5, seed=4)[::2]
