@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from econmoral.choice import Decision, best_replies, logit, switch_points
@@ -29,7 +28,7 @@ from econmoral.games import GAMES, TABLE_GAMES, Protocol, belief_weights, tables
 from econmoral.market import GROUPS, Market
 from econmoral.power import required
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, finite, read_lines
+from econmoral.records import InputError, command, finite, read_lines, terminal
 
 ALLOCATION_COLUMNS = ("self_x", "self_y", "other_x", "other_y", "choice_x")
 
@@ -239,7 +238,7 @@ def grid(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
 
 def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
     """Print for a person."""
-    console = Console(width=max(Console().width, 100))
+    console = terminal(100)
     if args.command == "best-reply":
         rows = [(s, *(f"{v[k]:.6g}" for k in ("payoff", "self_payoff", "utility", "probability"))) for s, v in result["strategies"].items()]
         console.print(grid(("strategy", "pi(x, y)", "pi(x, x)", "utility", "probability"), rows))

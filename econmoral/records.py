@@ -6,19 +6,27 @@ the old file or the new one, never half of one.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
 import os
 import platform
+import re
+import signal
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "vllm", "bitsandbytes")
+LONGEST_LINE = 1 << 26  # bytes of one line of JSON Lines: what is longer is no record of ours and would fill the memory
+_locks: list[int] = []  # folders this process writes to, held until it ends
 
 
 class InputError(Exception):
@@ -27,6 +35,7 @@ class InputError(Exception):
 
 def command(main: Callable[[], None]) -> None:
     """Run a command's ``main``; bad input, a full disk and an interrupt end in one line and exit code 2 (130)."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite stop is an interrupt too
     try:
         main()
     except InputError as error:
@@ -35,12 +44,46 @@ def command(main: Callable[[], None]) -> None:
         where = f" ({error.filename})" if error.filename else ""
         sys.exit(_complain(f"{error.strerror or error}{where}", 2))
     except KeyboardInterrupt:
-        sys.exit(_complain("interrupted; run the same command again", 130))
+        sys.exit(_complain("interrupted; what is finished is kept: run the same command again and it goes on from there", 130))
 
 
 def _complain(line: str, code: int) -> int:
-    print(f"error: {' '.join(line.split())}", file=sys.stderr)
+    print(f"error: {plain(' '.join(line.split()))}", file=sys.stderr)
     return code
+
+
+def plain(text: str) -> str:
+    """Untrusted text without control and format characters (terminal sequences, reversed writing); line breaks stay."""
+    return "".join(c for c in text if c == "\n" or unicodedata.category(c)[0] != "C")
+
+
+def spreadsheet_cell(value: Any) -> Any:
+    """A value for CSV: text that a spreadsheet would take for a formula is led by an apostrophe, numbers with errors stay."""
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    formula = text[:1] in ("=", "+", "-", "@") and not re.fullmatch(r"[+-]?[0-9][0-9.,eE+\- ±\[\]%]*", text)
+    return "'" + text if formula else text
+
+
+def terminal(width: int) -> Console:
+    """Where tables are printed: at least so many columns wide, so that a log file wraps none; names are no markup."""
+    return Console(width=max(Console().width, width), markup=False, emoji=False, highlight=False)
+
+
+def lock(folder: Path) -> None:
+    """Keep a folder, created where it lacks, to this process until it ends, however it ends.  Raises InputError when another has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise InputError(f"another command is writing to {folder}; wait for it to end, or give another folder") from None
+    except OSError:  # a file system without locks
+        os.close(handle)
+    else:
+        _locks.append(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -79,8 +122,14 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 def append_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Add to JSON Lines that grow as work goes on; ``read_whole_lines`` reads them after a kill."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8", newline="\n") as file:
-        file.write("".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    with path.open("ab+") as file:
+        end = file.tell()
+        file.seek(max(end - 1, 0))
+        if file.read(1) not in (b"", b"\n"):  # a line that was cut short would swallow the next one
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
 
@@ -91,8 +140,8 @@ def read_whole_lines(path: Path) -> list[dict[str, Any]]:
     if path.is_file():
         for line in path.read_bytes().split(b"\n")[:-1]:
             try:
-                row = json.loads(line.decode("utf-8"))
-            except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+                row = _parse(line)
+            except (ValueError, RecursionError):
                 break
             if not isinstance(row, dict):
                 break
@@ -112,11 +161,20 @@ def fill_section(page: Path, name: str, text: str) -> None:
 def read_json(path: Path) -> Any:
     """Read one JSON value.  Raises InputError when it is missing or malformed."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _parse(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
+
+
+def _parse(text: bytes) -> Any:
+    """One JSON value.  Raises ValueError or RecursionError for anything else, not-a-number and infinity included."""
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is no JSON number")
+
+    return json.loads(text.decode("utf-8"), parse_constant=refuse)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -130,12 +188,14 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(f"{path} does not exist") from None
     number, found = 0, False
     with file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
             if not line.strip():
                 continue
+            if len(line) > LONGEST_LINE:
+                raise InputError(f"{path}, line {number}: longer than {LONGEST_LINE >> 20} MB; mend or remove the line")
             try:
-                row = json.loads(line.decode("utf-8"))
-            except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+                row = _parse(line)
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{path}, line {number}: not valid JSON ({error}); mend or remove the line") from None
             if not isinstance(row, dict):
                 raise InputError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")

@@ -15,9 +15,10 @@ import yaml
 from rich.console import Console
 from rich.progress import track
 
+from econmoral.adapters import adapter_base
 from econmoral.models import find_model
-from econmoral.records import InputError, append_lines, read_whole_lines, sha256, write_lines
-from eval.engines import Arm, Engine, adapter_base
+from econmoral.records import InputError, append_lines, plain, read_whole_lines, sha256, write_lines
+from eval.engines import Arm, Engine
 
 CHUNK = 24  # decisions that are asked in one go and kept together
 
@@ -49,9 +50,9 @@ def parse_parameters(text: str, parameters: tuple[str, ...]) -> tuple[dict[str, 
 
 def adapter_names(folders: list[Path]) -> dict[str, Path]:
     """Folder names where they tell the adapters apart, else whole paths."""
-    names = [f.resolve().name for f in folders]
+    names = [plain(f.resolve().name) for f in folders]
     if len(set(names)) < len(names) or "base" in names:
-        names = [str(f).strip("/").replace("/", "-").replace(".", "_") for f in folders]
+        names = [plain(str(f)).strip("/").replace("/", "-").replace(".", "_") for f in folders]
     if len(set(names)) < len(names):
         raise InputError("the same --adapter was given twice")
     return dict(zip(names, folders, strict=True))

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy import stats
@@ -26,7 +25,7 @@ from scipy import stats
 from econmoral.choice import best_replies, efficiency
 from econmoral.estimation import NotIdentified
 from econmoral.games import GAMES
-from econmoral.records import InputError, command, finite, origin, read_lines, write_json, write_text
+from econmoral.records import InputError, command, finite, origin, read_lines, spreadsheet_cell, terminal, write_json, write_text
 from eval.table import Record, incentive_sensitivity, structural, utilities
 
 NEEDED = {"id", "set", "mode", "arm", "game", "payoffs", "beliefs", "strategies", "probabilities"}
@@ -164,7 +163,7 @@ def main() -> None:
         row["p_holm"] = adjusted
 
     frame = pd.DataFrame(rows)
-    console = Console(width=max(Console().width, 120))
+    console = terminal(120)
     for (held, mode, arm), part in frame.groupby(["set", "mode", "arm"], sort=False):
         grid = Table(title=f"{arm} minus {args.against}, held-out {held}, {mode} answers, n = {part['n'].iloc[0]}", title_justify="left", box=SIMPLE_HEAD)
         for column in ("measure", "difference", "95 % interval", "p (Holm)", f"within ± {args.margin:g}"):
@@ -179,7 +178,7 @@ def main() -> None:
     out = args.out or args.folders[0]
     about = origin(**{f"choices_{i}": folder / "choices.jsonl" for i, folder in enumerate(args.folders)})
     write_json(out / "compare.json", about | {"against": args.against, "margin": args.margin, "rows": finite(rows)})
-    write_text(out / "compare.csv", frame.to_csv(index=False))
+    write_text(out / "compare.csv", frame.map(spreadsheet_cell).to_csv(index=False))
     console.print(f"{out}/: compare.json compare.csv")
 
 

@@ -55,7 +55,7 @@ from econmoral.dilemmas import (
 )
 from econmoral.human import moral_machine, reference
 from econmoral.prompts import preference_text
-from econmoral.records import InputError, command, finite, origin, read_lines, write_json, write_lines, write_text
+from econmoral.records import InputError, command, finite, lock, origin, read_lines, spreadsheet_cell, terminal, write_json, write_lines, write_text
 from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
 from eval.engines import Answer, Arm, Engine, Request
 from eval.figure import COLOURS, save
@@ -406,12 +406,13 @@ def read_scenarios(path: Path) -> list[Scenario]:
 def main() -> None:
     """Entry point."""
     args = arguments()
-    console = Console(width=max(Console().width, 150))
+    console = terminal(150)
     adapters = adapter_names(args.adapter)
     base_of(args, adapters)
     rng = np.random.default_rng([args.seed, 7])
     scenarios = read_scenarios(args.read) if args.read else draw_scenarios(args.scenarios, rng)
     countries = read_countries(args.countries) if args.countries else {}
+    lock(args.out)
     items: dict[str, list[Any]] = {
         "ratings": rating_grid(),
         "conjoint": [(i, s, int(w)) for i, (s, w) in enumerate(zip(scenarios, rng.integers(len(CONJOINT_WORDINGS), size=len(scenarios)), strict=True))],
@@ -454,7 +455,7 @@ def main() -> None:
     write_json(args.out / "summary.json", finite(summary))
     draw(summary, found.get("ratings", {}), args.out / "figure.png")
     rows = show(summary, console)
-    write_text(args.out / "table.csv", pd.DataFrame(rows).to_csv(index=False))
+    write_text(args.out / "table.csv", pd.DataFrame(rows).map(spreadsheet_cell).to_csv(index=False))
     inputs = {name: folder / "adapter_model.safetensors" for name, folder in adapters.items()}
     settings = {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
     write_json(args.out / "run.json", origin(**inputs) | {"settings": settings})

@@ -16,9 +16,10 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from econmoral.adapters import check_base
 from econmoral.models import cached_only, find_model
 from econmoral.records import InputError
-from eval.engines import LONGEST_DERIVATION, Arm, Exact, check_base
+from eval.engines import LONGEST_DERIVATION, Arm, Exact
 
 BATCH_TOKENS = 16_384  # prompt tokens in one batch of scores; derivations, written a token at a time, take twice as many
 

@@ -13,9 +13,10 @@ import numpy as np
 from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
+from econmoral.adapters import check_adapter, check_base
 from econmoral.models import cached_only, find_model
 from econmoral.records import InputError
-from eval.engines import LONGEST_DERIVATION, Arm, Exact, check_adapter, check_base
+from eval.engines import LONGEST_DERIVATION, Arm, Exact
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM accepts as max_lora_rank
 

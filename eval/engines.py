@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
 
@@ -19,10 +18,9 @@ import numpy as np
 from econmoral.chat import prompt_text, turn_text
 from econmoral.choice import logit
 from econmoral.games import GAMES, belief_weights
-from econmoral.models import find_model
 from econmoral.preferences import FAMILIES
 from econmoral.prompts import ANSWER, Item, Layout, Message
-from econmoral.records import InputError, read_json
+from econmoral.records import InputError
 
 LONGEST_DERIVATION = 600  # tokens
 
@@ -138,27 +136,3 @@ class Simulated:
             utility = FAMILIES[self.family].utility(r.item.protocol.tables, weights, self.theta)
             answers.append(Answer(logit(utility, self.precision)))
         return answers
-
-
-def check_adapter(folder: Path) -> dict[str, Any]:
-    """The adapter's configuration.  Raises InputError unless the folder holds a LoRA adapter in safetensors."""
-    if not folder.is_dir():
-        raise InputError(f"adapter folder {folder} does not exist")
-    config = read_json(folder / "adapter_config.json")
-    if not isinstance(config, dict) or config.get("peft_type") != "LORA" or not config.get("base_model_name_or_path"):
-        raise InputError(f"{folder}/adapter_config.json does not describe a LoRA adapter")
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise InputError(f"{folder} has no adapter_model.safetensors; other weight formats are not loaded")
-    return config
-
-
-def adapter_base(folder: Path) -> str:
-    """The checkpoint an adapter was trained on, as its own configuration names it."""
-    return str(check_adapter(folder)["base_model_name_or_path"])
-
-
-def check_base(folder: Path, source: str) -> None:
-    """Raises InputError unless the adapter in ``folder`` was trained on the checkpoint ``source``."""
-    made_for = adapter_base(folder)
-    if find_model(made_for).source != source and Path(made_for).resolve() != Path(source).resolve():
-        raise InputError(f"{folder} was trained on {made_for}, not on {source}; give --model {made_for}")

@@ -30,10 +30,13 @@ from econmoral.records import (
     InputError,
     command,
     finite,
+    lock,
     origin,
     read_json,
     read_lines,
     sha256,
+    spreadsheet_cell,
+    terminal,
     write_json,
     write_lines,
     write_text,
@@ -168,7 +171,7 @@ def show(frame: pd.DataFrame, title: str, console: Console) -> None:
 def main() -> None:
     """Entry point."""
     args = arguments()
-    console = Console(width=max(Console().width, 120))  # never wrap the table in a log file
+    console = terminal(120)
     adapters = adapter_names(args.adapter)
     base_of(args, adapters)
     if args.model:
@@ -182,6 +185,7 @@ def main() -> None:
     if args.prompted and not args.simulate:
         arms += [Arm(f"base, told {p.removeprefix('homo_')}", None, preference_text(p, args.kappa)) for p in ("homo_economicus", "homo_moralis")]
     arms += [Arm(name, name) for name in adapters]
+    lock(args.out)
     everything, engine = measure_all(args, arms, questions, adapters, console)
     measured = [row for row in everything if row["probabilities"] is not None]
     if refused := len(everything) - len(measured):
@@ -209,7 +213,7 @@ def main() -> None:
     }
     write_lines(args.out / "choices.jsonl", everything)
     write_json(args.out / "summary.json", finite(rows))
-    write_text(args.out / "table.csv", frame.to_csv(index=False))
+    write_text(args.out / "table.csv", frame.map(spreadsheet_cell).to_csv(index=False))
     for mode in args.mode:
         of_mode = [r for r in rows if r["mode"] == mode and r["set"] == args.sets[0]]
         name = "figure.png" if mode == args.mode[0] else f"figure-{mode}.png"

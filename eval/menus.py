@@ -29,7 +29,7 @@ from econmoral.choice import logit
 from econmoral.estimation import NotIdentified, allocations, fit, restrict
 from econmoral.menus import MENUS, Menu, Page, draw_page, menu_answers, mirror_page, render_menu
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, finite, origin, write_json, write_lines, write_text
+from econmoral.records import InputError, command, finite, lock, origin, spreadsheet_cell, terminal, write_json, write_lines, write_text
 from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
 from eval.engines import Answer, Arm, Engine, Request
 
@@ -198,7 +198,8 @@ NULLS = ("first listed", "coin", "most for itself")
 def main() -> None:
     """Entry point."""
     args = arguments()
-    survey(args, adapter_names(args.adapter), Console(width=max(Console().width, 140)))
+    lock(args.out)
+    survey(args, adapter_names(args.adapter), terminal(140))
 
 
 def survey(args: argparse.Namespace, adapters: dict[str, Path], console: Console, engine: Engine | None = None) -> None:
@@ -239,7 +240,7 @@ def survey(args: argparse.Namespace, adapters: dict[str, Path], console: Console
     settings = {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
     write_lines(args.out / "choices.jsonl", records)
     write_json(args.out / "summary.json", finite(rows))
-    write_text(args.out / "table.csv", pd.json_normalize(rows).to_csv(index=False))
+    write_text(args.out / "table.csv", pd.json_normalize(rows).map(spreadsheet_cell).to_csv(index=False))
     show(rows, console)
     if refused:
         console.print(f"{refused} of {len(records)} menus were refused on every page and are in no figure")

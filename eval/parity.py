@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from econmoral.adapters import adapter_base
 from econmoral.prompts import answers, render
-from econmoral.records import InputError, command, fill_section, origin, write_json
-from eval.engines import Arm, Engine, Request, adapter_base
+from econmoral.records import InputError, command, fill_section, origin, terminal, write_json
+from eval.engines import Arm, Engine, Request
 from eval.measure import draw_questions
 
 
@@ -112,7 +112,7 @@ def main() -> None:
         cells = (row, "") if isinstance(row, str) else (f"{row['largest']:.2g}", f"{row['mean']:.2g}")
         grid.add_row(name, *cells)
         lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
-    Console().print(grid)
+    terminal(80).print(grid)
     write_json(
         args.adapter / "parity.json",
         origin(adapter=args.adapter / "adapter_model.safetensors") | {"tolerance": args.tolerance, "pages": len(requests), "differences": rows},

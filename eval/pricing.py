@@ -35,7 +35,20 @@ from econmoral.firms import SCRIPTED, Learning, q_learners
 from econmoral.market import GROUPS, Market, NoEquilibrium
 from econmoral.pricing import COMPACT_WORDINGS, PREFIXES, STEPS, View, compact_answers, parse_full, price_grid, render_compact, render_full
 from econmoral.prompts import preference_text
-from econmoral.records import InputError, append_lines, command, finite, origin, read_whole_lines, write_json, write_lines, write_text
+from econmoral.records import (
+    InputError,
+    append_lines,
+    command,
+    finite,
+    lock,
+    origin,
+    read_whole_lines,
+    spreadsheet_cell,
+    terminal,
+    write_json,
+    write_lines,
+    write_text,
+)
 from eval.arms import adapter_names, add_engine_options, base_of, check_sources, load, settings_key
 from eval.engines import Arm, Engine, Request
 from eval.figure import COLOURS, save
@@ -509,9 +522,10 @@ def calibrate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 def main() -> None:
     """Entry point."""
     args = arguments()
-    console = Console(width=max(Console().width, 140))
+    console = terminal(140)
     adapters = adapter_names(args.adapter)
     base_of(args, adapters)
+    lock(args.out)
     inputs = {name: folder / "adapter_model.safetensors" for name, folder in adapters.items()}
     settings = {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
     if args.calibrate:
@@ -549,7 +563,7 @@ def main() -> None:
     names = [s.name for s in sessions]
     summary["impulse"] = {name: np.mean([g for g, n in zip(gaps, names, strict=True) if n == name], axis=0).tolist() for name in dict.fromkeys(names)}
     write_json(args.out / "summary.json", finite(summary))
-    write_text(args.out / "table.csv", pd.DataFrame(show(summary, console)).to_csv(index=False))
+    write_text(args.out / "table.csv", pd.DataFrame(show(summary, console)).map(spreadsheet_cell).to_csv(index=False))
     draw_paths(sessions, prices, args.out / "paths.png")
     draw_impulse(sessions, prices, shocked, at, args.out / "impulse.png")
     if args.firms == 2:

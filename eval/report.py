@@ -12,7 +12,6 @@ import base64
 import html
 import io
 import re
-import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import pandas as pd
 from scipy.optimize import curve_fit
 
 from econmoral.games import GAMES
-from econmoral.records import InputError, command, origin, read_json, read_lines, read_whole_lines, write_text
+from econmoral.records import InputError, command, origin, plain, read_json, read_lines, read_whole_lines, spreadsheet_cell, write_text
 from eval.figure import COLOURS
 from eval.measure import TITLES
 
@@ -83,16 +82,13 @@ figure { margin: 1.2rem 0; } img { max-width: 100%; height: auto; background: #f
 pre { background: var(--soft); padding: .8rem; border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem; }
 .supported { color: var(--good); font-weight: 600; } .not-supported { color: var(--bad); font-weight: 600; } .not-measured { font-style: italic; }
 nav ul { columns: 2; padding-left: 1.1rem; font-size: .9rem; }
-@media (max-width: 40rem) { body { font-size: 16px; } nav ul { columns: 1; } }
+@media (max-width: 40rem) { body { font-size: 16px; } nav ul { columns: 1; }
+  .stack :is(table, tbody, tr, td) { display: block; text-align: left; } .stack thead { display: none; } .stack td { border: 0; padding: .1rem 0; }
+  .stack tr { border-bottom: 1px solid var(--line); padding: .5rem 0; } }
 @media print {
   nav { display: none; } body { background: #fff; color: #000; font-size: 11pt; } figure, table { break-inside: avoid; } details > * { display: block; }
 }
 """
-
-
-def plain(text: str) -> str:
-    """Without control and format characters (terminal sequences, reversed writing); line breaks stay."""
-    return "".join(c for c in text if c == "\n" or unicodedata.category(c)[0] != "C")
 
 
 def anchor(text: str) -> str:
@@ -129,9 +125,10 @@ def to_html(report: Report) -> str:
             wide = [any(len(cell(v)) > 24 for v in frame.iloc[:, k]) for k in range(frame.shape[1])]
             head = "".join(f'<th scope="col"{" class=words" * w}>{esc(cell(c))}</th>' for c, w in zip(frame.columns, wide, strict=True))
             rows = "".join("<tr>" + "".join(map(_cell_html, map(cell, row), wide)) + "</tr>" for row in frame.itertuples(index=False))
+            label = f"caption-{anchor(name)}"
             parts.append(
-                f'<p class="caption" id="caption-{anchor(name)}">{esc(caption)}</p>'
-                f'<div class="scroll" tabindex="0" role="region" aria-labelledby="caption-{anchor(name)}"><table aria-labelledby="caption-{anchor(name)}">'
+                f'<p class="caption" id="{label}">{esc(caption)}</p>'
+                f'<div class="scroll{" stack" * (name == "claims")}" tabindex="0" role="region" aria-labelledby="{label}"><table aria-labelledby="{label}">'
                 f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
             )
         elif block[0] == "figure":
@@ -197,13 +194,8 @@ def to_latex(frame: pd.DataFrame, caption: str) -> str:
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """A table for a spreadsheet: text that a spreadsheet would take for a formula is led by an apostrophe."""
-
-    def safe(value: Any) -> str:
-        text = cell(value)
-        return "'" + text if text[:1] in ("=", "+", "-", "@", "\t") and not re.fullmatch(r"[+-]?[0-9][0-9.,eE+\- ±\[\]%]*", text) else text
-
-    return frame.map(safe).to_csv(index=False)
+    """A table for a spreadsheet, without formulas."""
+    return frame.map(lambda value: spreadsheet_cell(cell(value))).to_csv(index=False)
 
 
 # ------------------------------------------------------------------------------------------------------------ measurements
@@ -448,7 +440,7 @@ def add_transfer(report: Report, folder: Path) -> None:
 def add_dilemmas(report: Report, folder: Path) -> dict[str, Any]:
     """Tables and figure of a folder of eval.dilemmas; its summary."""
     summary: dict[str, Any] = read_json(folder / "summary.json")
-    frame = pd.read_csv(folder / "table.csv", dtype=str).fillna("")
+    frame = pd.read_csv(folder / "table.csv", dtype=str).fillna("").rename(columns=short)
     report.heading("Moral dilemmas of autonomous vehicles")
     conjoint = frame["humans"] != "" if "humans" in frame else pd.Series(False, index=frame.index)
     nulls = list(summary.get("null_agents", {}))
@@ -469,7 +461,8 @@ def add_pricing(report: Report, folder: Path) -> dict[str, Any]:
     """Table and figures of a folder of eval.pricing; its summary."""
     summary: dict[str, Any] = read_json(folder / "summary.json")
     report.heading("Repeated price competition")
-    report.table("pricing", pd.read_csv(folder / "table.csv", dtype=str).fillna(""), "Means of the last 50 periods over markets, 95 % intervals over markets.")
+    frame = pd.read_csv(folder / "table.csv", dtype=str).fillna("")
+    report.table("pricing", frame.map(short), "Means of the last 50 periods over markets, 95 % intervals over markets.")
     for agent, gate in summary.get("gate", {}).items():
         verdict = "competent" if gate["competent"] else "not competent in this task: its prices are to be read as noise, not as collusion"
         share = f"10th and 90th percentile of its price {gate['percentile_10']:.2f} and {gate['percentile_90']:.2f} of the monopoly price"
@@ -556,7 +549,7 @@ def claim_three(dilemmas: dict[str, Any] | None, pricing: dict[str, Any] | None)
             shifts.append(abs(gap) > 2.77 * se and abs(gap) > 0.05)  # Bonferroni over nine dimensions; smaller effects do not matter
             words.append(f"dilemmas: the two adapters differ most in {d}, {gap:+.2f} ± {se:.2f}")
     if pricing:
-        row = {tuple(short(a).split("-k")[0] for a in r["agents"]): r for r in pricing["pairings"].values()}
+        row = {tuple(re.split(r"-[kn][0-9]", a)[0] for a in r["agents"]): r for r in pricing["pairings"].values()}
         one, two = row.get(("economicus", "economicus")), row.get(("moralis", "moralis"))
         competent = all(g["competent"] for name, g in pricing["gate"].items() if name != "base")
         if one and two:
@@ -601,7 +594,9 @@ def build(folder: Path) -> Report:
     has = {name: all((kinds[name] / file).is_file() for file in files) for name, files in signs.items()}
     if not games and not any(has.values()):
         raise InputError(f"{folder} holds no study and no finished measurement; run recipes/study.py or one of eval.games, eval.dilemmas, eval.pricing first")
-    seconds = {row["cell"]: float(row["seconds"]) for row in read_whole_lines(folder / "cells.jsonl")}
+    seconds: dict[str, float] = {}
+    for row in read_whole_lines(folder / "cells.jsonl"):
+        seconds[row["cell"]] = seconds.get(row["cell"], 0.0) + float(row["seconds"])
     model = (
         study["plan"]["model"] if study else str((read_json(folder / "run.json").get("settings") or {}).get("model")) if (folder / "run.json").is_file() else ""
     )

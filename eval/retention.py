@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
+from econmoral.adapters import adapter_base, check_base
 from econmoral.models import cached_only, find_model
-from econmoral.records import InputError, command, finite, origin, write_json, write_text
+from econmoral.records import InputError, command, finite, origin, spreadsheet_cell, terminal, write_json, write_text
 from eval.arms import adapter_names
-from eval.engines import adapter_base, check_base
 
 OWN = "econmoral_arithmetic"
 HUB = ("arc_easy", "hellaswag", "winogrande")  # a small battery whose data a hub holds
@@ -104,10 +103,10 @@ def main() -> None:
     for r in rows:
         gap = f"{r['difference']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]"
         grid.add_row(r["arm"], r["task"], str(r["questions"]), f"{r['base']:.3f}", f"{r['adapter']:.3f}", gap, "yes" if r["not_inferior"] else "not shown")
-    Console(width=130).print(grid)
+    terminal(130).print(grid)
     inputs = {name: folder / "adapter_model.safetensors" for name, folder in adapters.items()}
     write_json(args.out / "retention.json", finite({"rows": rows, "margin": args.margin, "limit": args.limit, "origin": origin(**inputs)}))
-    write_text(args.out / "retention.csv", pd.DataFrame(rows).to_csv(index=False))
+    write_text(args.out / "retention.csv", pd.DataFrame(rows).map(spreadsheet_cell).to_csv(index=False))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ import os
 import shutil
 from pathlib import Path
 
+from econmoral.adapters import adapter_base
 from econmoral.models import cached_only, find_model
-from econmoral.records import InputError, command, origin, read_json, write_json, write_text
+from econmoral.records import InputError, command, origin, write_json, write_text
 
 CARD = """---
 base_model: {source}
@@ -41,11 +42,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.out.exists():
         raise InputError(f"{args.out} exists; choose another --out or delete it")
-    config = read_json(args.adapter / "adapter_config.json")
     weights = args.adapter / "adapter_model.safetensors"
-    if not isinstance(config, dict) or not config.get("base_model_name_or_path") or not weights.is_file():
-        raise InputError(f"{args.adapter} holds no LoRA adapter in safetensors")
-    source = find_model(config["base_model_name_or_path"]).source
+    source = find_model(adapter_base(args.adapter)).source
     local = cached_only(source)
 
     import torch

@@ -74,11 +74,11 @@ def main() -> None:
         if missing := [p for p in packages if not find_spec(p)]:
             results[name] = {"result": f"not run: no package {', '.join(missing)}"}
         else:
-            began = time.time()
+            began = time.monotonic()
             done = subprocess.run([*PYTHON, *words(args.work)], cwd=HERE.parent, capture_output=True, text=True)
             tail = (done.stdout + done.stderr).strip().splitlines()[-25:]
             results[name] = {
-                "result": "passed" if done.returncode == 0 else f"failed with exit code {done.returncode}", "seconds": round(time.time() - began, 1),
+                "result": "passed" if done.returncode == 0 else f"failed with exit code {done.returncode}", "seconds": round(time.monotonic() - began, 1),
                 "command": words(args.work), "output": [line[-200:] for line in tail],
             }  # fmt: skip
         print(f"{name}: {results[name]['result']}", flush=True)

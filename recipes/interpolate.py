@@ -13,14 +13,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from econmoral.records import InputError, command, origin, read_json, write_json
+from econmoral.adapters import check_adapter
+from econmoral.records import InputError, command, origin, write_json
 
 
 def configuration(folder: Path) -> dict[str, Any]:
     """An adapter's configuration.  Raises InputError unless it is plain LoRA in safetensors."""
-    config = read_json(folder / "adapter_config.json")
-    if not isinstance(config, dict) or config.get("peft_type") != "LORA" or not (folder / "adapter_model.safetensors").is_file():
-        raise InputError(f"{folder} holds no LoRA adapter in safetensors")
+    config = check_adapter(folder)
     if config.get("use_dora") or config.get("use_rslora") or config.get("rank_pattern") or config.get("alpha_pattern") or config.get("modules_to_save"):
         raise InputError(f"{folder} is not plain LoRA; only that can be stacked")
     return config
@@ -35,6 +34,8 @@ def main() -> None:
     args = parser.parse_args()
     if not 0 <= args.weight <= 1:
         raise InputError(f"--weight must lie in [0, 1], got {args.weight}")
+    if args.out.exists():
+        raise InputError(f"{args.out} exists; choose another --out or delete it")
     configs = [configuration(folder) for folder in args.adapters]
     if configs[0]["base_model_name_or_path"] != configs[1]["base_model_name_or_path"]:
         raise InputError("the two adapters were trained on different bases")
@@ -59,7 +60,6 @@ def main() -> None:
     write_json(aside / "adapter_config.json", configs[0] | {"r": rank, "lora_alpha": rank})
     weights = {f"adapter_{i}": folder / "adapter_model.safetensors" for i, folder in enumerate(args.adapters, start=1)}
     write_json(aside / "run.json", origin(**weights) | {"interpolation": args.weight})
-    shutil.rmtree(args.out, ignore_errors=True)
     aside.rename(args.out)
     print(f"{args.out}: {1 - args.weight:g} of {args.adapters[0]} and {args.weight:g} of {args.adapters[1]}")
 

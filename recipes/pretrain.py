@@ -29,6 +29,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from econmoral import lessons
+from econmoral.records import lock
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 NUMBERS = [f" {i}" for i in range(800)]
@@ -295,7 +296,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     random.seed(args.seed)
-    args.out.mkdir(parents=True, exist_ok=True)
+    lock(args.out)
     tokenizer = Qwen2Tokenizer.from_pretrained(args.init) if args.init else make_tokenizer()
     model = make_model(len(tokenizer), args.hidden, args.layers)
     if args.init:
@@ -315,8 +316,8 @@ def main() -> None:
     papers = exam(args.curriculum, encoder, seed=777, applications=args.applications)
     phases, entered = list(lessons.PHASES), 0.0
     phase = len(phases) - 1 if args.init else 0
-    log, losses, tokens, step, began, shown = [], [], 0, 0, time.time(), 0.0
-    while (elapsed := time.time() - began) < args.minutes * 60:
+    log, losses, tokens, step, began, shown = [], [], 0, 0, time.monotonic(), 0.0
+    while (elapsed := time.monotonic() - began) < args.minutes * 60:
         share = elapsed / (args.minutes * 60)
         scale = min(1, (step + 1) / 60) * (1 if share < 0.5 else max(0.02, (1 - share) / 0.5))
         for optimizer in optimizers:
@@ -350,7 +351,7 @@ def main() -> None:
     print(json.dumps({"final": final}), flush=True)
     save(model, args.out)
     record = {
-        "command": " ".join(["python", "recipes/pretrain.py", *sys.argv[1:]]), "curriculum": args.curriculum, "seconds": round(time.time() - began),
+        "command": " ".join(["python", "recipes/pretrain.py", *sys.argv[1:]]), "curriculum": args.curriculum, "seconds": round(time.monotonic() - began),
         "steps": step, "tokens": tokens, "parameters": sum(p.numel() for p in model.parameters()), "exam": final, "log": log,
         "torch": torch.__version__, "git": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip(),
     }  # fmt: skip

@@ -29,7 +29,7 @@ import yaml
 
 from econmoral.chat import TEMPLATE_ARGUMENTS, prompt_text, turn_text
 from econmoral.models import Model, cached_only, find_model
-from econmoral.records import InputError, command, example, origin, read_json, read_lines, sha256, write_json, write_lines, write_text
+from econmoral.records import InputError, command, example, lock, origin, plain, read_json, read_lines, sha256, write_json, write_lines, write_text
 
 LOGGERS = ("tensorboard", "trackio", "wandb")
 PATIENCE = 2  # epochs without a lower held-out loss
@@ -300,6 +300,8 @@ def main() -> None:
         raise InputError(f"--holdout {args.holdout:g} of {len(rows)} examples leaves {held} held out; give more data or --holdout 0")
     settings = {k: str(v) for k, v in vars(args).items() if k not in ("config", "out", "report_to")} | {"data_sha256": sha256(args.data)}
     local = cached_only(model.source)
+    if os.environ.get("RANK", "0") == "0":  # of several processes the first one
+        lock(args.out)
     resume = prepare_folder(args, settings)
 
     # imported late: bad input is reported in a second, not after loading torch
@@ -361,14 +363,14 @@ def main() -> None:
     lead = trainer.is_world_process_zero()
     if lead:
         print(f"{args.model} in {args.precision}, {len(rows) - held} examples to train on, {held} held out, labels checked; the first one trains on:")
-        print(texts[0][1])
+        print(plain(texts[0][1]))
 
     row = (trainer.eval_dataset or trainer.train_dataset)[0]
     frozen, start = checksums(trainer.model, adapter=False), checksums(trainer.model, adapter=True)
-    began = time.time()
+    began = time.monotonic()
     with writing_to(args.out):
         result = trainer.train(resume_from_checkpoint=resume)
-    seconds = time.time() - began
+    seconds = time.monotonic() - began
     moved = sum(v != start[n] for n, v in checksums(trainer.model, adapter=True).items())
     tuned = probe(trainer.model, row)
     with trainer.model.disable_adapter():

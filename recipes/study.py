@@ -7,7 +7,7 @@ Designs: *dose* (how many examples), *dial* (target kappa against measured kappa
 training), *transfer* (train on one game, measure on each), *placebo*, *prompted* (preference described, not tuned),
 *persistence* (the same decisions after unrelated turns, at another scale, in another currency),
 *applications* (dilemmas, pricing), *retention*.  A cell is a command and the file it leaves behind; what is there is not run
-again, so a killed study continues, and designs share what they have in common.  cells.jsonl holds the seconds of each.
+again, so a killed study continues, and designs share what they have in common.  cells.jsonl holds the seconds of every attempt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from econmoral.models import find_model
-from econmoral.records import InputError, append_lines, command, origin, read_whole_lines, write_json
+from econmoral.records import InputError, append_lines, command, lock, origin, write_json
 
 DESIGNS = {  # name -> what its entry in the plan may say
     "dose": {"sizes", "preference", "kappa"}, "dial": {"kappas", "weights"}, "transfer": {"games", "n", "preference", "kappa"},
@@ -142,17 +142,19 @@ def lay_out(plan: dict[str, Any], out: Path, designs: list[str]) -> list[Cell]:
 def run(cells: list[Cell], out: Path) -> None:
     """Run what is not there yet.  Raises InputError at the first command that fails; what is done stays done."""
     record = out / "cells.jsonl"
-    known = {row["cell"] for row in read_whole_lines(record)}
     root = Path(__file__).parents[1]
     for number, cell in enumerate(cells, start=1):
         if cell.product.exists():
             continue
         print(f"[{number}/{len(cells)}] $ python {' '.join(cell.words)}", flush=True)
-        began = time.time()
-        if subprocess.run([sys.executable, *cell.words], env=os.environ | {"PYTHONPATH": str(root)}).returncode:
+        began = time.monotonic()
+        code = -1
+        try:
+            code = subprocess.run([sys.executable, *cell.words], env=os.environ | {"PYTHONPATH": str(root)}).returncode
+        finally:  # an attempt that failed or was interrupted has its cost too
+            append_lines(record, [{"cell": cell.name, "seconds": round(time.monotonic() - began, 1), "finished": code == 0, "command": list(cell.words)}])
+        if code:
             raise InputError(f"this cell failed, see above: {cell.name}; the study continues there when it is run again")
-        if cell.name not in known:
-            append_lines(record, [{"cell": cell.name, "seconds": round(time.time() - began, 1), "command": list(cell.words)}])
 
 
 def main() -> None:
@@ -172,6 +174,7 @@ def main() -> None:
     designs = args.designs or list(plan["designs"])
     if missing := [d for d in designs if d not in plan["designs"]]:
         raise InputError(f"{args.plan} has no design {', '.join(missing)}")
+    lock(args.out)
     cells = lay_out(plan, args.out, designs)
     run(cells, args.out)
     write_json(args.out / "study.json", origin(plan=args.plan) | {"plan": plan, "designs": designs, "cells": [c.name for c in cells]})

@@ -129,7 +129,8 @@ def test_changed_settings_keep_the_decision() -> None:
         assert [m["role"] for m in turns.messages] == ["system", "user", "assistant", "user", "assistant", "user"]
         assert (turns.messages[0], turns.messages[-1]) == tuple(plain.messages)
         highest = max(plain.item.protocol.payoffs)
-        assert f"{10 * highest:g}" in scale.messages[-1]["content"] and "rupees" in currency.messages[-1]["content"]
+        assert f"{10 * highest:g}" in scale.messages[-1]["content"]
+        assert "rupees" in currency.messages[-1]["content"]
         assert currency.messages[-1]["content"].replace("rupees", plain.layout.currency) == plain.messages[-1]["content"]
 
 

@@ -12,7 +12,7 @@ FILES = sorted(p for room in ("econmoral", "data_synth", "recipes", "eval") for 
 HEAVY = {"torch", "trl", "peft", "transformers", "vllm", "datasets", "accelerate", "bitsandbytes", "tokenizers"}
 CORE = {  # module of econmoral -> modules of econmoral it may import
     "records": set(), "models": {"records"}, "games": set(), "preferences": {"games"}, "choice": {"games", "preferences"},
-    "chat": {"records"}, "audit": set(), "market": set(), "power": set(), "human": set(), "menus": {"human", "prompts"},
+    "adapters": {"models", "records"}, "chat": {"records"}, "audit": set(), "market": set(), "power": set(), "human": set(), "menus": {"human", "prompts"},
     "__main__": {"choice", "estimation", "games", "market", "power", "preferences", "records"},
     "estimation": {"choice", "games", "preferences"}, "prompts": {"games"}, "dilemmas": {"prompts"}, "pricing": {"prompts"}, "firms": {"market"},
     "lessons": {"choice", "dilemmas", "games", "preferences", "pricing", "prompts"}, "__init__": set(),

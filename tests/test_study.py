@@ -68,7 +68,8 @@ def test_a_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
     (tmp_path / "ready").touch()
     study.run(cells, tmp_path)
     assert (tmp_path / "a").read_text() == "kept"
-    assert [row["cell"] for row in read_whole_lines(tmp_path / "cells.jsonl")] == ["a", "b", "c"]
+    attempts = [(row["cell"], row["finished"]) for row in read_whole_lines(tmp_path / "cells.jsonl")]
+    assert attempts == [("a", True), ("b", False), ("b", True), ("c", True)]  # every attempt has its cost
     assert (tmp_path / "c").read_text() == "done"
 
 
