@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from econmoral.records import InputError
 
 # Qwen3 thinks unless told not to; Llama 3.2 prints today's date unless given one.  Templates ignore names they do not know.
 TEMPLATE_ARGUMENTS = {"enable_thinking": False, "date_string": "26 Jul 2024"}
+
+
+LONGEST_RENDERING = 5  # seconds
+LARGEST_NUMBER = 100_000  # in a template: what counts further could fill the memory
 
 
 def prompt_text(tokenizer: Any, messages: list[dict[str, str]]) -> str:
@@ -36,8 +46,48 @@ def turn_text(tokenizer: Any, messages: list[dict[str, str]], answer: str) -> st
 def _render(tokenizer: Any, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
     if not tokenizer.chat_template:
         raise InputError(f"{tokenizer.name_or_path} has no chat template; use an instruction-tuned checkpoint")
+    check_template(str(tokenizer.chat_template), str(tokenizer.name_or_path))
     try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt, **TEMPLATE_ARGUMENTS)
+        with _at_most(LONGEST_RENDERING):
+            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt, **TEMPLATE_ARGUMENTS)
     except Exception as error:  # whatever Jinja, or a template's own check, may raise
         raise InputError(f"the chat template of {tokenizer.name_or_path} refuses this conversation: {error}") from None
     return str(text)
+
+
+@cache
+def check_template(template: str, name: str) -> None:
+    """Raises InputError for a chat template that could fill the memory: transformers' sandbox keeps code out, not size.
+
+    No template of a real checkpoint multiplies, takes powers or counts to LARGEST_NUMBER.
+    """
+    from jinja2 import Environment, TemplateSyntaxError, nodes
+
+    text = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template)  # a tag of transformers' own
+    try:
+        tree = Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=True).parse(text)
+    except (TemplateSyntaxError, RecursionError) as error:
+        raise InputError(f"the chat template of {name} cannot be read: {error}") from None
+    constants = [node.value for node in tree.find_all(nodes.Const)]
+    too_large = any(isinstance(v, int | float) and abs(v) > LARGEST_NUMBER for v in constants)
+    if too_large or next(tree.find_all((nodes.Pow, nodes.Mul)), None):
+        raise InputError(f"the chat template of {name} counts or multiplies as no conversation needs: it could fill the memory and is not run")
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError in what takes longer (in the main thread, where commands run templates)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(*_: Any) -> None:
+        raise TimeoutError("it takes too long")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -140,7 +140,7 @@ def read_whole_lines(path: Path) -> list[dict[str, Any]]:
     if path.is_file():
         for line in path.read_bytes().split(b"\n")[:-1]:
             try:
-                row = _parse(line)
+                row = parse_json(line)
             except (ValueError, RecursionError):
                 break
             if not isinstance(row, dict):
@@ -161,14 +161,14 @@ def fill_section(page: Path, name: str, text: str) -> None:
 def read_json(path: Path) -> Any:
     """Read one JSON value.  Raises InputError when it is missing or malformed."""
     try:
-        return _parse(path.read_bytes())
+        return parse_json(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
 
 
-def _parse(text: bytes) -> Any:
+def parse_json(text: bytes) -> Any:
     """One JSON value.  Raises ValueError or RecursionError for anything else, not-a-number and infinity included."""
 
     def refuse(constant: str) -> Any:
@@ -194,7 +194,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if len(line) > LONGEST_LINE:
                 raise InputError(f"{path}, line {number}: longer than {LONGEST_LINE >> 20} MB; mend or remove the line")
             try:
-                row = _parse(line)
+                row = parse_json(line)
             except (ValueError, RecursionError) as error:
                 raise InputError(f"{path}, line {number}: not valid JSON ({error}); mend or remove the line") from None
             if not isinstance(row, dict):

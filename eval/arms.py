@@ -30,6 +30,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", choices=("auto", "transformers", "vllm"), default="auto", help="default: vllm where it finds a GPU, else transformers")
     parser.add_argument("--vllm", metavar="KEY=VALUE", nargs="+", default=[], help="options for vLLM, e.g. tensor_parallel_size=4 max_model_len=4096")
     parser.add_argument("--endpoint", metavar="URL", help="measure what an OpenAI-compatible server offers; adapters by the names of their folders")
+    parser.add_argument("--concurrency", type=int, default=16, help="requests to the endpoint at the same time (default 16)")
     parser.add_argument("--served", metavar="NAME", help="name of the base at the endpoint (default: the model's hub id)")
 
 
@@ -131,6 +132,8 @@ def check_sources(args: argparse.Namespace, folder: str) -> None:
         raise InputError("give either --adapter and/or --model, or --endpoint, or --simulate")
     if args.endpoint and not (args.model or args.served or args.adapter):
         raise InputError("--endpoint needs --served NAME, the model to ask there, or --model, whose tokenizer then gives exact scores")
+    if args.concurrency < 1:
+        raise InputError(f"--concurrency must be at least 1, got {args.concurrency}")
     vllm_options(args.vllm)
     if args.out is None:
         if not args.adapter:
@@ -143,7 +146,7 @@ def load(args: argparse.Namespace, adapters: dict[str, Path], console: Console) 
     if args.endpoint:
         from eval.engine_openai import connect
 
-        engine, why = connect(args.endpoint, args.model, args.served or (find_model(args.model).source if args.model else ""), args.samples)
+        engine, why = connect(args.endpoint, args.model, args.served or (find_model(args.model).source if args.model else ""), args.samples, args.concurrency)
         console.print(f"engine: endpoint {args.endpoint}; {why}", highlight=False)
         return engine
     name, why = choose_engine(args.engine)

@@ -11,7 +11,9 @@ The key is read from the environment variable OPENAI_API_KEY.  An adapter is add
 
 from __future__ import annotations
 
+import http.client
 import json
+import math
 import os
 import random
 import time
@@ -27,17 +29,38 @@ from transformers import AutoTokenizer
 
 from econmoral.models import cached_only, find_model
 from econmoral.prompts import Message
-from econmoral.records import InputError
+from econmoral.records import InputError, parse_json
 from eval.engines import LONGEST_DERIVATION, Answer, Arm, Exact, Request
 from eval.replies import final_answer
 
 TRIES = 6  # of one request; the wait doubles from half a second
 TIMEOUT = 120.0  # seconds for one reply
+LARGEST_REPLY = 1 << 24  # bytes
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 
 
 class Unanswered(Exception):
     """A request that got no usable reply in TRIES tries."""
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the key would go along."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+OPENER = urllib.request.build_opener(_Stay)
+
+
+def read_reply(reply: Any, deadline: float) -> bytes:
+    """The body of a reply.  Raises ValueError when it is longer than LARGEST_REPLY or not there by ``deadline`` (monotonic clock)."""
+    body = b""
+    while block := reply.read1(1 << 16):
+        body += block
+        if len(body) > LARGEST_REPLY or time.monotonic() > deadline:
+            raise ValueError("the reply is too long or too slow")
+    return body
 
 
 class Endpoint:
@@ -60,16 +83,18 @@ class Endpoint:
         for attempt in range(TRIES):
             pause = self.wait * 2**attempt * (0.5 + random.random())
             try:
-                with urllib.request.urlopen(urllib.request.Request(self.address + path, data, headers), timeout=self.timeout) as reply:
-                    return read(json.loads(reply.read().decode("utf-8")))
+                with OPENER.open(urllib.request.Request(self.address + path, data, headers), timeout=self.timeout) as reply:
+                    return read(parse_json(read_reply(reply, time.monotonic() + self.timeout)))
             except urllib.error.HTTPError as error:
-                said = " ".join(error.read(300).decode("utf-8", "replace").split())
+                said = ""
+                with suppress(OSError, http.client.HTTPException):  # the explanation may break off too
+                    said = " ".join(error.read(300).decode("utf-8", "replace").split())
                 if error.code not in AGAIN:
                     raise InputError(f"{self.address}{path} answers {error.code}: {said[:200]}") from None
                 trouble = f"{error.code}: {said[:80]}"
                 with suppress(ValueError):  # it may also be a date
                     pause = max(pause, min(60.0, float(error.headers.get("Retry-After", 0))))
-            except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+            except (OSError, http.client.HTTPException, ValueError, OverflowError, LookupError, TypeError, AttributeError, RecursionError) as error:
                 trouble = f"{type(error).__name__}: {str(error)[:80]}"
             if attempt < TRIES - 1:
                 time.sleep(pause)
@@ -97,9 +122,15 @@ class Endpoint:
 
 
 def prompt_log_probabilities(reply: Any) -> list[float | None]:
-    """Log-probability of every token that was sent and of the one written after them, from an ``echo`` reply."""
-    values = reply["choices"][0]["logprobs"]["token_logprobs"]
-    return [None if v is None else float(v) for v in values]
+    """Log-probability of every token that was sent and of the one written after them, from an ``echo`` reply.
+
+    Raises ValueError when one is no log-probability.
+    """
+    said = reply["choices"][0]["logprobs"]["token_logprobs"]
+    values = [None if v is None else float(v) for v in said]
+    if not isinstance(said, list) or not all(v is None or (math.isfinite(v) and v < 0.01) for v in values):
+        raise ValueError("a value is no log-probability")
+    return values
 
 
 class Served(Exact):
@@ -110,7 +141,7 @@ class Served(Exact):
         self.device = endpoint.address
 
     def log_probabilities(self, heads: list[list[int]], tails: list[list[list[int]]], arm: Arm) -> list[np.ndarray]:
-        """One request for every answer; an answer whose scores never came counts as impossible (and as a failure)."""
+        """One request for every answer; where the scores of one never came, all of its page are minus infinity: unanswered."""
         jobs = [(head, tail) for head, group in zip(heads, tails, strict=True) for tail in group]
         bodies = [
             {"model": arm.adapter or self.base, "prompt": [*head, *tail], "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0} for head, tail in jobs
@@ -122,8 +153,8 @@ class Served(Exact):
             for tail in group:
                 values = next(replies)
                 part = values[len(head) : len(head) + len(tail)] if values else []
-                row.append(sum(part) if len(part) == len(tail) else -np.inf)
-            results.append(np.array(row, dtype=float))
+                row.append(sum(part) if len(part) == len(tail) and None not in part else -np.inf)
+            results.append(np.array(row, dtype=float) if np.isfinite(row).all() else np.full(len(row), -np.inf))
         return results
 
     def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int) -> list[list[str]]:
@@ -170,9 +201,9 @@ class Sampled:
         return self.endpoint.post_all("/chat/completions", bodies, lambda reply: str(reply["choices"][0]["message"]["content"] or ""))
 
 
-def connect(address: str, model: str | None, served: str, samples: int) -> tuple[Served | Sampled, str]:
+def connect(address: str, model: str | None, served: str, samples: int, concurrency: int = 16) -> tuple[Served | Sampled, str]:
     """(engine, why this one): exact where the endpoint echoes log-probabilities of the model's own tokens, else sampled."""
-    endpoint = Endpoint(address)
+    endpoint = Endpoint(address, concurrency)
     if model is None:
         return Sampled(endpoint, served, samples), f"sampled, {samples} a page: no --model names the tokenizer"
     source = find_model(model).source

@@ -52,8 +52,8 @@ class Request:
 class Answer:
     """Probability of every candidate (C,), as it stands: what is missing to 1 fell outside the admissible answers.
 
-    With derivations it is the mean over them of the probability given each; ``texts`` holds them.  ``sampled``: shares of
-    sampled replies, which may all have been refusals.
+    With derivations it is the mean over them of the probability given each; ``texts`` holds them.  ``sampled``: it may be that
+    nothing came, all refusals or no reply.
     """
 
     probabilities: np.ndarray
@@ -104,8 +104,14 @@ class Exact(ABC):
         scored = self.score_texts([prompts[i] + text for i, text in jobs], [[c + ends[i] for c in requests[i].candidates] for i, _ in jobs], arm)
         groups: list[list[np.ndarray]] = [[] for _ in requests]
         for (i, _), log_p in zip(jobs, scored, strict=True):
-            groups[i].append(np.exp(log_p))
-        return [Answer(np.mean(g, axis=0), tuple(t for t in d if t)) for g, d in zip(groups, derived, strict=True)]
+            if np.isnan(log_p).any():
+                raise InputError(f"{arm.name}: scores are not a number (nan); its weights are broken or overflow in this precision")
+            if np.isfinite(log_p).any():  # else its scores never came from an endpoint
+                groups[i].append(np.exp(log_p))
+        return [
+            Answer(np.mean(g, axis=0) if g else np.zeros(len(r.candidates)), tuple(t for t in d if t), sampled=not g)
+            for g, d, r in zip(groups, derived, requests, strict=True)
+        ]
 
     def score_texts(self, prompts: list[str], endings: list[list[str]], arm: Arm) -> list[np.ndarray]:
         """Log-probability of every ending after its prompt.  Raises InputError unless the cut between the two is a token boundary."""

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from econmoral.chat import TEMPLATE_ARGUMENTS, prompt_text, turn_text
+from econmoral.chat import TEMPLATE_ARGUMENTS, check_template, prompt_text, turn_text
 from econmoral.models import Model, cached_only, find_model
 from econmoral.records import InputError, command, example, lock, origin, plain, read_json, read_lines, sha256, write_json, write_lines, write_text
 
@@ -253,6 +253,7 @@ def load_base(model: Model, precision: str, local: bool) -> tuple[Any, Any]:
         raise InputError(f"cannot load {model.source} ({str(error).splitlines()[0][:200]}); give a complete checkpoint in safetensors") from None
     if not tokenizer.chat_template:
         raise InputError(f"{model.source} has no chat template; use an instruction-tuned checkpoint")
+    check_template(str(tokenizer.chat_template), model.source)  # before the trainer runs it
     return tokenizer, base
 
 

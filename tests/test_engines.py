@@ -9,9 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, assert_complains, run
+from endpoint import Reply, good, server
 
 from econmoral.chat import prompt_text, turn_text
 from econmoral.prompts import answers, render
@@ -28,40 +27,6 @@ from eval.engine_openai import Endpoint, Sampled, Served, connect, final_answer
 from eval.engine_transformers import Transformers
 from eval.engines import Arm, Request
 from eval.measure import draw_questions, measure
-
-Reply = tuple[int, bytes]  # status, body; status 0 breaks the connection, -1 says nothing for a while
-
-
-@contextmanager
-def server(respond: Callable[[str, dict[str, Any]], Reply]) -> Iterator[str]:
-    """Address of a server that answers POST requests with ``respond(path, body)``."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            status, body = respond(self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            if status == -1:
-                time.sleep(1)
-            if status > 0:
-                self.send_response(status)
-                if status == 429:
-                    self.send_header("Retry-After", "0.01")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=served.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{served.server_port}/v1"
-    finally:
-        served.shutdown()
-
-
-def good(value: Any) -> Reply:
-    return 200, json.dumps(value).encode()
 
 
 @pytest.fixture(scope="module")
