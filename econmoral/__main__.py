@@ -22,9 +22,9 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from econmoral.choice import Decision, best_replies, logit, switch_points
+from econmoral.choice import best_replies, logit, read_decision, switch_points
 from econmoral.estimation import Design, Fit, Mixture, NotIdentified, allocations, design, fit, mixture
-from econmoral.games import GAMES, TABLE_GAMES, Protocol, belief_weights, tables_of
+from econmoral.games import GAMES, TABLE_GAMES, belief_weights, tables_of
 from econmoral.market import GROUPS, Market
 from econmoral.power import required
 from econmoral.preferences import FAMILIES
@@ -121,7 +121,8 @@ def best_reply(args: argparse.Namespace) -> dict[str, Any]:
 def read_allocations(args: argparse.Namespace) -> Design:
     """The table of binary allocation choices."""
     try:
-        frame = pd.read_csv(args.file, dtype={args.cluster: str} if args.cluster else None)
+        # as it stands: a packed file could unpack to more than the memory
+        frame = pd.read_csv(args.file, dtype={args.cluster: str} if args.cluster else None, compression=None)
     except FileNotFoundError:
         raise InputError(f"{args.file} does not exist") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
@@ -150,22 +151,21 @@ def read_allocations(args: argparse.Namespace) -> Design:
 
 def read_choices(args: argparse.Namespace) -> Design:
     """Decisions of one arm of a measurement."""
-    rows = [row for _, row in read_lines(args.file)]
-    arms = sorted({str(row.get("arm")) for row in rows})
+    rows = list(read_lines(args.file))
+    arms = sorted({str(row.get("arm")) for _, row in rows})
     if args.arm is None and len(arms) > 1:
         raise InputError(f"{args.file} holds several arms; choose one with --arm: {', '.join(arms)}")
-    rows = [row for row in rows if args.arm in (None, row.get("arm"))]
+    rows = [(number, row) for number, row in rows if args.arm in (None, row.get("arm"))]
     if not rows:
         raise InputError(f"{args.file} has no arm {args.arm!r}; it has {', '.join(arms)}")
     decisions = []
-    for row in rows:
+    for number, row in rows:
+        if row.get("probabilities", "") is None:  # refused on every page
+            continue
         try:
-            if row["probabilities"] is None:  # refused on every page
-                continue
-            tables = Protocol(row["game"], tuple(row["payoffs"])).tables
-            decisions.append(Decision(tables, belief_weights(row["game"], tuple(row["beliefs"])), np.array(row["probabilities"], float), str(row["id"])))
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{args.file}: a line is no decision ({type(error).__name__}: {error})") from None
+            decisions.append(read_decision(row))
+        except ValueError as error:
+            raise InputError(f"{args.file}, line {number}: no decision of eval.games ({error})") from None
     try:
         return design(decisions, args.family)
     except ValueError as error:

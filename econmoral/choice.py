@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from econmoral.games import Protocol, Tables, belief_weights
 from econmoral.preferences import FAMILIES
+
+LARGEST_PAYOFF = 1e6  # points: what is larger is no payoff of ours and would overflow
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,24 @@ class Decision:
     weights: np.ndarray
     choice: np.ndarray
     cluster: str
+
+
+def read_decision(row: dict[str, Any]) -> Decision:
+    """The decision of one line of a measurement: game, payoffs, beliefs, probabilities, id.
+
+    Raises ValueError that says what is wrong with it.
+    """
+    try:
+        protocol = Protocol(str(row["game"]), tuple(map(float, row["payoffs"])))  # type: ignore[arg-type]
+        weights = belief_weights(protocol.game, np.array(row["beliefs"], float))
+        choice = np.array(row["probabilities"], float)
+    except (KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+    if not np.isfinite(protocol.payoffs).all() or max(map(abs, protocol.payoffs)) > LARGEST_PAYOFF:
+        raise ValueError(f"payoffs must be finite and below {LARGEST_PAYOFF:g}")
+    if choice.shape != weights.shape or not ((choice >= 0).all() and abs(choice.sum() - 1) < 1e-6):
+        raise ValueError(f"{protocol.game} needs {len(weights)} probabilities that sum to 1")
+    return Decision(protocol.tables, weights, choice, str(row.get("id")))
 
 
 def logit(utility: np.ndarray, precision: float) -> np.ndarray:

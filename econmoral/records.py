@@ -22,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "vllm", "bitsandbytes")
@@ -175,6 +176,24 @@ def parse_json(text: bytes) -> Any:
         raise ValueError(f"{constant} is no JSON number")
 
     return json.loads(text.decode("utf-8"), parse_constant=refuse)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """One YAML value of plain types.  Raises InputError naming ``where`` when it is malformed."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:  # an odd date or key raises any of these
+        raise InputError(f"{where} is not YAML: {' '.join(str(error).split())[:200]}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Read one YAML value.  Raises InputError when it is missing or malformed."""
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text: {error}") from None
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -11,13 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.progress import track
 
 from econmoral.adapters import adapter_base
 from econmoral.models import find_model
-from econmoral.records import InputError, append_lines, plain, read_whole_lines, sha256, write_lines
+from econmoral.records import InputError, append_lines, parse_yaml, plain, read_whole_lines, sha256, write_lines
 from eval.engines import Arm, Engine
 
 CHUNK = 24  # decisions that are asked in one go and kept together
@@ -66,10 +65,7 @@ def vllm_options(pairs: list[str]) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier() or name == "trust_remote_code":
             raise InputError(f"--vllm takes key=value options of vllm.LLM, without trust_remote_code; got {pair!r}")
-        try:
-            options[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--vllm {pair!r}: the value is not YAML") from None
+        options[name] = parse_yaml(value, f"--vllm {pair!r}: the value")
     return options
 
 

@@ -22,7 +22,7 @@ from rich.progress import track
 from rich.table import Table
 from scipy import stats
 
-from econmoral.choice import best_replies, efficiency
+from econmoral.choice import best_replies, efficiency, read_decision
 from econmoral.estimation import NotIdentified
 from econmoral.games import GAMES
 from econmoral.records import InputError, command, finite, origin, read_lines, spreadsheet_cell, terminal, write_json, write_text
@@ -58,10 +58,14 @@ def read_arms(folders: list[Path]) -> dict[tuple[str, str], dict[str, dict[str, 
         for number, row in read_lines(folder / "choices.jsonl"):
             if missing := NEEDED - set(row):
                 raise InputError(f"{folder / 'choices.jsonl'}, line {number}: no decision of eval.games, it lacks {', '.join(sorted(missing))}")
-            if row["game"] not in GAMES:
-                raise InputError(f"{folder / 'choices.jsonl'}, line {number}: unknown game {row['game']!r}")
+            if not all(isinstance(row[k], str) for k in ("id", "set", "mode", "arm")):
+                raise InputError(f"{folder / 'choices.jsonl'}, line {number}: id, set, mode and arm must be text")
             if row["probabilities"] is None:  # refused on every page
                 continue
+            try:
+                read_decision(row)
+            except ValueError as error:
+                raise InputError(f"{folder / 'choices.jsonl'}, line {number}: no decision of eval.games ({error})") from None
             arms = found.setdefault((row["set"], row["mode"]), {})
             name = row["arm"]
             if arms.get(name, {}).get(row["id"], row)["probabilities"] != row["probabilities"]:

@@ -39,6 +39,10 @@ LARGEST_REPLY = 1 << 24  # bytes
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 
 
+# what a slow, broken or lying server can cause
+TROUBLE = (OSError, http.client.HTTPException, ValueError, OverflowError, LookupError, TypeError, AttributeError, RecursionError)
+
+
 class Unanswered(Exception):
     """A request that got no usable reply in TRIES tries."""
 
@@ -94,7 +98,7 @@ class Endpoint:
                 trouble = f"{error.code}: {said[:80]}"
                 with suppress(ValueError):  # it may also be a date
                     pause = max(pause, min(60.0, float(error.headers.get("Retry-After", 0))))
-            except (OSError, http.client.HTTPException, ValueError, OverflowError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            except TROUBLE as error:
                 trouble = f"{type(error).__name__}: {str(error)[:80]}"
             if attempt < TRIES - 1:
                 time.sleep(pause)
@@ -133,6 +137,16 @@ def prompt_log_probabilities(reply: Any) -> list[float | None]:
     return values
 
 
+def texts_of(reply: Any) -> list[str]:
+    """The texts of a reply to a prompt."""
+    return [str(choice["text"]) for choice in reply["choices"]]
+
+
+def message_of(reply: Any) -> str:
+    """The text of a reply to a conversation; empty for a refusal without words."""
+    return str(reply["choices"][0]["message"]["content"] or "")
+
+
 class Served(Exact):
     """Exact scores from an endpoint that echoes log-probabilities."""
 
@@ -163,8 +177,8 @@ class Served(Exact):
             {"model": arm.adapter or self.base, "prompt": head, "n": n, "temperature": 1, "top_p": 1, "max_tokens": LONGEST_DERIVATION, "seed": 1000 * seed + i}
             for i, (head, n) in enumerate(zip(heads, samples, strict=True))
         ]
-        replies = self.endpoint.post_all("/completions", bodies, lambda reply: [str(choice["text"]) for choice in reply["choices"]])
-        return [reply or [""] * n for reply, n in zip(replies, samples, strict=True)]
+        replies = self.endpoint.post_all("/completions", bodies, texts_of)
+        return [[*(reply or []), *[""] * n][:n] for reply, n in zip(replies, samples, strict=True)]
 
 
 class Sampled:
@@ -198,7 +212,7 @@ class Sampled:
     def _chat(self, jobs: Sequence[tuple[list[Message], int]], arm: Arm) -> list[str | None]:
         fixed = {"model": arm.adapter or self.base, "temperature": 1, "max_tokens": LONGEST_DERIVATION}
         bodies = [fixed | {"messages": messages, "seed": seed} for messages, seed in jobs]
-        return self.endpoint.post_all("/chat/completions", bodies, lambda reply: str(reply["choices"][0]["message"]["content"] or ""))
+        return self.endpoint.post_all("/chat/completions", bodies, message_of)
 
 
 def connect(address: str, model: str | None, served: str, samples: int, concurrency: int = 16) -> tuple[Served | Sampled, str]:

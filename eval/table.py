@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from econmoral.choice import Decision, best_plan, best_replies, efficiency
+from econmoral.choice import best_plan, best_replies, efficiency, read_decision
 from econmoral.estimation import NotIdentified, fit
 from econmoral.games import GAMES, belief_weights, draw_beliefs, draw_protocol
 from econmoral.preferences import FAMILIES
@@ -106,7 +106,7 @@ def incentive_sensitivity(records: list[Record]) -> dict[str, float]:
 
 def structural(records: list[Record], family: str) -> dict[str, Any]:
     """Estimates with clustered standard errors and log-likelihood, or why there are none and, where possible, bounds."""
-    decisions = [Decision(protocol_of(r).tables, belief_weights(r["game"], tuple(r["beliefs"])), np.array(r["probabilities"]), r["id"]) for r in records]
+    decisions = [read_decision(r) for r in records]
     try:
         found = fit(decisions, family)
     except NotIdentified as error:

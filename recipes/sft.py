@@ -29,7 +29,7 @@ import yaml
 
 from econmoral.chat import TEMPLATE_ARGUMENTS, check_template, prompt_text, turn_text
 from econmoral.models import Model, cached_only, find_model
-from econmoral.records import InputError, command, example, lock, origin, plain, read_json, read_lines, sha256, write_json, write_lines, write_text
+from econmoral.records import InputError, command, example, lock, origin, plain, read_json, read_lines, read_yaml, sha256, write_json, write_lines, write_text
 
 LOGGERS = ("tensorboard", "trackio", "wandb")
 PATIENCE = 2  # epochs without a lower held-out loss
@@ -77,10 +77,7 @@ def arguments() -> tuple[argparse.Namespace, Model]:
     parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="upload the finished adapter to this repository of the hub, private")
     first = parser.parse_known_args()[0]
     if first.config:
-        try:
-            settings = yaml.safe_load(first.config.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"--config {first.config}: {error}") from None
+        settings = read_yaml(first.config)
         known = {a.dest: a for a in parser._actions if a.dest not in ("help", "config")}
         if not isinstance(settings, dict) or (unknown := [k for k in settings if k not in known]):
             raise InputError(

@@ -21,10 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from econmoral.models import find_model
-from econmoral.records import InputError, append_lines, command, lock, origin, write_json
+from econmoral.records import InputError, append_lines, command, lock, origin, read_yaml, write_json
 
 DESIGNS = {  # name -> what its entry in the plan may say
     "dose": {"sizes", "preference", "kappa"}, "dial": {"kappas", "weights"}, "transfer": {"games", "n", "preference", "kappa"},
@@ -44,12 +42,7 @@ class Cell:
 
 def read_plan(path: Path) -> dict[str, Any]:
     """The plan.  Raises InputError that names what is missing or unknown."""
-    try:
-        plan = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None
+    plan = read_yaml(path)
     if not isinstance(plan, dict) or set(plan) != {"model", "items", "n", "seed", "designs"}:
         raise InputError(f"{path} must have exactly model, items, n, seed and designs")
     if not isinstance(plan["designs"], dict) or set(plan["designs"]) - set(DESIGNS):
@@ -58,9 +51,13 @@ def read_plan(path: Path) -> dict[str, Any]:
         if not isinstance(entry, dict) or set(entry) - DESIGNS[name] or (DESIGNS[name] - set(entry) and name != "retention"):
             raise InputError(f"{path}: design {name} takes exactly {', '.join(sorted(DESIGNS[name])) or 'nothing: {}'}")
     for name in ("items", "n", "seed"):
-        if not isinstance(plan[name], int) or plan[name] < (0 if name == "seed" else 1):
+        if type(plan[name]) is not int or plan[name] < (0 if name == "seed" else 1):
             raise InputError(f"{path}: {name} must be a whole number")
-    find_model(plan["model"])
+    find_model(str(plan["model"]))
+    try:
+        lay_out(plan, Path(), list(plan["designs"]))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: an entry of a design has the wrong type ({error})") from None
     return plan
 
 

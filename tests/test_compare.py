@@ -95,7 +95,7 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     assert_complains(run("-m", "eval.compare", str(tmp_path / "a")), "nothing to compare")
     assert_complains(run("-m", "eval.compare", str(tmp_path / "a"), "--against", "other"), "no arm 'other' among base")
     assert_complains(run("-m", "eval.compare", str(tmp_path / "a"), "--margin", "2"), "--margin")
-    other = [json.loads(json.dumps(r)) | {"payoffs": [90, 50, 20, 10]} for r in chooser(0.5, "tuned")]
+    other = [json.loads(json.dumps(r)) | {"payoffs": [p + 5 for p in r["payoffs"]]} for r in chooser(0.5, "tuned")]
     write_lines(tmp_path / "b" / "choices.jsonl", other)
     assert_complains(run("-m", "eval.compare", str(tmp_path / "a"), str(tmp_path / "b")), "different payoffs")
     write_lines(tmp_path / "c" / "choices.jsonl", [{"id": "x"}])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import study
 import torch
 from conftest import ROOT, assert_complains, run
 from peft import PeftModel
@@ -16,9 +16,6 @@ from transformers import AutoModelForCausalLM
 
 from econmoral.models import NANO
 from econmoral.records import InputError, read_json, read_whole_lines
-
-sys.path.insert(0, str(ROOT / "recipes"))
-import study
 
 PLANS = sorted((ROOT / "recipes" / "plans").glob("*.yaml"))
 

@@ -1,0 +1,217 @@
+"""Every reader of files and replies as a function of bytes: it returns, or refuses with InputError; anything else is a failure.
+
+Fed with random and broken input by ``test_fuzz.py``, and by ``fuzz.py`` with bytes bred for new paths through the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import io
+import json
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import study
+
+from econmoral import __main__ as calculator
+from econmoral import adapters, chat, dilemmas, pricing, records
+from econmoral.models import NANO
+from eval import arms, compare, engine_openai, replies, report
+from eval import dilemmas as measured_dilemmas
+
+FOLDER = Path(tempfile.mkdtemp(prefix="econmoral-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+Reader = Callable[[bytes], None]
+ROOT = Path(__file__).parents[1]
+
+
+def file(name: str, data: bytes) -> Path:
+    """A file that holds the case."""
+    path = FOLDER / name
+    path.write_bytes(data)
+    return path
+
+
+def text(data: bytes) -> str:
+    """The case as text."""
+    return data.decode("utf-8", "replace")
+
+
+def lines(data: bytes) -> None:
+    path = file("a.jsonl", data)
+    whole = records.read_whole_lines(path)
+    with contextlib.suppress(records.InputError):
+        assert [row for _, row in records.read_lines(path)][: len(whole)] == whole
+    records.read_json(path)
+
+
+def examples(data: bytes) -> None:
+    for number, row in records.read_lines(file("b.jsonl", data)):
+        records.example(row, f"line {number}")
+
+
+def allocations(data: bytes) -> None:
+    options = argparse.Namespace(file=file("a.csv", data), cluster="sid", family="bruhin_fehr_schunk", arm=None)
+    calculator.read_allocations(options)
+
+
+def choices(data: bytes) -> None:
+    calculator.read_choices(argparse.Namespace(file=file("c.jsonl", data), family="alpha_beta_kappa", arm=None))
+
+
+def compared(data: bytes) -> None:
+    file("choices.jsonl", data)
+    compare.read_arms([FOLDER])
+
+
+def plan(data: bytes) -> None:
+    found = study.read_plan(file("plan.yaml", data))
+    study.lay_out(found, FOLDER, list(found["designs"]))
+
+
+def options(data: bytes) -> None:
+    arms.vllm_options([text(data)])
+
+
+def chooser(data: bytes) -> None:
+    arms.parse_parameters(text(data), ("alpha", "beta", "kappa"))
+
+
+def scenarios(data: bytes) -> None:
+    for scenario in measured_dilemmas.read_scenarios(file("s.jsonl", data)):
+        for page in dilemmas.PAGES:
+            dilemmas.render_scenario(scenario, *page, 0)
+        dilemmas.code([scenario])
+
+
+def countries(data: bytes) -> None:
+    measured_dilemmas.read_countries(file("countries.csv", data))
+
+
+def answer(data: bytes) -> None:
+    said = replies.final_answer(text(data))
+    assert "\n" not in said
+
+
+def firm(data: bytes) -> None:
+    found = pricing.parse_full(text(data), 400.0)
+    if found:
+        assert 0 <= found.price <= 400 * 100
+        assert len(found.plans) <= pricing.REPLY
+        assert not any(c in found.plans + found.insights for c in "\x1b\x00\x9b\u202e")
+
+
+def endpoint(data: bytes) -> None:
+    for read in (engine_openai.prompt_log_probabilities, engine_openai.texts_of, engine_openai.message_of):
+        with contextlib.suppress(*engine_openai.TROUBLE):
+            read(records.parse_json(engine_openai.read_reply(io.BufferedReader(io.BytesIO(data)), time.monotonic() + 10)))  # type: ignore[arg-type]
+
+
+def configuration(data: bytes) -> None:
+    folder = FOLDER / "configuration"
+    folder.mkdir(exist_ok=True)
+    if not (folder / "adapter_model.safetensors").exists():
+        (folder / "adapter_model.safetensors").write_bytes(WEIGHTS)
+    (folder / "adapter_config.json").write_bytes(data)
+    adapters.check_adapter(folder)
+
+
+def weights(data: bytes) -> None:
+    folder = FOLDER / "weights"
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_config.json").write_bytes(CONFIGURATION)
+    (folder / "adapter_model.safetensors").write_bytes(data)
+    adapters.check_adapter(folder)
+
+
+def template(data: bytes) -> None:
+    chat.check_template.cache_clear()
+    chat.check_template(text(data), "a checkpoint")
+
+
+class Elements(HTMLParser):
+    """Counts elements and collects attributes, as a browser would see them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, tuple[str, ...]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, tuple(name for name, _ in attrs)))
+
+
+def page(said: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Elements of a report in which ``said`` stands everywhere that text from a file can stand."""
+    made = report.Report(said)
+    made.heading("h")
+    made.text(said)
+    made.table("t", pd.DataFrame({"a": [said], "b": ["x"]}), said)
+    made.figure("f", b"", said)
+    made.quote(said, said)
+    parser = Elements()
+    parser.feed(report.to_html(made))
+    report.to_markdown(made)
+    report.to_latex(pd.DataFrame({"a": [said]}), said)
+    cells = list(csv.reader(io.StringIO(report.to_csv(pd.DataFrame({"a": [said]})))))[1:]
+    assert not any(cell[:1] in ("=", "@") for row in cells for cell in row)
+    return parser.found
+
+
+def html(data: bytes) -> None:
+    said = text(data)
+    wide = len(report.cell(said)) > 24
+    assert page(said) == page("y" * 30 if wide else "y")
+
+
+def names(data: bytes) -> None:
+    said = records.plain(text(data))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", said)
+    assert not str(records.spreadsheet_cell(said)).startswith(("=", "@"))
+
+
+CONFIGURATION = json.dumps(
+    {"peft_type": "LORA", "base_model_name_or_path": str(NANO), "r": 1, "lora_alpha": 2, "target_modules": ["q_proj"], "bias": "none"}
+).encode()
+HEADER = json.dumps({"a.lora_A.weight": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}}).encode()
+WEIGHTS = len(HEADER).to_bytes(8, "little") + HEADER + b"\0" * 8
+DECISION = json.dumps(
+    {"id": "a", "set": "payoffs", "mode": "direct", "arm": "base", "game": "tg", "payoffs": [80, 50, 30, 20], "beliefs": [0.5, 0.5],
+     "strategies": ["a"], "probabilities": [0.25] * 4}
+).encode()  # fmt: skip
+SCENARIO = b'{"attribute": "age", "favoured": ["girl"], "other": ["elderly_woman"], "riders": null, "lawful": [null, null], "straight": 0}'
+MESSAGES = b'{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}], "meta": {}}'
+READERS: dict[str, tuple[Reader, list[bytes]]] = {
+    "lines": (lines, [b'{"a": 1}\n{"b": [null, 1e5, "\\u00e9"]}\n', b'{"a": 1']),
+    "examples": (examples, [MESSAGES]),
+    "allocations": (allocations, [b"self_x,other_x,self_y,other_y,choice_x,sid,q,v\n470,570,730,60,1,s1,0,1\n1,2,3,4,0,s2,1,0\n"]),
+    "choices": (choices, [DECISION, DECISION + b"\n" + DECISION.replace(b"[0.25, 0.25, 0.25, 0.25]", b"null")]),
+    "compared": (compared, [DECISION]),
+    "plan": (plan, [p.read_bytes() for p in sorted((ROOT / "recipes" / "plans").glob("*.yaml"))]),
+    "options": (options, [b"tensor_parallel_size=4", b"a=&x [*x, 2001-12-14, !!set {1}]"]),
+    "chooser": (chooser, [b"alpha=0.1,beta=0,kappa=.5,lambda=1e-1"]),
+    "scenarios": (scenarios, [SCENARIO]),
+    "countries": (countries, [b"country,dimension,value\nX,age,0.5\n"]),
+    "answer": (answer, [b"2 + 2 = 4\nAnswer: K P\n", b"**Answer:** K"]),
+    "firm": (firm, [b"PLANS: low\nINSIGHTS: <b>none</b>\nPRICE: 1.50", b"**PRICE: $2**"]),
+    "endpoint": (
+        endpoint,
+        [b'{"choices": [{"message": {"content": "a"}}]}', b'{"choices": [{"text": "a", "logprobs": {"token_logprobs": [null, -0.5]}}]}'],
+    ),
+    "configuration": (configuration, [CONFIGURATION]),
+    "weights": (weights, [WEIGHTS]),
+    "template": (template, [b"{% for m in messages %}{{ m['role'] + m['content'] | trim }}{% endfor %}", b"{{ 2 ** 9 * 'a' }}"]),
+    "html": (html, [b"<script>alert(1)</script>", b"\" onerror=x '", b"&lt;|`*_ \x1b[2J", b"=1+1"]),
+    "names": (names, [b"=1+1", b"\x1b[2J[bold]", b"-0.5 \xc2\xb1 0.1"]),
+}
+
+
+def one_case(name: str, data: bytes) -> None:
+    """Feed one case to a reader; a refusal is as good as an answer."""
+    with contextlib.suppress(records.InputError):
+        READERS[name][0](data)
