@@ -166,6 +166,8 @@ def read_choices(args: argparse.Namespace) -> Design:
             decisions.append(read_decision(row))
         except ValueError as error:
             raise InputError(f"{args.file}, line {number}: no decision of eval.games ({error})") from None
+    if not decisions:
+        raise InputError(f"{args.file}: every decision was refused; there is nothing to estimate from")
     try:
         return design(decisions, args.family)
     except ValueError as error:

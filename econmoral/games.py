@@ -48,6 +48,22 @@ class Game:
         """All pure strategies, one action per information set, first-listed actions first."""
         return tuple(itertools.product(*(s.actions for s in self.info_sets)))
 
+    @cached_property
+    def first_actions(self) -> np.ndarray:
+        """(N, K) whether a strategy takes the first-listed action at each of K information sets."""
+        return np.array([[s[k] == info.actions[0] for k, info in enumerate(self.info_sets)] for s in self.strategies])
+
+    @cached_property
+    def own_and_other(self) -> np.ndarray:
+        """(2, N, N, 2): which of T, R, P, S (0 to 3) x gets, and which the other gets, when x meets y and x has role 0 or 1."""
+        n, index = len(self.strategies), np.zeros((2, len(self.strategies), len(self.strategies), 2), dtype=int)
+        for i, j in itertools.product(range(n), repeat=2):
+            for role in (0, 1):
+                x, y = self.strategies[i], self.strategies[j]
+                pay = self.outcomes[self.path(*((x, y) if role == 0 else (y, x)))]
+                index[:, i, j, role] = "TRPS".index(pay[role]), "TRPS".index(pay[1 - role])
+        return index
+
     def path(self, first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
         """Moves on the path when ``first`` is used by the first mover and ``second`` by the second mover."""
         moves: tuple[str, ...] = ()
@@ -136,14 +152,7 @@ class Protocol:
     def tables(self) -> Tables:
         """Payoff tables over pure strategies, by enumerating the tree in both role draws."""
         game = GAMES[self.game]
-        value = dict(zip("TRPS", self.payoffs, strict=True))
-        n = len(game.strategies)
-        own, other = np.zeros((n, n, 2)), np.zeros((n, n, 2))
-        for i, x in enumerate(game.strategies):
-            for j, y in enumerate(game.strategies):
-                for role, (first, second) in enumerate(((x, y), (y, x))):
-                    pay = [value[p] for p in game.outcomes[game.path(first, second)]]
-                    own[i, j, role], other[i, j, role] = pay[role], pay[1 - role]
+        own, other = np.array(self.payoffs, dtype=float)[game.own_and_other]
         names = tuple(game.separator.join(s) for s in game.strategies)
         return Tables(names, own, other, np.array([0.5, 0.5]))
 
@@ -158,8 +167,8 @@ def belief_weights(game: str, beliefs: tuple[float, ...] | np.ndarray) -> np.nda
     sets = GAMES[game].info_sets
     if y.shape != (len(sets),) or not ((y >= 0) & (y <= 1)).all():
         raise ValueError(f"{game} needs {len(sets)} beliefs in [0, 1], got {tuple(np.atleast_1d(y).tolist())}")
-    per_set = [(p, 1 - p) for p in y]
-    return np.array([np.prod(c) for c in itertools.product(*per_set)])
+    weights: np.ndarray = np.where(GAMES[game].first_actions, y, 1 - y).prod(axis=1)
+    return weights
 
 
 # Battery of 18 protocols: payoffs are ours, in the style of van Leeuwen and Alger (2024).

@@ -6,6 +6,7 @@ Nothing here knows where the probabilities come from.  Standard errors are clust
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 
 from econmoral.choice import best_plan, best_replies, efficiency, read_decision
 from econmoral.estimation import NotIdentified, fit
-from econmoral.games import GAMES, belief_weights, draw_beliefs, draw_protocol
+from econmoral.games import GAMES, Protocol, belief_weights, draw_beliefs, draw_protocol
 from econmoral.preferences import FAMILIES
 from eval.measure import protocol_of
 
@@ -21,9 +22,15 @@ Record = dict[str, Any]
 
 
 def utilities(record: Record, kappa: float) -> np.ndarray:
-    """(N,) utility of homo moralis at the record's beliefs; kappa 0 is homo economicus."""
-    protocol = protocol_of(record)
-    return FAMILIES["homo_moralis"].utility(protocol.tables, belief_weights(protocol.game, tuple(record["beliefs"])), {"kappa": kappa})
+    """(N,) utility of homo moralis at the record's beliefs; kappa 0 is homo economicus.  Read-only."""
+    return _utilities(protocol_of(record), tuple(record["beliefs"]), kappa)
+
+
+@lru_cache(maxsize=100_000)  # every arm answers the same decisions
+def _utilities(protocol: Protocol, beliefs: tuple[float, ...], kappa: float) -> np.ndarray:
+    u = FAMILIES["homo_moralis"].utility(protocol.tables, belief_weights(protocol.game, beliefs), {"kappa": kappa})
+    u.flags.writeable = False
+    return u
 
 
 def uniform_over(best: list[int], n: int) -> np.ndarray:

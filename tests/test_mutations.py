@@ -13,7 +13,7 @@ from conftest import ROOT
 
 MUTATIONS = {
     "sign of the moral term": ("econmoral/preferences.py", "tables.alike - own", "own - tables.alike", "test_games.py"),
-    "payoffs transposed": ("econmoral/games.py", "pay[role], pay[1 - role]", "pay[1 - role], pay[role]", "test_games.py"),
+    "payoffs transposed": ("econmoral/games.py", "index(pay[role])", "index(pay[0])", "test_games.py"),
     "wrong labels let through": ("recipes/sft.py", "if labels != [-100] * start + expected[start:]:", "if False:", "test_sft.py::test_only_exact_labels_pass"),
     "thinking left on": (
         "econmoral/chat.py",
