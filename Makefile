@@ -15,12 +15,16 @@ AGENTS ?= base $(RUN)
 PLAN ?= $(if $(filter nano,$(MODEL)),nano,large)
 DESIGNS ?=
 BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+TORCH := $(shell grep -o 'torch==[0-9.]*' pyproject.toml)
 ACCELERATE := $(BIN)/accelerate launch --quiet --config_file recipes/launch/$(LAUNCH).yaml --num_processes $(PROCESSES)
+ONLY_CUDA := triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile \
+  curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano nano-applications results clean
+.PHONY: help setup demo data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano nano-applications results lock audit fuzz faults load clean
 
 help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,13 +33,17 @@ help: ## show this help
 
 setup: .venv/ready ## build .venv with exact pins (skipped when up to date)
 
-# On a machine without an NVIDIA GPU the CPU build of torch is taken where PyTorch's own index can be reached.
-.venv/ready: pyproject.toml
+# Everything is pinned with hashes in requirements.lock, but for torch, whose build depends on the machine (without an NVIDIA GPU
+# the CPU build, where PyTorch's own index can be reached), and for what only a GPU needs.
+.venv/ready: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; try make setup PYTHON=python3.12")'
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	if command -v nvidia-smi >/dev/null 2>&1; then extra=dev,cuda; index=; else extra=dev; index="--extra-index-url https://download.pytorch.org/whl/cpu"; \
-	  curl -sfm 5 -o /dev/null https://download.pytorch.org/whl/cpu/torch/ || index=; fi; \
-	  $(BIN)/pip install --quiet --disable-pip-version-check $$index -e ".[$$extra]"
+	index="--extra-index-url https://download.pytorch.org/whl/cpu"; \
+	  if command -v nvidia-smi >/dev/null 2>&1 || ! curl -sfm 5 -o /dev/null https://download.pytorch.org/whl/cpu/torch/; then index=; fi; \
+	  $(PIP) $$index $(TORCH)
+	$(PIP) --require-hashes --no-deps -r requirements.lock
+	$(PIP) --no-build-isolation --no-deps -e .
+	if command -v nvidia-smi >/dev/null 2>&1; then $(PIP) --no-build-isolation -e '.[cuda]'; fi
 	touch $@
 
 data: $(DATA) ## write training data for PREFERENCE, KAPPA, N
@@ -108,6 +116,31 @@ test-frameworks: .venv-frameworks/ready ## run our games inside Inspect AI and l
 	test -x .venv-frameworks/bin/pip || $(PYTHON) -m venv .venv-frameworks
 	.venv-frameworks/bin/pip install --quiet --disable-pip-version-check -e ".[frameworks]" pytest==9.2.0
 	touch $@
+
+lock: .venv-supply/ready ## pin every dependency with hashes again; bill of materials, licences
+	.venv-supply/bin/uv pip compile pyproject.toml --quiet --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  $(foreach p,torch $(ONLY_CUDA),--no-emit-package $(p)) --output-file requirements.lock
+	(cat requirements.lock; echo $(TORCH)) > .venv-supply/all.txt
+	.venv-supply/bin/cyclonedx-py requirements .venv-supply/all.txt --output-reproducible --of JSON --output-file recipes/supply/sbom.json
+	.venv-supply/bin/pip-licenses --python $(BIN)/python --format=csv --order=name --ignore-packages econmoral --output-file recipes/supply/licences.csv
+
+audit: .venv-supply/ready ## look every pinned dependency up among the known vulnerabilities (asks pypi.org)
+	.venv-supply/bin/pip-audit --requirement requirements.lock --disable-pip --require-hashes --strict
+
+.venv-supply/ready: .venv/ready
+	test -x .venv-supply/bin/pip || $(PYTHON) -m venv .venv-supply
+	.venv-supply/bin/pip install --quiet --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1 cyclonedx-bom==7.5.0 pip-licenses==5.5.5
+	touch $@
+
+fuzz: .venv/ready ## feed every reader more than a million bred cases (tests/fuzz.json)
+	$(PIP) atheris==3.0.0
+	$(BIN)/python tests/fuzz.py
+
+faults: .venv/ready ## strike every long command again and again at random moments (tests/faults.json)
+	$(BIN)/python tests/faults.py
+
+load: .venv/ready ## time and memory as work grows (tests/load.json)
+	$(BIN)/python tests/load.py
 
 # a CPU build published by an individual: for this test only, never a dependency
 .venv-vllm/ready: .venv/ready
