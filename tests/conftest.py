@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+# before anything else is imported: this process and all it starts are kept off the network, and say who tried
+OFFLINE = Path(__file__).parent / "offline"
+NETWORK_LOG = Path(os.environ.setdefault("ECONMORAL_NETWORK_LOG", tempfile.mkstemp(prefix="econmoral-network-")[1]))
+os.environ["PYTHONPATH"] = os.pathsep.join([str(OFFLINE), *filter(None, [os.environ.get("PYTHONPATH")])])
+sys.path.insert(0, str(OFFLINE))
 import pytest
+import sitecustomize  # noqa: F401
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
@@ -27,6 +36,14 @@ def assert_complains(result: subprocess.CompletedProcess[str], *parts: str) -> N
     assert "Traceback" not in result.stderr
     for part in parts:
         assert part in result.stderr
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_asks_the_network() -> Iterator[None]:
+    """Fails at the end of the session when anything tried to reach another machine, but for what a test sent out on purpose."""
+    yield
+    tried = set(NETWORK_LOG.read_text(encoding="utf-8").split()) - {"huggingface.co", "example.invalid"}
+    assert not tried, f"the tests asked the network: {sorted(tried)}"
 
 
 @pytest.fixture(scope="session")

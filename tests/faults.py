@@ -75,6 +75,7 @@ def start(job: Job, shared: Path, out: Path, largest: int | None = None) -> subp
     """The command in a process group of its own; ``largest``: bytes beyond which no file may grow."""
 
     def limit() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it, and hand that on
         if largest is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
