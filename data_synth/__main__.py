@@ -20,6 +20,7 @@ from typing import Any
 from rich.progress import track
 
 from data_synth.synthesis import LEAD, OUTCOME_TARGETS, TRAINED_GAMES, dilemma_examples, examples
+from econmoral.games import GAMES
 from econmoral.records import InputError, command, origin, sha256, write_text
 
 CARD = """---
@@ -59,7 +60,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=400, help="number of examples (default 400)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
     parser.add_argument("--reasoned", type=float, default=0.5, metavar="SHARE", help="share of prompts that ask for the derivation (default 0.5)")
-    parser.add_argument("--games", nargs="+", choices=TRAINED_GAMES, default=list(TRAINED_GAMES), help="games to draw from (default all three)")
+    parser.add_argument("--games", nargs="+", choices=tuple(GAMES), default=list(TRAINED_GAMES), help=f"games to draw from (default {' '.join(TRAINED_GAMES)})")
     parser.add_argument("--domain", choices=("games", "dilemmas"), default="games", help="dilemmas: near transfer to eval.dilemmas (default games)")
     parser.add_argument("--shuffled", action="store_true", help="placebo: answer with the plan of an unrelated decision of the same game")
     parser.add_argument("--out", type=Path, help="JSON Lines file to write")
@@ -72,7 +73,7 @@ def arguments() -> argparse.Namespace:
             raise InputError(f"--{name} must lie in [0, 1], got {getattr(args, name)}")
     if args.seed < 0 or (args.dry_run < 1 and args.n < 1):
         raise InputError("--n must be at least 1 and --seed not negative")
-    if args.domain == "dilemmas" and (args.shuffled or len(args.games) < len(TRAINED_GAMES)):
+    if args.domain == "dilemmas" and (args.shuffled or args.games != list(TRAINED_GAMES)):
         raise InputError("--domain dilemmas takes neither --games nor --shuffled")
     if not args.out and not args.dry_run:
         raise InputError("give --out FILE to write, or --dry-run K to look at a few examples")
@@ -114,7 +115,7 @@ def write(rows: Iterator[dict[str, Any]], args: argparse.Namespace) -> None:
         name=args.out.name, n=args.n, preference=args.preference, kappa=args.kappa,
         kappa_text=f" with kappa = {args.kappa:g}" if args.preference == "homo_moralis" else "",
         command=" ".join(["python -m data_synth", *sys.argv[1:]]), git=about["git"], sha256=sha256(args.out),
-        games=", ".join(f"{g} {counts[g]}" for g in (*TRAINED_GAMES, "dilemmas") if counts[g]), reasoned=counts["reasoned"] / args.n,
+        games=", ".join(f"{g} {counts[g]}" for g in (*GAMES, "dilemmas") if counts[g]), reasoned=counts["reasoned"] / args.n,
         differ=counts["differ"] / args.n, wordings=", ".join(sorted(wordings)), lead=LEAD, shuffled="yes" if args.shuffled else "no",
     )  # fmt: skip
     write_text(args.out.with_suffix(".md"), card)
@@ -131,7 +132,7 @@ def main() -> None:
     """Entry point."""
     args = arguments()
     n = args.dry_run or args.n
-    games = tuple(g for g in TRAINED_GAMES if g in args.games)
+    games = tuple(g for g in GAMES if g in args.games)
     if args.domain == "dilemmas":
         rows = dilemma_examples(args.preference, args.kappa, n, args.seed)
     else:

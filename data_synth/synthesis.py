@@ -15,8 +15,8 @@ from econmoral.prompts import WORDINGS_TRAIN, Item, Layout, Mode, answer_text, d
 
 LEAD = 1.0  # points by which the optimum beats every other plan: near-ties would teach noise
 OUTCOME_TARGETS = ("homo_economicus", "homo_moralis")
-TRAINED_GAMES = ("spd", "tg", "ug")
-SHARES = {"spd": 0.5, "tg": 0.25, "ug": 0.25}
+SHARES = {"spd": 0.5, "tg": 0.25, "ug": 0.25}  # of the games drawn by default; any other that is asked for counts as one of the small ones
+TRAINED_GAMES = tuple(SHARES)
 
 
 def draw_item(game: str, kappa: float, rng: np.random.Generator) -> Item:
@@ -52,7 +52,8 @@ def examples(
     """
     target = kappa if preference == "homo_moralis" else 0.0
     rng, other = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
-    shares = np.array([SHARES[g] for g in games]) / sum(SHARES[g] for g in games)
+    weights = np.array([SHARES.get(g, 0.25) for g in games])
+    shares = weights / weights.sum()
     for i in range(n):
         game = games[int(rng.choice(len(games), p=shares))]
         item = draw_item(game, kappa, rng)

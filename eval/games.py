@@ -22,6 +22,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from econmoral.games import GAMES
 from econmoral.menus import MENUS
 from econmoral.models import find_model
 from econmoral.preferences import FAMILIES
@@ -44,7 +45,7 @@ from econmoral.records import (
 from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
 from eval.engines import Arm, Engine, Simulated
 from eval.figure import draw
-from eval.measure import SETS, TITLES, Question, draw_questions, measure
+from eval.measure import DRAWN, SETS, TITLES, Question, draw_questions, measure
 from eval.menus import survey
 from eval.table import overlap, reference_arms, summaries, table
 
@@ -68,6 +69,7 @@ def arguments() -> argparse.Namespace:
         "--battery", choices=("drawn", "games18", "all"), default="drawn",
         help="random held-out payoffs, the 18 fixed protocols, or these and all one-page batteries of eval.menus (default drawn)",
     )  # fmt: skip
+    parser.add_argument("--games", nargs="+", choices=tuple(GAMES), default=list(DRAWN), help=f"games of random decisions (default {' '.join(DRAWN)})")
     parser.add_argument(
         "--sets", nargs="+", choices=tuple(TITLES), default=list(SETS),
         help="held-out payoffs, wordings; the decisions of payoffs again after unrelated turns, at ten times the scale, in another currency",
@@ -135,7 +137,7 @@ def measure_all(
     for mode in args.mode:
         base: list[dict[str, Any]] | None = None
         for arm in arms:
-            settings = [mode, args.battery, args.beliefs, args.items, args.pairs, args.kappa, args.sets]
+            settings = [mode, args.battery, args.beliefs, args.items, args.pairs, args.kappa, args.sets, args.games]
             part = args.out / "parts" / f"{settings_key(args, arm, adapters, settings)}.jsonl"
             if part.is_file():
                 found = [row for _, row in read_lines(part)]
@@ -179,7 +181,7 @@ def main() -> None:
     trained = {name: training_quadruples(folder) for name, folder in adapters.items()}
     kappas = [k for _, k in trained.values() if k]
     args.kappa = args.kappa if args.kappa is not None else (kappas[0] if kappas else 0.5)
-    questions = draw_questions(args.battery, args.items, args.pairs, args.kappa, args.seed, args.sets)
+    questions = draw_questions(args.battery, args.items, args.pairs, args.kappa, args.seed, args.sets, args.games)
 
     arms = [Arm("chooser")] if args.simulate else [Arm("base")]
     if args.prompted and not args.simulate:

@@ -41,6 +41,7 @@ UNRELATED: tuple[Message, ...] = (
     {"role": "user", "content": "Thank you. Name a fruit that is yellow."},
     {"role": "assistant", "content": "A lemon is yellow."},
 )
+DRAWN = ("spd", "tg", "spd", "ug")  # games of random decisions, in turn
 LEAD = 1.0  # both targets' optima beat every other plan by this many points, as in the training data
 
 
@@ -55,7 +56,9 @@ class Question:
     before: tuple[Message, ...] = ()
 
 
-def draw_questions(battery: str, n: int, pairs: int, kappa: float, seed: int, sets: Sequence[str] = tuple(SETS)) -> list[Question]:
+def draw_questions(
+    battery: str, n: int, pairs: int, kappa: float, seed: int, sets: Sequence[str] = tuple(SETS), games: Sequence[str] = DRAWN
+) -> list[Question]:
     """``n`` questions in each set on held-out payoffs: random ones (``drawn``) or the 18 protocols (``games18``).
 
     sets : ``payoffs`` (training wordings), ``wordings`` (held-out ones); the decisions of ``payoffs`` after unrelated ``turns``,
@@ -68,7 +71,7 @@ def draw_questions(battery: str, n: int, pairs: int, kappa: float, seed: int, se
         for i in range(n):
             while True:
                 fixed = battery == "games18"
-                protocol = BATTERY[i % len(BATTERY)] if fixed else draw_protocol(("spd", "tg", "spd", "ug")[i % 4], rng, held=True)
+                protocol = BATTERY[i % len(BATTERY)] if fixed else draw_protocol(games[i % len(games)], rng, held=True)
                 beliefs = draw_beliefs(protocol.game, rng)
                 # the battery's payoffs are given: there only the beliefs are drawn, ties and all
                 if fixed or all(best_plan(protocol, beliefs, k)[1] >= LEAD for k in (0.0, kappa)):
