@@ -159,7 +159,7 @@ def applications(scenarios: int) -> dict[str, Any]:
 
     from eval.engine_transformers import Transformers
 
-    engine, base = Transformers("nano", {}), Arm("base")
+    engine, base = Transformers("nano-applications", {}), Arm("base")
     drawn = draw_scenarios(scenarios, np.random.default_rng(0))
     pages: Any = [Request(render_scenario(s, *page, 0), list(CASES), s, page) for s in drawn for page in PAGES]  # type: ignore[arg-type]
     exact, answers_ = timed(lambda: engine.score(pages, base), 1)

@@ -11,6 +11,7 @@ command is given again.  Interrupted, stopped and out of space, a command must e
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import random
@@ -98,6 +99,20 @@ def last_words(process: subprocess.Popen[str]) -> str:
     return process.communicate()[1]
 
 
+def at_work(out: Path) -> bool:
+    """Whether a command writes to a folder: it holds its lock, or a file grows there."""
+    if not out.is_dir():
+        return False
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return any(out.glob(".*.part"))
+
+
 def strike(kind: str, job: Job, shared: Path, out: Path, first: float, duration: float, largest: int, rng: random.Random) -> str:
     """One strike: ``missed`` (the command was done before), ``struck``, or what went wrong."""
     if kind == "full":
@@ -107,8 +122,10 @@ def strike(kind: str, job: Job, shared: Path, out: Path, first: float, duration:
             return "missed"
         return "struck" if process.returncode == 2 and "Traceback" not in said else f"full disk: exit code {process.returncode}: {said[-1500:]}"
     process = start(job, shared, out)
-    # Python itself answers a signal that comes while it still loads: strike once the command is at work
-    time.sleep(rng.uniform(0.1 if kind == "kill" else first, duration))
+    if kind != "kill":  # Python itself answers a signal that comes while it still loads: strike once the command is at work
+        while process.poll() is None and not at_work(out):
+            time.sleep(0.01)
+    time.sleep(rng.uniform(0.1, duration) if kind == "kill" else rng.uniform(0, duration - first))
     if process.poll() is not None:
         last_words(process)
         return "missed"
@@ -127,7 +144,7 @@ def torment(name: str, strikes: int, shared: Path, rng: random.Random) -> dict[s
     process = start(job, shared, whole)
     while not whole.exists() and process.poll() is None:
         time.sleep(0.01)
-    first = time.monotonic() - began + 0.3
+    first = time.monotonic() - began
     said = last_words(process)
     if process.returncode:
         return {"struck": 0, "wrong": [f"undisturbed run failed: {said[-1500:]}"]}
