@@ -21,6 +21,7 @@ ACCELERATE := $(BIN)/accelerate launch --quiet --config_file recipes/launch/$(LA
 ONLY_CUDA := triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile \
   curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 export HF_HUB_DISABLE_TELEMETRY = 1
+export HF_UPDATE_DOWNLOAD_COUNTS = 0
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help

@@ -13,6 +13,7 @@ from pathlib import Path
 OFFLINE = Path(__file__).parent / "offline"
 NETWORK_LOG = Path(os.environ.setdefault("ECONMORAL_NETWORK_LOG", tempfile.mkstemp(prefix="econmoral-network-")[1]))
 os.environ["PYTHONPATH"] = os.pathsep.join([str(OFFLINE), *filter(None, [os.environ.get("PYTHONPATH")])])
+os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"  # else datasets.load_dataset reports every file it reads, local ones too
 sys.path.insert(0, str(OFFLINE))
 import pytest
 import sitecustomize  # noqa: F401
