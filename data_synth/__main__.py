@@ -9,8 +9,6 @@ is written beside the file.  Payoffs and wordings held out for measurement never
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +19,7 @@ from rich.progress import track
 
 from data_synth.synthesis import LEAD, OUTCOME_TARGETS, TRAINED_GAMES, dilemma_examples, examples
 from econmoral.games import GAMES
-from econmoral.records import InputError, command, origin, sha256, write_text
+from econmoral.records import InputError, command, origin, sha256, write_lines, write_text
 
 CARD = """---
 license: apache-2.0
@@ -93,23 +91,20 @@ def show(rows: Iterator[dict[str, Any]]) -> None:
 
 
 def write(rows: Iterator[dict[str, Any]], args: argparse.Namespace) -> None:
-    """Stream the examples to a file beside the target, move it into place, then write the card."""
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    aside = args.out.with_name(f".{args.out.name}.{os.getpid()}.part")
+    """Stream the examples to the file, then write the card."""
     counts: Counter[str] = Counter()
     wordings: set[str] = set()
-    try:
-        with aside.open("w", encoding="utf-8", newline="\n") as file:
-            for row in track(rows, "drawing decisions", total=args.n, disable=args.n < 2000 or not sys.stderr.isatty()):
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                meta = row["meta"]
-                counts[meta.get("game", "dilemmas")] += 1
-                counts["reasoned"] += meta["mode"] == "reasoned"
-                counts["differ"] += meta.get("preferences_differ", False)
-                wordings |= {meta["layout"]["wording"]} if "layout" in meta else set()
-        os.replace(aside, args.out)
-    finally:
-        aside.unlink(missing_ok=True)
+
+    def counted() -> Iterator[dict[str, Any]]:
+        for row in track(rows, "drawing decisions", total=args.n, disable=args.n < 2000 or not sys.stderr.isatty()):
+            meta = row["meta"]
+            counts[meta.get("game", "dilemmas")] += 1
+            counts["reasoned"] += meta["mode"] == "reasoned"
+            counts["differ"] += meta.get("preferences_differ", False)
+            wordings.update({meta["layout"]["wording"]} if "layout" in meta else ())
+            yield row
+
+    write_lines(args.out, counted())
     about = origin()
     card = CARD.format(
         name=args.out.name, n=args.n, preference=args.preference, kappa=args.kappa,

@@ -87,13 +87,13 @@ def lock(folder: Path) -> None:
         _locks.append(handle)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a whole file atomically, creating its folder."""
+def write_text(path: Path, text: str | Iterable[str]) -> None:
+    """Write a whole file, given at once or in pieces, atomically, creating its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with aside.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+            file.writelines((text,) if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
@@ -116,8 +116,8 @@ def finite(value: Any) -> Any:
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write JSON Lines."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+    """Write JSON Lines, one row in memory at a time."""
+    write_text(path, (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
 def append_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -130,10 +130,11 @@ def unfinished(part: Path) -> Path:
 
 def measure_all(
     args: argparse.Namespace, arms: list[Arm], questions: list[Question], adapters: dict[str, Path], console: Console
-) -> tuple[list[dict[str, Any]], Engine | None]:
-    """Records of every arm in every mode, finished ones read back from ``parts/``; and the engine, if one was needed."""
+) -> tuple[list[dict[str, Any]], list[Path], Engine | None]:
+    """Records of every arm in every mode without their pages; the files of ``parts/`` with them; the engine, if one was needed."""
     engine: Engine | None = None
     records: list[dict[str, Any]] = []
+    parts: list[Path] = []
     for mode in args.mode:
         base: list[dict[str, Any]] | None = None
         for arm in arms:
@@ -153,8 +154,9 @@ def measure_all(
                 write_lines(part, found)
                 unfinished(part).unlink()
             base = found if arm.name == "base" else base
-            records += found
-    return records, engine
+            records += [{k: v for k, v in row.items() if k != "pages"} for row in found]
+            parts.append(part)
+    return records, parts, engine
 
 
 def show(frame: pd.DataFrame, title: str, console: Console) -> None:
@@ -188,7 +190,7 @@ def main() -> None:
         arms += [Arm(f"base, told {p.removeprefix('homo_')}", None, preference_text(p, args.kappa)) for p in ("homo_economicus", "homo_moralis")]
     arms += [Arm(name, name) for name in adapters]
     lock(args.out)
-    everything, engine = measure_all(args, arms, questions, adapters, console)
+    everything, parts, engine = measure_all(args, arms, questions, adapters, console)
     measured = [row for row in everything if row["probabilities"] is not None]
     if refused := len(everything) - len(measured):
         console.print(f"{refused} of {len(everything)} decisions were refused on every page and are in no figure; choices.jsonl holds them")
@@ -213,7 +215,7 @@ def main() -> None:
         "overlap": checks,
         "refused": refused,
     }
-    write_lines(args.out / "choices.jsonl", everything)
+    write_lines(args.out / "choices.jsonl", (row for part in parts for _, row in read_lines(part)))
     write_json(args.out / "summary.json", finite(rows))
     write_text(args.out / "table.csv", frame.map(spreadsheet_cell).to_csv(index=False))
     for mode in args.mode:

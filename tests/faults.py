@@ -29,7 +29,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from econmoral.records import origin, write_json, write_text  # noqa: E402 - run from anywhere
+from econmoral.records import fill_section, origin, write_json, write_text  # noqa: E402 - run from anywhere
 
 STRIKES = 16
 KINDS = ("kill", "interrupt", "stop", "full")
@@ -187,6 +187,9 @@ def main() -> None:
     print(total)
     if len(names) == len(JOBS):
         write_json(Path(__file__).with_suffix(".json"), origin() | total | {"jobs": results})
+        lines = [f"| command | {' | '.join(KINDS)} | wrong |", "|---|" + "---|" * (len(KINDS) + 1)]
+        lines += [f"| {name} | {' | '.join(str(r[k]) for k in KINDS)} | {len(r['wrong'])} |" for name, r in results.items()]
+        fill_section(Path(__file__).with_name("README.md"), "faults", "\n".join(lines))
     sys.exit(total["wrong"] > 0)
 
 

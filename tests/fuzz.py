@@ -39,18 +39,20 @@ def main() -> None:
     """All readers one after another; their counts into fuzz.json."""
     import readers
 
-    from econmoral.records import origin, write_json
+    from econmoral.records import fill_section, origin, write_json
 
     results: dict[str, Any] = {}
     for name in readers.READERS:
         began = time.monotonic()
         done = subprocess.run([sys.executable, __file__, name, str(RUNS)], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        results[name] = {"cases": RUNS, "failed": done.returncode != 0, "seconds": round(time.monotonic() - began, 1)}
+        results[name] = {"cases": 0 if done.returncode else RUNS, "failed": done.returncode != 0, "seconds": round(time.monotonic() - began, 1)}
         print(name, results[name], flush=True)
         if done.returncode:
             print(done.stdout[-3000:], done.stderr[-3000:])
     total = {"cases": sum(r["cases"] for r in results.values()), "failures": sum(r["failed"] for r in results.values())}
     write_json(Path(__file__).with_suffix(".json"), origin() | total | {"readers": results})
+    text = f"{len(results)} readers, {total['cases']:,} inputs bred by coverage, {total['failures']} readers failed: {', '.join(results)}."
+    fill_section(Path(__file__).with_name("README.md"), "fuzz", text)
     print(total)
     sys.exit(total["failures"] > 0)
 

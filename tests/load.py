@@ -89,7 +89,7 @@ def main() -> None:
             about = json.loads(said.getvalue()) if said.getvalue().strip() else {}
             print(json.dumps({"seconds": seconds} | about | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
         return
-    from econmoral.records import origin, write_json
+    from econmoral.records import fill_section, origin, write_json
 
     results: dict[str, Any] = {}
     for part, sizes in SIZES.items():
@@ -103,6 +103,11 @@ def main() -> None:
         growth = math.log(rows[-1]["seconds"] / rows[-2]["seconds"]) / math.log(rows[-1]["size"] / rows[-2]["size"])
         results[part] = {"rows": rows, "growth": round(growth, 2)}
     write_json(Path(__file__).with_suffix(".json"), origin() | {"parts": results})
+    lines = ["| what | size | seconds | MB at most | growth |", "|---|---|---|---|---|"]
+    for part, result in results.items():
+        lines += [f"| {part} | {row['size']:,} | {row['seconds']:.1f} | {row['peak_mb']:.0f} | |" for row in result["rows"]]
+        lines[-1] = lines[-1].removesuffix(" |") + f" {result['growth']:.2f} |"
+    fill_section(Path(__file__).with_name("README.md"), "load", "\n".join(lines))
 
 
 if __name__ == "__main__":
