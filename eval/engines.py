@@ -70,9 +70,10 @@ class Engine(Interface):
 
 
 class Exact(ABC):
-    """An engine that knows token probabilities."""
+    """An engine that knows token probabilities.  ``tokens``: of prompts, derivations and answers that went through it so far."""
 
     tokenizer: Any
+    tokens: int = 0
 
     @abstractmethod
     def log_probabilities(self, heads: list[list[int]], tails: list[list[list[int]]], arm: Arm) -> list[np.ndarray]:
@@ -85,7 +86,13 @@ class Exact(ABC):
     def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int) -> list[str]:
         """One free reply to each conversation, sampled at temperature 1."""
         heads = [self.ids(prompt_text(self.tokenizer, messages)) for messages in conversations]
-        return [texts[0] for texts in self.derive(heads, [1] * len(heads), arm, seed)]
+        return [texts[0] for texts in self.derivations(heads, [1] * len(heads), arm, seed)]
+
+    def derivations(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int) -> list[list[str]]:
+        """``derive``, counted."""
+        found = self.derive(heads, samples, arm, seed)
+        self.tokens += sum(len(head) * len(texts) + sum(len(self.ids(t)) for t in texts) for head, texts in zip(heads, found, strict=True))
+        return found
 
     def ids(self, text: str) -> list[int]:
         """Token ids; the template has already written every special token."""
@@ -97,7 +104,7 @@ class Exact(ABC):
         ends = [turn_text(self.tokenizer, r.messages, r.candidates[0])[len(r.candidates[0]) :] for r in requests]
         derived: list[list[str]] = [[""] for _ in requests]
         if any(r.samples for r in requests):
-            texts = self.derive([self.ids(p) for p in prompts], [r.samples for r in requests], arm, seed)
+            texts = self.derivations([self.ids(p) for p in prompts], [r.samples for r in requests], arm, seed)
             # cut before the last answer line; an unfinished derivation is kept as it is
             derived = [[t.rpartition(ANSWER)[0] or t.rstrip() + "\n" for t in some] for some in texts]
         jobs = [(i, text) for i, texts in enumerate(derived) for text in texts]
@@ -120,6 +127,7 @@ class Exact(ABC):
         for prompt, head, group, tail in zip(prompts, heads, endings, tails, strict=True):
             if self.ids(prompt + group[0]) != head + tail[0]:
                 raise InputError(f"the tokenizer merges the end of the prompt with the answer {group[0]!r}: this chat template cannot be scored exactly")
+        self.tokens += sum(len(head) + sum(map(len, group)) for head, group in zip(heads, tails, strict=True))
         return self.log_probabilities(heads, tails, arm)
 
 

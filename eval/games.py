@@ -214,6 +214,7 @@ def main() -> None:
         "settings": {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
         "overlap": checks,
         "refused": refused,
+        "tokens": getattr(engine, "tokens", None),
     }
     write_lines(args.out / "choices.jsonl", (row for part in parts for _, row in read_lines(part)))
     write_json(args.out / "summary.json", finite(rows))

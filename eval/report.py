@@ -21,7 +21,11 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import curve_fit
 
+from econmoral.choice import read_decision
+from econmoral.estimation import design, out_of_sample
 from econmoral.games import GAMES
+from econmoral.human import reference
+from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, origin, plain, read_json, read_lines, read_whole_lines, spreadsheet_cell, write_text
 from eval.figure import COLOURS
 from eval.measure import TITLES
@@ -231,9 +235,14 @@ def kappa_of(row: dict[str, Any]) -> tuple[float, float] | None:
     return None if not bounds or None in bounds else ((bounds[0] + bounds[1]) / 2, (bounds[1] - bounds[0]) / 2)
 
 
+PEOPLE = "humans: mean over 41 articles, Nunnari and Pozzi (2026), Economic Journal"
+
+
 def structural_table(rows: list[dict[str, Any]], held: str, mode: str) -> pd.DataFrame:
     """Agreement, sensitivity and parameters of every arm and rule on one set."""
-    table = []
+    people = reference("inequity aversion").set_index("statistic")
+    shown = {p: f"{people.loc[f'mean {p} over studies', 'value']:.2f}" for p in ("alpha", "beta")}
+    table: list[dict[str, str]] = [{"arm": "humans, other games", **shown}]
     for r in rows:
         if r["set"] != held or r["mode"] not in (mode, "rule"):
             continue
@@ -243,7 +252,39 @@ def structural_table(rows: list[dict[str, Any]], held: str, mode: str) -> pd.Dat
             line |= {p: estimate(r, "alpha_beta_kappa", p) for p in ("alpha", "beta", "kappa")}
             line |= {"lambda / 10": estimate(r, "alpha_beta_kappa", "lambda", 10), "kappa alone": estimate(r, "homo_moralis", "kappa")}
         table.append(line)
-    return pd.DataFrame(table).fillna("")
+    frame = pd.DataFrame([*table[1:], table[0]]) if len(table) > 1 else pd.DataFrame()
+    return frame.fillna("")
+
+
+def rivals(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """Log-likelihood of a decision that the estimate has not seen (five folds), by arm and family of preferences; a coin beside.
+
+    Families that no arm identifies are left out.
+    """
+    lines = []
+    for arm in dict.fromkeys(r["arm"] for r in records):
+        decisions = [read_decision(r) for r in records if r["arm"] == arm and r["probabilities"] is not None]
+        designs = {family: design(decisions, family) for family in FAMILIES}
+        clusters = len(next(iter(designs.values())).names)
+        found = out_of_sample(designs, min(5, clusters), seed=0) if clusters > 1 else {}
+        each = {family: values.sum() / len(decisions) for family, values in found.items() if np.isfinite(values).all()}
+        each["coin"] = -float(np.mean([np.log(len(d.choice)) for d in decisions]))
+        best = max(each, key=lambda family: each[family])
+        lines.append({"arm": short(arm)} | {family: f"{v:.3f}" + (" (best)" if family == best else "") for family, v in each.items()})
+    frame = pd.DataFrame(lines)
+    return frame[["arm", *(f for f in FAMILIES if f in frame), "coin"]].fillna("not identified") if len(frame.columns) > 2 else pd.DataFrame()
+
+
+def add_rivals(report: Report, folder: Path) -> None:
+    """Which family of preferences predicts best."""
+    records = [r for _, r in read_lines(folder / "choices.jsonl")]
+    for mode in dict.fromkeys(r["mode"] for r in records):
+        frame = rivals([r for r in records if r["mode"] == mode and r["set"] == "payoffs"])
+        if len(frame):
+            caption = (
+                f"Rival families of preferences: log-likelihood of a decision left out of the estimate (nearer 0 predicts better), held-out payoffs, {mode}."
+            )
+            report.table(f"rivals-{mode}", frame, caption)
 
 
 def cooperation(record: dict[str, Any]) -> float:
@@ -259,7 +300,7 @@ def add_games(report: Report, folder: Path, title: str) -> list[dict[str, Any]]:
     for mode in dict.fromkeys(r["mode"] for r in rows if r["mode"] != "rule"):
         for held in ("payoffs", "wordings"):
             frame = structural_table(rows, held, mode)
-            caption = f"Held-out {held}, {mode} answers. Mean ± standard error, clustered by decision; the last rows are rules that need no model: the floor."
+            caption = f"Held-out {held}, {mode} answers. Mean ± standard error, clustered by decision; then rules that need no model: the floor; {PEOPLE}."
             report.table(f"games-{anchor(title)}-{held}-{mode}", frame, caption)
     if (folder / "figure.png").is_file():
         alt = "Left: mean probability of every whole strategy by game and arm. Right: estimated degree of morality of every arm with 95 % interval."
@@ -594,9 +635,8 @@ def build(folder: Path) -> Report:
     has = {name: all((kinds[name] / file).is_file() for file in files) for name, files in signs.items()}
     if not games and not any(has.values()):
         raise InputError(f"{folder} holds no study and no finished measurement; run recipes/study.py or one of eval.games, eval.dilemmas, eval.pricing first")
-    seconds: dict[str, float] = {}
-    for row in read_whole_lines(folder / "cells.jsonl"):
-        seconds[row["cell"]] = seconds.get(row["cell"], 0.0) + float(row["seconds"])
+    cost = read_cost(folder)
+    seconds = dict(zip(cost["cell"], cost["seconds"], strict=True))
     model = (
         study["plan"]["model"] if study else str((read_json(folder / "run.json").get("settings") or {}).get("model")) if (folder / "run.json").is_file() else ""
     )
@@ -607,6 +647,7 @@ def build(folder: Path) -> Report:
     main_games = next((games[n] for n in ("placebo", "dial", "dose", "prompted") if n in games), None)
     if "placebo" in games:
         add_games(report, games["placebo"], "Before and after tuning")
+        add_rivals(report, games["placebo"])
     if "prompted" in games:
         add_games(report, games["prompted"], "Described, not tuned")
     if "dial" in games and study:
@@ -637,11 +678,21 @@ def build(folder: Path) -> Report:
         words = "The model is nano, a stand-in of 1.2 million parameters trained on text of this project. It proves the pipeline "
         lead.insert(0, ("text", words + "and is no evidence about large models."))
     report.blocks[head:head] = lead
-    add_limits(report, folder, has, games, seconds)
+    add_limits(report, folder, has, games, cost)
     return report
 
 
-def add_limits(report: Report, folder: Path, has: dict[str, bool], games: dict[str, Path], seconds: dict[str, float]) -> None:
+def read_cost(folder: Path) -> pd.DataFrame:
+    """Columns cell, seconds, tokens (nan: none went through a model), gpu_hours: sums over every attempt at a cell."""
+    rows = read_whole_lines(folder / "cells.jsonl")
+    frame = pd.DataFrame(
+        [{k: row.get(k) for k in ("cell", "seconds", "tokens", "gpu_hours")} for row in rows], columns=["cell", "seconds", "tokens", "gpu_hours"]
+    )
+    frame = frame.astype({"seconds": float, "tokens": float, "gpu_hours": float})
+    return frame.groupby("cell", sort=False).sum(min_count=1).reset_index()
+
+
+def add_limits(report: Report, folder: Path, has: dict[str, bool], games: dict[str, Path], cost: pd.DataFrame) -> None:
     """What was not measured, where everything comes from, what it cost."""
     report.heading("Limits")
     missing = [name for name, there in {**has, **{n: n in games for n in ("dose", "dial", "transfer", "persistence", "prompted")}}.items() if not there]
@@ -663,9 +714,14 @@ def add_limits(report: Report, folder: Path, has: dict[str, bool], games: dict[s
         report.table("origin", pd.DataFrame(lines), "Command, git revision and hashes of inputs of every artefact.")
         versions = next((v for file in sorted(folder.rglob("run.json")) if (v := read_json(file).get("versions"))), {})
         report.text("Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items() if v) + ".")
-    if seconds:
-        cost = pd.DataFrame([{"cell": k, "seconds": f"{v:.0f}"} for k, v in seconds.items()])
-        report.table("cost", cost, f"Cost of every cell; together {sum(seconds.values()) / 60:.0f} minutes.")
+    if len(cost):
+        shown = cost.assign(
+            seconds=cost["seconds"].map("{:.0f}".format),
+            tokens=cost["tokens"].map(lambda n: "" if np.isnan(n) else f"{n:,.0f}"),
+            gpu_hours=cost["gpu_hours"].map(lambda h: "" if np.isnan(h) else f"{h:.2f}"),
+        ).rename(columns={"tokens": "tokens through the model", "gpu_hours": "GPU-hours"})
+        total = f"{cost['seconds'].sum() / 60:.0f} minutes, {cost['tokens'].sum() / 1e6:.1f} million tokens, {cost['gpu_hours'].sum():.2f} GPU-hours"
+        report.table("cost", shown, f"Cost of every cell; together {total}.")
 
 
 def main() -> None:

@@ -358,6 +358,7 @@ def main() -> None:
     if held:
         trainer.eval_dataset, _ = exact_labels(trainer.eval_dataset, texts[len(texts) - held :], tokenizer, args.max_length)
     gates = {"labels_checked": len(rows), "longest_tokens": longest}
+    tokens = args.epochs * sum(map(len, trainer.train_dataset["input_ids"]))
     lead = trainer.is_world_process_zero()
     if lead:
         print(f"{args.model} in {args.precision}, {len(rows) - held} examples to train on, {held} held out, labels checked; the first one trains on:")
@@ -391,7 +392,7 @@ def main() -> None:
     with writing_to(args.out):
         trainer.save_model(str(aside))
     if lead:
-        finish(args, model, about, aside, trainer.state.log_history, gates, seconds, resume is not None)
+        finish(args, model, about, aside, trainer.state.log_history, gates, seconds, tokens, resume is not None)
     trainer.accelerator.wait_for_everyone()
 
 
@@ -403,6 +404,7 @@ def finish(
     history: list[dict[str, Any]],
     gates: dict[str, Any],
     seconds: float,
+    tokens: int,
     resumed: bool,
 ) -> None:
     """Move the adapter into place, then write log, card and, last of all, ``run.json``."""
@@ -421,6 +423,7 @@ def finish(
         "gates": gates,
         "loss": next((entry["loss"] for entry in reversed(log) if "loss" in entry), None),
         "seconds": round(seconds, 1),
+        "tokens": tokens,
         "resumed": resumed,
     }
     shares = "{held_out_reproduced:.2f} of the held-out answers are reproduced word for word (base: {held_out_reproduced_by_base:.2f})."

@@ -7,7 +7,8 @@ Designs: *dose* (how many examples), *dial* (target kappa against measured kappa
 training), *transfer* (train on one game, measure on each), *placebo*, *prompted* (preference described, not tuned),
 *persistence* (the same decisions after unrelated turns, at another scale, in another currency),
 *applications* (dilemmas, pricing), *retention*.  A cell is a command and the file it leaves behind; what is there is not run
-again, so a killed study continues, and designs share what they have in common.  cells.jsonl holds the seconds of every attempt.
+again, so a killed study continues, and designs share what they have in common.  cells.jsonl holds the cost of every attempt:
+seconds, hours of a GPU where there is one, and the tokens that training or measurement put through the model.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from econmoral.models import find_model
-from econmoral.records import InputError, append_lines, command, lock, origin, read_yaml, write_json
+from econmoral.records import InputError, append_lines, command, lock, origin, read_json, read_yaml, write_json
 
 DESIGNS = {  # name -> what its entry in the plan may say
     "dose": {"sizes", "preference", "kappa"}, "dial": {"kappas", "weights"}, "transfer": {"games", "n", "preference", "kappa"},
@@ -138,8 +139,11 @@ def lay_out(plan: dict[str, Any], out: Path, designs: list[str]) -> list[Cell]:
 
 def run(cells: list[Cell], out: Path) -> None:
     """Run what is not there yet.  Raises InputError at the first command that fails; what is done stays done."""
+    import torch  # late: bad input is reported before it is loaded
+
     record = out / "cells.jsonl"
     root = Path(__file__).parents[1]
+    gpus = min(1, torch.cuda.device_count())  # every command uses one
     for number, cell in enumerate(cells, start=1):
         if cell.product.exists():
             continue
@@ -149,7 +153,10 @@ def run(cells: list[Cell], out: Path) -> None:
         try:
             code = subprocess.run([sys.executable, *cell.words], env=os.environ | {"PYTHONPATH": str(root)}).returncode
         finally:  # an attempt that failed or was interrupted has its cost too
-            append_lines(record, [{"cell": cell.name, "seconds": round(time.monotonic() - began, 1), "finished": code == 0, "command": list(cell.words)}])
+            seconds = time.monotonic() - began
+            tokens = read_json(cell.product).get("tokens") if code == 0 and cell.product.suffix == ".json" else None
+            cost = {"seconds": round(seconds, 1), "gpu_hours": round(gpus * seconds / 3600, 4), "tokens": tokens}
+            append_lines(record, [{"cell": cell.name, **cost, "finished": code == 0, "command": list(cell.words)}])
         if code:
             raise InputError(f"this cell failed, see above: {cell.name}; the study continues there when it is run again")
 

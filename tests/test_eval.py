@@ -139,6 +139,13 @@ def test_shared_prefix_scores_equal_naive_ones_for_base_and_adapter(adapter: Pat
     questions = draw_questions("drawn", 6, 1, 0.5, seed=4)[::2]
     records = {arm: measure(engine, questions, Arm(arm, None if arm == "base" else arm), "direct", "given", 0) for arm in ("base", "tuned")}
     tokenizer = AutoTokenizer.from_pretrained(NANO)
+    pages = [
+        (tokenizer.apply_chat_template(render(q.item, p, "direct"), tokenize=False, add_generation_prompt=True), answers(p))
+        for q in questions
+        for p in q.layouts
+    ]
+    length = [len(tokenizer(prompt)["input_ids"]) + sum(len(tokenizer(a + "<|im_end|>")["input_ids"]) for a in some) for prompt, some in pages]
+    assert engine.tokens == 2 * sum(length)
     model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32).eval()
     tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32), str(adapter)).eval()
     for arm, reference in (("base", model), ("tuned", tuned)):

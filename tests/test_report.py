@@ -15,7 +15,9 @@ import pytest
 from conftest import assert_complains, run
 
 from econmoral.records import read_json, write_json, write_lines
-from eval.report import Report, claim_four, claim_one, claim_three, claim_two, plain, to_csv, to_html, to_latex, to_markdown
+from eval.engines import Arm, Simulated
+from eval.measure import draw_questions, measure
+from eval.report import Report, claim_four, claim_one, claim_three, claim_two, plain, read_cost, rivals, to_csv, to_html, to_latex, to_markdown
 
 HOSTILE = "<script>document.title='owned'</script><img src=http://example.invalid/x onerror=alert(1)> \x1b[31mred\x1b[0m `| [a](http://b) =1+1 \u202egnp"
 
@@ -189,3 +191,31 @@ def test_other_measurements_have_reports(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert len(list((folder / "report" / "figures").iterdir())) == figures
     assert read_json(pricing / "summary.json")["periods"] == 60
+
+
+@pytest.mark.parametrize(
+    ("family", "theta"),
+    [("homo_moralis", {"kappa": 0.5}), ("fehr_schmidt", {"alpha": 0.6, "beta": 0.4}), ("altruism", {"altruism": 0.4}), ("homo_economicus", {})],
+)
+def test_the_family_that_chose_predicts_best(family: str, theta: dict[str, float]) -> None:
+    questions = draw_questions("drawn", 200, 1, 0.5, seed=3, sets=["payoffs"])
+    records = measure(Simulated(family, theta, 0.1), questions, Arm("chooser"), "direct", "given", 1)
+    row = rivals(records).iloc[0]
+    values = {name: float(str(v).split()[0]) for name, v in row.items() if name != "arm"}
+    # families that hold this one as a special case lose what their free parameters cost, no more
+    assert values[family] > max(values.values()) - 0.002
+    assert all(values[family] > values[other] + 0.02 for other in {"homo_economicus", "homo_moralis", "altruism", "coin"} - {family} if theta)
+
+
+def test_cost_adds_up_over_attempts(tmp_path: Path) -> None:
+    rows = [
+        {"cell": "tune a", "seconds": 2.0, "gpu_hours": 0.5, "tokens": None, "finished": False},
+        {"cell": "data a", "seconds": 1.0, "gpu_hours": 0.0, "tokens": None, "finished": True},
+        {"cell": "tune a", "seconds": 3.0, "gpu_hours": 0.25, "tokens": 700, "finished": True},
+    ]
+    write_lines(tmp_path / "cells.jsonl", rows)
+    cost = read_cost(tmp_path).set_index("cell")
+    assert cost.loc["tune a"].tolist() == [5.0, 700.0, 0.75]
+    assert list(cost.index) == ["tune a", "data a"]
+    assert pd.isna(cost.loc["data a", "tokens"])
+    assert read_cost(tmp_path / "none").empty

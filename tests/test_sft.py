@@ -54,6 +54,10 @@ def test_run_leaves_adapter_card_log_and_manifest(finished: Path, data: Path) ->
     assert about["preference"] == "homo_economicus"
     assert about["gates"]["labels_checked"] == 32
     assert about["gates"]["base_unchanged"] is True
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    trained_on = [row for _, row in read_lines(data)][:-3]  # a tenth is held out
+    texts = [tokenizer.apply_chat_template([*row["prompt"], *row["completion"]], tokenize=False).rstrip("\n") for row in trained_on]
+    assert about["tokens"] == 2 * sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
     assert about["gates"]["adapter_tensors_moved"] > 0
     assert about["gates"]["largest_change_of_log_probability"] > 1e-3
     assert about["gates"]["held_out_examples"] == 3
