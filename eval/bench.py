@@ -12,6 +12,9 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -181,6 +184,9 @@ def applications(scenarios: int) -> dict[str, Any]:
     period = [Request(render_compact(view, k % 2), compact_answers(100.0), view, view) for k in range(84)]
     batched, _ = timed(lambda: engine.score(period, base))
     single, _ = timed(lambda: [engine.score([r], base) for r in period], 1)
+    with tempfile.TemporaryDirectory() as folder:
+        words = ("--model", "nano-applications", "--agents", "base", "--runs", "42", "--periods", "300", "--out", f"{folder}/pricing")
+        whole, _ = timed(lambda: subprocess.run([sys.executable, "-m", "eval.pricing", *words], check=True, stdout=subprocess.DEVNULL), 1)
     market = Market()
     vectorised, _ = timed(lambda: q_learners(market, 100, 0, Learning(), longest=2000), 1)
     loop, _ = timed(lambda: q_loop(market, 5, 2000), 1)
@@ -188,6 +194,7 @@ def applications(scenarios: int) -> dict[str, Any]:
         "conjoint_scenarios_a_second": scenarios / exact, "one_generated_answer_a_page_over_exact": once / exact,
         "generated_answers_for_an_error_of_.02_over_exact": once / exact * spread / 0.02**2,
         "price_period_of_42_markets_seconds": batched, "prices_one_by_one_over_batched": single / batched,
+        "pricing_with_42_markets_of_300_periods_and_their_forced_prices_minutes": whole / 60,
         "q_learning_sessions_in_a_loop_over_vectorised": loop / 5 / (vectorised / 100),
     }  # fmt: skip
 

@@ -129,8 +129,11 @@ def strike(kind: str, job: Job, shared: Path, out: Path, first: float, duration:
     if process.poll() is not None:
         last_words(process)
         return "missed"
-    os.killpg(process.pid, {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "stop": signal.SIGTERM}[kind])
+    number = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "stop": signal.SIGTERM}[kind]
+    os.killpg(process.pid, number)
     said = last_words(process)
+    if process.returncode == -number and not said and all((out / name).exists() for name in job.products):
+        return "missed"  # all was written, Python was winding up
     if kind == "kill" or process.returncode == 0:
         return "struck" if process.returncode else "missed"
     good = process.returncode in (130, 2) and "Traceback" not in said and "error: " in said
