@@ -89,7 +89,7 @@ demo: .venv/ready ## the whole pipeline on the built-in model: data, two fine-tu
 	$(BIN)/python -m eval.games --adapter runs/demo/economicus --adapter runs/demo/moralis --mode reasoned --items 40 --pairs 1 --out runs/demo/eval
 
 test: .venv/ready ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 check: .venv/ready ## lint and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
