@@ -264,22 +264,28 @@ def rivals(records: list[dict[str, Any]]) -> pd.DataFrame:
     lines = []
     for arm in dict.fromkeys(r["arm"] for r in records):
         decisions = [read_decision(r) for r in records if r["arm"] == arm and r["probabilities"] is not None]
+        if not decisions:
+            continue
         designs = {family: design(decisions, family) for family in FAMILIES}
         clusters = len(next(iter(designs.values())).names)
         found = out_of_sample(designs, min(5, clusters), seed=0) if clusters > 1 else {}
         each = {family: values.sum() / len(decisions) for family, values in found.items() if np.isfinite(values).all()}
         each["coin"] = -float(np.mean([np.log(len(d.choice)) for d in decisions]))
         best = max(each, key=lambda family: each[family])
-        lines.append({"arm": short(arm)} | {family: f"{v:.3f}" + (" (best)" if family == best else "") for family, v in each.items()})
+        lines.append({"arm": short(arm)} | {family: f"{v:.3f}" for family, v in each.items()} | {"predicts best": best})
     frame = pd.DataFrame(lines)
-    return frame[["arm", *(f for f in FAMILIES if f in frame), "coin"]].fillna("not identified") if len(frame.columns) > 2 else pd.DataFrame()
+    named = [f for f in FAMILIES if f in frame]
+    return frame[["arm", *named, "coin", "predicts best"]].fillna("not identified") if named else pd.DataFrame()
 
 
 def add_rivals(report: Report, folder: Path) -> None:
     """Which family of preferences predicts best."""
     records = [r for _, r in read_lines(folder / "choices.jsonl")]
     for mode in dict.fromkeys(r["mode"] for r in records):
-        frame = rivals([r for r in records if r["mode"] == mode and r["set"] == "payoffs"])
+        try:
+            frame = rivals([r for r in records if r["mode"] == mode and r["set"] == "payoffs"])
+        except ValueError as error:
+            raise InputError(f"{folder / 'choices.jsonl'}: {error}; measure again") from None
         if len(frame):
             caption = (
                 f"Rival families of preferences: log-likelihood of a decision left out of the estimate (nearer 0 predicts better), held-out payoffs, {mode}."

@@ -201,7 +201,8 @@ def test_the_family_that_chose_predicts_best(family: str, theta: dict[str, float
     questions = draw_questions("drawn", 200, 1, 0.5, seed=3, sets=["payoffs"])
     records = measure(Simulated(family, theta, 0.1), questions, Arm("chooser"), "direct", "given", 1)
     row = rivals(records).iloc[0]
-    values = {name: float(str(v).split()[0]) for name, v in row.items() if name != "arm"}
+    values = {str(name): float(v) for name, v in row.items() if name not in ("arm", "predicts best")}
+    assert values[row["predicts best"]] == max(values.values())
     # families that hold this one as a special case lose what their free parameters cost, no more
     assert values[family] > max(values.values()) - 0.002
     assert all(values[family] > values[other] + 0.02 for other in {"homo_economicus", "homo_moralis", "altruism", "coin"} - {family} if theta)
