@@ -333,44 +333,56 @@ def png(figure: Any) -> bytes:
 
 
 def add_dose(report: Report, folder: Path, seconds: dict[str, float]) -> None:
-    """Agreement by number of examples, and a saturating curve through it."""
+    """Agreement by number of examples, every seed a point, and a saturating curve through all of them."""
     rows = [r for r in read_json(folder / "summary.json") if r["mode"] != "rule"]
     report.heading("How many examples it takes")
-    points: dict[str, list[tuple[int, float, float]]] = {"payoffs": [], "wordings": []}
+    drawn = []
     for r in rows:
-        size = re.search(r"-n(\d+)", r["arm"])
-        found = r["moralis"]["accuracy"]
-        points[r["set"]].append((int(size[1]) if size else 0, found["mean"], found["se"]))
+        size, seed, found = re.search(r"-n(\d+)", r["arm"]), re.search(r"-s(\d+)$", r["arm"]), r["moralis"]["accuracy"]
+        tuned = seconds.get(f"tune {r['arm']}")
+        drawn.append((r["set"], int(size[1]) if size else 0, seed[1] if seed else "", 100 * found["mean"], 100 * found["se"], tuned))
+    points = pd.DataFrame(drawn, columns=["set", "examples", "seed", "optimal", "se", "seconds"])
+    seeds = points.loc[points["examples"] > 0, "seed"].nunique()
     figure, axis = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
-    lines = []
-    for i, (held, some) in enumerate(points.items()):
-        n, y, se = (np.array(column) for column in zip(*sorted(some), strict=True))
-        axis.errorbar(n, 100 * y, yerr=196 * se, fmt="o", ms=5, lw=1.2, color=COLOURS[1 + i], label=f"held-out {held}")
+    lines, table = [], {}
+    for i, (held, some) in enumerate(points.groupby("set", sort=False)):
+        n, y = some["examples"].to_numpy(float), some["optimal"].to_numpy()
+        start = float(y[n == 0].mean()) if (n == 0).any() else 0.0
+        aside = 0.01 * n.max() * (2 * i - 1)  # both sets have the same sizes
+        axis.errorbar(n + aside, y, yerr=1.96 * some["se"], fmt="o", ms=5, lw=0.8, alpha=0.75, color=COLOURS[1 + i], label=f"held-out {held}")
         try:
             (top, scale), _ = curve_fit(
-                lambda x, top, scale, y0=y[0]: y0 + (top - y0) * (1 - np.exp(-x / scale)), n, y, p0=(y.max(), 100), bounds=([0, 1], [1, 1e5])
+                lambda x, top, scale, y0=start: y0 + (top - y0) * (1 - np.exp(-x / scale)), n, y, p0=(y.max(), 100), bounds=([0, 1], [100.001, 1e5])
             )
             x = np.linspace(0, n.max(), 200)
-            axis.plot(x, 100 * (y[0] + (top - y[0]) * (1 - np.exp(-x / scale))), color=COLOURS[1 + i], lw=1)
-            curve = f"saturates at {100 * top:.0f} %, two thirds of the way after {scale:.0f} examples"
+            axis.plot(x, start + (top - start) * (1 - np.exp(-x / scale)), color=COLOURS[1 + i], lw=1.4)
+            smallest = int(n[n > 0].min())
+            after = f"after {scale:.0f} examples" if scale >= smallest else f"before the smallest size, {smallest}"
+            curve = f"saturates at {top:.0f} %, two thirds of the way {after}"
         except (RuntimeError, ValueError):
             curve = "no saturating curve fits"
-        reached = [int(a) for a, b in zip(n, y, strict=True) if b >= 0.8]
-        least = f"smallest size tried that reaches 80 %: {reached[0]}" if reached else "no size tried reaches 80 %"
+        means = some.groupby("examples").agg(
+            mean=("optimal", "mean"), min=("optimal", "min"), max=("optimal", "max"), count=("optimal", "size"), se=("se", "max")
+        )
+        reached = means.index[means["mean"] >= 80]
+        least = f"smallest size tried that reaches 80 %: {reached[0]}" if len(reached) else "no size tried reaches 80 %"
         lines.append(f"Held-out {held}: {curve}; {least}.")
-    axis.set(xlabel="training examples (0: base)", ylabel="decisions answered with the moral optimum, %", ylim=(0, 100))
+        table[f"{held}, optimal %"] = {
+            size: f"{m['mean']:.0f}" + (f" ({m['min']:.0f} to {m['max']:.0f})" if m["count"] > 1 else f" ± {m['se']:.0f}") for size, m in means.iterrows()
+        }
+    axis.set(xlabel="training examples (0: base)", ylabel="decisions answered with the moral optimum, %", ylim=(0, 102))
     axis.grid(color="#dddddd")
     axis.legend()
     report.figure(
         "dose", png(figure), "Agreement with homo moralis by number of training examples, with 95 % intervals and a saturating curve. " + " ".join(lines)
     )
-    report.text(" ".join(lines) + " One seed: single points move by several percentage points from seed to seed.")
-    table = [{"examples": a, "payoffs, optimal %": f"{100 * b:.0f} ± {100 * c:.0f}"} for a, b, c in sorted(points["payoffs"])]
-    for line, (_, b, c) in zip(table, sorted(points["wordings"]), strict=True):
-        line["wordings, optimal %"] = f"{100 * b:.0f} ± {100 * c:.0f}"
-        tuned = [s for name, s in seconds.items() if name.startswith("tune moralis-k0.5-n") and name.endswith(f"-n{line['examples']}")]
-        line["tuning seconds"] = f"{tuned[0]:.0f}" if tuned else ""
-    report.table("dose", pd.DataFrame(table), "Agreement with homo moralis of kappa 0.5, reasoned answers.")
+    many = f"{seeds} seeds of data and training" if seeds > 1 else "One seed: single points move by several percentage points from seed to seed"
+    report.text(" ".join(lines) + f" {many}.")
+    cost = points.groupby("examples")["seconds"].median()
+    table["tuning seconds"] = {size: "" if np.isnan(s) else f"{s:.0f}" for size, s in cost.items()}
+    frame = pd.DataFrame(table).rename_axis("examples").reset_index()
+    caption = "Agreement with homo moralis, reasoned answers: mean over the seeds (smallest to largest), or ± standard error where there is one run."
+    report.table("dose", frame, caption)
 
 
 def add_dial(report: Report, folder: Path) -> None:

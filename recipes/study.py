@@ -26,7 +26,7 @@ from econmoral.models import find_model
 from econmoral.records import InputError, append_lines, command, lock, origin, read_json, read_yaml, write_json
 
 DESIGNS = {  # name -> what its entry in the plan may say
-    "dose": {"sizes", "preference", "kappa"}, "dial": {"kappas", "weights"}, "transfer": {"games", "n", "preference", "kappa"},
+    "dose": {"sizes", "seeds", "preference", "kappa"}, "dial": {"kappas", "weights"}, "transfer": {"games", "n", "preference", "kappa"},
     "placebo": {"preference", "kappa"}, "prompted": set(), "persistence": {"sets"},
     "applications": {"model", "scenarios", "runs", "periods"}, "retention": {"tasks", "limit"},
 }  # fmt: skip
@@ -73,9 +73,12 @@ class Grid:
         """A cell, unless the grid has it already."""
         self.cells.setdefault(name, Cell(name, words, product))
 
-    def adapter(self, preference: str, kappa: float, n: int, extra: tuple[str, ...] = (), tag: str = "", model: str = "") -> Path:
-        """Cells that write data and train on it; the adapter's folder."""
-        seed, model = self.plan["seed"], model or self.plan["model"]
+    def adapter(self, preference: str, kappa: float, n: int, extra: tuple[str, ...] = (), tag: str = "", model: str = "", seed: int | None = None) -> Path:
+        """Cells that write data and train on it; the adapter's folder.  ``seed``: of both, the plan's unless told."""
+        model = model or self.plan["model"]
+        seed = self.plan["seed"] if seed is None else seed
+        if seed != self.plan["seed"]:
+            tag += f"-s{seed}"
         name = f"{'economicus' if preference == 'homo_economicus' else f'moralis-k{kappa:g}'}-n{n}{tag}"
         data, folder = self.out / "data" / f"{name}.jsonl", self.out / "adapters" / name
         described = ("--preference", preference, "--kappa", f"{kappa:g}" if preference == "homo_moralis" else "0.5")
@@ -101,7 +104,8 @@ def lay_out(plan: dict[str, Any], out: Path, designs: list[str]) -> list[Cell]:
     for design in designs:
         entry = plan["designs"][design]
         if design == "dose":
-            grid.measure("dose", [grid.adapter(entry["preference"], entry["kappa"], size) for size in entry["sizes"]])
+            drawn = [(size, seed) for seed in entry["seeds"] for size in entry["sizes"]]
+            grid.measure("dose", [grid.adapter(entry["preference"], entry["kappa"], size, seed=seed) for size, seed in drawn])
         elif design == "dial":
             trained = [grid.adapter("homo_moralis", kappa, n) for kappa in entry["kappas"]]
             ends = economicus(), moralis()

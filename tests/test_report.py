@@ -17,7 +17,7 @@ from conftest import assert_complains, run
 from econmoral.records import read_json, write_json, write_lines
 from eval.engines import Arm, Simulated
 from eval.measure import draw_questions, measure
-from eval.report import Report, claim_four, claim_one, claim_three, claim_two, plain, read_cost, rivals, to_csv, to_html, to_latex, to_markdown
+from eval.report import Report, add_dose, claim_four, claim_one, claim_three, claim_two, plain, read_cost, rivals, to_csv, to_html, to_latex, to_markdown
 
 HOSTILE = "<script>document.title='owned'</script><img src=http://example.invalid/x onerror=alert(1)> \x1b[31mred\x1b[0m `| [a](http://b) =1+1 \u202egnp"
 
@@ -146,6 +146,26 @@ def test_claim_about_tuning_follows_the_numbers(tmp_path: Path, economicus: tupl
     assert claim_two(None)[0] == "not measured"
     write_json(tmp_path / "summary.json", [row("base", 0.25, 0.35, None)])
     assert claim_two(tmp_path)[0] == "not measured"
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_dose_curve_is_the_one_put_in(tmp_path: Path, seeds: int) -> None:
+    """Saturates at 90 %, two thirds of the way after 80 examples; seeds lie three points apart around it."""
+    rows = [row("base", 0.3, 0.3, None)]
+    for seed in range(seeds):
+        for size in (25, 100, 200, 400):
+            share = 0.9 - 0.6 * 2.718281828 ** (-size / 80) + 0.03 * (seed - (seeds - 1) / 2)
+            rows.append(row(f"moralis-k0.5-n{size}" + (f"-s{seed}" if seed else ""), 0.3, share, 0.5))
+    write_json(tmp_path / "summary.json", rows + [r | {"set": "wordings"} for r in rows])
+    report = Report("dose")
+    add_dose(report, tmp_path, {"tune moralis-k0.5-n200": 50.0})
+    (words,) = (b[1] for b in report.blocks if b[0] == "text")
+    assert "Held-out payoffs: saturates at 90 %, two thirds of the way after 80 examples; smallest size tried that reaches 80 %: 200." in words
+    assert ("One seed" in words) == (seeds == 1)
+    table = next(b[2] for b in report.blocks if b[0] == "table").set_index("examples")
+    assert table.loc[0, "payoffs, optimal %"] == "30 ± 4"
+    assert table.loc[200, "wordings, optimal %"] == ("85 ± 4" if seeds == 1 else "85 (82 to 88)")
+    assert table["tuning seconds"].tolist() == ["", "", "", "50", ""]
 
 
 def effects(value: float) -> dict:

@@ -40,6 +40,17 @@ def test_designs_share_their_cells(tmp_path: Path) -> None:
     assert {c.name for c in whole} == {c.name for cells in alone for c in cells}
 
 
+def test_every_seed_has_data_and_an_adapter_of_its_own(tmp_path: Path) -> None:
+    plan = study.read_plan(ROOT / "recipes" / "plans" / "nano.yaml")
+    plan["designs"]["dose"] |= {"sizes": [25, 100], "seeds": [0, 1]}
+    cells = {c.name: c.words for c in study.lay_out(plan, tmp_path, ["dose"])}
+    for kind in ("data", "tune"):
+        drawn = {name: words[words.index("--seed") + 1] for name, words in cells.items() if name.startswith(kind)}
+        want = {"n25": "0", "n100": "0", "n25-s1": "1", "n100-s1": "1"}
+        assert drawn == {f"{kind} moralis-k0.5-{size}": seed for size, seed in want.items()}
+    assert cells["measure dose"].count("--adapter") == 4
+
+
 BAD = [
     ("", "exactly model"), ("a: [", "not YAML"), ("[1]", "exactly model"),
     ("model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {wishes: {}}", "designs must be among"),
