@@ -7,6 +7,7 @@ the old file or the new one, never half of one.
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import math
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -88,15 +90,21 @@ def lock(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str | Iterable[str]) -> None:
-    """Write a whole file, given at once or in pieces, atomically, creating its folder."""
+    """Write a whole file, given at once or in pieces, atomically, creating its folder; what a killed writer left of it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError), left.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its writer lives, and where there are no locks
+            left.unlink()
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with aside.open("w", encoding="utf-8", newline="\n") as file:
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.writelines((text,) if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
+            os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
 

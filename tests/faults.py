@@ -100,17 +100,19 @@ def last_words(process: subprocess.Popen[str]) -> str:
 
 
 def at_work(out: Path) -> bool:
-    """Whether a command writes to a folder: it holds its lock, or a file grows there."""
-    if not out.is_dir():
-        return False
-    handle = os.open(out, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return any(out.glob(".*.part"))
+    """Whether a command writes to a folder: it holds its lock, or that of a file that grows there."""
+    for path in (out, *out.glob(".*.part")):
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+    return False
 
 
 def strike(kind: str, job: Job, shared: Path, out: Path, first: float, duration: float, largest: int, rng: random.Random) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import subprocess
 import sys
@@ -68,6 +69,18 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
         write_text(path, "\ud800")
     assert read_json(path) == {"old": 1}
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_a_live_one_writes_is_not(tmp_path: Path) -> None:
+    path, left, other = tmp_path / "a[1].jsonl", tmp_path / ".a[1].jsonl.1.part", tmp_path / ".b.jsonl.1.part"
+    left.write_text("half")
+    other.write_text("half")
+    write_text(path, "whole")
+    assert sorted(os.listdir(tmp_path)) == [".b.jsonl.1.part", "a[1].jsonl"]
+    with left.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        write_text(path, "whole")
+        assert left.exists()
 
 
 def test_full_disk_is_one_line() -> None:
