@@ -22,11 +22,11 @@ from endpoint import Reply, good, server
 from econmoral.chat import prompt_text, turn_text
 from econmoral.prompts import answers, render
 from econmoral.records import InputError, append_lines, read_json, read_lines, read_whole_lines
-from eval.arms import choose_engine, vllm_options
+from eval.arms import choose_engine, collect, vllm_options
 from eval.engine_openai import Endpoint, Sampled, Served, connect, final_answer
 from eval.engine_transformers import Transformers
 from eval.engines import Arm, Request
-from eval.measure import draw_questions, measure
+from eval.measure import Question, draw_questions, measure
 
 
 @pytest.fixture(scope="module")
@@ -263,19 +263,22 @@ def test_a_run_killed_ten_times_ends_with_the_same_bytes(tmp_path: Path) -> None
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_an_arm_that_stopped_between_chunks_continues(engine: Transformers, adapter: Path, tmp_path: Path) -> None:
+def test_an_arm_that_stopped_between_chunks_continues(engine: Transformers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real probabilities: what is measured after the break equals what an unbroken run measures."""
-    options = ["-m", "eval.games", "--adapter", str(adapter), "--items", "13", "--pairs", "1", "--mode", "reasoned", "--out", str(tmp_path / "m")]
-    assert run(*options).returncode == 0
-    choices = (tmp_path / "m" / "choices.jsonl").read_bytes()
-    part = sorted((tmp_path / "m" / "parts").iterdir())[0]
-    lines = part.read_bytes().splitlines(keepends=True)
-    assert len(lines) == 26
-    part.with_suffix(".unfinished").write_bytes(b"".join(lines[:25]) + lines[25][:50])
-    part.unlink()
-    result = run(*options)
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "m" / "choices.jsonl").read_bytes() == choices
+    monkeypatch.setattr("eval.arms.CHUNK", 2)
+    questions, asked = draw_questions("drawn", 5, 1, 0.5, seed=0, sets=["payoffs"]), []
+
+    def ask(some: list[Question], start: int) -> list[dict[str, Any]]:
+        asked.append(start)
+        return measure(engine, some, Arm("tuned", "tuned"), "reasoned", "given", 1, seed=start)
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    collect(whole, questions, ask, "whole")
+    lines = whole.read_bytes().splitlines(keepends=True)
+    broken.write_bytes(b"".join(lines[:3]) + lines[3][:50])
+    collect(broken, questions, ask, "broken")
+    assert asked == [0, 2, 4, 2, 4]
+    assert broken.read_bytes() == whole.read_bytes()
 
 
 def test_null_pages_do_not_enter_the_average() -> None:
