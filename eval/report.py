@@ -386,15 +386,12 @@ def add_dose(report: Report, folder: Path, seconds: dict[str, float]) -> None:
 
 
 def add_dial(report: Report, folder: Path) -> None:
-    """Measured against target kappa."""
+    """Measured against target kappa, every seed a point; the slope is taken within each seed."""
     rows = [r for r in read_json(folder / "summary.json") if r["mode"] != "rule"]
     report.heading("The preference dial")
-    figure, axis = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
-    table, trained = [], []
+    drawn, table = [], []
     for r in rows:
-        target = re.search(r"moralis-k([0-9.]+)-n", r["arm"])
-        between = re.search(r"between-([0-9.]+)", r["arm"])
-        found = kappa_of(r)
+        target, between, seed = (re.search(p, r["arm"]) for p in (r"moralis-k([0-9.]+)-n", r"between-([0-9.]+)", r"-s(\d+)$"))
         kind = "trained" if target or "economicus" in r["arm"] else "between" if between else "base"
         nominal = float(target[1]) if target else 0.5 * float(between[1]) if between else 0.0 if kind == "trained" else None
         line = {
@@ -404,30 +401,61 @@ def add_dial(report: Report, folder: Path) -> None:
             "measured kappa": estimate(r, "homo_moralis", "kappa"),
         }
         table.append(line | {"moralis (0.5): optimal %": agreement(r, "moralis"), "economicus: optimal %": agreement(r, "economicus")})
-        if found and nominal is not None and r["set"] == "payoffs":
-            style = {"trained": ("o", COLOURS[1]), "between": ("s", COLOURS[2])}[kind]
-            axis.errorbar(nominal, found[0], yerr=1.96 * found[1], fmt=style[0], ms=6, capsize=3, color=style[1])
-            if kind == "trained":
-                trained.append((nominal, *found))
+        if (found := kappa_of(r)) and nominal is not None:
+            drawn.append((r["set"], kind, seed[1] if seed else "", nominal, *found))
+    points = pd.DataFrame(drawn, columns=["set", "kind", "seed", "target", "kappa", "se"])
+    trained = points[points["kind"] == "trained"]
+    words = [f"Held-out {held}: {dial_words(some)}" for held, some in trained.groupby("set", sort=False)]
+
+    figure, axis = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
     axis.plot([0, 1], [0, 1], color="black", lw=0.8, ls="--", label="measured = target")
-    axis.plot([], [], "o", color=COLOURS[1], label="trained on that kappa")
-    axis.plot([], [], "s", color=COLOURS[2], label="between two adapters, not trained")
+    for kind, marker, colour, label in (
+        ("trained", "o", COLOURS[1], "trained on that kappa"),
+        ("between", "s", COLOURS[2], "between two adapters, not trained"),
+    ):
+        for i, (_, some) in enumerate(points[(points["kind"] == kind) & (points["set"] == "payoffs")].groupby("seed")):
+            aside = 0.012 * i  # seeds have the same targets
+            axis.errorbar(
+                some["target"] + aside, some["kappa"], yerr=1.96 * some["se"], fmt=marker, ms=6, capsize=3, color=colour, alpha=0.75, label="" if i else label
+            )
     axis.set(xlabel="target kappa", ylabel="measured kappa (95 % interval)")
     axis.grid(color="#dddddd")
     axis.legend()
-    words = "Too few targets were identified for a slope."
-    if len(trained) > 2:
-        x, y, _ = (np.array(column) for column in zip(*trained, strict=True))
-        slope = np.polyfit(x, y, 1)[0]
-        error = np.sqrt(((y - x) ** 2).mean())
-        words = f"Slope of measured on target kappa {slope:.2f} (1 would be perfect), root mean squared tracking error {error:.2f}, "
-        words += f"{len(x)} targets, held-out payoffs."
-    report.figure("dial", png(figure), "Measured degree of morality against the degree trained for. " + words)
-    report.text(words)
+    report.figure("dial", png(figure), "Measured degree of morality against the degree trained for, held-out payoffs. " + " ".join(words[:1]))
+    report.text(" ".join(words) or "No arm was identified.")
+    if trained["seed"].nunique() > 1:
+        wide = trained.groupby(["target", "set"], sort=False)["kappa"].agg(["mean", "min", "max"])
+        shown = wide.apply(lambda m: f"{m['mean']:.2f} ({m['min']:.2f} to {m['max']:.2f})", axis=1).unstack().fillna("not identified")
+        shown = shown.sort_index()[list(dict.fromkeys(trained["set"]))].reset_index()
+        shown["target"] = [f"{k:g}" for k in shown["target"]]
+        caption = "Measured kappa by the kappa trained for: mean over seeds of data and training (smallest to largest)."
+        report.table("dial-seeds", shown.rename(columns={"target": "target kappa"}), caption)
     report.table(
         "dial",
         pd.DataFrame(table),
         "Kappa of homo moralis alone ± clustered standard error, reasoned answers; brackets: a deterministic chooser is only bounded.",
+    )
+
+
+def dial_words(points: pd.DataFrame) -> str:
+    """Slope of measured on target kappa and tracking error of trained arms (columns seed, target, kappa, se).
+
+    One seed: the standard error of the slope is that of the measured kappas, carried through least squares.  Several seeds: it is
+    that of the mean of their slopes, which holds what training and data add.
+    """
+    slopes, errors = [], []
+    for _, some in points.groupby("seed"):
+        x = some["target"] - some["target"].mean()
+        if len(some) > 2 and (x**2).sum() > 0:
+            slopes.append(float((x * some["kappa"]).sum() / (x**2).sum()))
+            errors.append(float(np.sqrt((x**2 * some["se"] ** 2).sum()) / (x**2).sum()))
+    if not slopes:
+        return "too few targets were identified for a slope."
+    error = float(np.std(slopes, ddof=1) / np.sqrt(len(slopes))) if len(slopes) > 1 else errors[0]
+    over = f" (mean and standard error over {len(slopes)} seeds, {min(slopes):.2f} to {max(slopes):.2f})" if len(slopes) > 1 else ""
+    missed = float(np.sqrt(((points["kappa"] - points["target"]) ** 2).mean()))
+    return (
+        f"slope of measured on target kappa {np.mean(slopes):.2f} ± {error:.2f}{over}, root mean squared tracking error {missed:.2f}; 1 and 0 would be perfect."
     )
 
 

@@ -26,7 +26,7 @@ from econmoral.models import find_model
 from econmoral.records import InputError, append_lines, command, lock, origin, read_json, read_yaml, write_json
 
 DESIGNS = {  # name -> what its entry in the plan may say
-    "dose": {"sizes", "seeds", "preference", "kappa"}, "dial": {"kappas", "weights"}, "transfer": {"games", "n", "preference", "kappa"},
+    "dose": {"sizes", "seeds", "preference", "kappa"}, "dial": {"kappas", "seeds", "weights"}, "transfer": {"games", "n", "preference", "kappa"},
     "placebo": {"preference", "kappa"}, "prompted": set(), "persistence": {"sets"},
     "applications": {"model", "scenarios", "runs", "periods"}, "retention": {"tasks", "limit"},
 }  # fmt: skip
@@ -107,7 +107,11 @@ def lay_out(plan: dict[str, Any], out: Path, designs: list[str]) -> list[Cell]:
             drawn = [(size, seed) for seed in entry["seeds"] for size in entry["sizes"]]
             grid.measure("dose", [grid.adapter(entry["preference"], entry["kappa"], size, seed=seed) for size, seed in drawn])
         elif design == "dial":
-            trained = [grid.adapter("homo_moralis", kappa, n) for kappa in entry["kappas"]]
+            trained = [
+                folder
+                for seed in entry["seeds"]
+                for folder in (grid.adapter("homo_economicus", 0.5, n, seed=seed), *(grid.adapter("homo_moralis", k, n, seed=seed) for k in entry["kappas"]))
+            ]
             ends = economicus(), moralis()
             between = []
             for weight in entry["weights"]:

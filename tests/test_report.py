@@ -17,7 +17,22 @@ from conftest import assert_complains, run
 from econmoral.records import read_json, write_json, write_lines
 from eval.engines import Arm, Simulated
 from eval.measure import draw_questions, measure
-from eval.report import Report, add_dose, claim_four, claim_one, claim_three, claim_two, plain, read_cost, rivals, to_csv, to_html, to_latex, to_markdown
+from eval.report import (
+    Report,
+    add_dial,
+    add_dose,
+    claim_four,
+    claim_one,
+    claim_three,
+    claim_two,
+    plain,
+    read_cost,
+    rivals,
+    to_csv,
+    to_html,
+    to_latex,
+    to_markdown,
+)
 
 HOSTILE = "<script>document.title='owned'</script><img src=http://example.invalid/x onerror=alert(1)> \x1b[31mred\x1b[0m `| [a](http://b) =1+1 \u202egnp"
 
@@ -166,6 +181,33 @@ def test_the_dose_curve_is_the_one_put_in(tmp_path: Path, seeds: int) -> None:
     assert table.loc[0, "payoffs, optimal %"] == "30 ± 4"
     assert table.loc[200, "wordings, optimal %"] == ("85 ± 4" if seeds == 1 else "85 (82 to 88)")
     assert table["tuning seconds"].tolist() == ["", "", "", "50", ""]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_dial_is_the_one_put_in(tmp_path: Path, seeds: int) -> None:
+    """Measured kappa is .05 + .8 target; the slopes of seeds lie .1 apart around it, and the arm between two counts for none."""
+    rows = [row("base", 0.3, 0.3, None)]
+    for seed in range(seeds):
+        for target in (0.0, 0.25, 0.5, 1.0):
+            name = "economicus" if target == 0 else f"moralis-k{target:g}"
+            measured = 0.05 + (0.8 + 0.1 * (seed - (seeds - 1) / 2)) * target
+            rows.append(row(f"{name}-n400" + (f"-s{seed}" if seed else ""), 0.3, 0.5, measured))
+    rows.append(row("between-0.5", 0.3, 0.5, 0.9))
+    write_json(tmp_path / "summary.json", rows)
+    report = Report("dial")
+    add_dial(report, tmp_path)
+    (words,) = (b[1] for b in report.blocks if b[0] == "text")
+    spread = 0.1 / 3**0.5
+    x = [t - 0.4375 for t in (0, 0.25, 0.5, 1)]
+    alone = 0.03 / sum(v * v for v in x) ** 0.5  # every kappa has the standard error .03
+    assert f"slope of measured on target kappa 0.80 ± {alone if seeds == 1 else spread:.2f}" in words
+    assert ("3 seeds, 0.70 to 0.90" in words) == (seeds == 3)
+    tables = [b for b in report.blocks if b[0] == "table"]
+    assert len(tables) == (1 if seeds == 1 else 2)
+    if seeds == 3:
+        means = tables[0][2].set_index("target kappa")
+        assert means.loc["1", "payoffs"] == "0.85 (0.75 to 0.95)"
+        assert means.loc["0", "payoffs"] == "0.05 (0.05 to 0.05)"
 
 
 def effects(value: float) -> dict:

@@ -49,6 +49,11 @@ def test_every_seed_has_data_and_an_adapter_of_its_own(tmp_path: Path) -> None:
         want = {"n25": "0", "n100": "0", "n25-s1": "1", "n100-s1": "1"}
         assert drawn == {f"{kind} moralis-k0.5-{size}": seed for size, seed in want.items()}
     assert cells["measure dose"].count("--adapter") == 4
+    plan["designs"]["dial"] |= {"kappas": [1], "weights": [0.5], "seeds": [0, 2]}
+    dial = {c.name: c.words for c in study.lay_out(plan, tmp_path, ["dial"])}
+    tuned = {"economicus-n400", "moralis-k1-n400", "economicus-n400-s2", "moralis-k1-n400-s2", "moralis-k0.5-n400"}
+    assert {name.removeprefix("tune ") for name in dial if name.startswith("tune ")} == tuned
+    assert dial["measure dial"].count("--adapter") == len(tuned) + 1
 
 
 BAD = [
