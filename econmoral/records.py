@@ -47,6 +47,8 @@ def command(main: Callable[[], None]) -> None:
         where = f" ({error.filename})" if error.filename else ""
         sys.exit(_complain(f"{error.strerror or error}{where}", 2))
     except KeyboardInterrupt:
+        for impatient in (signal.SIGINT, signal.SIGTERM):  # a second one would end in a traceback
+            signal.signal(impatient, signal.SIG_IGN)
         sys.exit(_complain("interrupted; what is finished is kept: run the same command again and it goes on from there", 130))
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -159,7 +160,7 @@ def run(cells: list[Cell], out: Path) -> None:
         began = time.monotonic()
         code = -1
         try:
-            code = subprocess.run([sys.executable, *cell.words], env=os.environ | {"PYTHONPATH": str(root)}).returncode
+            code = call([sys.executable, *cell.words], os.environ | {"PYTHONPATH": str(root)})
         finally:  # an attempt that failed or was interrupted has its cost too
             seconds = time.monotonic() - began
             tokens = read_json(cell.product).get("tokens") if code == 0 and cell.product.suffix == ".json" else None
@@ -167,6 +168,19 @@ def run(cells: list[Cell], out: Path) -> None:
             append_lines(record, [{"cell": cell.name, **cost, "finished": code == 0, "command": list(cell.words)}])
         if code:
             raise InputError(f"this cell failed, see above: {cell.name}; the study continues there when it is run again")
+
+
+def call(words: list[str], environment: dict[str, str]) -> int:
+    """Exit code of a command that a terminal's Ctrl-C does not reach: it would show a traceback while it still loads.  It is stopped instead."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # handed on to the command
+    process = subprocess.Popen(words, env=environment)
+    try:
+        signal.signal(signal.SIGINT, before)
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
 
 
 def main() -> None:

@@ -45,14 +45,15 @@ designs:
 
 @dataclass(frozen=True)
 class Job:
-    """A command whose {out} is filled in, and the files that must come out the same."""
+    """A command whose {out} is filled in, the files that must come out the same, and the one it writes last (its clock differs)."""
 
     words: tuple[str, ...]
     products: tuple[str, ...]
+    last: str = "run.json"
 
 
 JOBS = {
-    "data": Job(("-m", "data_synth", "--preference", "homo_moralis", "--n", "8000", "--out", "{out}/a.jsonl"), ("a.jsonl",)),
+    "data": Job(("-m", "data_synth", "--preference", "homo_moralis", "--n", "8000", "--out", "{out}/a.jsonl"), ("a.jsonl",), "a.jsonl"),
     "sft": Job(("recipes/sft.py", "--model", "nano", "--data", "{shared}/train.jsonl", "--epochs", "3", "--out", "{out}"), ("adapter_model.safetensors",)),
     "games": Job(
         ("-m", "eval.games", "--simulate", CHOOSER, "--items", "1500", "--out", "{out}"), ("choices.jsonl", "summary.json", "table.csv", "figure.png")
@@ -68,6 +69,7 @@ JOBS = {
     "study": Job(
         ("recipes/study.py", "--plan", "{shared}/plan.yaml", "--out", "{out}"),
         ("adapters/moralis-k0.5-n60-tg/adapter_model.safetensors", "games/transfer/choices.jsonl", "games/transfer/summary.json"),
+        "study.json",
     ),
 }
 
@@ -134,7 +136,7 @@ def strike(kind: str, job: Job, shared: Path, out: Path, first: float, duration:
     number = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "stop": signal.SIGTERM}[kind]
     os.killpg(process.pid, number)
     said = last_words(process)
-    if process.returncode == -number and not said and all((out / name).exists() for name in job.products):
+    if process.returncode == -number and "Traceback" not in said and all((out / name).exists() for name in (*job.products, job.last)):
         return "missed"  # all was written, Python was winding up
     if kind == "kill" or process.returncode == 0:
         return "struck" if process.returncode else "missed"

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +89,25 @@ def test_a_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
     attempts = [(row["cell"], row["finished"]) for row in read_whole_lines(tmp_path / "cells.jsonl")]
     assert attempts == [("a", True), ("b", False), ("b", True), ("c", True)]  # every attempt has its cost
     assert (tmp_path / "c").read_text() == "done"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_a_cell_still_loads(number: int, tmp_path: Path) -> None:
+    """A signal to the whole group, as a terminal's Ctrl-C is, before the cell's command can answer it: one line, and the cell has ended."""
+    cell = study.Cell("a", ("-c", "import os, time; open('ready', 'w').write(str(os.getpid())); time.sleep(60)"), tmp_path / "never")
+    paths = [str(ROOT), str(ROOT / "recipes")]
+    words = f"import sys; sys.path[:0] = {paths}; import study; from pathlib import Path, PosixPath; from econmoral.records import command\n"
+    words += f"command(lambda: study.run([study.{cell!r}], Path('.')))"
+    process = subprocess.Popen([sys.executable, "-c", words], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not (tmp_path / "ready").exists() or not (tmp_path / "ready").read_text():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    os.killpg(process.pid, number)
+    said = process.communicate(timeout=50)[1]
+    assert (process.returncode, said.count("\n"), "error: interrupted" in said) == (130, 1, True), said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "ready").read_text()), 0)
+    assert [row["finished"] for row in read_whole_lines(tmp_path / "cells.jsonl")] == [False]
 
 
 def test_the_prompted_design_from_plan_to_report(tmp_path: Path) -> None:
