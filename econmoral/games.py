@@ -182,7 +182,8 @@ BATTERY: tuple[Protocol, ...] = tuple(
     for payoffs in rows
 )
 
-UNIT = 5  # points per step of the drawing grid: payoffs are UNIT * {0, ..., 19}
+UNIT = 5  # payoff per step of the drawing grid: payoffs are UNIT * {0, ..., 19}
+STEPS, SMALL_STEPS, SMALL_SHARE = 20, 11, 0.8
 HELD_OUT_SHARE = 0.2
 
 
@@ -199,10 +200,14 @@ def held_out(protocol: Protocol) -> bool:
 
 
 def draw_protocol(game: str, rng: np.random.Generator, held: bool) -> Protocol:
-    """A random protocol of ``game`` from the held-out quadruples (``held``) or from the others."""
+    """A random protocol of ``game`` from the held-out quadruples (``held``) or from the others.
+
+    Four fifths lie between 0 and 10 grid steps, where products with frequencies of ten are in the multiplication table.
+    """
     order = GAMES[game].ranking
     while True:
-        values = sorted((int(v) * UNIT for v in rng.choice(20, 4, replace=False)), reverse=True)
+        steps = SMALL_STEPS if rng.random() < SMALL_SHARE else STEPS
+        values = sorted((int(v) * UNIT for v in rng.choice(steps, 4, replace=False)), reverse=True)
         by_name = dict(zip(order, values, strict=True))
         protocol = Protocol(game, (by_name["T"], by_name["R"], by_name["P"], by_name["S"]))
         if held_out(protocol) == held:
@@ -210,8 +215,8 @@ def draw_protocol(game: str, rng: np.random.Generator, held: bool) -> Protocol:
 
 
 def draw_beliefs(game: str, rng: np.random.Generator) -> tuple[float, ...]:
-    """Random beliefs in fifths, .2 to .8: every information set is reached with positive probability."""
-    return tuple(int(v) / 5 for v in rng.integers(1, 5, len(GAMES[game].info_sets)))
+    """Random beliefs in tenths, .1 to .9: every information set is reached with positive probability."""
+    return tuple(int(v) / 10 for v in rng.integers(1, 10, len(GAMES[game].info_sets)))
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,35 @@
-"""One-page choices between described options: the batteries that need no tree of moves.
+"""Decisions on one page: allocations between two people, splits, contributions, matrix games, budgets, everyday situations.
 
-    >>> menu = MENUS["dictator"][0]
-    >>> messages = render_menu(menu, draw_page(menu, np.random.default_rng(0)))
+    >>> menu = MENUS["bfs39"][0]
+    >>> talk = menu_conversation(menu, draw_page(menu, np.random.default_rng(0), TRAIN), "direct")
 
-A *menu* is a situation and its options; ``values`` is what is averaged over them (points given, 1 for the co-operative
-option).  A *page* is one way to print it: wording, labels, order, currency.  The same bytes for every arm.
+A *menu* is a situation with described options (the reply is a letter) or with amounts (the reply is a number); ``values`` is
+what is averaged over them (points given, 1 for the co-operative option).  A *page* is one way to present it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from econmoral.conversation import LETTER, NUMBER, Conversation, Mode, Question
+from econmoral.games import HELD_OUT_SHARE
 from econmoral.human import binary_dictator_games
-from econmoral.prompts import ANSWER, CURRENCIES, LABELS, Message
+from econmoral.prompts import LABELS, RATES
+from econmoral.records import InputError
+from econmoral.target import ECONOMICUS, Target, number
 
 
 @dataclass(frozen=True)
 class Menu:
     """A situation with S options.
 
-    situation, options : text; ``{c}`` is the currency, ``{0}``, ``{1}`` ... are the labels of the options.
-    values : what choosing each option counts for.  own, other : payoffs of each option, where it is an allocation.
+    situation, options, ask : text; ``{0}``, ``{1}`` ... are the labels of the options.
+    amounts : where the options are numbers, the numbers; the reply is the number and ``options`` is empty.
+    values : what choosing each option counts for.  own, other : points of each option, where it is an allocation.
+    controls : control questions as (text, numbers to choose from, place of the right one), beside those of allocations.
     prices, bundles : (2,) and (S, 2), where it is a budget.  human : what people did on average, where known.
     """
 
@@ -34,91 +41,262 @@ class Menu:
     values: tuple[float, ...]
     own: tuple[float, ...] = ()
     other: tuple[float, ...] = ()
+    amounts: tuple[float, ...] = ()
+    ask: str = ""
+    controls: tuple[tuple[str, tuple[float, ...], int], ...] = ()
     prices: tuple[float, ...] = ()
     bundles: tuple[tuple[float, float], ...] = ()
     human: float | None = None
     source: str = ""
 
+    @property
+    def size(self) -> int:
+        """Number of options."""
+        return len(self.amounts or self.options)
+
 
 @dataclass(frozen=True)
-class Page:
-    """How a menu is printed: wording, labels[k] of option k, the order of the options, the currency."""
+class MenuPage:
+    """How a menu is presented: wording, labels[k] of option k, the order of the options, the exchange rate, the scale."""
 
     wording: int
     labels: tuple[str, ...]
     order: tuple[int, ...]
-    currency: str
+    rate: str
+    scale: int = 1
 
 
-WORDINGS = (
-    ("{situation}\nYour options:\n{options}\nReply with one line only: " + ANSWER + " and the label of your choice.", "- {label}: {text}"),
-    ("Please decide.\n{situation}\nChoose one:\n{options}\nWrite only " + ANSWER + " and its label.", "{label}) {text}"),
-    ("{situation}\nWhich of these do you take?\n{options}\nAnswer in one line, without reasons: " + ANSWER + " and the label.", "{label} = {text}"),
-)
+@dataclass(frozen=True)
+class Frame:
+    """One wording of everything that is the same on all menus."""
+
+    held_out: bool
+    rate: str
+    allocation: str  # opening of an allocation
+    line: str  # how an option is listed
+    split: str  # an option that is an allocation
+    pick: str
+    work: str
+    control_own: str
+    control_other: str
 
 
-def draw_page(menu: Menu, rng: np.random.Generator) -> Page:
+FRAMES = (
+    Frame(
+        False, "One point is worth {rate}.",
+        "You decide how two people are paid: yourself and another person, whom you will never meet.",
+        "{label}: {text}", "{own} points for you and {other} points for the other person",
+        "Which option do you choose, {a}?",
+        "Work out in writing what each option is worth to you. You will be asked for your decision afterwards.",
+        "Suppose you choose {label}. How many points do you get?", "Suppose you choose {label}. How many points does the other person get?",
+    ),
+    Frame(
+        False, "Every point is paid out as {rate}.",
+        "In this task you choose a payment for yourself and for a stranger who takes part in the same study.",
+        "Option {label}: {text}", "you get {own}, the stranger gets {other}",
+        "Which one do you take, {a}?",
+        "First write down what each option is worth to you. The decision is asked for after that.",
+        "If you take {label}, how many points do you get?", "If you take {label}, how many points does the stranger get?",
+    ),
+    Frame(
+        False, "For each point, {rate} are paid.",
+        "Two participants are paid as you decide. One of them is you, the other one stays anonymous.",
+        "{label} - {text}", "{own} points to you, {other} points to the other participant",
+        "What is your choice, {a}?",
+        "Please calculate in writing what each option is worth to you before you decide.",
+        "How many points are paid to you if your choice is {label}?", "How many points are paid to the other participant if your choice is {label}?",
+    ),
+    Frame(
+        True, "A point is converted into {rate}.",
+        "You have been paired at random with somebody you do not know. You determine what both of you earn.",
+        "{label}) {text}", "{own} for yourself and {other} for your partner",
+        "Which do you select, {a}?",
+        "Before you decide, write out what every option is worth to you. You will then be asked for your choice.",
+        "What do you earn in points if you select {label}?", "What does your partner earn in points if you select {label}?",
+    ),
+    Frame(
+        True, "Each point has a value of {rate}.",
+        "The earnings of two people depend on you alone: your own and those of a person in another room.",
+        "Plan {label}: {text}", "{own} points go to you, {other} points go to the person in the other room",
+        "Which plan do you pick, {a}?",
+        "Show in writing what each plan is worth to you. After that you will be asked to pick one.",
+        "Under plan {label}, how many points go to you?", "Under plan {label}, how many points go to the person in the other room?",
+    ),
+)  # fmt: skip
+TRAIN = tuple(i for i, f in enumerate(FRAMES) if not f.held_out)
+HELD_OUT = tuple(i for i, f in enumerate(FRAMES) if f.held_out)
+ALLOCATION = "{allocation}"  # stands for the frame's own opening of an allocation
+
+
+def draw_page(menu: Menu, rng: np.random.Generator, wordings: tuple[int, ...] = TRAIN) -> MenuPage:
     """A random page of a menu: two options in either order, a scale upwards or downwards."""
-    n = len(menu.options)
+    n = menu.size
     upwards = tuple(range(n))
-    return Page(
-        wording=int(rng.integers(len(WORDINGS))),
+    return MenuPage(
+        wording=int(wordings[rng.integers(len(wordings))]),
         labels=tuple(LABELS[i] for i in rng.choice(len(LABELS), n, replace=False)),
         order=upwards if rng.integers(2) else upwards[::-1],
-        currency=CURRENCIES[rng.integers(len(CURRENCIES))],
+        rate=RATES[rng.integers(len(RATES))],
     )
 
 
-def mirror_page(page: Page) -> Page:
+def mirror_page(page: MenuPage) -> MenuPage:
     """The counterbalanced twin: labels and order of the options reversed."""
     return replace(page, labels=page.labels[::-1], order=page.order[::-1])
 
 
-def render_menu(menu: Menu, page: Page, system: str | None = None) -> list[Message]:
-    """Chat messages of a menu on a page."""
-    frame, line = WORDINGS[page.wording]
-    options = "\n".join(line.format(label=page.labels[k], text=menu.options[k].format(*page.labels, c=page.currency)) for k in page.order)
-    text = frame.format(situation=menu.situation.format(*page.labels, c=page.currency), options=options)
-    return [*([] if system is None else [{"role": "system", "content": system}]), {"role": "user", "content": text}]
+def is_allocation(menu: Menu) -> bool:
+    """Whether the options are payments for two people, so that the page's own words describe them."""
+    return menu.situation.startswith(ALLOCATION)
 
 
-def menu_answers(page: Page) -> list[str]:
-    """The admissible answers, option by option."""
-    return [f"{ANSWER} {label}" for label in page.labels]
+def option_text(menu: Menu, page: MenuPage, k: int) -> str:
+    """Description of option k."""
+    if is_allocation(menu):
+        own, other = (number(v[k] * page.scale) for v in (menu.own, menu.other))
+        return FRAMES[page.wording].split.format(own=own, other=other)
+    return menu.options[k].format(*page.labels)
 
 
-def _allocation(own: float, other: float) -> str:
-    return f"{own:g} {{c}} for you and {other:g} {{c}} for the other person"
+def _either(labels: list[str]) -> str:
+    return ", ".join(labels[:-1]) + " or " + labels[-1]
 
+
+def menu_conversation(menu: Menu, page: MenuPage, mode: Mode = "direct", system: str | None = None) -> Conversation:
+    """The conversation about a menu: one question whose options are in the order of the page."""
+    frame = FRAMES[page.wording]
+    lines = [menu.situation.replace(ALLOCATION, frame.allocation).format(*page.labels)]
+    if menu.own and not menu.amounts:
+        lines[0] += " " + frame.rate.format(rate=page.rate)
+    if menu.amounts:
+        amounts = [number(menu.amounts[k]) for k in page.order]
+        lines.append(f"You can choose {_either(amounts)}.")
+        question = Question(f"{menu.ask} {NUMBER}", tuple(amounts))
+    else:
+        labels = [page.labels[k] for k in page.order]
+        lines += [frame.line.format(label=page.labels[k], text=option_text(menu, page, k)) for k in page.order]
+        question = Question(f"{menu.ask or frame.pick.format(a=_either(labels))} {LETTER}", tuple(labels))
+    head = () if system is None else (("system", system),)
+    work = frame.work if mode == "reasoned" else None
+    return Conversation("\n".join(lines), (question,), menu_controls(menu, page), work, head)
+
+
+def menu_controls(menu: Menu, page: MenuPage) -> tuple[Question, ...]:
+    """Two control questions where points are described: what I get with one option, what the other gets with another."""
+    if menu.controls:
+        return tuple(Question(f"{text.format(*page.labels)} {NUMBER}", tuple(map(number, numbers)), right) for text, numbers, right in menu.controls)
+    if not is_allocation(menu):
+        return ()
+    frame, found = FRAMES[page.wording], []
+    numbers = sorted({v * page.scale for v in (*menu.own, *menu.other)})
+    first, last = page.order[0], page.order[-1]
+    for text, payoffs, k in ((frame.control_own, menu.own, first), (frame.control_other, menu.other, last)):
+        right = numbers.index(payoffs[k] * page.scale)
+        found.append(Question(f"{text.format(label=page.labels[k])} {NUMBER}", tuple(map(number, numbers)), right))
+    return tuple(found)
+
+
+# ------------------------------------------------------------------------------------------------- random allocations
+
+ALTRUIST = Target("bruhin_fehr_schunk", (("alpha", 0.2), ("beta", 0.5)))
+SPITEFUL = Target("bruhin_fehr_schunk", (("alpha", -0.4), ("beta", -0.1)))
+LARGEST_POINTS = 99
+CLEAR = 3.0  # points by which a target's optimum leads, so that near-ties teach no noise
+
+
+def allocation_held_out(own: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether an allocation is reserved for measurement: a fifth of all by hash, in either order of the options."""
+    pairs = sorted(zip(own, other, strict=True))
+    key = ";".join(f"{m:g},{n:g}" for m, n in pairs)
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") < HELD_OUT_SHARE * 2**32
+
+
+def draw_allocation(rng: np.random.Generator, held: bool, target: Target, name: str = "allocation") -> Menu:
+    """Two random payments for oneself and another person, up to 99 points each.
+
+    Each option is drawn ahead or behind with equal chance.  Half of the draws are such that the target and a chooser of
+    another kind disagree (own payoff; for own payoff itself an altruist or a spiteful one): drawn freely they agree on nine of ten.
+    """
+    selfish = target.weights() == ECONOMICUS.weights()
+    rivals = (ALTRUIST, SPITEFUL) if selfish else (ECONOMICUS,)
+    rival = rivals[rng.integers(len(rivals))]
+    disagree = bool(rng.integers(2))
+    for attempt in range(100_000):
+        if attempt % 200 == 0:  # some positions leave nothing to disagree about
+            positions = rng.integers(2, size=2)
+        low, high = np.sort(rng.integers(1, LARGEST_POINTS + 1, (2, 2)), axis=1).T
+        own = np.where(positions == 1, high, low).astype(float)
+        other = np.where(positions == 1, low, high).astype(float)
+        gaps = [float(np.diff(t.of_allocations(own, other))[0]) for t in (target, rival, ECONOMICUS)]
+        # the target's optimum is clear; the rival's, where the two are to differ, as well
+        if (own == other).any() or abs(gaps[0]) < CLEAR or gaps[2] == 0 or (abs(gaps[1]) < CLEAR and disagree):
+            continue
+        if disagree and (gaps[0] > 0) == (gaps[1] > 0):
+            continue
+        menu = _allocation_menu(name, "allocations", tuple(own.tolist()), tuple(other.tolist()))
+        if allocation_held_out(menu.own, menu.other) == held:
+            return menu
+    raise InputError(f"no allocation was found on which {target} is not indifferent")
+
+
+def _allocation_menu(name: str, battery: str, own: tuple[float, ...], other: tuple[float, ...], human: float | None = None, source: str = "") -> Menu:
+    return Menu(
+        name, battery, "allocation", ALLOCATION, ("",) * len(own), tuple(float(k == 0) for k in range(len(own))), own, other,
+        human=human, source=source,
+    )  # fmt: skip
+
+
+def _allocations() -> list[Menu]:
+    """Sixty held-out random allocations, a third drawn for each of three kinds of chooser, drawn once and for all."""
+    rng, menus = np.random.default_rng(60), []
+    for i in range(60):
+        target = (ECONOMICUS, ALTRUIST, SPITEFUL)[i % 3]
+        menus.append(draw_allocation(rng, True, target, f"allocations-{i}"))
+    return menus
+
+
+# ------------------------------------------------------------------------------------------------------ fixed batteries
 
 BFS = "Bruhin, Fehr and Schunk (2019), JEEA 17(4)"
 PLATFORM = "classroom platform data released with Mei et al. (2024), PNAS"
+BFS_UNITS = 10  # payoffs of the original study in a point of the page
 
 
 def _bfs39() -> list[Menu]:
     menus = []
     for i, row in binary_dictator_games().iterrows():
-        own, other = (row["x_own"], row["y_own"]), (row["x_other"], row["y_other"])
-        menus.append(
-            Menu(
-                f"bfs39-{i}", "bfs39", "allocation", "You decide how two people are paid, yourself and another person whom you will never meet.",
-                tuple(_allocation(a, b) for a, b in zip(own, other, strict=True)), (1.0, 0.0), own, other,
-                human=float((row["session 1"] + row["session 2"]) / 2), source=BFS,
-            )
-        )  # fmt: skip
+        own = (row["x_own"] / BFS_UNITS, row["y_own"] / BFS_UNITS)
+        other = (row["x_other"] / BFS_UNITS, row["y_other"] / BFS_UNITS)
+        human = float((row["session 1"] + row["session 2"]) / 2)
+        menus.append(_allocation_menu(f"bfs39-{i}", "bfs39", own, other, human, BFS))
+    return menus
+
+
+def _trust() -> list[Menu]:
+    shares = {0: 0.9375, 100: 0.8, 200: 0.7562, 300: 0.7125, 400: 0.6062, 500: 0.5625, 600: 0.4812, 700: 0.4125, 800: 0.2875, 900: 0.1188}
+    menus = []
+    for cost, share in shares.items():
+        text = ALLOCATION + " The other person has trusted you with this decision; without that trust, each of you would have got 60 points."
+        own, other = ((1200 - cost) / BFS_UNITS, 1200 / BFS_UNITS), (900 / BFS_UNITS, 0.0)
+        menus.append(Menu(f"trust-{cost}", "trust", "trustworthiness", text, ("", ""), (1.0, 0.0), own, other, human=share, source=BFS))
     return menus
 
 
 def _dictator() -> list[Menu]:
     menus = []
-    for total in (10, 50, 100, 200, 1000):
+    for total in (10, 20, 50, 100, 200):
         given = tuple(total * k / 10 for k in range(11))
         own = tuple(total - g for g in given)
         menus.append(
             Menu(
                 f"dictator-{total}", "dictator", "split",
-                f"You have {total} {{c}} and decide how much of it another person gets, whom you will never meet. You keep the rest.",
-                tuple(f"give {g:g} {{c}}, keep {o:g} {{c}}" for g, o in zip(given, own, strict=True)), tuple(100 * g / total for g in given), own, given,
+                f"You have {total} points and decide how many of them another person gets, whom you will never meet. You keep the rest.",
+                (), tuple(100 * g / total for g in given), own, given, given,
+                ask="How many points do you give to the other person?",
+                controls=(
+                    ("Suppose you give nothing. How many points do you keep?", (0, total / 2, total), 2),
+                    ("Suppose you give everything. How many points do you keep?", (0, total / 2, total), 0),
+                ),
                 human=25.86, source=PLATFORM,
             )
         )  # fmt: skip
@@ -127,21 +305,34 @@ def _dictator() -> list[Menu]:
 
 def _ultimatum() -> list[Menu]:
     menus = []
-    for total in (10, 100, 1000):
+    for total in (10, 100, 200):
         shares = tuple(total * k / 10 for k in range(11))
         value = tuple(100 * s / total for s in shares)
+        grid = (0, shares[1], total)
         menus.append(
             Menu(
                 f"offer-{total}", "ultimatum", "offer",
-                f"You have {total} {{c}} and offer part of it to another person. If it is accepted you keep the rest, if not both get nothing.",
-                tuple(f"offer {s:g} {{c}}" for s in shares), value, human=44.26, source=PLATFORM,
+                f"You have {total} points and offer some of them to another person. If the offer is accepted, you keep the rest. "
+                "If it is rejected, both of you get nothing.",
+                (), value, amounts=shares, ask="How many points do you offer?",
+                controls=(
+                    (f"Suppose you offer {number(shares[5])} and it is rejected. How many points do you get?", grid, 0),
+                    ("Suppose you offer nothing and it is accepted. How many points do you get?", grid, 2),
+                ),
+                human=44.26, source=PLATFORM,
             )
         )  # fmt: skip
         menus.append(
             Menu(
                 f"minimum-{total}", "ultimatum", "smallest offer accepted",
-                f"Another person has {total} {{c}} and offers you part of it. Below the amount that you name now you refuse, and both get nothing.",
-                tuple(f"accept from {s:g} {{c}} on" for s in shares), value, human=34.3, source=PLATFORM,
+                f"Another person has {total} points and offers you some of them. You say beforehand what the smallest offer is that you "
+                "accept. If the offer is smaller, both of you get nothing.",
+                (), value, amounts=shares, ask="What is the smallest offer that you accept?",
+                controls=(
+                    (f"Suppose you accept nothing below {total} and the offer is {number(shares[1])}. How many points do you get?", grid, 0),
+                    (f"Suppose you accept any offer and the offer is {number(shares[1])}. How many points do you get?", grid, 1),
+                ),
+                human=34.3, source=PLATFORM,
             )
         )  # fmt: skip
     return menus
@@ -150,24 +341,28 @@ def _ultimatum() -> list[Menu]:
 def _public_goods() -> list[Menu]:
     menus = []
     for group, factor in ((4, 1.6), (4, 2.4), (3, 1.5), (5, 2.0)):
-        shares = tuple(range(0, 21, 2))
+        shares = tuple(float(k) for k in range(0, 21, 2))
         menus.append(
             Menu(
                 f"public-goods-{group}-{factor:g}", "public-goods", "contribution",
-                f"You are in a group of {group}. Each has 20 {{c}} and decides at the same time how many to put into a common pot. What is in the pot is "
-                f"multiplied by {factor:g} and shared equally by all {group}.",
-                tuple(f"put in {s} {{c}}" for s in shares), tuple(5.0 * s for s in shares),
+                f"You are in a group of {group} people. Each has 20 points, and all decide at the same time how many to put into a common pot. "
+                f"The points in the pot are multiplied by {factor:g} and shared equally among all {group}.",
+                (), tuple(5.0 * s for s in shares), amounts=shares, ask="How many points do you put into the pot?",
+                controls=(
+                    ("How many points does each person have at the beginning?", (2.0, 10.0, 20.0), 2),
+                    ("Suppose nobody puts anything into the pot. How many points does each person have at the end?", (0.0, 10.0, 20.0), 2),
+                ),
             )
         )  # fmt: skip
     return menus
 
 
-MATRICES = {  # payoffs to the chooser for (own, other) = (first, first), (first, second), (second, first), (second, second)
-    "prisoner's dilemma": ((400, 0, 700, 300), 0.4687, PLATFORM),
-    "stag hunt": ((90, 0, 50, 50), None, ""),
-    "hawk-dove": ((50, 20, 80, 0), None, ""),
-    "coordination": ((60, 0, 0, 60), None, ""),
-    "unequal coordination": ((80, 0, 0, 40), None, ""),
+MATRICES = {  # points of the chooser for (own, other) = (first, first), (first, second), (second, first), (second, second)
+    "prisoner's dilemma": ((4, 0, 7, 3), 0.4687, PLATFORM),
+    "stag hunt": ((9, 0, 5, 5), None, ""),
+    "hawk-dove": ((5, 2, 8, 0), None, ""),
+    "coordination": ((6, 0, 0, 6), None, ""),
+    "unequal coordination": ((8, 0, 0, 4), None, ""),
 }
 
 
@@ -175,42 +370,47 @@ def _matrix() -> list[Menu]:
     menus = []
     for name, ((a, b, c, d), human, source) in MATRICES.items():
         situation = (
-            "You and another person choose at the same time, each one of two options, without speaking. "
-            f"If both choose {{0}}, each gets {a} {{c}}. If both choose {{1}}, each gets {d} {{c}}. If you choose {{0}} and the other {{1}}, you get {b} {{c}} "
-            f"and the other {c} {{c}}. If you choose {{1}} and the other {{0}}, you get {c} {{c}} and the other {b} {{c}}."
+            "You and another person choose at the same time, without speaking to each other. "
+            f"If both of you choose {{0}}, each gets {a} points. If both choose {{1}}, each gets {d} points. If you choose {{0}} and the "
+            f"other person chooses {{1}}, you get {b} points and the other person gets {c} points. If you choose {{1}} and the other "
+            f"person chooses {{0}}, you get {c} points and the other person gets {b} points."
         )
-        menus.append(Menu(f"matrix-{name.replace(' ', '-')}", "matrix", name, situation, ("choose {0}", "choose {1}"), (1.0, 0.0), human=human, source=source))
+        numbers = tuple(float(v) for v in sorted({a, b, c, d}))
+        controls = (
+            ("Suppose you choose {0} and the other person chooses {1}. How many points do you get?", numbers, numbers.index(b)),
+            ("Suppose you choose {1} and the other person chooses {0}. How many points do you get?", numbers, numbers.index(c)),
+        )
+        menus.append(
+            Menu(
+                f"matrix-{name.replace(' ', '-')}", "matrix", name, situation, ("choose {0}", "choose {1}"), (1.0, 0.0),
+                controls=controls, human=human, source=source,
+            )
+        )  # fmt: skip
     return menus
 
 
-def _trust() -> list[Menu]:
-    shares = {0: 0.9375, 100: 0.8, 200: 0.7562, 300: 0.7125, 400: 0.6062, 500: 0.5625, 600: 0.4812, 700: 0.4125, 800: 0.2875, 900: 0.1188}
-    return [
-        Menu(
-            f"trust-{cost}", "trust", "trustworthiness",
-            "Another person has trusted you with the decision. Without that trust each of you would have had 600 {c}.",
-            (f"{1200 - cost} {{c}} for you and 900 {{c}} for the other person", "1200 {c} for you and 0 {c} for the other person"), (1.0, 0.0),
-            (1200 - cost, 1200), (900, 0), human=share, source=BFS,
-        )
-        for cost, share in shares.items()
-    ]  # fmt: skip
-
-
 def _garp() -> list[Menu]:
-    """Twenty budgets between money for oneself and for another person, at prices drawn once and for all."""
+    """Twenty budgets between points for oneself and for another person, at prices drawn once and for all."""
     rng = np.random.default_rng(20)
     menus = []
     for i in range(20):
         to_self, to_other = (int(v) for v in rng.permutation([1, int(rng.integers(1, 5))]))
         tokens = int(rng.integers(4, 11)) * 10
-        bundles = tuple((tokens * (10 - k) / 10 * to_self, tokens * k / 10 * to_other) for k in range(11))
+        given = tuple(tokens * k / 10 for k in range(11))
+        bundles = tuple(((tokens - g) * to_self, g * to_other) for g in given)
+        plural = {1: "1 point"}
         menus.append(
             Menu(
                 f"garp-{i}", "garp", "budget",
-                f"You divide {tokens} tokens between yourself and another person. A token that you keep is worth {to_self} {{c}} to you, "
-                f"a token that you give is worth {to_other} {{c}} to the other person.",
-                tuple(_allocation(a, b) for a, b in bundles), tuple(10.0 * k for k in range(11)),
-                tuple(a for a, _ in bundles), tuple(b for _, b in bundles), (1 / to_self, 1 / to_other), bundles,
+                f"You divide {tokens} tokens between yourself and another person. A token that you keep is worth {plural.get(to_self, f'{to_self} points')} "
+                f"to you. A token that you give is worth {plural.get(to_other, f'{to_other} points')} to the other person.",
+                (), tuple(10.0 * k for k in range(11)), tuple(a for a, _ in bundles), tuple(b for _, b in bundles), given,
+                ask="How many tokens do you give?",
+                controls=(
+                    ("How many points is a token worth that you keep?", tuple(float(v) for v in range(1, 5)), to_self - 1),
+                    ("How many points is a token worth that you give?", tuple(float(v) for v in range(1, 5)), to_other - 1),
+                ),
+                prices=(1 / to_self, 1 / to_other), bundles=bundles,
             )
         )  # fmt: skip
     return menus
@@ -275,7 +475,7 @@ SITUATIONS: dict[str, tuple[tuple[str, str, str], ...]] = {  # topic -> (situati
     ),
     "helping strangers": (
         ("A stranger asks for directions while you are in a hurry.", "stop and explain", "walk on"),
-        ("A blood bank near you is short of your type.", "give blood", "let others do it"),
+        ("The blood bank near you is short of your blood type.", "give blood", "let others do it"),
         ("Somebody with one item stands behind your full trolley.", "let them pass", "keep your place"),
         ("A tourist is about to be overcharged by a taxi.", "warn the tourist", "mind your own affairs"),
         ("A neighbour moves house on your free day.", "help for an hour", "stay at home"),
@@ -302,13 +502,15 @@ SITUATIONS: dict[str, tuple[tuple[str, str, str], ...]] = {  # topic -> (situati
 
 def _spillover() -> list[Menu]:
     return [
-        Menu(f"spillover-{topic.replace(' ', '-')}-{i}", "spillover", topic, f"What would you do? {situation}", (kind, selfish), (1.0, 0.0))
+        Menu(
+            f"spillover-{topic.replace(' ', '-')}-{i}", "spillover", topic, f"Imagine this situation. {situation}", (kind, selfish), (1.0, 0.0),
+        )
         for topic, several in SITUATIONS.items()
         for i, (situation, kind, selfish) in enumerate(several)
-    ]
+    ]  # fmt: skip
 
 
 MENUS: dict[str, list[Menu]] = {
-    "bfs39": _bfs39(), "dictator": _dictator(), "ultimatum": _ultimatum(), "public-goods": _public_goods(),
+    "allocations": _allocations(), "bfs39": _bfs39(), "dictator": _dictator(), "ultimatum": _ultimatum(), "public-goods": _public_goods(),
     "matrix": _matrix(), "trust": _trust(), "garp": _garp(), "spillover": _spillover(),
 }  # fmt: skip

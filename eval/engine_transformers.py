@@ -1,7 +1,7 @@
 """Exact answer probabilities with transformers and PEFT: base and any number of adapters in one load.
 
-The default on a CPU.  A prompt and the tree of its admissible answers are read in one pass: every token of an answer sees the
-prompt and its own beginning only.  Prompts of similar length share a batch.
+The default on a CPU.  The tree of all conversations about one decision problem is read in one pass: every token sees what was
+said before it on its own branch only.  Trees of similar size share a batch.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
 from econmoral.adapters import check_base
+from econmoral.chat import turn_text
 from econmoral.models import cached_only, find_model
 from econmoral.records import InputError
-from eval.engines import LONGEST_DERIVATION, Arm, Exact
+from eval.engines import Arm, Exact, ScoredStep
 
 BATCH_TOKENS = 16_384  # prompt tokens in one batch of scores; derivations, written a token at a time, take twice as many
 
@@ -74,36 +75,45 @@ class Transformers(Exact):
         self.model.merge_adapter([self.keys[name]])
 
     @torch.no_grad()
-    def log_probabilities(self, heads: list[list[int]], tails: list[list[list[int]]], arm: Arm) -> list[np.ndarray]:
-        """One pass over every prompt followed by the tree of its answers; prompts of similar length share a batch."""
-        results: list[np.ndarray] = [np.empty(0)] * len(heads)
-        trees = [Tree(group) for group in tails]
+    def log_probabilities(self, groups: list[list[ScoredStep]], arm: Arm) -> list[list[np.ndarray]]:
+        """One pass over the tree of every group; trees of similar size share a batch."""
+        results: list[list[np.ndarray]] = [[] for _ in groups]
+        trees = [Tree(group) for group in groups]
+        self.tokens += sum(len(t.tokens) for t in trees)
         with self._adapted(arm):
-            # the logits of a tree weigh as much as many tokens when the vocabulary is large
-            weight = 1 + self.model.config.vocab_size // 40_000
-            for batch in self._batches([len(h) + weight * len(t.tokens) for h, t in zip(heads, trees, strict=True)]):
-                for i, row in zip(batch, self._score_batch([heads[i] for i in batch], [trees[i] for i in batch]), strict=True):
+            # logits weigh as much as many tokens when the vocabulary is large
+            weight = self.model.config.vocab_size // 10_000
+            for batch in self._batches([len(t.tokens) + weight * t.asked for t in trees]):
+                for i, row in zip(batch, self._score_batch([trees[i] for i in batch]), strict=True):
                     results[i] = row
         return results
 
     @torch.no_grad()
-    def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int) -> list[list[str]]:
+    def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
         """Sampled in batches; the same prompts in the same order and the same seed give the same texts."""
         torch.manual_seed(seed)
-        results: list[list[str]] = [[] for _ in heads]
+        results: list[list[tuple[str, bool]]] = [[] for _ in heads]
+        ends = self.ends_of_turn()
+        # fresh settings: a checkpoint's own (repetition penalty and the like) would change the probabilities
+        settings = GenerationConfig(do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=longest, pad_token_id=self.pad, eos_token_id=ends)
         with self._adapted(arm):
             for batch in self._batches([max(1, n * s // 2) for n, s in zip(map(len, heads), samples, strict=True)]):
                 jobs = [i for i in batch for _ in range(samples[i])]
                 width = max(len(heads[i]) for i in jobs)
                 x = torch.tensor([[self.pad] * (width - len(heads[i])) + heads[i] for i in jobs], device=self.device)
                 mask = torch.tensor([[0] * (width - len(heads[i])) + [1] * len(heads[i]) for i in jobs], device=self.device)
-                out = self.model.generate(
-                    input_ids=x, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-                    max_new_tokens=LONGEST_DERIVATION, pad_token_id=self.pad,
-                )  # fmt: skip
-                for i, ids in zip(jobs, out[:, width:], strict=True):
-                    results[i].append(self.tokenizer.decode(ids, skip_special_tokens=True))
+                out = self.model.generate(input_ids=x, attention_mask=mask, generation_config=settings)
+                for i, ids in zip(jobs, out[:, width:].tolist(), strict=True):
+                    end = next((k for k, token in enumerate(ids) if token in ends), None)
+                    text = self.tokenizer.decode(ids if end is None else ids[:end], skip_special_tokens=True)
+                    results[i].append((text, end is None))
         return results
+
+    def ends_of_turn(self) -> list[int]:
+        """Tokens that end the assistant's turn: the template's own, and the tokenizer's end of text."""
+        end = turn_text(self.tokenizer, [{"role": "user", "content": "x"}], "K")[1:]
+        ids = [self.ids(end)[0]]
+        return ids if self.tokenizer.eos_token_id in (None, *ids) else [*ids, int(self.tokenizer.eos_token_id)]
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         order = sorted(range(len(lengths)), key=lambda i: lengths[i])
@@ -114,57 +124,86 @@ class Transformers(Exact):
             batches[-1].append(i)
         return batches
 
-    def _score_batch(self, heads: list[list[int]], trees: list[Tree]) -> list[np.ndarray]:
-        width = max(len(h) + len(t.tokens) for h, t in zip(heads, trees, strict=True))
-        deep = 1 + max(len(t.tokens) for t in trees)
-        x = torch.full((len(heads), width), self.pad)
-        position = torch.zeros((len(heads), width), dtype=torch.long)
-        sees = torch.eye(width, dtype=torch.bool).repeat(len(heads), 1, 1)  # padding looks at itself only
-        for i, (h, t) in enumerate(zip(heads, trees, strict=True)):  # padded on the left, so that every tree ends at the same place
-            start, root = width - len(h) - len(t.tokens), width - len(t.tokens)
-            x[i, start:] = torch.tensor(h + t.tokens)
-            position[i, start:] = torch.tensor([*range(len(h)), *(len(h) - 1 + d for d in t.depth)])
-            sees[i, start:root, start:root] = torch.ones(len(h), len(h), dtype=torch.bool).tril()
-            sees[i, root:, start:root] = True  # an answer's token sees the prompt and its own beginning, not its siblings
-            sees[i, root:, root:] = torch.from_numpy(t.ancestors)
+    def _score_batch(self, trees: list[Tree]) -> list[list[np.ndarray]]:
+        width = max(len(t.tokens) for t in trees)
+        deep = max(t.asked for t in trees)
+        x = torch.full((len(trees), width), self.pad)
+        position = torch.zeros((len(trees), width), dtype=torch.long)
+        sees = torch.eye(width, dtype=torch.bool).repeat(len(trees), 1, 1)  # padding looks at itself only
+        for i, t in enumerate(trees):  # padded on the left, so that what is asked for ends every row
+            start = width - len(t.tokens)
+            x[i, start:] = torch.tensor(t.tokens)
+            position[i, start:] = torch.tensor(t.depth)
+            sees[i, start:, start:] = torch.from_numpy(t.sees)
         mask = torch.zeros(sees.shape, dtype=self.model.dtype).masked_fill(~sees, torch.finfo(self.model.dtype).min)[:, None]
         logits = self.model(
             input_ids=x.to(self.device), attention_mask=mask.to(self.device), position_ids=position.to(self.device), logits_to_keep=deep, use_cache=False
         ).logits  # fmt: skip
         rows = []
         for i, t in enumerate(trees):
-            own = logits[i, deep - 1 - len(t.tokens) :].float()  # from the last token of the prompt on
-            parents, tokens = torch.tensor(t.parent, device=own.device), torch.tensor(t.tokens + t.leaves, device=own.device)
+            own = logits[i, deep - t.asked :].float()
+            parents, tokens = (torch.tensor(v, device=own.device) for v in (t.parents, t.looked_up))
             step = own[parents, tokens] - torch.logsumexp(own, -1)[parents]
-            rows.append(t.sums(step.double().cpu().numpy()))
+            rows.append(t.options(step.double().cpu().numpy()))
         return rows
 
 
 class Tree:
-    """The admissible answers of a prompt as a tree of tokens: what they share at the start is read once.
+    """All conversations about one decision problem as a tree of tokens: what they share is read once.
 
-    Inner nodes are fed to the model: tokens, depth (first level 1), ancestors (K, K), itself included.  Leaves are only looked
-    up.  parent: of every inner node, then of every leaf, counted from the prompt's last token (0).
+    tokens, depth (N,): what is fed to the model, in an order in which the ``asked`` tokens whose successors are looked up come
+    last; sees (N, N): a token sees itself and what comes before it on its branch.  parents, looked_up: for every scored token
+    its predecessor (counted among the asked ones) and its id.
     """
 
-    def __init__(self, tails: list[list[int]]) -> None:
-        inner: dict[tuple[int, ...], int] = {}
-        for tail in tails:
-            for k in range(1, len(tail)):
-                inner.setdefault(tuple(tail[:k]), len(inner) + 1)
-        self.tokens = [path[-1] for path in inner]
-        self.depth = [len(path) for path in inner]
-        ends = dict.fromkeys(tuple(tail) for tail in tails if tuple(tail) not in inner)
-        self.leaves = [path[-1] for path in ends]
-        number = {(): 0} | inner
-        self.parent = [number[path[:-1]] for path in (*inner, *ends)]
-        self.ancestors = np.eye(len(inner), dtype=bool)
-        for path, k in inner.items():
-            if len(path) > 1:
-                self.ancestors[k - 1] |= self.ancestors[inner[path[:-1]] - 1]
-        place = {path: k for k, path in enumerate((*inner, *ends))}
-        self.paths = [[place[tuple(tail[: k + 1])] for k in range(len(tail))] for tail in tails]
+    def __init__(self, steps: list[ScoredStep]) -> None:
+        children: dict[tuple[int, int], int] = {}  # (node, token) -> node; node -1 is the empty beginning
+        token: list[int] = []
+        parent: list[int] = []
 
-    def sums(self, step: np.ndarray) -> np.ndarray:
-        """(C,) log-probability of every answer, given that of each step (inner nodes, then leaves)."""
-        return np.array([step[path].sum() for path in self.paths])
+        def walk(node: int, ids: list[int]) -> int:
+            for t in ids:
+                key = (node, t)
+                if key not in children:
+                    children[key] = len(token)
+                    token.append(t)
+                    parent.append(node)
+                node = children[key]
+            return node
+
+        edges: dict[tuple[int, int], int] = {}  # scored (node, token) -> place
+        self._paths: list[list[list[list[int]]]] = []  # step, option, form -> places of its tokens
+        for step in steps:
+            context = walk(-1, step.context)
+            options = []
+            for several in step.options:
+                places = []
+                for form in several:
+                    node, path = context, []
+                    for k, t in enumerate(form):
+                        path.append(edges.setdefault((node, t), len(edges)))
+                        if k < len(form) - 1:
+                            node = walk(node, [t])
+                    places.append(path)
+                options.append(places)
+            self._paths.append(options)
+        asked = {node for node, _ in edges}
+        order = [n for n in range(len(token)) if n not in asked] + sorted(asked)
+        place = {n: i for i, n in enumerate(order)}
+        depth = [0] * len(token)
+        seen = np.eye(len(token), dtype=bool)
+        for n, p in enumerate(parent):  # a parent always comes before its children
+            if p >= 0:
+                depth[n] = depth[p] + 1
+                seen[n] |= seen[p]
+        self.tokens = [token[n] for n in order]
+        self.depth = [depth[n] for n in order]
+        self.sees = seen[np.ix_(order, order)]
+        self.asked = len(asked)
+        first = len(token) - len(asked)
+        self.parents = [place[n] - first for n, _ in edges]
+        self.looked_up = [t for _, t in edges]
+
+    def options(self, step: np.ndarray) -> list[np.ndarray]:
+        """For every step (O,) the log-probability of each option, its forms added up; ``step`` is that of each scored token."""
+        return [np.array([np.logaddexp.reduce([step[path].sum() for path in several]) for several in options]) for options in self._paths]

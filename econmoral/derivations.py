@@ -1,0 +1,298 @@
+"""Derivations in words: how a target comes to its decision, one operation on small numbers a step.
+
+Small models get a sum of four terms wrong, and a product or a comparison that is not written out is not learnt; so every
+product, sum and comparison is a step, a product with a two-digit number is split into tens and units
+(``7 * 18 = 70 + 56 = 126``), and what several plans share is worked out once.  ``check_steps`` reads a text back.
+"""
+
+from __future__ import annotations
+
+import re
+
+from econmoral.games import GAMES
+from econmoral.menus import Menu, MenuPage
+from econmoral.prompts import (
+    TENTHS,
+    Item,
+    Layout,
+    label_of,
+    page_actions,
+    page_order,
+    path_labels,
+    shown_payoffs,
+    tenths,
+)
+from econmoral.target import Target, Weights, number
+
+
+def times(factor: int, value: float) -> str:
+    """``5 * 86 = 400 + 30 = 430``: the tens and the units apart where the value has both."""
+    value = round(value)
+    product = f"{factor} * {value} = "
+    tens, units = value // 10 * 10, value % 10
+    if value > 10 and units and factor > 1 and factor % 10:
+        product += f"{factor * tens} + {factor * units} = "
+    return product + str(factor * value)
+
+
+def plus(a: float, b: float) -> str:
+    """``36 + 12 = 48``."""
+    return f"{number(a)} + {number(b)} = {number(a + b)}"
+
+
+def more(values: dict[str, float]) -> tuple[str, str]:
+    """(``48 is more: K.``, label of the larger value)."""
+    best = max(values, key=lambda k: values[k])
+    return f"{number(values[best])} is more: {best}.", best
+
+
+def derives(target: Target, domain: str) -> bool:
+    """Whether there is a derivation; otherwise the target is trained on direct answers.
+
+    On allocations every family has one.  On games: own payoff, outcome-based families, and homo moralis short of kappa 1
+    (where the optimum is never unique).
+    """
+    if domain == "allocations":
+        return True
+    return target.outcome_only or (target.family == "homo_moralis" and target.kappa < 1)
+
+
+# ---------------------------------------------------------------------------------------------------------- allocations
+
+
+def _worth(label: str, m: float, n: float, weights: Weights) -> tuple[str, int]:
+    """One allocation's worth in units of 1 / weights.unit, in words, and the value."""
+    m, n = round(m), round(n)
+    own, other = weights.at(m, n)
+    unit = weights.unit
+    if weights.behind == weights.ahead:
+        position = ""
+    elif m == n:
+        position = f"{m} and {n} are equal. "
+    else:
+        position = f"{m} is {'less' if m < n else 'more'} than {n}: {'behind' if m < n else 'ahead'}. "
+    total = own * m + other * n
+    if own == other == 1:
+        steps = plus(m, n)
+    elif other == 0:
+        steps = times(own, m)
+    elif other > 0 and own > 0:
+        steps = f"{times(own, m)}, {times(other, n)}, {plus(own * m, other * n)}"
+    elif own == 0:
+        steps = times(other, n)
+    else:  # the gap is smaller than either payoff: unit m - |other| (n - m), or + |other| (m - n)
+        gap, weight = abs(n - m), abs(other)
+        sign = "-" if m < n else "+"
+        steps = f"{max(m, n)} - {min(m, n)} = {gap}, {times(unit, m)}, {times(weight, gap)}, "
+        steps += f"{unit * m} {sign} {weight * gap} = {total}"
+        if own + other != unit:  # weights that do not add up to one point
+            steps = f"{times(own, m)}, {own * m} - {times(weight, n)}, so {total}"
+    return f"{label}: {position}{steps}.", total
+
+
+def allocation_derivation(menu: Menu, page: MenuPage, target: Target) -> str:
+    """What each option of an allocation is worth to the target, and which is worth most."""
+    weights = target.weights()
+    scale = page.scale
+    lines, values = [], {}
+    for k in page.order:
+        label, m, n = page.labels[k], menu.own[k] * scale, menu.other[k] * scale
+        if weights == Weights(1, (1, 0), (1, 0)):
+            values[label] = m
+            lines.append(f"{label} gives me {number(m)}.")
+            continue
+        text, values[label] = _worth(label, m, n, weights)
+        lines.append(text)
+    if len(values) == 2:
+        closing = more(values)[0]
+    else:
+        best = max(values, key=lambda k: values[k])
+        closing = f"{number(values[best])} is the most: {best}."
+    joiner = " " if weights == Weights(1, (1, 0), (1, 0)) else "\n"
+    return joiner.join([*lines, closing])
+
+
+# ---------------------------------------------------------------------------------------------------------------- games
+
+
+def game_derivation(item: Item, layout: Layout, target: Target) -> str:
+    """The derivation of a target's best reply to the stated beliefs.
+
+    Sums are over ten people, so that no fraction appears.  Raises ValueError where ``derives`` says no.
+    """
+    if not derives(target, "games"):
+        raise ValueError(f"{target} has no derivation on games")
+    prelude, pay = _worths(item, layout, target)
+    if target.kappa == 0:
+        return "\n".join([*prelude, *_own_payoff(item, layout, pay)])
+    return "\n".join(_moral(item, layout, target))
+
+
+def _worths(item: Item, layout: Layout, target: Target) -> tuple[list[str], dict[tuple[str, ...], tuple[float, float]]]:
+    """Lines that replace points by what they are worth, and the table to work with; no lines for own payoff."""
+    pay = shown_payoffs(item, layout)
+    weights = target.weights()
+    if weights == Weights(1, (1, 0), (1, 0)):
+        return [], pay
+    lines, worth = [], {}
+    paths = list(pay)
+    for i in layout.rows:
+        path = paths[i]
+        m, n = pay[path]
+        name = " ".join(path_labels(layout, path))
+        one, first = _worth(f"{name}, moving first", m, n, weights)
+        two, second = _worth(f"{name}, moving second", n, m, weights)
+        lines += [one] if m == n else [one, two]
+        worth[path] = (float(first), float(second))
+    return lines, worth
+
+
+def _first_mover(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[float, float]]) -> tuple[list[str], dict[str, float]]:
+    """``K 4 * 9 = 36, 6 * 2 = 12, 36 + 12 = 48`` for each first move, and its value over ten people by action."""
+    sets = {s.after: k for k, s in enumerate(GAMES[layout.game].info_sets)}
+    steps, values = [], {}
+    for move in page_actions(layout, 0):
+        name = path_labels(layout, (move,))[0]
+        if (move,) in pay:
+            own = pay[(move,)][0]
+            values[move] = TENTHS * own
+            steps.append(f"{name} {times(TENTHS, own)}")
+            continue
+        k = sets[(move,)]
+        products = [(tenths(item, k, reply), pay[(move, reply)][0]) for reply in page_actions(layout, k)]
+        (p, m), (q, n) = products
+        values[move] = p * m + q * n
+        steps.append(f"{name} {times(p, m)}, {times(q, n)}, {plus(p * m, q * n)}")
+    return steps, values
+
+
+def _replies(layout: Layout) -> list[tuple[int, str, str]]:
+    """(information set, first move that it answers, that move's label) in page order."""
+    sets = GAMES[layout.game].info_sets
+    found = []
+    for k in page_order(layout)[1:]:
+        (move,) = sets[k].after
+        found.append((k, move, path_labels(layout, (move,))[0]))
+    return found
+
+
+def _plan_words(layout: Layout, first: str, replies: dict[int, str]) -> str:
+    """``K first, Z after K, W after M.``"""
+    parts = [f"{path_labels(layout, (first,))[0]} first"]
+    parts += [f"{label_of(layout, k, replies[k])} after {after}" for k, _, after in _replies(layout)]
+    return ", ".join(parts) + "."
+
+
+def _own_payoff(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[float, float]]) -> list[str]:
+    steps, values = _first_mover(item, layout, pay)
+    by_label = {path_labels(layout, (move,))[0]: value for move, value in values.items()}
+    closing, _ = more(by_label)
+    first = max(values, key=lambda move: values[move])
+    lines = ["Moving first, against 10 people: " + "; ".join(steps) + f". {closing}"]
+    replies = {}
+    for k, move, after in _replies(layout):
+        gains = {label_of(layout, k, reply): pay[(move, reply)][1] for reply in page_actions(layout, k)}
+        given = ", ".join(f"{label} gives me {number(value)}" for label, value in gains.items())
+        closing, best = more(gains)
+        replies[k] = next(r for r in page_actions(layout, k) if label_of(layout, k, r) == best)
+        lines.append(f"Moving second after {after}: {given}. {closing}")
+    lines.append(f"So {_plan_words(layout, first, replies)}")
+    return lines
+
+
+def _moral(item: Item, layout: Layout, target: Target) -> list[str]:
+    """Homo moralis: for integers v : w = (1 - kappa) : kappa the plan with the largest
+
+        v [first-mover points + second-mover points, over ten people] + 10 w [points of both roles if everyone uses the plan].
+
+    A reply that the plan itself never meets does not enter the second bracket; it is chosen for its own points.
+    """
+    v, w = target.moral_weights()
+    pay = shown_payoffs(item, layout)
+    lines: list[str] = []
+    own_best: dict[int, tuple[str, float]] = {}
+    together: dict[str, tuple[str, float]] = {}  # first move -> (best reply on the path, value with the moral term)
+    for k, move, after in _replies(layout):
+        p = tenths(item, 0, move)
+        own, total, own_steps, all_steps = {}, {}, [], []
+        for reply in page_actions(layout, k):
+            label, (m, n) = label_of(layout, k, reply), pay[(move, reply)]
+            own[label] = v * p * n
+            own_steps.append(f"{label} {times(p, n)}" + (f", {times(v, p * n)}" if v > 1 else ""))
+            same, steps = _alike(m, n, w)
+            total[label] = own[label] + same
+            all_steps.append(f"{label} {steps}, {plus(same, own[label])}")
+        actions = {label_of(layout, k, r): r for r in page_actions(layout, k)}
+        closing, best = more(own)
+        own_best[k] = actions[best], own[best]
+        lines.append(f"After {after} ({p} of {TENTHS}): {'; '.join(own_steps)}. {closing}")
+        closing, best = more(total)
+        together[move] = actions[best], total[best]
+        lines.append(f"If everyone did so: {'; '.join(all_steps)}. {closing}")
+    steps, values = _first_mover(item, layout, pay)
+    if v > 1:
+        steps = [f"{s}, {times(v, values[m])}" for s, m in zip(steps, page_actions(layout, 0), strict=True)]
+    lines.append("Moving first: " + "; ".join(steps) + ".")
+    totals: dict[str, float] = {}
+    plans: dict[str, tuple[str, dict[int, str]]] = {}
+    for move in page_actions(layout, 0):
+        name = path_labels(layout, (move,))[0]
+        value = v * values[move]
+        if move in together:
+            parts = [plus(value, together[move][1])]
+            value += together[move][1]
+        else:
+            same, alike = _alike(*pay[(move,)], w)
+            parts = [alike, plus(value, same)]
+            value += same
+        replies = {}
+        for k, other, after in _replies(layout):
+            if other == move:
+                replies[k] = together[move][0]
+                continue
+            replies[k], worth = own_best[k]
+            parts.append(f"{label_of(layout, k, replies[k])} after {after} {plus(value, worth)}")
+            value += worth
+        lines.append(f"{name} in all: {', '.join(parts)}.")
+        totals[name], plans[name] = value, (move, replies)
+    _, best = more(totals)
+    lines.append(f"{number(totals[best])} is more: {_plan_words(layout, *plans[best])}")
+    return lines
+
+
+def _alike(m: float, n: float, w: int) -> tuple[float, str]:
+    """10 w times the points of both roles when everyone uses the plan: the value, and the steps up to the tenth of it."""
+    steps = plus(m, n)
+    if w > 1:
+        steps += f", {times(w, m + n)}"
+    return TENTHS * w * (m + n), steps
+
+
+# ---------------------------------------------------------------------------------------------------- reading them back
+
+_TERM = r"-?\d+(?:\.\d+)?"
+_CHAIN = re.compile(rf"{_TERM}(?: [*+-] {_TERM})+(?: = {_TERM}(?: [+*-] {_TERM})*)+")
+_SIDE = re.compile(rf"({_TERM})(?: ([*+-]) ({_TERM}))?")
+
+
+def _value(side: str) -> float | None:
+    """Value of ``a``, ``a + b``, ``a - b`` or ``a * b``; None for anything longer."""
+    found = _SIDE.fullmatch(side.strip())
+    if not found:
+        return None
+    a = float(found[1])
+    if found[2] is None:
+        return a
+    b = float(found[3])
+    return a + b if found[2] == "+" else a - b if found[2] == "-" else a * b
+
+
+def check_steps(text: str) -> tuple[int, int]:
+    """(right, all) of the arithmetic steps ``a * b = c``, ``a + b = c`` that a text contains; the text is never evaluated."""
+    right = whole = 0
+    for chain in _CHAIN.findall(text[:20_000]):
+        sides = [_value(side) for side in chain.split(" = ")]
+        for a, b in zip(sides, sides[1:], strict=False):
+            whole += 1
+            right += a is not None and b is not None and abs(a - b) < 1e-9
+    return right, whole
