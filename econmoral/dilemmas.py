@@ -7,7 +7,7 @@ times, groups exchanged and cases exchanged, so that no habit of position or of 
 
     >>> rng = np.random.default_rng(0)
     >>> scenario = draw_scenarios(1, rng)[0]
-    >>> talks = [scenario_conversation(scenario, page) for page in case_pages(CASE_TRAIN[0], draw_labels(rng))]
+    >>> talks = [scenario_conversation(scenario, page) for page in case_pages(TRAIN[0], draw_labels(rng))]
 
 A conversation is a page, one question that is answered with a letter or a number alone, and two control questions whose
 answers are numbers on the page.
@@ -106,8 +106,8 @@ RATING_WORDINGS = (
         "How many people lose their lives if the car swerves?",
     ),
 )
-RATING_TRAIN = tuple(i for i, w in enumerate(RATING_WORDINGS) if not w.held_out)
-RATING_HELD_OUT = tuple(i for i, w in enumerate(RATING_WORDINGS) if w.held_out)
+TRAIN = tuple(i for i, w in enumerate(RATING_WORDINGS) if not w.held_out)  # also of the conjoint
+HELD_OUT = tuple(i for i, w in enumerate(RATING_WORDINGS) if w.held_out)
 
 
 @dataclass(frozen=True)
@@ -128,21 +128,16 @@ def _count(n: int, singular: str, plural: str) -> str:
     return f"{n} {singular if n == 1 else plural}"
 
 
-@dataclass(frozen=True)
-class RatingPage:
-    """How a cell is presented; with ``reverse`` 0 means full agreement, so that the reply r counts as 100 - r."""
+def rating_conversation(cell: Rating, reverse: bool, wording: int, system: str | None = None) -> Conversation:
+    """The conversation about a cell: option r of its question is the number r.
 
-    wording: int
-    reverse: bool
-
-
-def rating_conversation(cell: Rating, page: RatingPage, system: str | None = None) -> Conversation:
-    """The conversation about a cell: option r of its question is the number r."""
-    words = RATING_WORDINGS[page.wording]
+    With ``reverse`` 0 means full agreement, so that the reply r counts as 100 - r.
+    """
+    words = RATING_WORDINGS[wording]
     riders, scene = SCENES[cell.scene]
     you = {"passenger": "you", "family": "both of you"}.get(cell.scene)
     text = words.page.format(scene=scene, ahead=_count(cell.saved, "person", "people"), riders=you or f"the {PASSENGER}")
-    low, high = (100, 0) if page.reverse else (0, 100)
+    low, high = (100, 0) if reverse else (0, 100)
     question = words.question.format(statement=QUESTIONS[cell.question], low=low, high=high)
     numbers = sorted({0, riders, cell.saved, SCALE - 1})
     controls = tuple(
@@ -154,9 +149,9 @@ def rating_conversation(cell: Rating, page: RatingPage, system: str | None = Non
     return Conversation(text, (Question(f"{question} {NUMBER}", options),), controls, before=head)
 
 
-def upwards(probabilities: np.ndarray, page: RatingPage) -> np.ndarray:
-    """(101,) probability of every degree of agreement, 0 to 100, from that of every reply."""
-    return probabilities[::-1] if page.reverse else probabilities
+def agreement(probabilities: np.ndarray, reverse: bool) -> np.ndarray:
+    """(101,) probability of every degree of agreement, 0 to 100, from that of every reply; its own inverse."""
+    return probabilities[::-1] if reverse else probabilities
 
 
 # ----------------------------------------------------------------------------------------------------------------- theory
@@ -309,8 +304,6 @@ CASE_WORDINGS = (
         "How many characters will be dead after plan {label}?",
     ),
 )  # fmt: skip
-CASE_TRAIN = tuple(i for i, w in enumerate(CASE_WORDINGS) if not w.held_out)
-CASE_HELD_OUT = tuple(i for i, w in enumerate(CASE_WORDINGS) if w.held_out)
 
 
 @dataclass(frozen=True)

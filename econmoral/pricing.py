@@ -180,8 +180,8 @@ PRICE_WORDINGS = (
         "What did you set according to the most recent entry?",
     ),
 )
-PRICE_TRAIN = tuple(i for i, w in enumerate(PRICE_WORDINGS) if not w.held_out)
-PRICE_HELD_OUT = tuple(i for i, w in enumerate(PRICE_WORDINGS) if w.held_out)
+TRAIN = tuple(i for i, w in enumerate(PRICE_WORDINGS) if not w.held_out)
+HELD_OUT = tuple(i for i, w in enumerate(PRICE_WORDINGS) if w.held_out)
 
 
 def price_conversation(view: View, wording: int, system: str | None = None, controls: bool = True) -> Conversation:
