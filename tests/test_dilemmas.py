@@ -70,7 +70,6 @@ from eval.dilemmas import (
     spared_matrix,
     theory_lines,
 )
-from eval.engine_transformers import Transformers
 from eval.engines import Answer, Arm, Sampled
 from eval.validity import OUTSIDE, fingerprint, is_placebo, outside, percent, told_arms
 
@@ -552,6 +551,8 @@ def test_bad_input(tmp_path: Path, options: tuple[str, ...], complaint: str) -> 
 
 def test_a_real_model_is_measured_whatever_it_says() -> None:
     """Not what it prefers, but that every page of every wording can be scored and has a validity."""
+    from eval.engine_transformers import Transformers
+
     engine, base = Transformers("nano", {}), Arm("base")
     scenarios = draw_scenarios(2, np.random.default_rng(11))
     records = ask_conjoint(engine, conjoint_items(scenarios, TRAIN, np.random.default_rng(0)), base, 0)
