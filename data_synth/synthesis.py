@@ -10,8 +10,6 @@ import numpy as np
 
 from econmoral.conversation import Conversation, Message, Mode
 from econmoral.derivations import allocation_derivation, derives, game_derivation
-from econmoral.dilemmas import SAVED, SCENES, Rating, predicted_choice, rating_conversation
-from econmoral.dilemmas import TRAIN as RATING_WORDINGS
 from econmoral.games import GAMES, draw_beliefs, draw_protocol
 from econmoral.menus import MenuPage, draw_allocation, draw_page, menu_conversation
 from econmoral.prompts import WORDINGS_TRAIN, Item, Layout, choices_of, converse, draw_layout
@@ -121,6 +119,8 @@ def _dilemmas(draw: Draw) -> Iterator[dict[str, Any]]:
 
     Only for those who want it: by default no dilemma is trained on, and what tuning on games does to them is the question.
     """
+    from econmoral.dilemmas import RATING_TRAIN, SAVED, SCENES, Rating, RatingPage, predicted_choice, rating_conversation
+
     rng = np.random.default_rng([draw.seed, 2])
     for i in range(draw.n):
         cell = Rating(str(rng.choice(list(SCENES))), int(rng.choice(SAVED)), "choose")
