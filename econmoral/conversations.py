@@ -110,7 +110,9 @@ def tokenise(tokenizer: Any, messages: list[Message]) -> list[Tokens]:
         prompt, turn = prompt_text(tokenizer, messages[:k]), turn_text(tokenizer, messages[:k], messages[k]["content"])
         context, whole = (_ids(tokenizer, text) for text in (prompt, prompt + turn))
         if whole[: len(context)] != context:
-            raise InputError(f"the tokenizer merges the end of the prompt with the answer {messages[k]['content'][:40]!r}: this chat template cannot be trained exactly")
+            raise InputError(
+                f"the tokenizer merges the end of the prompt with the answer {messages[k]['content'][:40]!r}: this chat template cannot be trained exactly"
+            )
         single.append((context, whole[len(context) :]))
     ids = [*single[-1][0], *single[-1][1]]
     labels = [IGNORED] * len(ids)

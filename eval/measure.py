@@ -116,9 +116,7 @@ def requests_of(problems: Sequence[Problem], arm: Arm, mode: Mode, beliefs: str,
     ]
 
 
-def measure(
-    engine: Engine, problems: Sequence[Problem], arm: Arm, mode: Mode, beliefs: str, samples: int, seed: int = 0
-) -> list[dict[str, Any]]:
+def measure(engine: Engine, problems: Sequence[Problem], arm: Arm, mode: Mode, beliefs: str, samples: int, seed: int = 0) -> list[dict[str, Any]]:
     """One record per problem: choice probabilities averaged over its layouts, validity, comprehension, position bias.
 
     beliefs : ``given`` (stated on the page), ``uniform`` (not stated, one half in estimation) or ``elicited`` (not
@@ -169,16 +167,8 @@ def _mean(values: list[float]) -> float | None:
 
 def _record(problem: Problem, arm: Arm, mode: Mode, beliefs: list[float], pages: list[dict[str, Any]]) -> dict[str, Any]:
     game = GAMES[problem.item.protocol.game]
-    answered = [
-        (layout, np.array(page["probabilities"]))
-        for layout, page in zip(problem.layouts, pages, strict=True)
-        if page["probabilities"] is not None
-    ]
-    first_listed = [
-        float(p[[s[k] == page_actions(layout, k)[0] for s in game.strategies]].sum())
-        for layout, p in answered
-        for k in range(len(game.info_sets))
-    ]
+    answered = [(layout, np.array(page["probabilities"])) for layout, page in zip(problem.layouts, pages, strict=True) if page["probabilities"] is not None]
+    first_listed = [float(p[[s[k] == page_actions(layout, k)[0] for s in game.strategies]].sum()) for layout, p in answered for k in range(len(game.info_sets))]
     twins = [
         0.5 * float(np.abs(np.array(a["probabilities"]) - np.array(b["probabilities"])).sum())
         for a, b in zip(pages[::2], pages[1::2], strict=True)

@@ -155,7 +155,9 @@ def encode(tokenizer: Any, talks: list[list[Message]], path: Path, max_length: i
         longest, over = max(longest, length), over + (length > max_length)
         rows += sequences
     if over:
-        raise InputError(f"{over} of {len(talks)} conversations are longer than {max_length} tokens, the longest has {longest}; raise --max-length or shorten them")
+        raise InputError(
+            f"{over} of {len(talks)} conversations are longer than {max_length} tokens, the longest has {longest}; raise --max-length or shorten them"
+        )
     return rows
 
 
