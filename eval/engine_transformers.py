@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from peft import PeftModel
 
-from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint, load_tokenizer
+from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint, load_tokenizer, window
+from econmoral.records import InputError
 from eval.engines import LONGEST_DERIVATION, Arm, Exact
 
 BATCH_TOKENS = 16_384  # prompt tokens in one batch of scores; derivations, written a token at a time, take twice as many
@@ -38,7 +39,7 @@ class Transformers(Exact):
         self.keys = {name: f"adapter_{number}" for number, name in enumerate(adapters)}  # PEFT takes no name with a dot
         named = {self.keys[name]: folder for name, folder in adapters.items()}
         self.model: Any = attach(loaded, named, place.source)
-        self.weights, self.note = place.record(), place.note
+        self.weights, self.note, self.window = place.record(), place.note, window(loaded)
         self.model.eval()
         # pad with anything: padded positions are masked
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
@@ -68,6 +69,7 @@ class Transformers(Exact):
         """One pass over every prompt followed by the tree of its answers; prompts of similar length share a batch."""
         results: list[np.ndarray] = [np.empty(0)] * len(heads)
         trees = [Tree(group) for group in tails]
+        self._fits(max((len(h) + max(map(len, group)) for h, group in zip(heads, tails, strict=True)), default=0))
         with self._adapted(arm):
             # the logits of a tree weigh as much as many tokens when the vocabulary is large
             weight = 1 + self.model.config.vocab_size // 40_000
@@ -79,6 +81,7 @@ class Transformers(Exact):
     @torch.no_grad()
     def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int) -> list[list[str]]:
         """Sampled in batches; the same prompts in the same order and the same seed give the same texts."""
+        self._fits(max(map(len, heads), default=0))
         torch.manual_seed(seed)
         results: list[list[str]] = [[] for _ in heads]
         with self._adapted(arm):
@@ -94,6 +97,11 @@ class Transformers(Exact):
                 for i, ids in zip(jobs, out[:, width:], strict=True):
                     results[i].append(self.tokenizer.decode(ids, skip_special_tokens=True))
         return results
+
+    def _fits(self, longest: int) -> None:
+        """Raises InputError for a text that is longer than the model reads: what it says beyond is not its answer."""
+        if self.window is not None and longest > self.window:
+            raise InputError(f"a page of {longest} tokens is longer than the {self.window} that this model reads")
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         order = sorted(range(len(lengths)), key=lambda i: lengths[i])

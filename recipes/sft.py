@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -368,6 +369,8 @@ def main() -> None:
             **speed_settings(args.batch_size, args.accumulate, args.precision, checkpointing),
         ),
     )
+    # else PEFT asks the hub whether the vocabulary was extended, which it was not
+    trainer.model.save_pretrained = partial(trainer.model.save_pretrained, save_embedding_layers=False)
     if trainer.accelerator.num_processes != args.processes:
         raise InputError(f"{args.processes} processes were asked for, {trainer.accelerator.num_processes} are running; check the launch command")
     about["mixed_precision"] = str(trainer.accelerator.mixed_precision)  # the one in force, whatever a launcher says
