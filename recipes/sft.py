@@ -30,7 +30,7 @@ import yaml
 
 from econmoral.chat import TEMPLATE_ARGUMENTS, prompt_text, turn_text
 from econmoral.checkpoints import Place, load_checkpoint, locate, precision_in_force, window
-from econmoral.memory import GPU_SHARE, available, cpu_room, divide, shape_of, taken
+from econmoral.memory import FULL, GPU_SHARE, available, cpu_room, divide, shape_of, taken
 from econmoral.models import Model, find_model
 from econmoral.records import InputError, command, example, lock, origin, plain, read_json, read_lines, read_yaml, sha256, write_json, write_lines, write_text
 
@@ -262,7 +262,7 @@ def divide_batch(args: argparse.Namespace, base: Any, longest: int, scored: int)
     gpu = torch.cuda.is_available()
     room = GPU_SHARE * torch.cuda.mem_get_info()[0] if gpu else cpu_room(available(), taken(), args.processes)
     size = 2 if gpu and args.precision != "fp32" else 4
-    found = divide(shape, args.batch_size, longest, scored, size, room, args.accumulate)
+    found = divide(shape, args.batch_size, longest, scored, size, room, args.accumulate, enough=FULL if gpu else 1)
     write_json(kept, {"accumulate": found.accumulate, "checkpointing": found.checkpointing})
     return found.accumulate, found.checkpointing
 

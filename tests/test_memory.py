@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from econmoral.memory import CPU_LIMIT, SLACK, Shape, cpu_room, divide, free_of, shape_of
+from econmoral.memory import CPU_LIMIT, SLACK, Division, Shape, cpu_room, divide, free_of, shape_of
 from econmoral.records import InputError
 
 SMOLLM2 = Shape(30, 576, 576, 1536, 49152)
@@ -65,6 +65,8 @@ def test_the_batch_is_divided_by_what_fits() -> None:
     # fewer than four at a time would be slow: then activations are computed twice, if that makes more of them fit
     scored = divide(SMOLLM2, 16, 200, 10, 4, SMOLLM2.forward_bytes(2 * 200, 2 * 10, 4))
     assert (scored.accumulate, scored.checkpointing) == (1, True)
+    small = SMOLLM2.forward_bytes(2 * 200, 2 * 10, 4)
+    assert divide(SMOLLM2, 16, 200, 10, 4, small, enough=1) == Division(8, False, small)  # on a CPU that costs more than it gains
     assert divide(SMOLLM2, 12, 200, 200, 4, 0.5 * need).accumulate in (2, 3)  # a divisor of the batch
     assert divide(SMOLLM2, 16, 200, 200, 4, 1e12, fixed=8).accumulate == 8
     with pytest.raises(InputError, match="one example of 200 tokens needs about"):

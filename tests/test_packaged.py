@@ -149,7 +149,24 @@ def test_training_and_measurement_on_packaged_weights(entry: Packaged, tmp_path:
     subprocess.run(
         [sys.executable, "-m", "data_synth", "--preference", "homo_economicus", "--n", "8", "--out", str(data)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
     )
-    words = ["--model", "tiny", "--data", str(data), "--out", str(tmp_path / "r"), "--epochs", "1", "--batch-size", "4", "--holdout", "0", "--lr", "1e-2"]
+    words = [
+        "--model",
+        "tiny",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "r"),
+        "--epochs",
+        "1",
+        "--batch-size",
+        "4",
+        "--holdout",
+        "0",
+        "--lr",
+        "1e-2",
+        "--max-length",
+        "4096",
+    ]
     monkeypatch.setattr(sys, "argv", ["sft.py", *words])
     sft.main()
     run = read_json(tmp_path / "r" / "run.json")
