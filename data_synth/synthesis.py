@@ -119,7 +119,8 @@ def _dilemmas(draw: Draw) -> Iterator[dict[str, Any]]:
 
     Only for those who want it: by default no dilemma is trained on, and what tuning on games does to them is the question.
     """
-    from econmoral.dilemmas import SAVED, SCENES, Rating, predicted_choice, rating_conversation
+    from econmoral.dilemmas import SAVED, SCENES, Rating, RatingPage, predicted_choice, rating_conversation
+    from econmoral.dilemmas import TRAIN as RATING_TRAIN
 
     rng = np.random.default_rng([draw.seed, 2])
     for i in range(draw.n):

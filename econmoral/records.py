@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "vllm", "bitsandbytes")
+PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "vllm", "bitsandbytes", "gguf")
 LONGEST_LINE = 1 << 26  # bytes of one line of JSON Lines: what is longer is no record of ours and would fill the memory
 _locks: list[int] = []  # folders this process writes to, held until it ends
 

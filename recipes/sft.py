@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ import yaml
 from econmoral.checkpoints import Place, load_checkpoint, locate, precision_in_force, window
 from econmoral.conversation import Message
 from econmoral.conversations import IGNORED, Tokens, check_labels, read_conversations, tokenise
-from econmoral.memory import GPU_SHARE, available, cpu_room, divide, shape_of, taken
+from econmoral.memory import FULL, GPU_SHARE, available, cpu_room, divide, shape_of, taken
 from econmoral.models import Model, find_model
 from econmoral.records import InputError, command, lock, origin, plain, read_json, read_yaml, sha256, write_json, write_lines, write_text
 
@@ -264,7 +265,7 @@ def divide_batch(args: argparse.Namespace, base: Any, longest: int, scored: int)
     size = 2 if gpu and args.precision != "fp32" else 4
     # on a CPU one conversation a pass: nothing is gained by more, and sequences laid end to end attend in vain
     fixed = args.accumulate or (None if gpu else args.batch_size)
-    found = divide(shape, args.batch_size, longest, scored, size, room, fixed)
+    found = divide(shape, args.batch_size, longest, scored, size, room, fixed, enough=FULL if gpu else 1)
     write_json(kept, {"accumulate": found.accumulate, "checkpointing": found.checkpointing})
     return found.accumulate, found.checkpointing
 
@@ -381,6 +382,8 @@ def main() -> None:
             **speed_settings(args.batch_size, args.accumulate, args.precision, checkpointing),
         ),
     )
+    # else PEFT asks the hub whether the vocabulary was extended, which it was not
+    trainer.model.save_pretrained = partial(trainer.model.save_pretrained, save_embedding_layers=False)
     if trainer.accelerator.num_processes != args.processes:
         raise InputError(f"{args.processes} processes were asked for, {trainer.accelerator.num_processes} are running; check the launch command")
     about["mixed_precision"] = str(trainer.accelerator.mixed_precision)  # the one in force, whatever a launcher says
