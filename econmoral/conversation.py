@@ -113,5 +113,7 @@ def joint(levels: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     for level in levels:
         total = np.logaddexp.reduce(level, axis=1)
         valid.append(float(path @ np.exp(total)))
-        path = (path[:, None] * np.exp(level - total[:, None])).ravel()
+        reached = np.isfinite(total)[:, None]  # where no reply has any probability none is preferred
+        share = np.exp(np.where(reached, level, 0.0) - np.where(reached, total[:, None], np.log(level.shape[1])))
+        path = (path[:, None] * share).ravel()
     return path, np.array(valid)
