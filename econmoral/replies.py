@@ -72,12 +72,12 @@ _UNIT = (
     r"(?:%|€|£|¥|₹|\$|(?: ?(?:percent|per ?cent|percentage points|points?|pts?|euros?|eur|usd|dollars?|bucks|cents?|cts?|pounds?|gbp|chf"
     r"|people|persons?|others|of them)\b\.?))"
 )
-_WORDS = {
-    w: float(n)
-    for n, w in enumerate(
-        ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty").split()
-    )
-} | {w: 10.0 * n for n, w in enumerate(("thirty forty fifty sixty seventy eighty ninety").split(), start=3)}
+_UP_TO_TWENTY = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen",
+    "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)  # fmt: skip
+_WORDS = {word: float(n) for n, word in enumerate(_UP_TO_TWENTY)}
+_WORDS |= {word: 10.0 * n for n, word in enumerate(("thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), start=3)}
 _WORDS["hundred"] = _WORDS["one hundred"] = _WORDS["a hundred"] = 100.0
 _STANDS_ALONE = re.compile(r" ?(?:$|[\n.,;:!?)\]}]|[-–—] |(?:because|since|as|over|rather|instead|for|so|with|and)\b)")
 _REJECTS = re.compile(r"(?i)\b(?:not|never|neither|nor|avoid|reject|against|unlike|than|over|instead of|versus|vs|without)\b|n't\b")

@@ -29,10 +29,9 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from transformers import AutoTokenizer
 
+from econmoral.checkpoints import load_tokenizer, locate
 from econmoral.conversation import Message
-from econmoral.models import cached_only, find_model
 from econmoral.records import InputError, parse_json
 from eval.engines import LONGEST_DERIVATION, Arm, Exact, Sampled, ScoredStep, Written, seed_of
 
@@ -262,25 +261,15 @@ class Served(Exact):
         results: list[list[np.ndarray] | None] = []
         for group in groups:
             try:
-                results.append(
-                    [
-                        np.array([np.logaddexp.reduce([log_p[tuple(s.context), tuple(f)] for f in several]) for several in s.options])
-                        for s in group
-                    ]
-                )
+                results.append([np.array([np.logaddexp.reduce([log_p[tuple(s.context), tuple(f)] for f in several]) for several in s.options]) for s in group])
             except KeyError:
                 results.append(None)
         return results
 
-    def derive(
-        self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int
-    ) -> list[list[tuple[str, bool]]]:
+    def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
         """Sampled texts; one that never came is empty."""
         fixed = {"model": arm.adapter or self.base, "max_tokens": longest, "stop_token_ids": self.ends_of_turn()} | SAMPLING
-        bodies = [
-            fixed | {"prompt": head, "n": n, "seed": seed_of(seed, i)}
-            for i, (head, n) in enumerate(zip(heads, samples, strict=True))
-        ]
+        bodies = [fixed | {"prompt": head, "n": n, "seed": seed_of(seed, i)} for i, (head, n) in enumerate(zip(heads, samples, strict=True))]
         results = []
         for reply, n in zip(self.endpoint.post_all("/completions", bodies, texts_of), samples, strict=True):
             texts = [(self.until_end(text), why == "length" and self.until_end(text) == text) for text, why in reply or []]
@@ -303,9 +292,7 @@ class Chat:
         """What the endpoint would not take."""
         return self.endpoint.note
 
-    def write(
-        self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = LONGEST_DERIVATION
-    ) -> list[Written]:
+    def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = LONGEST_DERIVATION) -> list[Written]:
         """One free reply to each conversation.
 
         Thinking is switched off by the template's argument.  Where a model thinks all the same and was cut before it said
@@ -346,8 +333,7 @@ def connect(address: str, model: str | None, served: str, samples: int, concurre
     endpoint = Endpoint(address, concurrency)
     if model is None:
         return Sampled(Chat(endpoint, served)), f"sampled, {samples} a page: no --model names the tokenizer"
-    source = find_model(model).source
-    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=cached_only(source))
+    tokenizer = load_tokenizer(locate(model, weights=False))
     probe = tokenizer("one two three")["input_ids"]
     body = {"model": served, "prompt": probe, "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
     try:

@@ -16,17 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
+from transformers import GenerationConfig
 
-from econmoral.adapters import check_base
+from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint, load_tokenizer, window
 from econmoral.conversation import LETTER, Conversation, Question
-from econmoral.models import cached_only, find_model
 from econmoral.records import InputError
 from eval.engines import Arm, Exact, ScoredStep
 
-# The tree and plain passes agree to this, in log-probability (relative where that is below -1); each dtype has its rounding
-AGREE = {torch.float32: 1e-4, torch.float64: 1e-4}
-AGREE_ROUNDED = 0.1  # bf16 and fp16
+# The tree and plain passes agree to this, in log-probability (relative where that is below -1)
+AGREE = 1e-4  # fp32
+AGREE_ROUNDED = 0.1  # bf16, fp16 and 4-bit weights, where the order of a sum already matters
 WINDOWED = {"sliding_attention", "chunked_attention"}
 PLAIN = "one plain pass for every reply instead, which is slower"
 CHECK = Conversation(
@@ -37,33 +36,23 @@ BATCH_TOKENS = 16_384  # prompt tokens in one batch of scores; derivations, writ
 
 
 class Transformers(Exact):
-    """A checkpoint and its adapters (name -> folder); ``four_bit`` loads the base in nf4 (NVIDIA GPU and bitsandbytes)."""
+    """A checkpoint and its adapters (name -> folder); ``four_bit`` loads the base in nf4 (wherever bitsandbytes runs).
 
-    def __init__(self, model: str, adapters: dict[str, Path], four_bit: bool = False) -> None:
-        source = find_model(model).source
+    given : the model was named explicitly, and is taken though an adapter says that it was trained on another.
+    """
+
+    def __init__(self, model: str, adapters: dict[str, Path], four_bit: bool = False, given: bool = False) -> None:
+        place = base_for(model, adapters.values())
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
-        local = cached_only(source)
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
-            options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": local}
-            if four_bit:
-                options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
-            self.model: Any = AutoModelForCausalLM.from_pretrained(source, **options)
-            if not four_bit:
-                self.model = self.model.to(self.device)
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot load {source} ({str(error).splitlines()[0][:200]}); give a complete checkpoint in safetensors") from None
+        check_adapters(adapters.values(), place, load_tokenizer(place), given)
+        self.tokenizer, loaded = load_checkpoint(place, dtype, four_bit)
+        if not four_bit:
+            loaded = loaded.to(self.device)
         self.keys = {name: f"adapter_{number}" for number, name in enumerate(adapters)}  # PEFT takes no name with a dot
-        for name, folder in adapters.items():
-            check_base(folder, source)
-            try:
-                if isinstance(self.model, PeftModel):
-                    self.model.load_adapter(str(folder), adapter_name=self.keys[name], use_safetensors=True)
-                else:
-                    self.model = PeftModel.from_pretrained(self.model, str(folder), adapter_name=self.keys[name], use_safetensors=True)
-            except (RuntimeError, ValueError, OSError) as error:
-                raise InputError(f"{folder} does not fit {source}: {str(error).splitlines()[0][:150]}") from None
+        named = {self.keys[name]: folder for name, folder in adapters.items()}
+        self.model: Any = attach(loaded, named, place.source)
+        self.weights, self.note, self.window = place.record(), place.note, window(loaded)
         self.model.eval()
         # pad with anything: padded positions are masked
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
@@ -81,9 +70,13 @@ class Transformers(Exact):
             yield
 
     def merge(self, name: str) -> None:
-        """Add an adapter's weights to the base's, as an exported checkpoint has them; the engine then stands for that one arm."""
-        self.model.set_adapter(self.keys[name])
-        self.model.merge_adapter([self.keys[name]])
+        """Add an adapter's weights to the base's, as an exported checkpoint has them.
+
+        The engine then stands for that one arm, which is its base: no adapter is left to be switched on or off.
+        """
+        self.model = self.model.merge_and_unload(adapter_names=[self.keys[name]])
+        self.keys = {}
+        self._trusted.clear()
 
     @torch.no_grad()
     def log_probabilities(self, groups: list[list[ScoredStep]], arm: Arm) -> list[list[np.ndarray] | None]:
@@ -92,13 +85,14 @@ class Transformers(Exact):
         Where the tree is not what plain passes are (attention that is not full), one plain pass for every reply.
         """
         results: list[list[np.ndarray] | None] = [None for _ in groups]
+        self._fits(max((_length(step) - 1 for group in groups for step in group), default=0))
         with self._adapted(arm):
-            longest = self._longest_tree(arm)
+            longest = self.longest_tree(arm)
             plain = {i for i, group in enumerate(groups) if max(map(_length, group), default=0) > longest}
             for i in plain:
                 results[i] = self._plain(groups[i])
             if plain and math.isfinite(longest) and longest > 0:
-                self.note = f"pages of more than {longest:g} tokens do not fit this model's attention window: {PLAIN}"
+                self._say(f"conversations of more than {longest:g} tokens do not fit this model's attention window: {PLAIN}")
             trees = {i: Tree(group) for i, group in enumerate(groups) if i not in plain}
             self.tokens += sum(len(t.tokens) for t in trees.values())
             # logits weigh as much as many tokens when the vocabulary is large
@@ -110,13 +104,19 @@ class Transformers(Exact):
                     results[i] = row
         return results
 
+    def _say(self, what: str) -> None:
+        if what not in (self.note or ""):
+            self.note = f"{self.note}; {what}" if self.note else what
+
     @cached_property
     def _trusted(self) -> dict[str | None, float]:
         """For every adapter that was checked the longest conversation whose tree is exact, in tokens."""
         return {}
 
-    def _longest_tree(self, arm: Arm) -> float:
-        """Checked on an arm's first use: one short conversation by the tree and by plain passes.
+    def longest_tree(self, arm: Arm) -> float:
+        """Tokens of the longest conversation whose tree is what plain passes are; the arm's adapter is on.
+
+        Checked on an arm's first use: one short conversation by the tree and by plain passes.
 
         0 where they differ by more than AGREE (or the tree cannot be read at all); the attention window where there is one,
         for a short conversation says nothing about longer ones.
@@ -136,10 +136,11 @@ class Transformers(Exact):
                     gap = max(float((np.abs(a - b) / np.maximum(1, np.abs(b))).max()) for a, b in zip(tree, plain, strict=True))
                 except (RuntimeError, ValueError, TypeError, AttributeError, LookupError):
                     gap = math.inf
-                if not gap <= AGREE.get(self.model.dtype, AGREE_ROUNDED):  # also where it is not a number
+                exact = self.model.dtype in (torch.float32, torch.float64) and not getattr(config, "quantization_config", None)
+                if not gap <= (AGREE if exact else AGREE_ROUNDED):  # also where it is not a number
                     longest = 0.0
             if not longest:
-                self.note = f"this model's attention is not full, so that a tree of conversations cannot be read at once: {PLAIN}"
+                self._say(f"this model's attention is not full, so that a tree of conversations cannot be read at once: {PLAIN}")
             self._trusted[arm.adapter] = longest
         return self._trusted[arm.adapter]
 
@@ -165,6 +166,7 @@ class Transformers(Exact):
     @torch.no_grad()
     def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
         """Sampled in batches; the same prompts in the same order and the same seed give the same texts."""
+        self._fits(max(map(len, heads), default=0))
         torch.manual_seed(seed)
         results: list[list[tuple[str, bool]]] = [[] for _ in heads]
         ends = self.ends_of_turn()
@@ -182,6 +184,11 @@ class Transformers(Exact):
                     text = self.tokenizer.decode(ids if end is None else ids[:end], skip_special_tokens=True)
                     results[i].append((self.until_end(text), end is None and self.until_end(text) == text))
         return results
+
+    def _fits(self, longest: int) -> None:
+        """Raises InputError for a text that is longer than the model reads: what it says beyond is not its answer."""
+        if self.window is not None and longest > self.window:
+            raise InputError(f"a page of {longest} tokens is longer than the {self.window} that this model reads")
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         order = sorted(range(len(lengths)), key=lambda i: lengths[i])

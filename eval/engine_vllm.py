@@ -13,8 +13,8 @@ import numpy as np
 from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
-from econmoral.adapters import check_adapter, check_base
-from econmoral.models import cached_only, find_model
+from econmoral.adapters import check_adapter
+from econmoral.checkpoints import base_for, check_adapters, load_tokenizer
 from econmoral.records import InputError
 from eval.engines import Arm, Exact, ScoredStep, seed_of
 
@@ -25,11 +25,11 @@ AT_ONCE = 20  # tokens whose log-probabilities one request may ask for: vLLM's o
 class VLLM(Exact):
     """A checkpoint and its adapters (name -> folder); ``options`` go to ``vllm.LLM`` as they are."""
 
-    def __init__(self, model: str, adapters: dict[str, Path], options: dict[str, Any]) -> None:
-        source = find_model(model).source
-        cached_only(source)  # one clear line where it cannot be had
-        for folder in adapters.values():
-            check_base(folder, source)
+    def __init__(self, model: str, adapters: dict[str, Path], options: dict[str, Any], given: bool = False) -> None:
+        place = base_for(model, adapters.values())  # one clear line where it cannot be had
+        source = place.source
+        check_adapters(adapters.values(), place, load_tokenizer(place), given)
+        self.weights, self.note = place.record(), place.note
         ranks = [int(check_adapter(folder).get("r", 0)) for folder in adapters.values()]
         lora: dict[str, Any] = {}
         if adapters:
@@ -37,7 +37,7 @@ class VLLM(Exact):
         try:
             # without the checkpoint's own generation settings (repetition penalty, other ends of text)
             fixed = {"enable_prefix_caching": True, "generation_config": "vllm"}
-            self.llm = LLM(model=source, **(fixed | lora | options))
+            self.llm = LLM(model=str(place.folder), **(fixed | lora | options))
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             raise InputError(f"vLLM cannot load {source}: {str(error).splitlines()[0][:200]}; try --engine transformers") from None
         self.tokenizer = self.llm.get_tokenizer()
@@ -51,13 +51,8 @@ class VLLM(Exact):
             for form in (form for several in step.options for form in several):
                 for k, token in enumerate(form):
                     children.setdefault((*step.context, *form[:k]), set()).add(token)
-        asked = [
-            (node, after[k : k + AT_ONCE]) for node, tokens in children.items() for after in [sorted(tokens)] for k in range(0, len(after), AT_ONCE)
-        ]
-        settings = [
-            SamplingParams(max_tokens=1, temperature=0, logprobs=len(after), logprob_token_ids=after, detokenize=False)
-            for _, after in asked
-        ]
+        asked = [(node, after[k : k + AT_ONCE]) for node, tokens in children.items() for after in [sorted(tokens)] for k in range(0, len(after), AT_ONCE)]
+        settings = [SamplingParams(max_tokens=1, temperature=0, logprobs=len(after), logprob_token_ids=after, detokenize=False) for _, after in asked]
         log_p: dict[tuple[int, ...], float] = {}
         for (node, after), output in zip(asked, self._generate([node for node, _ in asked], settings, arm), strict=True):
             found = output.outputs[0].logprobs[0]
@@ -68,14 +63,9 @@ class VLLM(Exact):
         def reply(context: list[int], form: list[int]) -> float:
             return sum(log_p[*context, *form[: k + 1]] for k in range(len(form)))
 
-        return [
-            [np.array([np.logaddexp.reduce([reply(s.context, form) for form in several]) for several in s.options]) for s in group]
-            for group in groups
-        ]
+        return [[np.array([np.logaddexp.reduce([reply(s.context, form) for form in several]) for several in s.options]) for s in group] for group in groups]
 
-    def derive(
-        self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int
-    ) -> list[list[tuple[str, bool]]]:
+    def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
         """Every prompt has a seed of its own, so that its texts do not depend on what shares its batch (beyond rounding).
 
         Everything that a checkpoint's own generation settings could change is spelled out, and where a turn ends too.
@@ -97,11 +87,7 @@ class VLLM(Exact):
 
     def _generate(self, prompts: list[tuple[int, ...]], settings: list[SamplingParams], arm: Arm) -> list[Any]:
         try:
-            return list(
-                self.llm.generate(
-                    [{"prompt_token_ids": list(p)} for p in prompts], settings, use_tqdm=False, lora_request=self._lora(arm)
-                )
-            )
+            return list(self.llm.generate([{"prompt_token_ids": list(p)} for p in prompts], settings, use_tqdm=False, lora_request=self._lora(arm)))
         except ValueError as error:
             raise InputError(f"vLLM refuses a request: {str(error).splitlines()[0][:200]}") from None
 

@@ -108,9 +108,7 @@ class Written(str):
 class Writer(Interface):
     """The part of an engine that writes free text."""
 
-    def write(
-        self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = ...
-    ) -> Sequence[str]:
+    def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = ...) -> Sequence[str]:
         """One free reply to each conversation, sampled at temperature 1; ``Written`` where the writer knows more."""
         ...
 
@@ -128,7 +126,8 @@ class Exact(ABC):
 
     tokenizer: Any
     tokens: int = 0
-    note: str = ""
+    note: str | None = None
+    window: int | None = None  # tokens that the model reads, where that is known
 
     @abstractmethod
     def log_probabilities(self, groups: list[list[ScoredStep]], arm: Arm) -> list[list[np.ndarray] | None]:
@@ -138,23 +137,17 @@ class Exact(ABC):
         """
 
     @abstractmethod
-    def derive(
-        self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int
-    ) -> list[list[tuple[str, bool]]]:
+    def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
         """So many continuations of every head, sampled at temperature 1 up to the end of the assistant's turn:
         (text, whether it was cut at ``longest`` tokens)."""
 
-    def write(
-        self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = LONGEST_DERIVATION
-    ) -> list[Written]:
+    def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = LONGEST_DERIVATION) -> list[Written]:
         """One free reply to each conversation, sampled at temperature 1."""
         heads = [self.ids(prompt_text(self.tokenizer, messages)) for messages in conversations]
         found = self._derivations(heads, [1] * len(heads), arm, seed, longest)
         return [Written(*texts[0]) for texts in found]
 
-    def _derivations(
-        self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int
-    ) -> list[list[tuple[str, bool]]]:
+    def _derivations(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
         found = self.derive(heads, samples, arm, seed, longest)
         results = []
         for head, texts in zip(heads, found, strict=True):
@@ -190,15 +183,22 @@ class Exact(ABC):
         options = [[self.ids(form + end) for form in forms(option)] for option in step.options]
         for option, several in zip(step.options, options, strict=True):
             if self.ids(prompt + option + end) != context + several[0]:
-                raise InputError(
-                    f"the tokenizer merges the end of the prompt with the reply {option!r}: "
-                    "this chat template cannot be scored exactly"
-                )
+                raise InputError(f"the tokenizer merges the end of the prompt with the reply {option!r}: this chat template cannot be scored exactly")
         replies = [tuple(form) for several in options for form in several]
         beginnings = {form[:k] for form in replies for k in range(len(form))}
         if len(set(replies)) < len(replies) or beginnings & set(replies):
             raise InputError(f"the tokenizer does not tell the replies {', '.join(step.options)} from one another")
         return ScoredStep(context, options)
+
+    def _fitting(self, conversation: Conversation, text: str, cut: bool) -> tuple[str, bool]:
+        """A derivation that leaves room for the questions after it, cut where it does not."""
+        ids = self.ids(text)
+        if self.window is None:
+            return text, cut
+        last = [self.scored(step) for level in conversation.steps(None)[-1:] for step in level]
+        longest = max(len(s.context) + len(form) for s in last for several in s.options for form in several)
+        room = max(0, self.window - longest - 8)  # what is cut may take a token more when it is read again
+        return (text, cut) if len(ids) <= room else (str(self.tokenizer.decode(ids[:room])), True)
 
     def score(self, requests: Sequence[Request], arm: Arm, seed: int = 0) -> list[Answer]:
         """Exact probabilities of every reply along the conversation, after sampled derivations in reasoned mode."""
@@ -208,7 +208,7 @@ class Exact(ABC):
             heads = [self.ids(prompt_text(self.tokenizer, requests[i].conversation.opening())) for i in reasoned]
             samples = [requests[i].samples for i in reasoned]
             for i, found in zip(reasoned, self._derivations(heads, samples, arm, seed, LONGEST_DERIVATION), strict=True):
-                texts[i] = found
+                texts[i] = [self._fitting(requests[i].conversation, *text) for text in found]
         groups: list[list[ScoredStep]] = []
         shapes: list[list[list[int]]] = []  # for each request and derivation the number of steps of each level
         for request, several in zip(requests, texts, strict=True):
@@ -270,9 +270,7 @@ class Sampled:
         """Where the writer runs."""
         return str(getattr(self.writer, "device", ""))
 
-    def write(
-        self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = LONGEST_DERIVATION
-    ) -> Sequence[str]:
+    def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = LONGEST_DERIVATION) -> Sequence[str]:
         """The writer's own replies."""
         return self.writer.write(conversations, arm, seed, longest)
 
