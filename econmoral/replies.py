@@ -21,13 +21,9 @@ LONGEST_REPLY = 20_000  # characters that are looked at, thinking left aside
 
 _OPENS = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]", re.IGNORECASE)
 _CLOSES = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]", re.IGNORECASE)
-_WIDE = {0xFF01 + i: 0x21 + i for i in range(94)}  # full-width forms of the ASCII characters
-_PLAIN = str.maketrans(
-    {
-        **_WIDE, **dict.fromkeys("\u2018\u2019\u02bc", "'"), **dict.fromkeys("*_`\"\u201c\u201d\u201e\u00ab\u00bb#|\u200b\u200c\u200d\ufeff"),
-        **dict.fromkeys("\u2212\u2011", "-"), "\r": "\n", "\u2028": "\n", "\u2029": "\n",
-    }
-)  # fmt: skip
+_PLAIN: dict[int, str | None] = {0xFF01 + i: chr(0x21 + i) for i in range(94)}  # full-width forms
+_PLAIN |= {ord(c): None for c in "*_`\"\u201c\u201d\u201e\u00ab\u00bb#|\u200b\u200c\u200d\ufeff"}
+_PLAIN |= {ord(c): "'" for c in "\u2018\u2019\u02bc"} | {ord(c): "-" for c in "\u2212\u2011"} | {ord(c): "\n" for c in "\r\u2028\u2029"}
 _REFUSAL = re.compile(
     r"\bI (?:can(?:no|')t|can not|won't|will not|am not able|am unable|refuse|decline|must decline|have no (?:personal )?(?:preference|opinion)"
     r"|would (?:rather|prefer) not|do(?:n't| not) (?:have|make|participate|engage|hold|wish|want|feel))"
@@ -151,7 +147,7 @@ def _label(text: str, options: tuple[str, ...]) -> int | None:
     another = re.compile(rf" ?(?:and|or|&) (?i:(?:the )?(?:option|case|letter) )?(?:{either}){edge}")
 
     def index(name: str) -> int | None:
-        return names[name] if name in names else folded[name.casefold()]
+        return names[name] if name in names else folded.get(name.casefold())  # a dotless i matches an I
 
     def leads(lead: str, alone: bool = False) -> list[int | None]:
         found: list[int | None] = []

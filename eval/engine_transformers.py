@@ -7,7 +7,7 @@ said before it on its own branch only.  Trees of similar size share a batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -87,7 +87,7 @@ class Transformers(Exact):
         results: list[list[np.ndarray] | None] = [None for _ in groups]
         self._fits(max((_length(step) - 1 for group in groups for step in group), default=0))
         with self._adapted(arm):
-            longest = self.longest_tree(arm)
+            longest = self._longest_tree(arm)
             plain = {i for i, group in enumerate(groups) if max(map(_length, group), default=0) > longest}
             for i in plain:
                 results[i] = self._plain(groups[i])
@@ -113,7 +113,14 @@ class Transformers(Exact):
         """For every adapter that was checked the longest conversation whose tree is exact, in tokens."""
         return {}
 
-    def longest_tree(self, arm: Arm) -> float:
+    @torch.no_grad()
+    def check(self, arms: Iterable[Arm]) -> None:
+        """Hold the tree against plain passes for every arm now, and not on its first use; ``note`` says what was found."""
+        for arm in arms:
+            with self._adapted(arm):
+                self._longest_tree(arm)
+
+    def _longest_tree(self, arm: Arm) -> float:
         """Tokens of the longest conversation whose tree is what plain passes are; the arm's adapter is on.
 
         Checked on an arm's first use: one short conversation by the tree and by plain passes.

@@ -166,10 +166,12 @@ def test_a_number_that_a_refusal_names_is_no_answer() -> None:
 
 
 PIECES = st.sampled_from(
-    ["K", "M", "k", "m", "50", "40", "I", "choose", "my", "answer", "is", "not", "or", "and", "because", "over", "option", "Case", "final", "So"]
-    + ["0", "to", "100", "out", "of", "if", "I'd", "would", "rate", "the", "a", "A", "1.", "1,000", "5.5", "<think>", "</think>", "**", "\\boxed{"]
-    + list(".,;:?!\"'()[]{}/-$%\n ")
-)
+    [
+        "K", "M", "k", "m", "50", "40", "I", "choose", "my", "answer", "is", "not", "or", "and", "because", "over", "option", "Case", "final", "So",
+        "0", "to", "100", "out", "of", "if", "I'd", "would", "rate", "the", "a", "A", "1.", "1,000", "5.5", "<think>", "</think>", "**", "\\boxed{",
+        *".,;:?!\"'()[]{}/-$%\n ",
+    ]
+)  # fmt: skip
 WRITTEN = st.one_of(st.text(max_size=300), st.lists(PIECES, max_size=60).map(" ".join), st.lists(PIECES, max_size=60).map("".join))
 OFFERED = st.one_of(
     st.sampled_from([KM, RATINGS, TENTHS, PRICES, CASES, ("A", "I"), ("a", "b"), ("Yes", "No"), ("(", "["), ("K.", "K"), ("", " "), (".*", "\\d")]),
@@ -209,8 +211,10 @@ def test_every_number_of_the_list_is_read(number: str, frame: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["K ", "K, ", "I choose ", "I would ", "I really think that I would ", "1", "1 ", "1, ", "1,000,", "1.", "(", "[", "<think>", "</think>", "so "]
-    + ["- ", "\n", "a ", "not K ", "\\boxed{", "'", "$", "0 to "],
+    [
+        "K ", "K, ", "I choose ", "I would ", "I really think that I would ", "1", "1 ", "1, ", "1,000,", "1.", "(", "[", "<think>", "</think>", "so ",
+        "- ", "\n", "a ", "not K ", "\\boxed{", "'", "$", "0 to ",
+    ],
 )  # fmt: skip
 @pytest.mark.parametrize("options", [KM, RATINGS], ids=["letters", "numbers"])
 def test_twenty_thousand_characters_take_no_time(unit: str, options: tuple[str, ...]) -> None:

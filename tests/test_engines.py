@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 import torch
 from conftest import ROOT, assert_complains, run
 from endpoint import Reply, chat_reply, good, refuses, server
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, Qwen3_5ForCausalLM, Qwen3_5TextConfig
 from twins import make_twin, teach
 
@@ -63,15 +65,17 @@ def every_step(conversation: Conversation, derivation: str | None = None) -> lis
 @torch.no_grad()
 def naive(engine: Exact, steps: list[ScoredStep], arm: Arm = BASE) -> list[np.ndarray]:
     """From one whole forward pass for every reply and nothing else of the engine."""
-    rows = []
-    with engine._adapted(arm):  # type: ignore[attr-defined]
+    rows, model = [], engine.model  # type: ignore[attr-defined]
+    if arm.adapter:
+        model.set_adapter(engine.keys[arm.adapter])  # type: ignore[attr-defined]
+    with model.disable_adapter() if isinstance(model, PeftModel) and not arm.adapter else nullcontext():
         for step in steps:
             row = []
             for several in step.options:
                 found = []
                 for form in several:
                     ids = torch.tensor([[*step.context, *form]])
-                    log_p = torch.log_softmax(engine.model(ids).logits[0].double(), -1)  # type: ignore[attr-defined]
+                    log_p = torch.log_softmax(model(ids).logits[0].double(), -1)
                     start = len(step.context)
                     found.append(sum(log_p[start + k - 1, token].item() for k, token in enumerate(form)))
                 row.append(np.logaddexp.reduce(found))
@@ -305,7 +309,7 @@ def test_attention_that_is_not_full_is_noticed(make: Callable[[Path], Path], tmp
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
     assert "one plain pass for every reply" in str(engine.note)
-    monkeypatch.setattr(engine, "longest_tree", lambda arm: np.inf)  # what happens without the check
+    monkeypatch.setattr(engine, "_longest_tree", lambda arm: np.inf)  # what happens without the check
     (wrong,) = engine.log_probabilities([group], BASE)
     assert max(np.abs(a - b).max() for a, b in zip(wrong, expected, strict=True)) > 1e-3
 
