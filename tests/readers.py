@@ -21,9 +21,9 @@ import pandas as pd
 import study
 
 from econmoral import __main__ as calculator
-from econmoral import adapters, chat, dilemmas, pricing, records
+from econmoral import adapters, chat, conversation, dilemmas, pricing, records
 from econmoral.models import NANO
-from eval import arms, compare, engine_openai, replies, report
+from eval import arms, compare, engine_openai, report
 from eval import dilemmas as measured_dilemmas
 
 FOLDER = Path(tempfile.mkdtemp(prefix="econmoral-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
@@ -95,8 +95,9 @@ def countries(data: bytes) -> None:
 
 
 def answer(data: bytes) -> None:
-    said = replies.final_answer(text(data))
-    assert "\n" not in said
+    for options in (("K", "M"), ("0", "5", "10"), ("Case 1", "Case 2")):
+        option, outcome = conversation.read_reply(text(data), options)
+        assert (option is None) == (outcome != "answered")
 
 
 def firm(data: bytes) -> None:
@@ -197,7 +198,7 @@ READERS: dict[str, tuple[Reader, list[bytes]]] = {
     "chooser": (chooser, [b"alpha=0.1,beta=0,kappa=.5,lambda=1e-1"]),
     "scenarios": (scenarios, [SCENARIO]),
     "countries": (countries, [b"country,dimension,value\nX,age,0.5\n"]),
-    "answer": (answer, [b"2 + 2 = 4\nAnswer: K P\n", b"**Answer:** K"]),
+    "answer": (answer, [b"2 + 2 = 4\nAnswer: K\n", b"**Answer:** 5", b"<think>M</think>I'd go with Case 2."]),
     "firm": (firm, [b"PLANS: low\nINSIGHTS: <b>none</b>\nPRICE: 1.50", b"**PRICE: $2**"]),
     "endpoint": (
         endpoint,
