@@ -363,6 +363,7 @@ def _expected(folder: Path, base: Path) -> dict[str, list[int]]:
         bare = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     plan = PeftConfig.from_pretrained(str(folder))
     plan.inference_mode = True
+    bare.name_or_path = plan.base_model_name_or_path  # else PEFT warns of the cache's folder
     model = get_peft_model(bare, plan, low_cpu_mem_usage=True)
     tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: list(tensor.shape) for name, tensor in tensors.items()}

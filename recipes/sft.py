@@ -30,7 +30,7 @@ import yaml
 
 from econmoral.chat import TEMPLATE_ARGUMENTS, prompt_text, turn_text
 from econmoral.checkpoints import Place, load_checkpoint, locate, precision_in_force, window
-from econmoral.memory import FULL, GPU_SHARE, available, cpu_room, divide, shape_of, taken
+from econmoral.memory import FULL, GPU_SHARE, available, cpu_room, divide, return_large_blocks, shape_of, taken
 from econmoral.models import Model, find_model
 from econmoral.records import InputError, command, example, lock, origin, plain, read_json, read_lines, read_yaml, sha256, write_json, write_lines, write_text
 
@@ -327,6 +327,8 @@ def main() -> None:
     PartialState(cpu=not gpu)  # gives every process its own GPU before a 4-bit base is placed
     args.precision = choose_precision(args.precision, model)
     set_seed(args.seed)
+    if not gpu:
+        return_large_blocks()
     tokenizer, base = load_base(place, args.precision)
     about["weights"] = place.record()
     longest, _ = longest_example(tokenizer, rows)
