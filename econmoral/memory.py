@@ -24,7 +24,7 @@ CPU_LIMIT = 4e9  # bytes that training takes of a machine without GPU, whatever 
 CPU_SHARE = 0.5  # of the memory that is free, so that a neighbour is not pushed out
 GPU_SHARE = 0.9
 LOGITS = 4  # rows of the vocabulary's length that are alive at once for a scored token, in single precision
-SLACK = 1.15  # what the allocator and the temporaries of the backward pass add
+SLACK = 1.25  # what the allocator and the temporaries of the backward pass add
 FULL = 4  # examples in one forward pass that are worth having without activation checkpointing
 
 
