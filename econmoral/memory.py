@@ -121,3 +121,11 @@ def taken() -> int:
     with suppress(OSError, ValueError, IndexError):
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0
+
+
+def cpu_room(available: float, taken: float, processes: int = 1) -> float:
+    """Bytes left for activations on a CPU: the whole process stays below 4 GB and below half of what is free.
+
+    available : what is free now; taken : by this process, model included; processes : of this kind on the machine.
+    """
+    return min(CPU_LIMIT, taken + CPU_SHARE * available / processes) - taken
