@@ -21,8 +21,8 @@ from econmoral.choice import Decision
 from econmoral.identification import NotIdentified, describe, optimal_for, rank_deficiency
 from econmoral.inference import (
     bootstrap,
-    jacobian_of,
     jackknife,
+    jacobian_of,
     likelihood_ratio,
     one_sided,
     profile_interval,
@@ -48,7 +48,7 @@ from econmoral.likelihood import (
     weigh,
 )
 from econmoral.mixtures import Mixture, mixture
-from econmoral.results import Derived, Errors, Fit, difference, ratio
+from econmoral.results import Derived, Errors, Fit, critical, difference, ratio
 from econmoral.tables import etable
 
 __all__ = [
@@ -154,7 +154,7 @@ def fit(
     df = np.inf if errors == "hessian" else clusters - 1.0
     jacobian = jacobian_of(best.b)
     transformed = v if errors in ("bootstrap", "jackknife") else jacobian @ v @ jacobian.T
-    _responds(data, best.b, float(np.sqrt(max(transformed[-1, -1], 0))), notes)
+    _responds(data, best.b, float(np.sqrt(max(transformed[-1, -1], 0))), critical(0.95, df), notes)
     values = dict(zip(data.labels, theta_of(best.b).tolist(), strict=True))
     se = dict(zip(data.labels, np.sqrt(np.maximum(np.diag(transformed), 0)).tolist(), strict=True))
     return Fit(
@@ -182,20 +182,20 @@ def _counted(data: Design, errors: str, second: Sequence[str] | None, n: int, k:
     return j, [f"only {j} clusters: standard errors are uncertain below {FEW}, intervals use t({j - 1}){how}"]
 
 
-def _responds(data: Design, b: np.ndarray, se: float, notes: list[str]) -> None:
+def _responds(data: Design, b: np.ndarray, se: float, least: float, notes: list[str]) -> None:
     """Raises NotIdentified when lambda is not clearly positive, saying on which side it lies."""
     precision = float(b[0])
     if len(b) == 1:
-        if precision < -1.96 * se:
+        if precision < -least * se:
             notes.append("lambda is negative: choices go against the payoff; are the options coded the other way round?")
         return
-    if precision < -1.96 * se and precision < -1e-12:
+    if precision < -least * se and precision < -1e-12:
         raise NotIdentified(
             f"{data.family}: lambda is {precision:.4g} (SE {se:.2g}), clearly below 0: the choices look coded the other way round "
             "(whoever chose them would like less money); check which option the choice column names",
             kind="reversed",
         )
-    if abs(precision) < 1e-12 or precision < 1.96 * se:
+    if abs(precision) < 1e-12 or precision < least * se:
         raise NotIdentified(
             f"{data.family}: lambda is {precision:.4g} (SE {se:.2g}), not clearly above 0: choices hardly respond to own payoff, "
             "so the ratio that defines the other parameters is undetermined",

@@ -140,7 +140,7 @@ def optimal_for(better: np.ndarray, equal: np.ndarray, names: Sequence[str]) -> 
             if found.status == 2:
                 return None
             ends.append(float(found.x[k]) if found.status == 0 else -sign * np.inf)
-        bounds[name] = (ends[0], ends[1])
+        bounds[name] = (round(ends[0], 8) + 0.0, round(ends[1], 8) + 0.0)  # the slack taken back
     return bounds
 
 

@@ -275,7 +275,8 @@ class Fit:
     def influence(self) -> np.ndarray:
         """(J, K + 1) what each cluster adds to the estimates; its outer product is the clustered covariance."""
         data, b = self._data(), self._b()
-        assert self.score is not None and self.hessian is not None
+        assert self.score is not None
+        assert self.hessian is not None
         j, (n, k) = len(data.names), self.score.shape
         groups = np.zeros((j, k))
         np.add.at(groups, data.cluster, self.score)
