@@ -22,10 +22,13 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from econmoral import fitting, otree
 from econmoral.choice import best_replies, logit, switch_points
+from econmoral.fitting import add_to as add_fit
+from econmoral.fitting import run as run_fit
 from econmoral.games import GAMES, TABLE_GAMES, belief_weights, tables_of
 from econmoral.market import GROUPS, Market
+from econmoral.otree import add_to as add_import
+from econmoral.otree import run as run_import
 from econmoral.power import required
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, finite, terminal
@@ -56,8 +59,8 @@ def arguments() -> argparse.Namespace:
     reply.add_argument("--beta", type=float, default=0.0, help="aversion to being ahead (default 0)")
     reply.add_argument("--kappa", type=float, default=0.0, help="degree of morality, 0 to 1 (default 0)")
     reply.add_argument("--precision", type=float, default=0.1, help="logit lambda per point (default 0.1)")
-    fitting.add_to(commands)
-    otree.add_to(commands)
+    add_fit(commands)
+    add_import(commands)
     size = commands.add_parser("power", help="items or samples needed to tell two arms apart")
     size.add_argument("--effect", type=float, required=True, help="difference in mean choice probability")
     size.add_argument("--alpha", type=float, default=0.05, help="two-sided level (default 0.05)")
@@ -162,7 +165,7 @@ def main() -> None:
     """Entry point."""
     args = arguments()
     if args.command in ("fit", "import-otree"):
-        sys.exit({"fit": fitting.run, "import-otree": otree.run}[args.command](args))
+        sys.exit({"fit": run_fit, "import-otree": run_import}[args.command](args))
     if args.command == "power":
         try:
             result: dict[str, Any] = required(args.effect, args.alpha, args.power, args.share, args.spread, args.correlation)

@@ -78,7 +78,10 @@ def check(data: Design, found: Maximum) -> None:
         message, signs = describe(apart, ("lambda", *data.parameters))
         by_lambda = signs.get("lambda")
         if by_lambda in ("+", "?"):
-            raise NotIdentified(message, optimal_for(*gaps(data, found.b), data.parameters), "separated", signs)
+            relation = "every choice is optimal for "
+            if data.partial is not None:  # one way of completing the plans among several
+                relation = "with the likeliest moves where none was seen, " + relation
+            raise NotIdentified(message, optimal_for(*gaps(data, found.b), data.parameters), "separated", signs, relation)
         if by_lambda == "-":
             raise NotIdentified(message, None, "reversed", signs)
         ends = {k: one_sided(data, k, s) for k, s in signs.items() if s in "+-" and data.partial is None}
