@@ -2,7 +2,8 @@
 
     python -m econmoral best-reply spd --payoffs 90,45,15,10 --beliefs .6,.5,.2 --alpha .1 --beta .2 --kappa .3 --precision .1
     python -m econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --types 3
-    python -m econmoral fit runs/demo/eval/choices.jsonl --family alpha_beta_kappa --arm moralis
+    python -m econmoral fit runs/demo/eval/choices.jsonl --set payoffs --mode reasoned --arm moralis
+    python -m econmoral import-otree export.csv --map map.yaml --out long.csv
     python -m econmoral power --effect 0.05
     python -m econmoral market --kappa 0 .5 --group firms
 
@@ -14,23 +15,23 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from pathlib import Path
+import sys
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from econmoral.choice import best_replies, logit, read_decision, switch_points
-from econmoral.estimation import Design, Fit, Mixture, NotIdentified, allocations, design, fit, mixture
+from econmoral.choice import best_replies, logit, switch_points
+from econmoral.fitting import add_to as add_fit
+from econmoral.fitting import run as run_fit
 from econmoral.games import GAMES, TABLE_GAMES, belief_weights, tables_of
 from econmoral.market import GROUPS, Market
+from econmoral.otree import add_to as add_import
+from econmoral.otree import run as run_import
 from econmoral.power import required
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, finite, read_lines, terminal
-
-ALLOCATION_COLUMNS = ("self_x", "self_y", "other_x", "other_y", "choice_x")
+from econmoral.records import InputError, command, finite, terminal
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -58,13 +59,8 @@ def arguments() -> argparse.Namespace:
     reply.add_argument("--beta", type=float, default=0.0, help="aversion to being ahead (default 0)")
     reply.add_argument("--kappa", type=float, default=0.0, help="degree of morality, 0 to 1 (default 0)")
     reply.add_argument("--precision", type=float, default=0.1, help="logit lambda per point (default 0.1)")
-    estimate = commands.add_parser("fit", help="maximum likelihood on a CSV of binary allocations or on choices.jsonl of a measurement")
-    estimate.add_argument("file", type=Path, help=f"CSV with {', '.join(ALLOCATION_COLUMNS)} (optional q, v: kind, unkind act before), or choices.jsonl")
-    estimate.add_argument("--family", default="alpha_beta_kappa", help=f"one of {', '.join(FAMILIES)} (default alpha_beta_kappa)")
-    estimate.add_argument("--cluster", help="column that names the subject (CSV; default: every row its own); choices.jsonl are clustered by item")
-    estimate.add_argument("--errors", choices=("clustered", "sandwich", "hessian"), default="clustered", help="kind of standard errors (default clustered)")
-    estimate.add_argument("--types", type=int, default=1, help="types of a finite mixture (default 1: none)")
-    estimate.add_argument("--arm", help="arm of choices.jsonl (default: the only one)")
+    add_fit(commands)
+    add_import(commands)
     size = commands.add_parser("power", help="items or samples needed to tell two arms apart")
     size.add_argument("--effect", type=float, required=True, help="difference in mean choice probability")
     size.add_argument("--alpha", type=float, default=0.05, help="two-sided level (default 0.05)")
@@ -82,7 +78,7 @@ def arguments() -> argparse.Namespace:
     rivals.add_argument("--scale", type=float, default=1.0, help="size of the market (default 1)")
     rivals.add_argument("--currency", type=float, default=1.0, help="units of currency per unit of utility (default 1)")
     rivals.add_argument("--prices", type=float, nargs="+", help="describe these prices instead of the equilibrium")
-    for sub in (reply, estimate, size, rivals):
+    for sub in (reply, size, rivals):
         sub.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args()
 
@@ -116,99 +112,6 @@ def best_reply(args: argparse.Namespace) -> dict[str, Any]:
         "switch_points": [k for k, _ in switches if k > 0],
         "best_reply_from": [{"kappa": k, "strategy": tables.strategies[i]} for k, i in switches],
     }
-
-
-def read_allocations(args: argparse.Namespace) -> Design:
-    """The table of binary allocation choices."""
-    try:
-        # as it stands: a packed file could unpack to more than the memory
-        frame = pd.read_csv(args.file, dtype={args.cluster: str} if args.cluster else None, compression=None)
-    except FileNotFoundError:
-        raise InputError(f"{args.file} does not exist") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"{args.file} is not a CSV table: {error}") from None
-    wanted = [*ALLOCATION_COLUMNS, *([args.cluster] if args.cluster else [])]
-    if missing := [c for c in wanted if c not in frame.columns]:
-        raise InputError(f"{args.file} lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, frame.columns[:20]))}")
-    for column in [c for c in (*ALLOCATION_COLUMNS, "q", "v") if c in frame.columns]:
-        values = pd.to_numeric(frame[column], errors="coerce")
-        bad = ~np.isfinite(values.to_numpy(float))
-        if column in ("choice_x", "q", "v"):
-            bad |= ~values.isin((0, 1)).to_numpy()
-        if bad.any():
-            raise InputError(f"{args.file}, line {int(bad.argmax()) + 2}: column {column} holds {frame[column].iloc[int(bad.argmax())]!r}")
-        frame[column] = values
-    if frame.empty:
-        raise InputError(f"{args.file} holds no rows")
-    cluster = frame[args.cluster].astype(str) if args.cluster else pd.Series(range(len(frame))).astype(str)
-    kind, unkind = (frame[c].to_numpy(float) if c in frame.columns else 0.0 for c in ("q", "v"))
-    own, other = (frame[[f"{who}_x", f"{who}_y"]].to_numpy(float) for who in ("self", "other"))
-    try:
-        return allocations(own, other, 1 - frame["choice_x"].to_numpy(int), list(cluster), args.family, kind, unkind)
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
-def read_choices(args: argparse.Namespace) -> Design:
-    """Decisions of one arm of a measurement."""
-    rows = list(read_lines(args.file))
-    arms = sorted({str(row.get("arm")) for _, row in rows})
-    if args.arm is None and len(arms) > 1:
-        raise InputError(f"{args.file} holds several arms; choose one with --arm: {', '.join(arms)}")
-    rows = [(number, row) for number, row in rows if args.arm in (None, row.get("arm"))]
-    if not rows:
-        raise InputError(f"{args.file} has no arm {args.arm!r}; it has {', '.join(arms)}")
-    decisions = []
-    for number, row in rows:
-        if row.get("probabilities", "") is None:  # refused on every page
-            continue
-        try:
-            decisions.append(read_decision(row))
-        except ValueError as error:
-            raise InputError(f"{args.file}, line {number}: no decision of eval.games ({error})") from None
-    if not decisions:
-        raise InputError(f"{args.file}: every decision was refused; there is nothing to estimate from")
-    try:
-        return design(decisions, args.family)
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
-def described(found: Fit) -> dict[str, Any]:
-    """JSON of a fit."""
-    return {
-        "family": found.family,
-        "estimates": {k: {"value": v, "se": found.se[k]} for k, v in found.estimates.items()},
-        "log_likelihood": found.log_likelihood, "n": found.n, "clusters": found.clusters, "errors": found.errors, "types": [], "identified": True,
-    }  # fmt: skip
-
-
-def described_mixture(found: Mixture) -> dict[str, Any]:
-    """JSON of a mixture."""
-    types = [
-        {"share": float(s), "share_se": float(e), "estimates": {k: {"value": v, "se": se[k]} for k, v in t.items()}}
-        for s, e, t, se in zip(found.shares, found.share_se, found.types, found.se, strict=True)
-    ]
-    return {
-        "log_likelihood": found.log_likelihood, "entropy": found.entropy, "nec": found.nec, "bic": found.bic,
-        "starts": found.starts, "starts_that_agree": found.agreeing, "types": types,
-    }  # fmt: skip
-
-
-def estimate(args: argparse.Namespace) -> dict[str, Any]:
-    """Fit of a file; what is not identified is said, with bounds where there are any."""
-    if args.family not in FAMILIES:
-        raise InputError(f"unknown family {args.family!r}; known: {', '.join(FAMILIES)}")
-    if not 1 <= args.types <= 10:
-        raise InputError(f"--types must lie between 1 and 10, got {args.types}")
-    data = read_choices(args) if args.file.suffix == ".jsonl" else read_allocations(args)
-    try:
-        result = described(fit(data, errors=args.errors))
-        if args.types > 1:  # the estimates stay those of one type; the likelihood is that of the model asked for
-            result = {**result, "log_likelihood_one_type": result["log_likelihood"], **described_mixture(mixture(data, args.types))}
-    except NotIdentified as error:
-        return {"family": args.family, "identified": False, "reason": str(error), "bounds": error.bounds, "n": len(data.index), "clusters": len(data.names)}
-    return result
 
 
 def market(args: argparse.Namespace) -> dict[str, Any]:
@@ -256,33 +159,20 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
         console.print(f"consumer surplus {result['consumer_surplus']:.6g}; price index and profit gain: 0 at Nash, 1 at joint monopoly")
         if result["critical_discount"]:
             console.print("monopoly is held by the threat of Nash from discount factor", ", ".join(f"{d:.4f}" for d in result["critical_discount"]))
-    elif not result["identified"]:
-        console.print(f"not identified: {result['reason']}")
-    else:
-        rows = [(k, f"{v['value']:.6g}", f"{v['se']:.3g}") for k, v in result["estimates"].items()]
-        value = result.get("log_likelihood_one_type", result["log_likelihood"])
-        title = f"{result['family']}, lnL {value:.4f}, {result['n']} decisions, {result['clusters']} clusters, {result['errors']} errors"
-        console.print(title)
-        console.print(grid(("parameter", "estimate", "SE"), rows))
-        for number, kind in enumerate(result["types"], 1):
-            rows = [(k, f"{v['value']:.6g}", f"{v['se']:.3g}") for k, v in kind["estimates"].items()]
-            console.print(f"type {number}: share {kind['share']:.3f} (SE {kind['share_se']:.3f})")
-            console.print(grid(("parameter", "estimate", "SE"), rows))
-        if result["types"]:
-            agree = f"{result['starts_that_agree']} of {result['starts']} starts agree"
-            console.print(f"mixture: lnL {result['log_likelihood']:.4f}, NEC {result['nec']:.4g}, BIC {result['bic']:.1f}, {agree}")
 
 
 def main() -> None:
     """Entry point."""
     args = arguments()
+    if args.command in ("fit", "import-otree"):
+        sys.exit({"fit": run_fit, "import-otree": run_import}[args.command](args))
     if args.command == "power":
         try:
             result: dict[str, Any] = required(args.effect, args.alpha, args.power, args.share, args.spread, args.correlation)
         except ValueError as error:
             raise InputError(str(error)) from None
     else:
-        result = {"best-reply": best_reply, "fit": estimate, "market": market}[args.command](args)
+        result = {"best-reply": best_reply, "market": market}[args.command](args)
     if args.json:
         print(json.dumps(finite(result), indent=2, allow_nan=False))
     else:

@@ -14,11 +14,14 @@ FILES = sorted(p for room in ("econmoral", "data_synth", "recipes", "eval") for 
 HEAVY = {"torch", "trl", "peft", "transformers", "vllm", "datasets", "accelerate", "bitsandbytes", "tokenizers"}
 CORE = {  # module of econmoral -> modules of econmoral it may import
     "records": set(), "models": {"records"}, "games": set(), "preferences": {"games"}, "choice": {"games", "preferences"},
-    "adapters": {"records"}, "packaged": {"models", "records"}, "memory": {"records"},
-    "checkpoints": {"adapters", "chat", "models", "packaged", "records"},
-    "chat": {"records"}, "audit": set(), "market": set(), "power": set(), "human": set(), "menus": {"human", "prompts"},
-    "__main__": {"choice", "estimation", "games", "market", "power", "preferences", "records"},
-    "estimation": {"choice", "games", "preferences"}, "prompts": {"games"}, "dilemmas": {"prompts"}, "pricing": {"prompts"}, "firms": {"market"},
+    "adapters": {"models", "records"}, "chat": {"records"}, "audit": set(), "market": set(), "power": set(), "human": set(), "menus": {"human", "prompts"},
+    "__main__": {"choice", "fitting", "games", "market", "otree", "power", "preferences", "records"},
+    "identification": set(), "likelihood": {"choice", "games", "identification", "preferences"}, "inference": {"identification", "likelihood"},
+    "tables": {"records"}, "results": {"inference", "likelihood", "tables"}, "mixtures": {"identification", "inference", "likelihood", "tables"},
+    "estimation": {"choice", "identification", "inference", "likelihood", "mixtures", "results", "tables"}, "sheet": {"records"},
+    "data": {"choice", "games", "identification", "likelihood", "menus", "records", "sheet"}, "otree": {"records", "sheet"},
+    "fitting": {"data", "estimation", "preferences", "records"},
+    "prompts": {"games"}, "dilemmas": {"prompts"}, "pricing": {"prompts"}, "firms": {"market"},
     "lessons": {"choice", "dilemmas", "games", "preferences", "pricing", "prompts"}, "__init__": set(),
 }  # fmt: skip
 
