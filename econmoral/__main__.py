@@ -5,6 +5,8 @@
     python -m econmoral fit runs/demo/eval/choices.jsonl --family alpha_beta_kappa --arm moralis
     python -m econmoral power --effect 0.05
     python -m econmoral market --kappa 0 .5 --group firms
+    python -m econmoral garp budgets.csv
+    python -m econmoral amce conjoint.csv --baseline colour=red
 
 Every command takes --json.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +26,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from econmoral.choice import best_replies, logit, read_decision, switch_points
+from econmoral.commands import budgets, conjoint, markets, negative_values, planning
 from econmoral.estimation import Design, Fit, Mixture, NotIdentified, allocations, design, fit, mixture
 from econmoral.games import GAMES, TABLE_GAMES, belief_weights, tables_of
-from econmoral.market import GROUPS, Market
-from econmoral.power import required
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, finite, read_lines, terminal
 
+OWN = {"power": planning, "market": markets, "garp": budgets, "amce": conjoint}  # commands that live in a module of their own
 ALLOCATION_COLUMNS = ("self_x", "self_y", "other_x", "other_y", "choice_x")
 
 
@@ -65,26 +68,10 @@ def arguments() -> argparse.Namespace:
     estimate.add_argument("--errors", choices=("clustered", "sandwich", "hessian"), default="clustered", help="kind of standard errors (default clustered)")
     estimate.add_argument("--types", type=int, default=1, help="types of a finite mixture (default 1: none)")
     estimate.add_argument("--arm", help="arm of choices.jsonl (default: the only one)")
-    size = commands.add_parser("power", help="items or samples needed to tell two arms apart")
-    size.add_argument("--effect", type=float, required=True, help="difference in mean choice probability")
-    size.add_argument("--alpha", type=float, default=0.05, help="two-sided level (default 0.05)")
-    size.add_argument("--power", type=float, default=0.8, help="(default 0.8)")
-    size.add_argument("--share", type=float, default=0.5, help="baseline share (default 0.5)")
-    size.add_argument("--spread", type=float, default=0.25, help="standard deviation of exact probabilities over items (default 0.25)")
-    size.add_argument("--correlation", type=float, default=0.5, help="between arms over the same items (default 0.5)")
-    rivals = commands.add_parser("market", help="equilibrium prices of firms with given degrees of morality under logit demand")
-    rivals.add_argument("--kappa", type=float, nargs="+", default=[0.0, 0.0], help="degree of morality of every firm (default 0 0)")
-    rivals.add_argument("--group", choices=GROUPS, default="firms", help="who stands behind the veil (default firms)")
-    rivals.add_argument("--quality", type=float, nargs="+", default=[2.0], help="a of every firm, or one for all (default 2)")
-    rivals.add_argument("--cost", type=float, nargs="+", default=[1.0], help="unit cost of every firm, or one for all (default 1)")
-    rivals.add_argument("--outside", type=float, default=0.0, help="quality of the outside good (default 0)")
-    rivals.add_argument("--mu", type=float, default=0.25, help="horizontal differentiation (default 0.25)")
-    rivals.add_argument("--scale", type=float, default=1.0, help="size of the market (default 1)")
-    rivals.add_argument("--currency", type=float, default=1.0, help="units of currency per unit of utility (default 1)")
-    rivals.add_argument("--prices", type=float, nargs="+", help="describe these prices instead of the equilibrium")
-    for sub in (reply, estimate, size, rivals):
+    own = [module.add_to(commands) for module in OWN.values()]
+    for sub in (reply, estimate, *own):
         sub.add_argument("--json", action="store_true", help="print JSON")
-    return parser.parse_args()
+    return parser.parse_args(negative_values(sys.argv[1:]))
 
 
 def best_reply(args: argparse.Namespace) -> dict[str, Any]:
@@ -211,23 +198,6 @@ def estimate(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def market(args: argparse.Namespace) -> dict[str, Any]:
-    """Equilibrium, or given prices, of a market."""
-    n = len(args.prices or args.kappa)
-    quality, cost = (tuple(x * n if len(x) == 1 else x) for x in (args.quality, args.cost))
-    try:
-        firms = Market(quality, cost, args.outside, args.mu, args.scale, args.currency)
-        if args.prices and len(args.prices) != firms.n:
-            raise ValueError(f"{firms.n} firms and {len(args.prices)} prices")
-        prices = np.array(args.prices, float) if args.prices else firms.equilibrium(tuple(args.kappa), args.group)
-        if not np.isfinite(prices).all():
-            raise ValueError("prices must be finite")
-        result = firms.describe(prices)
-        return result | {"critical_discount": [firms.critical_discount(i) for i in range(n)] if n > 1 else []}
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
 def grid(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
     """A table for a person."""
     table = Table(box=SIMPLE_HEAD)
@@ -246,16 +216,6 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
         console.print(grid(("strategy", "pi(x, y)", "pi(x, x)", "utility", "probability"), rows))
         console.print("best replies:", ", ".join(result["best_replies"]) + (" (tie)" if len(result["best_replies"]) > 1 else ""))
         console.print("as kappa rises:", ", ".join(f"{p['strategy']} from {p['kappa']:.6g}" for p in result["best_reply_from"]))
-    elif args.command == "power":
-        console.print(f"to find a difference of {args.effect:g} in mean choice probability:")
-        console.print(grid(("design", "needed"), [(k, str(v)) for k, v in result.items()]))
-    elif args.command == "market":
-        names = ("prices", "shares", "profits", "price_index", "profit_gain", "nash", "monopoly")
-        rows = [(str(i + 1), *("–" if result[k][i] is None else f"{result[k][i]:.6g}" for k in names)) for i in range(len(result["prices"]))]
-        console.print(grid(("firm", "price", "share", "profit", "price index", "profit gain", "Nash price", "monopoly price"), rows))
-        console.print(f"consumer surplus {result['consumer_surplus']:.6g}; price index and profit gain: 0 at Nash, 1 at joint monopoly")
-        if result["critical_discount"]:
-            console.print("monopoly is held by the threat of Nash from discount factor", ", ".join(f"{d:.4f}" for d in result["critical_discount"]))
     elif not result["identified"]:
         console.print(f"not identified: {result['reason']}")
     else:
@@ -276,15 +236,14 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
 def main() -> None:
     """Entry point."""
     args = arguments()
-    if args.command == "power":
-        try:
-            result: dict[str, Any] = required(args.effect, args.alpha, args.power, args.share, args.spread, args.correlation)
-        except ValueError as error:
-            raise InputError(str(error)) from None
+    if args.command in OWN:
+        result: dict[str, Any] = OWN[args.command].run(args)
     else:
-        result = {"best-reply": best_reply, "fit": estimate, "market": market}[args.command](args)
+        result = {"best-reply": best_reply, "fit": estimate}[args.command](args)
     if args.json:
         print(json.dumps(finite(result), indent=2, allow_nan=False))
+    elif args.command in OWN:
+        OWN[args.command].show(args, result)
     else:
         show(args, result)
 

@@ -12,9 +12,13 @@ FILES = sorted(p for room in ("econmoral", "data_synth", "recipes", "eval") for 
 HEAVY = {"torch", "trl", "peft", "transformers", "vllm", "datasets", "accelerate", "bitsandbytes", "tokenizers"}
 CORE = {  # module of econmoral -> modules of econmoral it may import
     "records": set(), "models": {"records"}, "games": set(), "preferences": {"games"}, "choice": {"games", "preferences"},
-    "adapters": {"models", "records"}, "chat": {"records"}, "audit": set(), "market": set(), "power": set(), "human": set(), "menus": {"human", "prompts"},
-    "__main__": {"choice", "estimation", "games", "market", "power", "preferences", "records"},
+    "adapters": {"models", "records"}, "chat": {"records"}, "audit": set(), "market": set(), "human": set(),
+    "power": {"choice", "estimation", "games", "preferences"},
+    "menus": {"human", "prompts"},
+    "__main__": {"choice", "commands", "estimation", "games", "preferences", "records"},
     "estimation": {"choice", "games", "preferences"}, "prompts": {"games"}, "dilemmas": {"prompts"}, "pricing": {"prompts"}, "firms": {"market"},
+    "amce": set(), "tables": {"records"}, "budgets": {"audit", "commands", "records"}, "conjoint": {"amce", "commands", "records"},
+    "markets": {"commands", "market", "records"}, "planning": {"commands", "power", "records"},
     "lessons": {"choice", "dilemmas", "games", "preferences", "pricing", "prompts"}, "__init__": set(),
 }  # fmt: skip
 

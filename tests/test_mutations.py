@@ -21,7 +21,7 @@ MUTATIONS = {
         '"enable_thinking": True',
         "test_checkpoints.py::test_training_and_measurement_render_the_same_bytes",
     ),
-    "firms without morality": ("econmoral/market.py", "[..., firm] + moral", "[..., firm]", "test_market.py::test_moral_firms_collude"),
+    "firms without morality": ("econmoral/market.py", "+ kappa / self.n * moral)", "+ 0 * moral)", "test_market.py::test_moral_firms_collude"),
     "refused replies counted": ("eval/engine_openai.py", "if said in r.candidates:", "if True:", "test_engines.py::test_refusals_and_odd_replies_are_counted"),
     "base served for the adapter": (
         "eval/engine_transformers.py",
