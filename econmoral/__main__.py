@@ -68,8 +68,9 @@ def arguments() -> argparse.Namespace:
     estimate.add_argument("--errors", choices=("clustered", "sandwich", "hessian"), default="clustered", help="kind of standard errors (default clustered)")
     estimate.add_argument("--types", type=int, default=1, help="types of a finite mixture (default 1: none)")
     estimate.add_argument("--arm", help="arm of choices.jsonl (default: the only one)")
-    own = [module.add_to(commands) for module in OWN.values()]
-    for sub in (reply, estimate, *own):
+    for module in OWN.values():
+        module.add_to(commands)
+    for sub in (reply, estimate):
         sub.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(negative_values(sys.argv[1:]))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from conftest import assert_complains, run
+from console import assert_complains, calculator
 from scipy.stats import t as student
 
 from econmoral.amce import MISSING, estimate
@@ -94,7 +94,7 @@ def test_levels_go_by_size() -> None:
 
 
 def json_of(path: Path, *options: str) -> dict:
-    done = run("-m", "econmoral", "amce", str(path), *options, "--json")
+    done = calculator("amce", str(path), *options, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -114,7 +114,7 @@ def test_the_command(tmp_path: Path) -> None:
     one = json_of(tmp_path / "c.csv", "--attributes", "label")
     assert [e["attribute"] for e in one["effects"]] == ["label"]
     assert any("unused columns: colour, price, w" in n for n in one["notes"])
-    text = run("-m", "econmoral", "amce", str(tmp_path / "c.csv"), "--weight", "w").stdout
+    text = calculator("amce", str(tmp_path / "c.csv"), "--weight", "w").stdout
     assert "baseline" in text
     assert "247 profiles in 124 tasks, 25 clusters by subject" in text
 
@@ -157,13 +157,13 @@ GOOD = "subject,task,chosen,colour,price\n" + "".join(f"s{i // 8},{i // 2},{(i +
 )  # fmt: skip
 def test_bad_conjoints_get_one_line(tmp_path: Path, text: str, options: tuple[str, ...], parts: tuple[str, ...]) -> None:
     (tmp_path / "c.csv").write_text(text)
-    assert_complains(run("-m", "econmoral", "amce", str(tmp_path / "c.csv"), *options), *parts)
+    assert_complains(calculator("amce", str(tmp_path / "c.csv"), *options), *parts)
 
 
 def test_attributes_that_say_the_same_are_refused() -> None:
     data = simulated(20, 4, 11)
     twice = {"colour": list(data["colour"]), "copy": list(data["colour"])}
-    with pytest.raises(ValueError, match="copy .* determined by other attributes"):
+    with pytest.raises(ValueError, match=r"copy .* determined by other attributes"):
         estimate(twice, data["chosen"].to_numpy(), list(data["subject"]))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import assert_complains, run
+from console import assert_complains, calculator
 
 from econmoral.audit import ccei, garp, random_ccei, random_on_lines, random_on_menus
 from econmoral.commands import negative_values
@@ -77,7 +77,7 @@ CROSSING = HEAD + "a,1,2,0,5\na,2,1,5,0\nb,1,2,5,2.5\nb,2,1,2.5,5\n"
 
 
 def json_of(path: Path, *options: str) -> dict:
-    done = run("-m", "econmoral", "garp", str(path), *options, "--json")
+    done = calculator("garp", str(path), *options, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -115,16 +115,16 @@ def test_three_goods_unused_columns_and_ids_as_text(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_bad_budgets_get_one_line(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:
     (tmp_path / "b.csv").write_text(text)
-    assert_complains(run("-m", "econmoral", "garp", str(tmp_path / "b.csv")), *parts)
+    assert_complains(calculator("garp", str(tmp_path / "b.csv")), *parts)
 
 
 def test_other_bad_input(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text(CROSSING)
-    assert_complains(run("-m", "econmoral", "garp", str(tmp_path / "none.csv")), "does not exist")
-    assert_complains(run("-m", "econmoral", "garp", str(tmp_path / "b.csv"), "--subject", "person"), "person")
-    assert_complains(run("-m", "econmoral", "garp", str(tmp_path / "b.csv"), "--draws", "-5"), "--draws")
+    assert_complains(calculator("garp", str(tmp_path / "none.csv")), "does not exist")
+    assert_complains(calculator("garp", str(tmp_path / "b.csv"), "--subject", "person"), "person")
+    assert_complains(calculator("garp", str(tmp_path / "b.csv"), "--draws", "-5"), "--draws")
     (tmp_path / "l.csv").write_bytes(HEAD.encode() + b"\xe9,1,2,0,5\n")
-    assert_complains(run("-m", "econmoral", "garp", str(tmp_path / "l.csv")), "UTF-8")
+    assert_complains(calculator("garp", str(tmp_path / "l.csv")), "UTF-8")
 
 
 # ------------------------------------------------------------------------------------------- negative option values
@@ -146,6 +146,6 @@ def test_negative_numbers_are_told_from_options(words: list[str], expected: list
     [("-1,-2,-5,-10", "DDD"), ("-10,-20,-30,-40", "DDD"), ("-.5,-1e0,-2.5,-4", "DDD")],
 )
 def test_negative_payoffs_are_numbers(payoffs: str, best: str) -> None:
-    done = run("-m", "econmoral", "best-reply", "spd", "--payoffs", payoffs, "--alpha", "-1e-9", "--json")
+    done = calculator("best-reply", "spd", "--payoffs", payoffs, "--alpha", "-1e-9", "--json")
     assert done.returncode == 0, done.stderr
     assert best in json.loads(done.stdout)["best_replies"]

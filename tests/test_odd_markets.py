@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import assert_complains, run
+from console import assert_complains, calculator
 from scipy.optimize import brentq
 
 from econmoral.firms import q_learners
@@ -76,7 +76,7 @@ def test_a_firm_that_loses_by_collusion_never_keeps_to_it() -> None:
     ],
 )  # fmt: skip
 def test_the_command_says_never(options: tuple[str, ...], never: list[bool]) -> None:
-    found = run("-m", "econmoral", "market", *options, "--json")
+    found = calculator("market", *options, "--json")
     assert found.returncode == 0, found.stderr
     discounts = json.loads(found.stdout)["critical_discount"]
     assert [d is None for d in discounts] == never
@@ -84,7 +84,7 @@ def test_the_command_says_never(options: tuple[str, ...], never: list[bool]) -> 
 
 
 def test_the_table_says_never() -> None:
-    text = run("-m", "econmoral", "market", "--cost", "1", "1.5").stdout
+    text = calculator("market", "--cost", "1", "1.5").stdout
     assert "firm 1 from discount factor 0.0404; firm 2 never" in text
     assert "1.45" not in text
 
@@ -99,7 +99,7 @@ def test_the_table_says_never() -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_computed_gets_one_line(options: tuple[str, ...], part: str) -> None:
-    assert_complains(run("-m", "econmoral", "market", *options), part)
+    assert_complains(calculator("market", *options), part)
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -161,10 +161,10 @@ def test_kappa_is_cut_to_where_it_can_be(estimate: float, se: float) -> None:
 
 
 def test_the_command_draws_kappa_and_says_how() -> None:
-    options = ("-m", "econmoral", "market", "--kappa-estimate", ".02", "--kappa-se", ".1", "--draws", "120")
-    text = run(*options).stdout
+    options = ("market", "--kappa-estimate", ".02", "--kappa-se", ".1", "--draws", "120")
+    text = calculator(*options).stdout
     assert "truncated to [0, 1]: 42 %" in text
-    found = json.loads(run(*options, "--json").stdout)
+    found = json.loads(calculator(*options, "--json").stdout)
     assert found["prices"][0]["low"] < found["prices"][0]["high"]
     assert found["probability_cut"] == pytest.approx(0.42, abs=0.01)
 

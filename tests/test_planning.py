@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, assert_complains, run
+from console import assert_complains, calculator
 from scipy import stats
 
 from econmoral.power import (
@@ -44,7 +45,7 @@ def test_a_size_has_the_power_that_was_asked_for(effect: float, share: float, sp
 
 def test_the_reported_case() -> None:
     assert 250 <= required(0.05, share=0.02, spread=0.05)[APART] <= 270
-    done = run("-m", "econmoral", "power", "--effect", ".05", "--share", ".02", "--spread", ".05", "--json")
+    done = calculator("power", "--effect", ".05", "--share", ".02", "--spread", ".05", "--json")
     assert 250 <= json.loads(done.stdout)[APART] <= 270
 
 
@@ -77,7 +78,7 @@ def test_formula_is_that_of_normal_units(n: int) -> None:
 
 
 def test_the_committed_check() -> None:
-    found = read_json(ROOT / "recipes" / "power_check.json")
+    found = read_json(Path(__file__).parents[1] / "recipes" / "power_check.json")
     assert len(found["shares"]) == 20
     assert found["largest_gap"] <= 0.03
     assert max(abs(row["simulated"] - row["stated"]) for row in [*found["shares"], *found["parameters"]]) <= 0.03
@@ -106,18 +107,19 @@ def test_what_cannot_be_is_refused(wrong: dict) -> None:
         (("--effect", ".2", "--share", ".9"), "share + effect is 1.1"), (("--effect", "-.3", "--share", ".1"), "share + effect is -0.2"),
         (("--effect", ".05", "--share", ".02", "--spread", ".2"), "0.14"), (("--effect", ".1", "--draws", "100"), "--draws does nothing"),
         (("--effect", ".1", "--parameter", "kappa", "--share", ".3"), "--share does nothing"), (("--effect", ".1", "--parameter", "tau"), "tau"),
-        (("--effect", ".9", "--parameter", "kappa", "--theta", "kappa=.3"), "kappa must lie"), (("--effect", ".1", "--parameter", "kappa", "--theta", "k"), "form"),
+        (("--effect", ".9", "--parameter", "kappa", "--theta", "kappa=.3"), "kappa must lie"),
+        (("--effect", ".1", "--parameter", "kappa", "--theta", "k"), "form"),
         (("--effect", ".1", "--parameter", "kappa", "--exact"), "spread"), (("--effect", ".1", "--parameter", "kappa", "--family", "altruism"), "no parameter"),
         (("--effect", ".1", "--subjects", "1"), "--subjects"), (("--effect", ".1", "--alpha", ".9"), "--alpha"),
     ],
 )  # fmt: skip
 def test_bad_plans_get_one_line(options: tuple[str, ...], part: str) -> None:
-    assert_complains(run("-m", "econmoral", "power", *options), part)
+    assert_complains(calculator("power", *options), part)
 
 
 def test_power_of_a_given_number() -> None:
     options = ("--effect", ".1", "--share", ".3", "--icc", ".1", "--decisions", "10", "--subjects", "69")
-    found = json.loads(run("-m", "econmoral", "power", *options, "--json").stdout)
+    found = json.loads(calculator("power", *options, "--json").stdout)
     assert found["power"]["subjects per arm"] == pytest.approx(0.8, abs=0.02)
     assert found["detectable_effect"]["subjects per arm"] == pytest.approx(0.1, abs=0.002)
     assert set(found["power"]) == {s.name for s in (*MODEL_STUDIES, *subject_studies(10))}
@@ -150,9 +152,9 @@ def test_level_and_power_of_a_parameter() -> None:
 
 def test_the_command_plans_for_a_parameter() -> None:
     options = ("--effect", ".5", "--parameter", "altruism", "--family", "altruism", "--theta", "lambda=.05", "--icc", ".02", "--draws", "60")
-    found = json.loads(run("-m", "econmoral", "power", *options, "--json").stdout)
+    found = json.loads(calculator("power", *options, "--json").stdout)
     assert found["subjects"] >= 5
     assert found["power"] == pytest.approx(0.8, abs=0.2)
     assert found["assumptions"]["icc"] == pytest.approx(0.02, abs=1e-3)
-    text = run("-m", "econmoral", "power", *options, "--one-arm", "--subjects", "12").stdout
+    text = calculator("power", *options, "--one-arm", "--subjects", "12").stdout
     assert "12 subjects with 20 decisions each" in text

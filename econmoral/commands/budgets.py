@@ -17,7 +17,7 @@ from econmoral.records import InputError, terminal
 WORK = 2e10  # draws x budgets^3 beyond which random choosers would take minutes
 
 
-def add_to(commands: Any) -> argparse.ArgumentParser:
+def add_to(commands: Any) -> None:
     """Declare the command."""
     sub: argparse.ArgumentParser = commands.add_parser("garp", help="GARP, CCEI and power of the test on a CSV of choices from budgets")
     sub.add_argument(
@@ -37,7 +37,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         help="random choosers on each subject's budgets (default 1000; 0: none)",
     )
     sub.add_argument("--seed", type=int, default=0, help="of the random choosers (default 0)")
-    return sub
+    sub.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from econmoral.records import InputError, terminal
 SHOWN = 20  # remarks printed for a person; --json has all
 
 
-def add_to(commands: Any) -> argparse.ArgumentParser:
+def add_to(commands: Any) -> None:
     """Declare the command."""
     sub: argparse.ArgumentParser = commands.add_parser("amce", help="average marginal component effects of a conjoint experiment (CSV)")
     sub.add_argument(
@@ -55,7 +55,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         default="drop",
         help="profiles without a level (default drop)",
     )
-    return sub
+    sub.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from econmoral.market import GROUPS, Market, counterfactual
 from econmoral.records import InputError, terminal
 
 
-def add_to(commands: Any) -> argparse.ArgumentParser:
+def add_to(commands: Any) -> None:
     """Declare the command."""
     sub: argparse.ArgumentParser = commands.add_parser(
         "market",
@@ -58,7 +58,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     number("--kappa-se", type=float, help="standard error of that estimate")
     number("--draws", type=int, default=500, help="draws of kappa (default 500)")
     number("--seed", type=int, default=0, help="of the draws (default 0)")
-    return sub
+    sub.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -26,7 +26,7 @@ SHARES_ONLY = ("share", "correlation")
 PARAMETER_ONLY = ("family", "theta", "one_arm", "exact", "draws")
 
 
-def add_to(commands: Any) -> argparse.ArgumentParser:
+def add_to(commands: Any) -> None:
     """Declare the command."""
     sub: argparse.ArgumentParser = commands.add_parser("power", help="subjects, items or answers needed to tell two arms apart")
     sub.add_argument("--effect", type=float, required=True, help="difference in shares, or in the parameter")
@@ -73,7 +73,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         help="exact choice probabilities of a model, items instead of subjects",
     )
     sub.add_argument("--draws", type=int, help="simulated studies of a parameter (default 200)")
-    return sub
+    sub.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
