@@ -12,17 +12,18 @@ behind the veil of its reference group.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq, root
-from scipy.special import expit, log_expit, logsumexp, ndtr, ndtri, softmax, wrightomega
+from scipy.special import log_expit, logsumexp, ndtr, ndtri, softmax, wrightomega
 
 GROUPS = ("firms", "firms-and-consumers")
 GRID = 201  # prices at which a best reply is looked for before it is polished: replies of moral firms have several peaks
 NEAR = np.linspace(-12, 12, 97)  # in mu: more of them where shares change hands, however small mu is
-ROUNDS = 2000
+ROUNDS = 600
 SAME = 1e-9  # relative: prices or profits no further apart than this are the same number, and nothing is divided by their difference
 FINEST = 1e-9  # mu as a share of the largest quality or cost: below it rounding decides who sells
 RANGE = (1e-100, 1e100)  # of scale and currency: beyond it products of them overflow
@@ -129,10 +130,10 @@ class Market:
             return (1 - kappa) * (x - c) * np.exp(log_expit(mine) - unit) + kappa / self.n * moral
 
         def slope(x: float, unit: float) -> float:
-            mine, every = logs(np.array(x))
-            selfish = np.exp(log_expit(mine) - unit) * (1 - (x - c) / mu * expit(-mine))
-            moral = np.exp(log_expit(every) - unit) * ((0.0 if consumers else 1.0) - (x - mean_cost) / mu * expit(-every))
-            return float((1 - kappa) * selfish + kappa / self.n * moral)
+            mine, every = (a - x) / mu - rest, inside - (x + self.outside) / mu
+            selfish = math.exp(_log_share(mine) - unit) * (1 - (x - c) / mu * math.exp(_log_share(-mine)))
+            moral = math.exp(_log_share(every) - unit) * ((0.0 if consumers else 1.0) - (x - mean_cost) / mu * math.exp(_log_share(-every)))
+            return (1 - kappa) * selfish + kappa / self.n * moral
 
         centres = (a - mu * rest, mu * inside - self.outside, low, high)
         grid = np.unique(np.clip(np.concatenate([np.linspace(low, high, GRID), *(z + mu * NEAR for z in centres)]), low, high))
@@ -187,11 +188,23 @@ class Market:
             return self.nash()
         prices = self.unit_cost + 2 * self.currency * self.mu if start is None else np.array(start, float)
 
+        # firms that are alike in all and start alike stay so: one reply stands for all, and one price is solved for
+        alike = len({*zip(self.quality, self.cost, kappa, strict=True)}) == 1 and float(np.ptp(prices)) == 0
+
         def replies(at: np.ndarray) -> np.ndarray:
+            if alike:
+                return np.full(self.n, self.best_reply(0, at, kappa[0], group))
             return np.array([self.best_reply(i, at, k, group) for i, k in enumerate(kappa)])
 
+        def distance(x: np.ndarray) -> np.ndarray:
+            """From free prices in mu to the replies to them."""
+            at = np.broadcast_to(x, self.n) * unit
+            return (replies(at) / unit - at / unit)[: len(x)]
+
+        unit = self.currency * self.mu
+
         def settled(at: np.ndarray, reply: np.ndarray) -> bool:
-            return bool((np.abs(reply - at) <= 1e-9 * (self.currency * self.mu + 1e-5 * np.abs(at))).all())
+            return bool((np.abs(reply - at) <= 1e-9 * (unit + 1e-5 * np.abs(at))).all())
 
         for attempt in range(ROUNDS):
             reply = replies(prices)
@@ -200,8 +213,8 @@ class Market:
             # half a step: replies that fall when the other's price rises would otherwise run in a circle
             prices = prices + (0.5 if attempt < ROUNDS // 2 else 0.1) * (reply - prices)
             if attempt % 20 == (4 if start is None else 0):  # near an equilibrium a root finder needs a few steps where halving needs thirty
-                unit = self.currency * self.mu
-                guess = root(lambda x, unit=unit: replies(x * unit) / unit - x, prices / unit, method="hybr", options={"xtol": 1e-12}).x * unit
+                solved = root(distance, prices[: 1 if alike else self.n] / unit, method="hybr", options={"xtol": 1e-12})
+                guess = np.broadcast_to(solved.x * unit, self.n).copy()
                 if np.isfinite(guess).all() and settled(guess, reply := replies(guess)):
                     return reply
         raise NoEquilibrium(f"best replies did not settle within {ROUNDS} rounds; try another start or other degrees of morality")
@@ -234,6 +247,11 @@ class Market:
             "consumer_surplus": float(self.consumer_surplus(prices)), "price_index": place(prices, low, high), "profit_gain": place(profit, least, most),
             "nash": low.tolist(), "monopoly": high.tolist(),
         }  # fmt: skip
+
+
+def _log_share(odds: float) -> float:
+    """ln(1 / (1 + exp(-odds))) of one number; scipy's is slow on such."""
+    return -math.log1p(math.exp(-odds)) if odds > 0 else odds - math.log1p(math.exp(odds))
 
 
 def _better(one: float, zero: float) -> bool:

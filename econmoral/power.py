@@ -119,7 +119,8 @@ def contrast(
         spreads = tuple(math.sqrt(icc * p * (1 - p)) for p in shares)
     else:
         for p in shares:
-            if not 0 < spread <= (most := math.sqrt(p * (1 - p))) * (1 + 1e-12):
+            most = math.sqrt(p * (1 - p))
+            if not 0 < spread <= most * (1 + 1e-12):
                 raise ValueError(f"a spread of {spread:g} cannot be: probabilities with mean {p:g} vary by more than 0 and at most {most:.4g}")
         spreads = (spread, spread)
     found = Contrast(shares, (spreads[0], spreads[1]), correlation)
