@@ -1,13 +1,15 @@
 """Average marginal component effects (AMCE) of any factorial conjoint experiment.
 
-A task shows profiles; every profile has one level of each attribute; one profile is chosen (or each gets a probability).
+A task shows profiles; every profile has one level of each attribute; one profile is chosen (or each
+gets a probability).
 
     chosen_i = constant + sum over attributes a and levels l other than the baseline  effect_al [attribute a of i is l] + e_i
 
-by weighted least squares (Hainmueller, Hopkins and Yamamoto 2014, Political Analysis 22(1)): with levels drawn
-independently, an effect is the change in the probability of being chosen when that level replaces the baseline, averaged
-over all the rest.  Errors are clustered, V = q (X'WX)^-1 (sum_c s_c s_c') (X'WX)^-1 with q = (N - 1) / (N - K) G / (G - 1),
-and intervals use t with G - 1 degrees of freedom.
+by weighted least squares (Hainmueller, Hopkins and Yamamoto 2014, Political Analysis 22(1)): with
+levels drawn independently, an effect is the change in the probability of being chosen when that
+level replaces the baseline, averaged over all the rest.  Errors are clustered, V = q (X'WX)^-1
+(sum_c s_c s_c') (X'WX)^-1 with q = (N - 1) / (N - K) G / (G - 1), and intervals use t with G - 1
+degrees of freedom.
 
     >>> estimate(attributes, chosen, cluster).effects[0].value
 """
@@ -29,7 +31,8 @@ MISSING = "(missing)"
 class Effect:
     """Change in the probability of being chosen when ``level`` replaces ``baseline``.
 
-    se, p, low, high are None where the level stands in one cluster only; n : profiles with that level.
+    se, p, low, high are None where the level stands in one cluster only; n : profiles with that
+    level.
     """
 
     attribute: str
@@ -45,7 +48,9 @@ class Effect:
 
 @dataclass(frozen=True)
 class Amce:
-    """Effects, profiles and clusters used, profiles left out for a missing level, and remarks for the reader."""
+    """Effects, profiles and clusters used, profiles left out for a missing level, and remarks for
+    the reader.
+    """
 
     effects: tuple[Effect, ...]
     profiles: int
@@ -75,12 +80,13 @@ def estimate(
 ) -> Amce:
     """AMCEs of every level of every attribute against the attribute's baseline.
 
-    attributes : name -> (N,) level of each profile, None where it has none.  chosen : (N,) 0 or 1, or a probability.
-    cluster : (N,) labels.  weight : (N,) positive; None: all alike.  baselines : attribute -> level; default the first by
-    size or alphabet.  missing : ``drop`` leaves profiles without a level out, ``level`` makes it a level of its own.
+    attributes : name -> (N,) level of each profile, None where it has none.  chosen : (N,) 0 or 1,
+    or a probability. cluster : (N,) labels.  weight : (N,) positive; None: all alike.  baselines :
+    attribute -> level; default the first by size or alphabet.  missing : ``drop`` leaves profiles
+    without a level out, ``level`` makes it a level of its own.
 
-    Raises ValueError when an attribute has one level or too many, a baseline is unknown, attributes cannot be told apart,
-    weights are not positive, or there are fewer than two clusters.
+    Raises ValueError when an attribute has one level or too many, a baseline is unknown, attributes
+    cannot be told apart, weights are not positive, or there are fewer than two clusters.
     """
     y, w = (
         np.asarray(chosen, float),
@@ -97,31 +103,39 @@ def estimate(
     notes = [_holes(name, int(row.sum()), missing) for name, row in zip(attributes, holes, strict=True) if row.any()]
     kept = np.flatnonzero(keep).tolist()
     if not len(kept):
-        raise ValueError("every profile lacks a level of some attribute; keep them with --missing level or choose attributes")
+        raise ValueError(
+            "every profile lacks a level of some attribute; keep them with --missing level or choose attributes",
+        )
     columns = {name: [MISSING if (text := column[i]) is None else text for i in kept] for name, column in attributes.items()}
     chosen_base = {name: _baseline(name, set(column), (baselines or {}).get(name)) for name, column in columns.items()}
     if unknown := sorted(set(baselines or {}) - set(columns)):
-        raise ValueError(f"a baseline is given for {', '.join(unknown)}, which is no attribute here; there are {', '.join(columns)}")
+        raise ValueError(
+            f"a baseline is given for {', '.join(unknown)}, which is no attribute here; there are {', '.join(columns)}",
+        )
     terms = [(a, one) for a, column in columns.items() for one in in_order(set(column)) if one != chosen_base[a]]
     x = np.column_stack(
         [
             np.ones(len(kept)),
             *(np.array([text == one for text in columns[a]], float) for a, one in terms),
-        ]
+        ],
     )
     notes += _structure(columns)
     codes, group = np.unique([cluster[i] for i in kept], return_inverse=True)
     beta, v = _least_squares(x, y[kept], w[kept], group.ravel(), terms)
     critical = float(student.ppf(0.5 + level / 2, len(codes) - 1))
     if len(codes) < FEW:
-        notes.append(f"only {len(codes)} clusters: standard errors are rough, intervals use t with {len(codes) - 1} degrees of freedom")
+        notes.append(
+            f"only {len(codes)} clusters: standard errors are rough, intervals use t with {len(codes) - 1} degrees of freedom",
+        )
     effects = []
     for k, (name, one) in enumerate(terms, start=1):
         here, base = x[:, k] == 1, np.array([value == chosen_base[name] for value in columns[name]])
         alone = min(len(set(group[here])), len(set(group[base]))) < 2
         se = None if alone else float(np.sqrt(max(v[k, k], 0.0)))
         if alone:
-            notes.append(f"{name} {one} against {chosen_base[name]}: one of them stands in a single cluster, so there is no standard error")
+            notes.append(
+                f"{name} {one} against {chosen_base[name]}: one of them stands in a single cluster, so there is no standard error",
+            )
         effects.append(
             _effect(
                 name,
@@ -132,7 +146,7 @@ def estimate(
                 critical,
                 len(codes),
                 int(here.sum()),
-            )
+            ),
         )
     return Amce(tuple(effects), len(kept), len(codes), int((~keep).sum()), tuple(notes))
 
@@ -162,18 +176,26 @@ def _baseline(name: str, levels: set[str], wanted: str | None) -> str:
     """The level that others are compared with.  Raises ValueError where there is no comparison."""
     ordered = in_order(levels)
     if len(ordered) > LEVELS:
-        raise ValueError(f"{name} has {len(ordered)} levels, too many for an attribute; name the attributes with --attributes")
+        raise ValueError(
+            f"{name} has {len(ordered)} levels, too many for an attribute; name the attributes with --attributes",
+        )
     if len(ordered) < 2:
-        raise ValueError(f"{name} has the one level {ordered[0]!r}, so it has no effect to estimate; leave it out with --attributes")
+        raise ValueError(
+            f"{name} has the one level {ordered[0]!r}, so it has no effect to estimate; leave it out with --attributes",
+        )
     if wanted is None:
         return ordered[0]
     if wanted not in levels:
-        raise ValueError(f"{name} has no level {wanted!r} to be the baseline; it has {', '.join(ordered)}")
+        raise ValueError(
+            f"{name} has no level {wanted!r} to be the baseline; it has {', '.join(ordered)}",
+        )
     return wanted
 
 
 def _structure(columns: dict[str, list[str]]) -> list[str]:
-    """Remarks on pairs of levels that no profile combines: effects then lean on the sum of effects being right."""
+    """Remarks on pairs of levels that no profile combines: effects then lean on the sum of effects
+    being right.
+    """
     notes, names = [], list(columns)
     for i, one in enumerate(names):
         for two in names[i + 1 :]:
@@ -182,21 +204,35 @@ def _structure(columns: dict[str, list[str]]) -> list[str]:
             if absent:
                 a, b = absent[0]
                 more = f" ({len(absent)} such pairs)" if len(absent) > 1 else ""
-                notes.append(f"no profile combines {one} {a} with {two} {b}{more}: their effects assume that effects add up")
+                notes.append(
+                    f"no profile combines {one} {a} with {two} {b}{more}: their effects assume that effects add up",
+                )
     return notes
 
 
-def _least_squares(x: np.ndarray, y: np.ndarray, w: np.ndarray, group: np.ndarray, terms: list[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
-    """(K,) coefficients and their (K, K) clustered covariance.  Raises ValueError where they are not determined."""
+def _least_squares(
+    x: np.ndarray,
+    y: np.ndarray,
+    w: np.ndarray,
+    group: np.ndarray,
+    terms: list[tuple[str, str]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """(K,) coefficients and their (K, K) clustered covariance.  Raises ValueError where they are
+    not determined.
+    """
     n, k = x.shape
     clusters = int(group.max()) + 1
     if clusters < 2 or n <= k:
-        raise ValueError(f"{n} profiles in {clusters} cluster(s) are too few for clustered errors of {k - 1} effects")
+        raise ValueError(
+            f"{n} profiles in {clusters} cluster(s) are too few for clustered errors of {k - 1} effects",
+        )
     inner = x.T @ (x * w[:, None])
     for size in range(2, k + 1):  # the first term that the ones before it already determine
         if np.linalg.matrix_rank(inner[:size, :size], hermitian=True) < size:
             name, level = terms[size - 2]
-            raise ValueError(f"{name} {level} is determined by other attributes, so their effects cannot be told apart; leave one out with --attributes")
+            raise ValueError(
+                f"{name} {level} is determined by other attributes, so their effects cannot be told apart; leave one out with --attributes",
+            )
     inverse = np.linalg.inv(inner)
     beta = inverse @ (x.T @ (w * y))
     sums = np.zeros((clusters, k))

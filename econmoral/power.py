@@ -1,18 +1,21 @@
-"""How many subjects, items or answers a comparison of two arms needs: choice shares, and parameters of a preference.
+"""How many subjects, items or answers a comparison of two arms needs: choice shares, and parameters
+of a preference.
 
-*Shares.*  A unit is a subject (of a laboratory) or an item (on which a model is measured).  In arm a its probability of
-the choice has mean p_a and standard deviation s_a over units; the intra-class correlation of its answers is
-s_a^2 / (p_a (1 - p_a)).  A unit's mean over m answers has the variance
+*Shares.*  A unit is a subject (of a laboratory) or an item (on which a model is measured).  In arm
+a its probability of the choice has mean p_a and standard deviation s_a over units; the intra-class
+correlation of its answers is s_a^2 / (p_a (1 - p_a)).  A unit's mean over m answers has the
+variance
 
     v_a = s_a^2 + (p_a (1 - p_a) - s_a^2) / m,     and s_a^2 where the probability is read off exactly.
 
-Both variances are those under the alternative.  The test is Welch's t on unit means, or the paired t where every unit is
-in both arms; its power is that of the noncentral t (Cohen 1988) at the variance v_0 + v_1 (less twice the covariance).
-Answers near 0 or 1 are too skewed for that, so every design is also simulated, with beta distributed probabilities; where
-simulation and formula are further apart than ``TRUST``, the size is the one that simulation asks for.
+Both variances are those under the alternative.  The test is Welch's t on unit means, or the paired
+t where every unit is in both arms; its power is that of the noncentral t (Cohen 1988) at the
+variance v_0 + v_1 (less twice the covariance). Answers near 0 or 1 are too skewed for that, so
+every design is also simulated, with beta distributed probabilities; where simulation and formula
+are further apart than ``TRUST``, the size is the one that simulation asks for.
 
-*Parameters.*  By simulation throughout: logit choosers whose parameter varies over subjects, estimated by
-``econmoral.estimation.fit``, tested with clustered errors and t.
+*Parameters.*  By simulation throughout: logit choosers whose parameter varies over subjects,
+estimated by ``econmoral.estimation.fit``, tested with clustered errors and t.
 """
 
 from __future__ import annotations
@@ -53,7 +56,9 @@ class Contrast:
     correlation: float
 
     def variances(self, answers: int | None) -> tuple[float, float]:
-        """Variance of a unit's mean over so many answers in either arm; None: the exact probability."""
+        """Variance of a unit's mean over so many answers in either arm; None: the exact
+        probability.
+        """
         whole = [p * (1 - p) for p in self.shares]
         v = [s * s + (0.0 if answers is None else (b - s * s) / answers) for s, b in zip(self.spreads, whole, strict=True)]
         return v[0], v[1]
@@ -66,7 +71,9 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Study:
-    """One way to measure: ``paired`` (every unit in both arms) or apart; answers per unit and arm (None: exact)."""
+    """One way to measure: ``paired`` (every unit in both arms) or apart; answers per unit and arm
+    (None: exact).
+    """
 
     name: str
     paired: bool
@@ -83,7 +90,11 @@ MODEL_STUDIES = (
 
 def subject_studies(decisions: int) -> tuple[Study, Study]:
     """Within and between subjects, so many decisions of each in an arm."""
-    return Study("subjects, in both arms", True, decisions), Study("subjects per arm", False, decisions)
+    return Study("subjects, in both arms", True, decisions), Study(
+        "subjects per arm",
+        False,
+        decisions,
+    )
 
 
 def contrast(
@@ -96,20 +107,25 @@ def contrast(
 ) -> Contrast:
     """Two arms whose shares are ``share`` and ``share`` + ``effect``.
 
-    spread : standard deviation over units of the probability, the same in both arms; or icc : the intra-class correlation,
-    the same in both arms.  correlation : of a unit's probabilities in the two arms.
+    spread : standard deviation over units of the probability, the same in both arms; or icc : the
+    intra-class correlation, the same in both arms.  correlation : of a unit's probabilities in the
+    two arms.
 
-    Raises ValueError for what cannot be: a share outside (0, 1), a spread that its share does not allow, both or (unless
-    ``check`` is off) a correlation that such probabilities cannot have.
+    Raises ValueError for what cannot be: a share outside (0, 1), a spread that its share does not
+    allow, both or (unless ``check`` is off) a correlation that such probabilities cannot have.
     """
     given = [x for x in (effect, share, spread, icc, correlation) if x is not None]
     if not np.isfinite(given).all():
         raise ValueError("effect, share, spread, icc and correlation must be finite numbers")
     shares = (share, share + effect)
     if effect == 0 or not 0 < share < 1:
-        raise ValueError(f"the effect must not be 0 and the share lie strictly between 0 and 1, got {effect:g} and {share:g}")
+        raise ValueError(
+            f"the effect must not be 0 and the share lie strictly between 0 and 1, got {effect:g} and {share:g}",
+        )
     if not 0 < shares[1] < 1:
-        raise ValueError(f"share + effect is {shares[1]:g}, and no share: it must lie strictly between 0 and 1")
+        raise ValueError(
+            f"share + effect is {shares[1]:g}, and no share: it must lie strictly between 0 and 1",
+        )
     if spread is not None and icc is not None:
         raise ValueError("give either a spread or an icc: each follows from the other")
     if spread is None:
@@ -121,7 +137,9 @@ def contrast(
         for p in shares:
             most = math.sqrt(p * (1 - p))
             if not 0 < spread <= most * (1 + 1e-12):
-                raise ValueError(f"a spread of {spread:g} cannot be: probabilities with mean {p:g} vary by more than 0 and at most {most:.4g}")
+                raise ValueError(
+                    f"a spread of {spread:g} cannot be: probabilities with mean {p:g} vary by more than 0 and at most {most:.4g}",
+                )
         spreads = (spread, spread)
     found = Contrast(shares, (spreads[0], spreads[1]), correlation)
     if not -1 <= correlation <= 1:
@@ -149,7 +167,9 @@ def formula(c: Contrast, study: Study, units: int, alpha: float = 0.05) -> float
 
 @lru_cache(maxsize=64)
 def _table(share: float, spread: float) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities at standard normal quantiles: beta with this mean and standard deviation (0 and 1 at the largest)."""
+    """Probabilities at standard normal quantiles: beta with this mean and standard deviation (0
+    and 1 at the largest).
+    """
     z = np.linspace(-6, 6, 2401)
     size = share * (1 - share) / spread**2 - 1
     if size < 1e-3:
@@ -159,7 +179,9 @@ def _table(share: float, spread: float) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=64)
 def _copula(c: Contrast) -> float:
-    """Correlation of the normals behind a unit's two probabilities.  Raises ValueError where theirs cannot be reached."""
+    """Correlation of the normals behind a unit's two probabilities.  Raises ValueError where
+    theirs cannot be reached.
+    """
     one = norm.ppf((np.arange(120) + 0.5) / 120)
     z, e = (x.ravel() for x in np.meshgrid(one, one))
     first = np.interp(z, *_table(c.shares[0], c.spreads[0]))
@@ -170,16 +192,27 @@ def _copula(c: Contrast) -> float:
 
     low, high = reached(-1.0), reached(1.0)
     if not low - 0.01 <= c.correlation <= min(high + 0.01, 0.9999):
-        raise ValueError(f"a correlation of {c.correlation:g} cannot be: between such arms it lies from {low:.3g} to {min(high, 0.9999):.3g}")
+        raise ValueError(
+            f"a correlation of {c.correlation:g} cannot be: between such arms it lies from {low:.3g} to {min(high, 0.9999):.3g}",
+        )
     if c.correlation <= low:
         return -1.0
     return 1.0 if c.correlation >= high else float(brentq(lambda r: reached(r) - c.correlation, -1, 1, xtol=1e-4))
 
 
-def simulated(c: Contrast, study: Study, units: int, alpha: float = 0.05, draws: int = DRAWS, seed: int = 0) -> float | None:
-    """Share of simulated studies in which the t test rejects; None where there are too many units to simulate.
+def simulated(
+    c: Contrast,
+    study: Study,
+    units: int,
+    alpha: float = 0.05,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> float | None:
+    """Share of simulated studies in which the t test rejects; None where there are too many units
+    to simulate.
 
-    A study in which no unit differs from another rejects exactly if its two means differ, as 0 / 0 and 1 / 0 would.
+    A study in which no unit differs from another rejects exactly if its two means differ, as 0 / 0
+    and 1 / 0 would.
     """
     rng = np.random.default_rng(seed)
     if study.answers == 1:
@@ -198,7 +231,13 @@ def simulated(c: Contrast, study: Study, units: int, alpha: float = 0.05, draws:
     return float(np.where(np.isfinite(t), rejects, gap != 0).mean())
 
 
-def _counts(c: Contrast, paired: bool, units: int, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _counts(
+    c: Contrast,
+    paired: bool,
+    units: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
     """(2, draws) means and variances of single answers, or of differences (in row 1), from counts."""
     if not paired:
         mean = np.stack([rng.binomial(units, p, draws) / units for p in c.shares])
@@ -211,8 +250,16 @@ def _counts(c: Contrast, paired: bool, units: int, draws: int, rng: np.random.Ge
     return np.stack([np.zeros(draws), gap]), np.stack([np.zeros(draws), np.maximum(var, 0)])
 
 
-def _values(c: Contrast, study: Study, units: int, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(2, draws) means and variances of unit means, or of differences (in row 1), from beta distributed probabilities."""
+def _values(
+    c: Contrast,
+    study: Study,
+    units: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(2, draws) means and variances of unit means, or of differences (in row 1), from beta
+    distributed probabilities.
+    """
     z = rng.standard_normal((2, draws, units))
     if study.paired and min(c.spreads) > 0 and c.correlation != 0:
         r = _copula(c)
@@ -229,19 +276,31 @@ def _values(c: Contrast, study: Study, units: int, draws: int, rng: np.random.Ge
 
 @dataclass(frozen=True)
 class Size:
-    """Units a study needs (per arm where arms are apart), its power there, and what the number rests on: formula or simulation."""
+    """Units a study needs (per arm where arms are apart), its power there, and what the number
+    rests on: formula or simulation.
+    """
 
     units: int
     power: float
     by: str
 
 
-def size(c: Contrast, study: Study, alpha: float = 0.05, power: float = 0.8, seed: int = 0) -> Size | None:
-    """Smallest number of units (per arm) with the power; None where nothing varies over units, so that there is no test."""
+def size(
+    c: Contrast,
+    study: Study,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    seed: int = 0,
+) -> Size | None:
+    """Smallest number of units (per arm) with the power; None where nothing varies over units, so
+    that there is no test.
+    """
     if not noisy(c, study):
         return None
     if formula(c, study, LARGEST, alpha) < power:
-        raise ValueError(f"{study.name}: more than {LARGEST:g} would be needed; look for a larger effect")
+        raise ValueError(
+            f"{study.name}: more than {LARGEST:g} would be needed; look for a larger effect",
+        )
     units = _smallest(lambda n: formula(c, study, n, alpha), power)
     theory, real = formula(c, study, units, alpha), simulated(c, study, units, alpha, seed=seed)
     if real is None or abs(real - theory) <= TRUST:
@@ -275,17 +334,21 @@ def _smallest(power: Any, target: float, most: int = LARGEST) -> int:
 
 def _check(alpha: float, power: float) -> None:
     if not (0 < alpha < 1 and 0 < power < 1 and alpha < power):
-        raise ValueError(f"level and power must lie between 0 and 1, the level below the power, got {alpha:g} and {power:g}")
+        raise ValueError(
+            f"level and power must lie between 0 and 1, the level below the power, got {alpha:g} and {power:g}",
+        )
 
 
 def required(
     effect: float, alpha: float = 0.05, power: float = 0.8, share: float = 0.5, spread: float | None = None, correlation: float = 0.5,
     icc: float | None = None, decisions: int | None = None,
 ) -> dict[str, int | None]:  # fmt: skip
-    """Units at which a two-sided test of level alpha finds a difference of shares with the given power, for every kind of study.
+    """Units at which a two-sided test of level alpha finds a difference of shares with the given
+    power, for every kind of study.
 
-    See ``contrast`` for the arms; with ``decisions`` also subjects with so many decisions in an arm.  None where a study has
-    no noise to test against.  Raises ValueError for values that cannot be.
+    See ``contrast`` for the arms; with ``decisions`` also subjects with so many decisions in an
+    arm.  None where a study has no noise to test against.  Raises ValueError for values that cannot
+    be.
     """
     _check(alpha, power)
     c = contrast(effect, share, spread, icc, correlation)
@@ -301,8 +364,16 @@ def studies(decisions: int | None) -> tuple[Study, ...]:
     return (*MODEL_STUDIES, *subject_studies(decisions))
 
 
-def reached(c: Contrast, study: Study, units: int, alpha: float = 0.05, seed: int = 0) -> float | None:
-    """Power with so many units: simulated, by formula where there are too many; None where nothing varies."""
+def reached(
+    c: Contrast,
+    study: Study,
+    units: int,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> float | None:
+    """Power with so many units: simulated, by formula where there are too many; None where nothing
+    varies.
+    """
     if not noisy(c, study):
         return None
     found = simulated(c, study, units, alpha, draws=10_000, seed=seed)
@@ -319,7 +390,9 @@ def detectable(
     icc: float | None,
     correlation: float,
 ) -> float | None:
-    """Smallest positive effect that so many units find with the power, by formula; None where no share below 1 is far enough."""
+    """Smallest positive effect that so many units find with the power, by formula; None where no
+    share below 1 is far enough.
+    """
 
     def reach(effect: float) -> float:
         c = contrast(effect, share, spread, icc, correlation, check=False)
@@ -346,10 +419,11 @@ def detectable(
 class Parameter:
     """A study of one parameter of a preference.
 
-    theta : parameters and lambda (per point) of the first arm; effect : how much larger ``name`` is in the second arm, or,
-    with one ``arm``, than the value it is tested against.  decisions : of every subject, the same for all.  spread :
-    standard deviation of the parameter over subjects.  exact : choice probabilities instead of choices (models), and items
-    of their own for every subject.
+    theta : parameters and lambda (per point) of the first arm; effect : how much larger ``name`` is
+    in the second arm, or, with one ``arm``, than the value it is tested against.  decisions : of
+    every subject, the same for all.  spread : standard deviation of the parameter over subjects.
+    exact : choice probabilities instead of choices (models), and items of their own for every
+    subject.
     """
 
     family: str
@@ -367,12 +441,18 @@ class Parameter:
             raise ValueError(f"unknown family {self.family!r}; known: {', '.join(FAMILIES)}")
         names = (*FAMILIES[self.family].parameters, "lambda")
         if self.name not in names:
-            raise ValueError(f"{self.family} has no parameter {self.name!r}; it has {', '.join(names)}")
+            raise ValueError(
+                f"{self.family} has no parameter {self.name!r}; it has {', '.join(names)}",
+            )
         if unknown := sorted(set(self.theta) - set(names)):
-            raise ValueError(f"{self.family} has no parameter {', '.join(unknown)}; it has {', '.join(names)}")
+            raise ValueError(
+                f"{self.family} has no parameter {', '.join(unknown)}; it has {', '.join(names)}",
+            )
         numbers = (self.effect, self.spread, *self.theta.values())
         if not np.isfinite(numbers).all() or self.effect == 0 or self.spread < 0 or not 0 < self.alpha < 1:
-            raise ValueError("effect must not be 0, spread not negative, the level between 0 and 1, all numbers finite")
+            raise ValueError(
+                "effect must not be 0, spread not negative, the level between 0 and 1, all numbers finite",
+            )
         if min(self.value("lambda", arm) for arm in (0, 1)) <= 0:
             raise ValueError("lambda must be positive in both arms")
         if self.name == "lambda" and self.spread > 0:
@@ -380,10 +460,14 @@ class Parameter:
         if not all(0 <= self.value("kappa", arm) <= 1 for arm in (0, 1)):
             raise ValueError("kappa must lie in [0, 1] in both arms")
         if not 1 <= self.decisions <= 1000 or self.arms not in (1, 2):
-            raise ValueError(f"decisions of a subject must lie between 1 and 1000 and arms be 1 or 2, got {self.decisions} and {self.arms}")
+            raise ValueError(
+                f"decisions of a subject must lie between 1 and 1000 and arms be 1 or 2, got {self.decisions} and {self.arms}",
+            )
 
     def value(self, name: str, arm: int) -> float:
-        """A parameter's mean in an arm (the second is the one that differs); what is not given is 0, lambda .05."""
+        """A parameter's mean in an arm (the second is the one that differs); what is not given is
+        0, lambda .05.
+        """
         base = self.theta.get(name, 0.05 if name == "lambda" else 0.0)
         return base + self.effect if name == self.name and arm == 1 else base
 
@@ -392,7 +476,8 @@ class Parameter:
 class Rejections:
     """What simulated studies of a parameter found: power, its Monte-Carlo error, refusals.
 
-    spread : of the estimated effect, interquartile range / 1.349, which a few wild estimates do not move.
+    spread : of the estimated effect, interquartile range / 1.349, which a few wild estimates do not
+    move.
     """
 
     subjects: int
@@ -404,7 +489,9 @@ class Rejections:
 
 
 def items(family: str, count: int, seed: int) -> Design:
-    """So many decisions: of the battery of games for Kantian families, between two random allocations for the others."""
+    """So many decisions: of the battery of games for Kantian families, between two random
+    allocations for the others.
+    """
     rng = np.random.default_rng(seed)
     if FAMILIES[family].kantian or family == "homo_economicus":
         protocols = [BATTERY[int(i)] for i in np.resize(rng.permutation(len(BATTERY)), count)]
@@ -413,13 +500,24 @@ def items(family: str, count: int, seed: int) -> Design:
         return design(first, family)
     own, other = rng.integers(0, 20, (2, count, 2)) * 5.0
     act = rng.integers(3, size=count)
-    return allocations(own, other, np.zeros(count, int), [str(i) for i in range(count)], family, act == 1, act == 2)
+    return allocations(
+        own,
+        other,
+        np.zeros(count, int),
+        [str(i) for i in range(count)],
+        family,
+        act == 1,
+        act == 2,
+    )
 
 
 def _probabilities(study: Parameter, pool: Design, arm: int, shift: np.ndarray) -> np.ndarray:
     """(subjects, D, S) choice probabilities; shift (subjects,) of the parameter."""
     precision = study.value("lambda", arm)
-    theta = np.array([[study.value(p, arm)] * len(shift) for p in pool.parameters]).reshape(len(pool.parameters), len(shift))
+    theta = np.array([[study.value(p, arm)] * len(shift) for p in pool.parameters]).reshape(
+        len(pool.parameters),
+        len(shift),
+    )
     if study.name in pool.parameters:
         theta[pool.parameters.index(study.name)] += shift
     coefficients = precision * np.vstack([np.ones(len(shift)), theta])
@@ -430,9 +528,11 @@ def _probabilities(study: Parameter, pool: Design, arm: int, shift: np.ndarray) 
 
 
 def implied_icc(study: Parameter, seed: int = 0) -> float:
-    """Intra-class correlation of subjects' choices in one decision that the spread of the parameter brings about.
+    """Intra-class correlation of subjects' choices in one decision that the spread of the parameter
+    brings about.
 
-    Variance over subjects of the probability of an option as a share of p (1 - p), summed over options and decisions.
+    Variance over subjects of the probability of an option as a share of p (1 - p), summed over
+    options and decisions.
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(31)
     weights = weights / weights.sum()
@@ -444,7 +544,9 @@ def implied_icc(study: Parameter, seed: int = 0) -> float:
 
 
 def spread_for(study: Parameter, icc: float, seed: int = 0) -> float:
-    """Standard deviation of the parameter over subjects that gives an intra-class correlation.  Raises ValueError if none does."""
+    """Standard deviation of the parameter over subjects that gives an intra-class correlation.
+    Raises ValueError if none does.
+    """
     if not 0 <= icc < 1:
         raise ValueError(f"the intra-class correlation must lie from 0 up to 1, got {icc:g}")
 
@@ -457,19 +559,23 @@ def spread_for(study: Parameter, icc: float, seed: int = 0) -> float:
     while gap(high) < 0:
         high *= 2
         if high > 50:
-            raise ValueError(f"no spread of {study.name} gives choices an intra-class correlation of {icc:g}; the largest is {gap(high) + icc:.3g}")
+            raise ValueError(
+                f"no spread of {study.name} gives choices an intra-class correlation of {icc:g}; the largest is {gap(high) + icc:.3g}",
+            )
     return float(brentq(gap, 0.0, high, xtol=1e-4))
 
 
 def rejections(study: Parameter, subjects: int, draws: int = 200, seed: int = 0) -> Rejections:
     """Simulated studies with so many subjects (per arm), each estimated and tested.
 
-    Two arms: (estimate_1 - estimate_0) / sqrt(se_1^2 + se_0^2) against t with 2 (subjects - 1) degrees of freedom; one arm
-    against the fixed value, subjects - 1.  A study that identifies nothing does not reject.  Raises ValueError for fewer
-    than three subjects or fifty draws.
+    Two arms: (estimate_1 - estimate_0) / sqrt(se_1^2 + se_0^2) against t with 2 (subjects - 1)
+    degrees of freedom; one arm against the fixed value, subjects - 1.  A study that identifies
+    nothing does not reject.  Raises ValueError for fewer than three subjects or fifty draws.
     """
     if subjects < 3 or draws < 50:
-        raise ValueError(f"simulated studies need at least 3 subjects and 50 draws, got {subjects} and {draws}")
+        raise ValueError(
+            f"simulated studies need at least 3 subjects and 50 draws, got {subjects} and {draws}",
+        )
     rng = np.random.default_rng(seed)
     pool = items(study.family, study.decisions * (subjects if study.exact else 1), seed)
     arms = (0, 1) if study.arms == 2 else (1,)
@@ -486,10 +592,23 @@ def rejections(study: Parameter, subjects: int, draws: int = 200, seed: int = 0)
         rejected += abs(gaps[-1]) > critical * math.sqrt(sum(f.se[study.name] ** 2 for f in found))
     power = rejected / draws
     spread = float(np.subtract(*np.percentile(gaps, (75, 25)))) / 1.349 if len(gaps) >= draws / 2 else math.nan
-    return Rejections(subjects, power, math.sqrt(power * (1 - power) / draws), spread, draws, refused)
+    return Rejections(
+        subjects,
+        power,
+        math.sqrt(power * (1 - power) / draws),
+        spread,
+        draws,
+        refused,
+    )
 
 
-def _simulated_fit(study: Parameter, pool: Design, subjects: int, arm: int, rng: np.random.Generator) -> Fit:
+def _simulated_fit(
+    study: Parameter,
+    pool: Design,
+    subjects: int,
+    arm: int,
+    rng: np.random.Generator,
+) -> Fit:
     """Subjects of one arm choose, and their choices are estimated."""
     shift = study.spread * rng.standard_normal(subjects)
     if study.exact:  # items of their own: block i of the pool is unit i's
@@ -502,15 +621,27 @@ def _simulated_fit(study: Parameter, pool: Design, subjects: int, arm: int, rng:
         picked = (p.cumsum(1) < rng.random((len(p), 1))).sum(1).clip(max=p.shape[1] - 1)
         weight = np.eye(p.shape[1])[picked]
     cluster = np.repeat(np.arange(subjects), study.decisions)
-    data = replace(pool.rows(rows), weight=weight, cluster=cluster, names=tuple(map(str, range(subjects))))
+    data = replace(
+        pool.rows(rows),
+        weight=weight,
+        cluster=cluster,
+        names=tuple(map(str, range(subjects))),
+    )
     return fit(data)
 
 
-def subjects_for(study: Parameter, power: float = 0.8, draws: int = 200, seed: int = 0, most: int = 2000) -> Rejections:
+def subjects_for(
+    study: Parameter,
+    power: float = 0.8,
+    draws: int = 200,
+    seed: int = 0,
+    most: int = 2000,
+) -> Rejections:
     """Subjects (per arm) that a study of a parameter needs, and the power simulated there.
 
-    The spread of the estimate falls with the root of the number: from a pilot of simulated studies to a first size, and
-    up to four times from there to a better one.  Raises ValueError where more than ``most`` would be needed.
+    The spread of the estimate falls with the root of the number: from a pilot of simulated studies
+    to a first size, and up to four times from there to a better one.  Raises ValueError where more
+    than ``most`` would be needed.
     """
     _check(study.alpha, power)
     edge = float(norm.ppf(1 - study.alpha / 2))
@@ -518,13 +649,17 @@ def subjects_for(study: Parameter, power: float = 0.8, draws: int = 200, seed: i
     found = rejections(study, 40, max(50, draws // 2), seed)
     for attempt in range(5):
         if not math.isfinite(found.spread):
-            raise ValueError(f"with {found.subjects} subjects most simulated studies do not identify {study.name}; give more decisions or a larger lambda")
+            raise ValueError(
+                f"with {found.subjects} subjects most simulated studies do not identify {study.name}; give more decisions or a larger lambda",
+            )
         factor = need * found.spread
         if attempt:  # from the power that was simulated, the way of the normal distribution
             factor = need * abs(study.effect) / max(edge + float(norm.ppf(np.clip(found.power, 0.05, 0.99))), 0.5)
         subjects = max(5, math.ceil(found.subjects * factor**2))
         if subjects > most:
-            raise ValueError(f"more than {most} subjects would be needed (about {subjects}); look for a larger effect or give more decisions")
+            raise ValueError(
+                f"more than {most} subjects would be needed (about {subjects}); look for a larger effect or give more decisions",
+            )
         if attempt and (abs(found.power - power) <= found.power_se or subjects == found.subjects):
             break
         found = rejections(study, subjects, draws, seed + attempt + 1)

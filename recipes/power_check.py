@@ -1,13 +1,16 @@
-"""Does `econmoral power` tell the truth?  Its sizes and powers against studies simulated another way.
+"""Does `econmoral power` tell the truth?  Its sizes and powers against studies simulated another
+way.
 
     python recipes/power_check.py            # under two minutes; writes recipes/power_check.json
 
-Twenty designs of shares: probabilities drawn directly from beta distributions, paired ones tied by a mixture of equal
-ranks and independence, answers binomial, scipy's t tests.  Two designs of a parameter: weights on another's payoff,
-estimated by a logit of this file's own with clustered errors.
+Twenty designs of shares: probabilities drawn directly from beta distributions, paired ones tied by
+a mixture of equal ranks and independence, answers binomial, scipy's t tests.  Two designs of a
+parameter: weights on another's payoff, estimated by a logit of this file's own with clustered
+errors.
 
-Means, spreads and correlation fix the power but for the shape of the dependence, which counts where arms are highly
-correlated: at a correlation of .9 two shapes with the same moments differed by 4 points (.964 and .926).
+Means, spreads and correlation fix the power but for the shape of the dependence, which counts where
+arms are highly correlated: at a correlation of .9 two shapes with the same moments differed by 4
+points (.964 and .926).
 """
 
 from __future__ import annotations
@@ -59,7 +62,9 @@ def draw_units(
     shape: tuple[int, int],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """(2, *shape) probabilities of units in both arms, means and standard deviations and correlation as asked."""
+    """(2, *shape) probabilities of units in both arms, means and standard deviations and
+    correlation as asked.
+    """
     ranks, own = rng.random((2, *shape)), rng.random(shape)
     fine = (np.arange(4000) + 0.5) / 4000
     curves = []
@@ -72,7 +77,14 @@ def draw_units(
     return np.stack([np.interp(r, fine, c) for r, c in zip(ranks, curves, strict=True)])
 
 
-def share_of_rejections(given: dict[str, float], paired: bool, answers: int | None, units: int, studies: int, rng: np.random.Generator) -> float:
+def share_of_rejections(
+    given: dict[str, float],
+    paired: bool,
+    answers: int | None,
+    units: int,
+    studies: int,
+    rng: np.random.Generator,
+) -> float:
     """Studies in which scipy's test rejects at 5 %."""
     c = contrast(**given)
     rejected, done = 0, 0
@@ -88,7 +100,9 @@ def share_of_rejections(given: dict[str, float], paired: bool, answers: int | No
 
 
 def logit_ratio(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> tuple[float, float]:
-    """b_1 / b_0 of P(y) = logistic(x b) and its clustered standard error; nan where b_0 is not clearly positive."""
+    """b_1 / b_0 of P(y) = logistic(x b) and its clustered standard error; nan where b_0 is not
+    clearly positive.
+    """
     b = np.zeros(2)
     for _ in range(30):
         p = 1 / (1 + np.exp(-np.clip(x @ b, -30, 30)))
@@ -105,8 +119,15 @@ def logit_ratio(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> tuple[float,
     return float(b[1] / b[0]), float(np.sqrt(slope @ v @ slope))
 
 
-def parameter_rejections(study: Parameter, subjects: int, studies: int, rng: np.random.Generator) -> float:
-    """Studies of a weight on the other's payoff in which an estimate of our own, tested with t, rejects."""
+def parameter_rejections(
+    study: Parameter,
+    subjects: int,
+    studies: int,
+    rng: np.random.Generator,
+) -> float:
+    """Studies of a weight on the other's payoff in which an estimate of our own, tested with t,
+    rejects.
+    """
     index = items("altruism", study.decisions, 0).index
     gap = index[:, 0] - index[:, 1]  # (D, 2): own and other's payoff of the first option less those of the second
     x = np.tile(gap, (subjects, 1))
@@ -129,8 +150,16 @@ def parameter_rejections(study: Parameter, subjects: int, studies: int, rng: np.
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=10_000, help="simulated studies of a design of shares (default 10000)")
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--studies",
+        type=int,
+        default=10_000,
+        help="simulated studies of a design of shares (default 10000)",
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "power_check.json")
     args = parser.parse_args()
     rng = np.random.default_rng(20)
@@ -142,22 +171,42 @@ def main() -> None:
         rows.append(
             given
             | {"paired": paired, "answers": answers, "asked": power, "units": found.units}
-            | {"rests_on": found.by, "stated": found.power, "simulated": real, "gap": real - found.power}
+            | {
+                "rests_on": found.by,
+                "stated": found.power,
+                "simulated": real,
+                "gap": real - found.power,
+            },
         )
         print(rows[-1], flush=True)
     parameters: list[dict[str, Any]] = []
     for study, subjects in PARAMETERS:
         stated = rejections(study, subjects, 1500).power
         real = parameter_rejections(study, subjects, 2000, rng)
-        about = {"parameter": study.name, "effect": study.effect, "arms": study.arms, "spread": study.spread}
-        parameters.append(about | {"subjects": subjects, "stated": stated, "simulated": real, "gap": real - stated})
+        about = {
+            "parameter": study.name,
+            "effect": study.effect,
+            "arms": study.arms,
+            "spread": study.spread,
+        }
+        parameters.append(
+            about | {"subjects": subjects, "stated": stated, "simulated": real, "gap": real - stated},
+        )
         print(parameters[-1], flush=True)
     largest = max(abs(row["gap"]) for row in rows)
     write_json(
         args.out,
-        origin() | {"studies": args.studies, "largest_gap": largest, "shares": rows, "parameters": parameters},
+        origin()
+        | {
+            "studies": args.studies,
+            "largest_gap": largest,
+            "shares": rows,
+            "parameters": parameters,
+        },
     )
-    print(f"largest distance between stated and simulated power of {len(rows)} designs of shares: {100 * largest:.1f} points")
+    print(
+        f"largest distance between stated and simulated power of {len(rows)} designs of shares: {100 * largest:.1f} points",
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""``econmoral amce FILE``: average marginal component effects of a conjoint experiment of one's own."""
+"""``econmoral amce FILE``: average marginal component effects of a conjoint experiment of one's
+own.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ SHOWN = 20  # remarks printed for a person; --json has all
 
 def add_to(commands: Any) -> None:
     """Declare the command."""
-    sub: argparse.ArgumentParser = commands.add_parser("amce", help="average marginal component effects of a conjoint experiment (CSV)")
+    sub: argparse.ArgumentParser = commands.add_parser(
+        "amce",
+        help="average marginal component effects of a conjoint experiment (CSV)",
+    )
     sub.add_argument(
         "file",
         type=Path,
@@ -67,12 +72,20 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         *([args.cluster] if args.cluster else []),
         *([args.weight] if args.weight else []),
     ]
-    table.need([*special, *([args.subject] if args.subject != "subject" else []), *(args.attributes or [])])
+    table.need(
+        [
+            *special,
+            *([args.subject] if args.subject != "subject" else []),
+            *(args.attributes or []),
+        ],
+    )
     subjects = table.text(args.subject) if args.subject in table.columns else None
     other = {*special, args.subject, "profile"}
     attributes = args.attributes or [c for c in table.columns if c not in other]
     if clash := sorted(set(attributes) & {*special, args.subject}):
-        raise InputError(f"{', '.join(clash)} cannot be an attribute: the column is used for something else")
+        raise InputError(
+            f"{', '.join(clash)} cannot be an attribute: the column is used for something else",
+        )
     unused = [c for c in table.columns if c not in {*other, *attributes}]
     task = table.text(args.task)
     units = list(zip(subjects or [""] * len(task), task, strict=True))
@@ -84,7 +97,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     weight = table.number(args.weight) if args.weight else np.ones(len(task))
     if (weight <= 0).any():
         line = table.lines[int((weight <= 0).argmax())]
-        raise InputError(f"{args.file}, line {line}: the weight in {args.weight} must be positive; leave the row out instead")
+        raise InputError(
+            f"{args.file}, line {line}: the weight in {args.weight} must be positive; leave the row out instead",
+        )
     levels = {a: [None if table.columns[a][i] in ABSENT else table.columns[a][i] for i in kept] for a in attributes}
     try:
         found = estimate(
@@ -128,16 +143,23 @@ def _baselines(given: list[str]) -> dict[str, str]:
     return found
 
 
-def _choices(table: Table, args: argparse.Namespace, units: list[tuple[str, str]]) -> tuple[np.ndarray, list[str]]:
+def _choices(
+    table: Table,
+    args: argparse.Namespace,
+    units: list[tuple[str, str]],
+) -> tuple[np.ndarray, list[str]]:
     """(N,) choice of every profile, nan in tasks without one; remarks.
 
-    Raises InputError for a value outside [0, 1], a task in which the choices do not sum to one, and a profile named twice.
+    Raises InputError for a value outside [0, 1], a task in which the choices do not sum to one, and
+    a profile named twice.
     """
     chosen = table.number(args.chosen, absent=True)
     wrong = (chosen < 0) | (chosen > 1)
     if wrong.any():
         i = int(wrong.argmax())
-        raise InputError(f"{table.path}, line {table.lines[i]}: {args.chosen} must be 0, 1 or a probability, got {chosen[i]:g}")
+        raise InputError(
+            f"{table.path}, line {table.lines[i]}: {args.chosen} must be 0, 1 or a probability, got {chosen[i]:g}",
+        )
     rows: dict[tuple[str, str], list[int]] = {}
     for i, unit in enumerate(units):
         rows.setdefault(unit, []).append(i)
@@ -153,12 +175,18 @@ def _choices(table: Table, args: argparse.Namespace, units: list[tuple[str, str]
             chosen[r], unanswered = np.nan, unanswered + 1
             continue
         if np.isnan(chosen[r]).any():
-            raise InputError(f"{where} has profiles with and without a value in {args.chosen}; fill it in")
+            raise InputError(
+                f"{where} has profiles with and without a value in {args.chosen}; fill it in",
+            )
         if len(r) == 1:
-            raise InputError(f"{where} has one profile while others have several; add the missing profiles or leave the task out")
+            raise InputError(
+                f"{where} has one profile while others have several; add the missing profiles or leave the task out",
+            )
         if abs(chosen[r].sum() - 1) > 1e-6:
             hint = "" if unit[0] else "; if tasks are numbered within subjects, name their column with --subject"
-            raise InputError(f"{where}: {args.chosen} sums to {chosen[r].sum():g} over {len(r)} profiles, not to 1{hint}")
+            raise InputError(
+                f"{where}: {args.chosen} sums to {chosen[r].sum():g} over {len(r)} profiles, not to 1{hint}",
+            )
         named = [c for c in table.columns if c not in (args.chosen, "profile")]
         same += len({tuple(table.columns[c][i] for c in named) for i in r}) == 1
     notes = []
@@ -175,14 +203,18 @@ def _profiles_once(table: Table, rows: dict[tuple[str, str], list[int]]) -> None
         seen: set[str] = set()
         for i in r:
             if names[i] in seen:
-                raise InputError(f"{table.path}, line {table.lines[i]}: profile {names[i]} of task {task} stands there twice")
+                raise InputError(
+                    f"{table.path}, line {table.lines[i]}: profile {names[i]} of task {task} stands there twice",
+                )
             seen.add(names[i])
 
 
 def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
     """Print for a person."""
     console = terminal(100)
-    console.print(f"{result['profiles']} profiles in {result['tasks']} tasks, {result['clusters']} clusters by {result['cluster']}")
+    console.print(
+        f"{result['profiles']} profiles in {result['tasks']} tasks, {result['clusters']} clusters by {result['cluster']}",
+    )
     rows: list[tuple[str, ...]] = []
     last = ""
     for e in result["effects"]:
@@ -198,7 +230,7 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
                 interval,
                 figure(e["p"], 3),
                 str(e["n"]),
-            )
+            ),
         )
     console.print(grid(("level", "effect", "SE", "95 % interval", "p", "profiles"), rows))
     for note in result["notes"][:SHOWN]:

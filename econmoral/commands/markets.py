@@ -1,4 +1,6 @@
-"""``econmoral market``: equilibrium prices of firms of any degree of morality, and what an estimated degree does."""
+"""``econmoral market``: equilibrium prices of firms of any degree of morality, and what an
+estimated degree does.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,12 @@ def add_to(commands: Any) -> None:
         default=1.0,
         help="units of currency per unit of utility (default 1)",
     )
-    number("--prices", type=float, nargs="+", help="describe these prices instead of the equilibrium")
+    number(
+        "--prices",
+        type=float,
+        nargs="+",
+        help="describe these prices instead of the equilibrium",
+    )
     number(
         "--kappa-estimate",
         type=float,
@@ -68,7 +75,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             return _estimated(args) if _asks_for_draws(args) else _given(args)
     except (ArithmeticError, np.linalg.LinAlgError, RuntimeError) as error:
         told = f"this market is beyond what can be computed ({error})"
-        raise InputError(f"{told}; bring qualities, costs, prices and mu nearer to one another") from None
+        raise InputError(
+            f"{told}; bring qualities, costs, prices and mu nearer to one another",
+        ) from None
     except ValueError as error:
         raise InputError(str(error)) from None
 
@@ -92,7 +101,9 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     numbers = [*result["shares"], *result["profits"], result["consumer_surplus"]]
     if not np.isfinite(numbers).all():
         raise OverflowError("a profit or the surplus is not finite")
-    return result | {"critical_discount": [firms.critical_discount(i) for i in range(n)] if n > 1 else []}
+    return result | {
+        "critical_discount": [firms.critical_discount(i) for i in range(n)] if n > 1 else [],
+    }
 
 
 def _asks_for_draws(args: argparse.Namespace) -> bool:
@@ -106,7 +117,14 @@ def _asks_for_draws(args: argparse.Namespace) -> bool:
 
 def _estimated(args: argparse.Namespace) -> dict[str, Any]:
     firms = _market(args, max(len(args.quality), len(args.cost), 2))
-    found = counterfactual(firms, args.kappa_estimate, args.kappa_se, args.draws, args.seed, args.group)
+    found = counterfactual(
+        firms,
+        args.kappa_estimate,
+        args.kappa_se,
+        args.draws,
+        args.seed,
+        args.group,
+    )
 
     def told(name: str, i: int) -> dict[str, float]:
         return {
@@ -146,7 +164,9 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
         "monopoly price",
     )
     console.print(grid(header, rows))
-    console.print(f"consumer surplus {result['consumer_surplus']:.6g}; price index and profit gain: 0 at Nash, 1 at joint monopoly")
+    console.print(
+        f"consumer surplus {result['consumer_surplus']:.6g}; price index and profit gain: 0 at Nash, 1 at joint monopoly",
+    )
     if any(v is None for v in result["price_index"] + result["profit_gain"]):
         console.print("–: not defined, for the joint monopoly is no better for this firm than Nash")
     if discounts := result["critical_discount"]:
@@ -154,21 +174,31 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
         each = "; ".join(f"firm {i + 1} {text}" for i, text in enumerate(said))
         console.print(f"the threat of Nash holds the joint monopoly: {each}")
         if None in discounts:
-            console.print("never: the joint monopoly pays this firm no more than Nash, however patient it is")
+            console.print(
+                "never: the joint monopoly pays this firm no more than Nash, however patient it is",
+            )
     if not min(result["shares"]) > 0:
         console.print("a share of 0 is one too small to be told from 0")
 
 
 def _show_estimated(result: dict[str, Any]) -> None:
     console, kappa = terminal(100), result["kappa"]
-    console.print(f"kappa {kappa['estimate']:g} (SE {kappa['se']:g}), the same for all firms; {result['draws']} draws")
+    console.print(
+        f"kappa {kappa['estimate']:g} (SE {kappa['se']:g}), the same for all firms; {result['draws']} draws",
+    )
     share = 100 * result["probability_cut"]
     outside = f"{share:.2g} %" if share >= 0.01 else "less than 0.01 %"
-    console.print(f"truncated to [0, 1]: {outside} of its distribution lies outside and is never drawn")
+    console.print(
+        f"truncated to [0, 1]: {outside} of its distribution lies outside and is never drawn",
+    )
     if kappa["priced_at"] != kappa["estimate"]:
-        console.print(f"values are those at kappa {kappa['priced_at']:g}, for the estimate lies outside")
+        console.print(
+            f"values are those at kappa {kappa['priced_at']:g}, for the estimate lies outside",
+        )
     if result["draws_without_equilibrium"]:
-        console.print(f"{result['draws_without_equilibrium']} draws had no equilibrium and are left out")
+        console.print(
+            f"{result['draws_without_equilibrium']} draws had no equilibrium and are left out",
+        )
     rows = []
     for i in range(len(result["prices"])):
         rows += [

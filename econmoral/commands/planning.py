@@ -1,4 +1,6 @@
-"""``econmoral power``: how many subjects, items or answers a study needs, for shares and for a parameter."""
+"""``econmoral power``: how many subjects, items or answers a study needs, for shares and for a
+parameter.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,16 @@ PARAMETER_ONLY = ("family", "theta", "one_arm", "exact", "draws")
 
 def add_to(commands: Any) -> None:
     """Declare the command."""
-    sub: argparse.ArgumentParser = commands.add_parser("power", help="subjects, items or answers needed to tell two arms apart")
-    sub.add_argument("--effect", type=float, required=True, help="difference in shares, or in the parameter")
+    sub: argparse.ArgumentParser = commands.add_parser(
+        "power",
+        help="subjects, items or answers needed to tell two arms apart",
+    )
+    sub.add_argument(
+        "--effect",
+        type=float,
+        required=True,
+        help="difference in shares, or in the parameter",
+    )
     sub.add_argument("--alpha", type=float, default=0.05, help="two-sided level (default 0.05)")
     sub.add_argument("--power", type=float, default=0.8, help="(default 0.8)")
     sub.add_argument("--share", type=float, help="baseline share (default 0.5)")
@@ -48,7 +58,11 @@ def add_to(commands: Any) -> None:
         type=float,
         help="of a subject's (item's) probabilities in both arms (default 0.5)",
     )
-    sub.add_argument("--decisions", type=int, help="of every subject in an arm (parameter: default 20)")
+    sub.add_argument(
+        "--decisions",
+        type=int,
+        help="of every subject in an arm (parameter: default 20)",
+    )
     sub.add_argument(
         "--subjects",
         type=int,
@@ -94,7 +108,9 @@ def _shares(args: argparse.Namespace) -> dict[str, Any]:
     share = 0.5 if args.share is None else args.share
     correlation = 0.5 if args.correlation is None else args.correlation
     if not 0 < args.alpha < args.power < 1:
-        raise ValueError(f"--alpha must lie between 0 and --power, and that below 1, got {args.alpha:g} and {args.power:g}")
+        raise ValueError(
+            f"--alpha must lie between 0 and --power, and that below 1, got {args.alpha:g} and {args.power:g}",
+        )
     c = contrast(args.effect, share, args.spread, args.icc, correlation)
     about = {
         "shares": list(c.shares),
@@ -114,7 +130,16 @@ def _shares(args: argparse.Namespace) -> dict[str, Any]:
         }
 
     def least(study: Study) -> float | None:
-        return detectable(args.subjects, study, args.alpha, args.power, share, args.spread, args.icc, correlation)
+        return detectable(
+            args.subjects,
+            study,
+            args.alpha,
+            args.power,
+            share,
+            args.spread,
+            args.icc,
+            correlation,
+        )
 
     return {
         "power": {s.name: reached(c, s, args.subjects, args.alpha) for s in kinds},
@@ -164,13 +189,17 @@ def _parameter(args: argparse.Namespace) -> dict[str, Any]:
             study.alpha,
         )
     if study.exact and study.spread == 0:
-        raise ValueError("exact probabilities of one and the same chooser have no noise to test against; give the spread over items (--spread or --icc)")
+        raise ValueError(
+            "exact probabilities of one and the same chooser have no noise to test against; give the spread over items (--spread or --icc)",
+        )
     draws = 200 if args.draws is None else args.draws
     if args.subjects is None:
         found = subjects_for(study, args.power, draws)
     else:
         if args.subjects * study.decisions > 100_000:
-            raise ValueError(f"{args.subjects} subjects with {study.decisions} decisions are too many to simulate; give fewer")
+            raise ValueError(
+                f"{args.subjects} subjects with {study.decisions} decisions are too many to simulate; give fewer",
+            )
         found = rejections(study, args.subjects, draws)
     return {
         "subjects": found.subjects,
@@ -201,22 +230,32 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
     if "parameter" in about:
         low, high = about["values"]
         arms = "two arms" if about["arms"] == 2 else "one arm against the first value"
-        console.print(f"{about['parameter']} {low:g} against {high:g} ({about['family']}), {arms}, {level}")
+        console.print(
+            f"{about['parameter']} {low:g} against {high:g} ({about['family']}), {arms}, {level}",
+        )
         unit = "items" if about["exact"] else "subjects"
         per = " per arm" if about["arms"] == 2 else ""
         console.print(
-            f"{result['subjects']} {unit}{per} with {about['decisions']} decision{'s' if about['decisions'] > 1 else ''} each: power {result['power']:.2f}"
+            f"{result['subjects']} {unit}{per} with {about['decisions']} decision{'s' if about['decisions'] > 1 else ''} each: power {result['power']:.2f}",
         )
-        console.print(f"(Monte-Carlo error {result['power_se']:.3f}, {result['studies']} simulated studies, each estimated)")
-        console.print(f"{about['parameter']} varies over {unit} with standard deviation {about['spread']:.3g}")
+        console.print(
+            f"(Monte-Carlo error {result['power_se']:.3f}, {result['studies']} simulated studies, each estimated)",
+        )
+        console.print(
+            f"{about['parameter']} varies over {unit} with standard deviation {about['spread']:.3g}",
+        )
         console.print(f"intra-class correlation of choices: {about['icc']:.3g}")
         if result["not_identified"]:
-            console.print(f"in {result['not_identified']} studies nothing was identified; they count as not rejecting")
+            console.print(
+                f"in {result['not_identified']} studies nothing was identified; they count as not rejecting",
+            )
         return
     one, two = about["shares"]
     console.print(f"shares of {one:g} against {two:g}, {level}")
     s0, s1 = about["spreads"]
-    console.print(f"probabilities vary over units with standard deviation {s0:.3g} and {s1:.3g}, correlation {about['correlation']:g} between arms")
+    console.print(
+        f"probabilities vary over units with standard deviation {s0:.3g} and {s1:.3g}, correlation {about['correlation']:g} between arms",
+    )
     if "power_there" in result:
         names = list(result["power_there"])
         rows = [
@@ -239,7 +278,7 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
                     f"effect found with power {about['power']:g}",
                 ),
                 found,
-            )
+            ),
         )
     if about["decisions"]:
         console.print(f"subjects: {about['decisions']} decisions of each in an arm")

@@ -48,7 +48,9 @@ class Table:
                 found.append(math.nan)
                 continue
             try:
-                found.append(float(value.replace(self.decimal, ".") if self.decimal != "." else value))
+                found.append(
+                    float(value.replace(self.decimal, ".") if self.decimal != "." else value),
+                )
             except ValueError:
                 found.append(math.nan)
             if not math.isfinite(found[-1]):
@@ -58,7 +60,8 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """A CSV file: comma, semicolon or tab, UTF-8 with or without a byte-order mark, blank lines passed over.
+    """A CSV file: comma, semicolon or tab, UTF-8 with or without a byte-order mark, blank lines
+    passed over.
 
     With semicolons or tabs, numbers may have a decimal comma.  Raises InputError with the line
     when a row has more or fewer cells than the header, when a name stands twice in the header,
@@ -88,7 +91,9 @@ def read_table(path: Path) -> Table:
     for line, row in rows[1:]:
         if len(row) != len(names):
             told = f"{len(row)} cells under a header of {len(names)}"
-            raise InputError(f"{path}, line {line}: {told} (separator: {SEPARATORS[separator]}); mend the line")
+            raise InputError(
+                f"{path}, line {line}: {told} (separator: {SEPARATORS[separator]}); mend the line",
+            )
     cells = {name: [row[i] for _, row in rows[1:]] for i, name in enumerate(names)}
     comma = separator != "," and not any("." in c for column in cells.values() for c in column)
     return Table(path, cells, [line for line, _ in rows[1:]], "," if comma else ".")
