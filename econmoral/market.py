@@ -213,7 +213,10 @@ class Market:
             # half a step: replies that fall when the other's price rises would otherwise run in a circle
             prices = prices + (0.5 if attempt < ROUNDS // 2 else 0.1) * (reply - prices)
             if attempt % 20 == (4 if start is None else 0):  # near an equilibrium a root finder needs a few steps where halving needs thirty
-                solved = root(distance, prices[: 1 if alike else self.n] / unit, method="hybr", options={"xtol": 1e-12})
+                try:
+                    solved = root(distance, prices[: 1 if alike else self.n] / unit, method="hybr", options={"xtol": 1e-12})
+                except (ValueError, ArithmeticError):  # a step to prices beyond all numbers
+                    continue
                 guess = np.broadcast_to(solved.x * unit, self.n).copy()
                 if np.isfinite(guess).all() and settled(guess, reply := replies(guess)):
                     return reply
