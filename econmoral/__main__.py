@@ -6,6 +6,8 @@
     python -m econmoral import-otree export.csv --map map.yaml --out long.csv
     python -m econmoral power --effect 0.05
     python -m econmoral market --kappa 0 .5 --group firms
+    python -m econmoral garp budgets.csv
+    python -m econmoral amce conjoint.csv --baseline colour=red
 
 Every command takes --json.
 """
@@ -23,15 +25,16 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from econmoral.choice import best_replies, logit, switch_points
+from econmoral.commands import budgets, conjoint, markets, negative_values, planning
 from econmoral.fitting import add_to as add_fit
 from econmoral.fitting import run as run_fit
 from econmoral.games import GAMES, TABLE_GAMES, belief_weights, tables_of
-from econmoral.market import GROUPS, Market
 from econmoral.otree import add_to as add_import
 from econmoral.otree import run as run_import
-from econmoral.power import required
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, finite, terminal
+
+OWN = {"power": planning, "market": markets, "garp": budgets, "amce": conjoint}  # commands that live in a module of their own
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -61,26 +64,10 @@ def arguments() -> argparse.Namespace:
     reply.add_argument("--precision", type=float, default=0.1, help="logit lambda per point (default 0.1)")
     add_fit(commands)
     add_import(commands)
-    size = commands.add_parser("power", help="items or samples needed to tell two arms apart")
-    size.add_argument("--effect", type=float, required=True, help="difference in mean choice probability")
-    size.add_argument("--alpha", type=float, default=0.05, help="two-sided level (default 0.05)")
-    size.add_argument("--power", type=float, default=0.8, help="(default 0.8)")
-    size.add_argument("--share", type=float, default=0.5, help="baseline share (default 0.5)")
-    size.add_argument("--spread", type=float, default=0.25, help="standard deviation of exact probabilities over items (default 0.25)")
-    size.add_argument("--correlation", type=float, default=0.5, help="between arms over the same items (default 0.5)")
-    rivals = commands.add_parser("market", help="equilibrium prices of firms with given degrees of morality under logit demand")
-    rivals.add_argument("--kappa", type=float, nargs="+", default=[0.0, 0.0], help="degree of morality of every firm (default 0 0)")
-    rivals.add_argument("--group", choices=GROUPS, default="firms", help="who stands behind the veil (default firms)")
-    rivals.add_argument("--quality", type=float, nargs="+", default=[2.0], help="a of every firm, or one for all (default 2)")
-    rivals.add_argument("--cost", type=float, nargs="+", default=[1.0], help="unit cost of every firm, or one for all (default 1)")
-    rivals.add_argument("--outside", type=float, default=0.0, help="quality of the outside good (default 0)")
-    rivals.add_argument("--mu", type=float, default=0.25, help="horizontal differentiation (default 0.25)")
-    rivals.add_argument("--scale", type=float, default=1.0, help="size of the market (default 1)")
-    rivals.add_argument("--currency", type=float, default=1.0, help="units of currency per unit of utility (default 1)")
-    rivals.add_argument("--prices", type=float, nargs="+", help="describe these prices instead of the equilibrium")
-    for sub in (reply, size, rivals):
-        sub.add_argument("--json", action="store_true", help="print JSON")
-    return parser.parse_args()
+    for module in OWN.values():
+        module.add_to(commands)
+    reply.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args(negative_values(sys.argv[1:]))
 
 
 def best_reply(args: argparse.Namespace) -> dict[str, Any]:
@@ -114,23 +101,6 @@ def best_reply(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def market(args: argparse.Namespace) -> dict[str, Any]:
-    """Equilibrium, or given prices, of a market."""
-    n = len(args.prices or args.kappa)
-    quality, cost = (tuple(x * n if len(x) == 1 else x) for x in (args.quality, args.cost))
-    try:
-        firms = Market(quality, cost, args.outside, args.mu, args.scale, args.currency)
-        if args.prices and len(args.prices) != firms.n:
-            raise ValueError(f"{firms.n} firms and {len(args.prices)} prices")
-        prices = np.array(args.prices, float) if args.prices else firms.equilibrium(tuple(args.kappa), args.group)
-        if not np.isfinite(prices).all():
-            raise ValueError("prices must be finite")
-        result = firms.describe(prices)
-        return result | {"critical_discount": [firms.critical_discount(i) for i in range(n)] if n > 1 else []}
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
 def grid(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
     """A table for a person."""
     table = Table(box=SIMPLE_HEAD)
@@ -149,16 +119,6 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
         console.print(grid(("strategy", "pi(x, y)", "pi(x, x)", "utility", "probability"), rows))
         console.print("best replies:", ", ".join(result["best_replies"]) + (" (tie)" if len(result["best_replies"]) > 1 else ""))
         console.print("as kappa rises:", ", ".join(f"{p['strategy']} from {p['kappa']:.6g}" for p in result["best_reply_from"]))
-    elif args.command == "power":
-        console.print(f"to find a difference of {args.effect:g} in mean choice probability:")
-        console.print(grid(("design", "needed"), [(k, str(v)) for k, v in result.items()]))
-    elif args.command == "market":
-        names = ("prices", "shares", "profits", "price_index", "profit_gain", "nash", "monopoly")
-        rows = [(str(i + 1), *("–" if result[k][i] is None else f"{result[k][i]:.6g}" for k in names)) for i in range(len(result["prices"]))]
-        console.print(grid(("firm", "price", "share", "profit", "price index", "profit gain", "Nash price", "monopoly price"), rows))
-        console.print(f"consumer surplus {result['consumer_surplus']:.6g}; price index and profit gain: 0 at Nash, 1 at joint monopoly")
-        if result["critical_discount"]:
-            console.print("monopoly is held by the threat of Nash from discount factor", ", ".join(f"{d:.4f}" for d in result["critical_discount"]))
 
 
 def main() -> None:
@@ -166,15 +126,11 @@ def main() -> None:
     args = arguments()
     if args.command in ("fit", "import-otree"):
         sys.exit({"fit": run_fit, "import-otree": run_import}[args.command](args))
-    if args.command == "power":
-        try:
-            result: dict[str, Any] = required(args.effect, args.alpha, args.power, args.share, args.spread, args.correlation)
-        except ValueError as error:
-            raise InputError(str(error)) from None
-    else:
-        result = {"best-reply": best_reply, "market": market}[args.command](args)
+    result: dict[str, Any] = OWN[args.command].run(args) if args.command in OWN else best_reply(args)
     if args.json:
         print(json.dumps(finite(result), indent=2, allow_nan=False))
+    elif args.command in OWN:
+        OWN[args.command].show(args, result)
     else:
         show(args, result)
 

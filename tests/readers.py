@@ -22,6 +22,7 @@ import study
 from econmoral import adapters, chat, dilemmas, otree, pricing, records, sheet
 from econmoral.data import read_choices
 from econmoral.models import NANO
+from econmoral.replies import read_reply
 from eval import arms, compare, engine_openai, report
 from eval import dilemmas as measured_dilemmas
 
@@ -104,7 +105,7 @@ def countries(data: bytes) -> None:
 
 def answer(data: bytes) -> None:
     for options in (("K", "M"), ("0", "5", "10"), ("Case 1", "Case 2")):
-        option, outcome = conversation.read_reply(text(data), options)
+        option, outcome = read_reply(text(data), options)
         assert (option is None) == (outcome != "answered")
 
 
