@@ -6,7 +6,7 @@ and the heads' output twice 5 a; of the gated inner layer what enters the activa
 their product 4 m; 7 r behind the adapters' first factors.  With activation checkpointing only h a layer is kept, and one
 layer in full while it is computed again.  Of every token that is scored, a few rows of the vocabulary's length.
 
-Sizes are those of a linear layer with an adapter: a mixture of experts keeps more.  Pure arithmetic, no library.
+Sizes are those of a linear layer with an adapter: a mixture of experts keeps more.  Arithmetic, no library.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CPU_LIMIT = 4e9  # bytes that training takes of a machine without GPU, whatever 
 CPU_SHARE = 0.5  # of the memory that is free, so that a neighbour is not pushed out
 GPU_SHARE = 0.9
 LOGITS = 4  # rows of the vocabulary's length that are alive at once for a scored token, in single precision
-SLACK = 1.15  # what the allocator and the temporaries of the backward pass add
+SLACK = 1.25  # what the allocator and the temporaries of the backward pass add
 FULL = 4  # examples in one forward pass that are worth having without activation checkpointing
 
 
@@ -70,11 +70,12 @@ class Division:
     bytes: float
 
 
-def divide(shape: Shape, batch: int, longest: int, scored: int, size: int, room: float, fixed: int | None = None) -> Division:
+def divide(shape: Shape, batch: int, longest: int, scored: int, size: int, room: float, fixed: int | None = None, enough: int = FULL) -> Division:
     """The fewest forward passes that share a batch and fit into ``room`` bytes; activations are computed twice only if need be.
 
     longest : tokens of the longest example, to which the others are padded; scored : of them, those that get logits.
-    fixed : forward passes a step that were asked for.  Raises InputError when not even one example fits.
+    fixed : forward passes a step that were asked for; enough : examples in a pass that need no more (1 on a CPU, which computes
+    one example as fast as many).  Raises InputError when not even one example fits.
     """
 
     def need(k: int, checkpointing: bool) -> float:
@@ -83,7 +84,7 @@ def divide(shape: Shape, batch: int, longest: int, scored: int, size: int, room:
     steps = [k for k in range(1, batch + 1) if batch % k == 0]
     plain = [k for k in ([fixed] if fixed else steps) if need(k, False) <= room]
     twice = [k for k in ([fixed] if fixed else steps) if need(k, True) <= room]
-    if plain and (fixed or batch // plain[0] >= min(FULL, batch) or not twice or plain[0] == twice[0]):
+    if plain and (fixed or batch // plain[0] >= min(enough, batch) or not twice or plain[0] == twice[0]):
         return Division(plain[0], False, need(plain[0], False))
     if twice:
         return Division(twice[0], True, need(twice[0], True))

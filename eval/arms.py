@@ -170,6 +170,7 @@ def load(args: argparse.Namespace, adapters: dict[str, Path], console: Console) 
 
     local = Transformers(args.model, adapters, given=args.given)
     console.print(f"engine: transformers on {local.device} ({why}), {args.model} with {len(adapters)} adapter(s) in one load")
+    local.check([Arm("base"), *(Arm(name, name) for name in adapters)])
     if local.note:
         console.print(f"{args.model}: {local.note}", highlight=False)
     return local
