@@ -127,8 +127,7 @@ def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None
     if twice := sheet.duplicates():
         i, j = twice[0]
         notes.append(
-            f"{len(twice)} row(s) are identical to an earlier one (first: {sheet.unit} {sheet.lines[i]} = {sheet.unit} {sheet.lines[j]}); "
-            "all are kept"
+            f"{len(twice)} row(s) are identical to an earlier one (first: {sheet.unit} {sheet.lines[i]} = {sheet.unit} {sheet.lines[j]}); all are kept"
         )
     if unused := [plain(c) for c in sheet.columns if c not in used]:
         notes.append(f"columns not used: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}")
@@ -420,9 +419,7 @@ def _move(text: str, moves: list[str]) -> str | None:
 # ---- our own measurements
 
 
-def _measurement(
-    path: Path, rows: list[tuple[int, dict[str, Any]]], family: str, cluster: Sequence[str], weight: str | None, chosen: dict[str, str]
-) -> Sample:
+def _measurement(path: Path, rows: list[tuple[int, dict[str, Any]]], family: str, cluster: Sequence[str], weight: str | None, chosen: dict[str, str]) -> Sample:
     """Decisions of one set, mode and arm of ``eval.games``, or of one battery of ``eval.menus``."""
     rows = [(n, {"set": row["battery"], **row} if "battery" in row else row) for n, row in rows]
     for name in SELECTORS:

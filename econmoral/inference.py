@@ -73,9 +73,7 @@ def resampled_covariance(data: Design, kind: str, replications: int, seed: int) 
         values = jackknife(data)
         lost = [name for name, row in zip(data.names, values, strict=True) if np.isnan(row).any()]
         if lost:
-            raise NotIdentified(
-                f"without cluster {lost[0]!r} the parameters are not identified, so there is no jackknife; use other errors", kind="few"
-            )
+            raise NotIdentified(f"without cluster {lost[0]!r} the parameters are not identified, so there is no jackknife; use other errors", kind="few")
         gap = values - estimate
         return gap.T @ gap * (len(values) - 1) / len(values), ()
     values = bootstrap(data, replications, seed)
@@ -179,9 +177,7 @@ def _with_lambda(data: Design, value: float, start: np.ndarray | None) -> np.nda
     return b
 
 
-def wild_interval(
-    data: Design, name: str, estimate: np.ndarray, se: float, level: float, replications: int, seed: int
-) -> tuple[float, float]:
+def wild_interval(data: Design, name: str, estimate: np.ndarray, se: float, level: float, replications: int, seed: int) -> tuple[float, float]:
     """Values of a parameter that the wild score bootstrap does not reject; an end not found within 100 SE is infinite.
 
     estimate : (1 + K,) the maximum in (lambda, gamma).

@@ -282,8 +282,7 @@ def scales(data: Design) -> np.ndarray:
         dead = [n for n, s in zip(("lambda", *data.parameters), scale, strict=True) if s == 0]
         hint = f"; hold it fixed (--fix {' '.join(f'{d}=0' for d in dead)})" if "lambda" not in dead else ""
         raise NotIdentified(
-            f"{data.family}: {' and '.join(dead)} cannot be identified: the feature is zero in every decision, so it has no "
-            f"effect on any choice{hint}",
+            f"{data.family}: {' and '.join(dead)} cannot be identified: the feature is zero in every decision, so it has no effect on any choice{hint}",
             kind="collinear",
         )
     return scale

@@ -1,7 +1,7 @@
 """Finite mixtures of preference types, with the guards of a single fit for each type.
 
-    lnL = sum_j ln sum_k share_k prod_{i of j} P_i(x_i; theta_k),       by EM, each maximisation step a Newton search
-    NEC(K) = E / (lnL(K) - lnL(1)),  E = - sum tau ln tau               Celeux and Soromenho (1996), J. of Classification 13
+lnL = sum_j ln sum_k share_k prod_{i of j} P_i(x_i; theta_k),       by EM, each maximisation step a Newton search
+NEC(K) = E / (lnL(K) - lnL(1)),  E = - sum tau ln tau               Celeux and Soromenho (1996), J. of Classification 13
 """
 
 from __future__ import annotations
@@ -197,9 +197,7 @@ def mixture(
     if data.weighted and errors == "hessian":
         raise ValueError("with weights the hessian says nothing about the errors; use cluster, bootstrap or jackknife")
     if types * k + types - 1 >= j and errors != "hessian":
-        raise NotIdentified(
-            f"{j} clusters are too few for {types} types with {types * k + types - 1} parameters together; use fewer types", kind="few"
-        )
+        raise NotIdentified(f"{j} clusters are too few for {types} types with {types * k + types - 1} parameters together; use fewer types", kind="few")
     rng = np.random.default_rng(seed)
     people, times = _people(data), np.ones(j)
     single = float(maximise(compress(data)[0]).value.sum())
@@ -238,9 +236,7 @@ def guard(data: Design, people: _People, state: _State, single: float, errors: s
         return
     for i, share in enumerate(state.shares):
         if share * j < 1:
-            raise NotIdentified(
-                f"type {i + 1} of {types} is empty (it holds {share * j:.2f} of {j} clusters); use fewer types", kind="type"
-            )
+            raise NotIdentified(f"type {i + 1} of {types} is empty (it holds {share * j:.2f} of {j} clusters); use fewer types", kind="type")
     for a in range(types):
         for c in range(a + 1, types):
             loss = state.value - _merged_value(people, state, a, c)
@@ -362,9 +358,7 @@ def _analytic(data: Design, state: _State, errors: str) -> np.ndarray:
     return whole @ v @ whole.T
 
 
-def _resampled(
-    data: Design, people: _People, state: _State, errors: str, replications: int, seed: int
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def _resampled(data: Design, people: _People, state: _State, errors: str, replications: int, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """Covariance of (theta and lambda of each type, shares) over resampled or left-out clusters."""
     j = len(data.names)
     rng = np.random.default_rng(seed)

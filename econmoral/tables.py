@@ -167,9 +167,7 @@ def _columns(model: Any, title: str, intervals: bool) -> list[Column]:
             share: dict[str, float | int | str] = {"share": f"{model.shares[k]:.3f} ({model.share_se[k]:.3f})"}
             p = {name: model.p_value(k, name) for name in kind}
             ends = {name: model.interval(k, name) for name in kind} if intervals else {}
-            columns.append(
-                Column(f"{title} type {k + 1}".strip(), kind, model.se[k], p, ends, share | (statistics | rest if k == 0 else {}))
-            )
+            columns.append(Column(f"{title} type {k + 1}".strip(), kind, model.se[k], p, ends, share | (statistics | rest if k == 0 else {})))
         return columns
     p = {name: model.p_value(name) for name in model.estimates}
     ends = {name: model.interval(name) for name in model.estimates} if intervals else {}

@@ -51,9 +51,7 @@ def covers(data: Design, truth: dict[str, float], kind: str, seed: int) -> dict[
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=600, help="for each number of subjects")
     parser.add_argument("--slow", type=int, default=200, help="of them also by jackknife and wild")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "few_clusters.json")

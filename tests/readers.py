@@ -202,8 +202,11 @@ READERS: dict[str, tuple[Reader, list[bytes]]] = {
     "allocations": (allocations, [b"self_x,other_x,self_y,other_y,choice_x,sid,q,v\n470,570,730,60,1,s1,0,1\n1,2,3,4,0,s2,1,0\n"]),
     "games": (
         games,
-        [b"subject,game,T,R,P,S,belief1,belief2,move1,move2\na,tg,80,50,30,20,.5,.5,trust,k\nb,ug,80,50,10,20,,,1,\n",
-         b"game;players;endowment;mpcr;steps;plan\npublic_good;4;20;0,4;20;5\n", b"self_1,other_1,self_2,other_2,choice\n1,2,3,4,b\n"],
+        [
+            b"subject,game,T,R,P,S,belief1,belief2,move1,move2\na,tg,80,50,30,20,.5,.5,trust,k\nb,ug,80,50,10,20,,,1,\n",
+            b"game;players;endowment;mpcr;steps;plan\npublic_good;4;20;0,4;20;5\n",
+            b"self_1,other_1,self_2,other_2,choice\n1,2,3,4,b\n",
+        ],
     ),
     "export": (export, [b"row: {m: {column: 'a.{r}.b', recode: {1: C}}}\nrepeat: {r: 1-2}\n"]),
     "choices": (choices, [DECISION, DECISION + b"\n" + DECISION.replace(b"[0.25, 0.25, 0.25, 0.25]", b"null")]),

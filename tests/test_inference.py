@@ -171,9 +171,7 @@ def test_two_way_errors_by_the_formula() -> None:
 
 
 def test_errors_of_types_of_every_kind() -> None:
-    frame = pd.concat(
-        [allocation_choices(18, 25, (0.0, 0.0), 0.03, 1, prefix="a"), allocation_choices(12, 25, (0.4, 0.6), 0.03, 2, prefix="b")]
-    )
+    frame = pd.concat([allocation_choices(18, 25, (0.0, 0.0), 0.03, 1, prefix="a"), allocation_choices(12, 25, (0.4, 0.6), 0.03, 2, prefix="b")])
     data = stacked(frame)
     kinds = {e: mixture(data, 2, starts=3, errors=e, replications=40) for e in ("clustered", "hessian", "bootstrap", "jackknife")}
     for kind, found in kinds.items():
