@@ -79,7 +79,7 @@ def read_choices(
     sheet = read_sheet(path)
     for name, value in chosen.items():
         sheet = _only(sheet, name, value)
-    return _table(sheet, family, cluster, weight)
+    return _table(sheet, family, cluster, weight, tuple(chosen))
 
 
 def _only(sheet: Sheet, name: str, value: str) -> Sheet:
@@ -92,7 +92,7 @@ def _only(sheet: Sheet, name: str, value: str) -> Sheet:
     return sheet.keep(rows)
 
 
-def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None) -> Sample:
+def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None, selected: tuple[str, ...]) -> Sample:
     """Any of the three tables."""
     many = sorted(int(m[1]) for c in sheet.columns if (m := re.fullmatch(r"self_([1-9]\d*)", c)))
     binary = [c for c in BINARY if c in sheet.columns]
@@ -107,7 +107,7 @@ def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None
     sheet.need(ways, "--cluster")
     labels = [sheet.labels(c) for c in ways] or [[str(i) for i in range(len(sheet))]]
     weights, weight_column = _weights(sheet, weight)
-    used = {*ways, *SELECTORS, *([weight_column] if weight_column else [])}
+    used = {*ways, *selected, *([weight_column] if weight_column else [])}
     notes = list(sheet.notes)
     try:
         if shapes[0] == "games":

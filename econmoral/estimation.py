@@ -155,6 +155,10 @@ def fit(
     clusters, notes = _counted(data, errors, second, n, k)
     v, remarks = covariance(data, best.score, best.hessian, errors, second, replications, seed)
     df = np.inf if errors == "hessian" else clusters - 1.0
+    if errors == "wild":
+        notes.append(f"intervals and p-values (of lambda: intervals) by the wild score bootstrap, {replications} draws, seed {seed}")
+    elif errors == "bootstrap":
+        notes.append(f"{replications} bootstrap samples of clusters, seed {seed}")
     jacobian = jacobian_of(best.b)
     transformed = v if errors in ("bootstrap", "jackknife") else jacobian @ v @ jacobian.T
     _responds(data, best.b, float(np.sqrt(max(transformed[-1, -1], 0))), critical(0.95, df), notes)

@@ -242,7 +242,7 @@ def profile_interval(data: Design, name: str, level: float = 0.95, span: float =
 
 
 def one_sided(data: Design, name: str, sign: str, level: float = 0.95) -> float:
-    """The finite end of a parameter that diverges: the value nearest to zero side that the profile likelihood still allows.
+    """The bound that remains of a parameter that diverges: the least extreme value that the profile likelihood still allows.
 
     sign : ``+`` if the parameter grows without bound (the result is a lower bound) or ``-``.  Assumes independent decisions.
     Infinite the wrong way when the likelihood never falls enough.

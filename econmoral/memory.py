@@ -124,15 +124,6 @@ def taken() -> int:
     return 0
 
 
-def return_large_blocks() -> None:
-    """Have the C library map large blocks one by one and return them when they are freed, where it can.
-
-    Its heap keeps aligned blocks of changing sizes in pieces that fit nothing: that doubled what training takes of a CPU's memory.
-    """
-    with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(-3, 1 << 20)  # M_MMAP_THRESHOLD, which is then no longer adapted
-
-
 def cpu_room(available: float, taken: float, processes: int = 1) -> float:
     """Bytes left for activations on a CPU: the whole process stays below 4 GB and below half of what is free.
 

@@ -38,7 +38,7 @@ class Sheet:
 
     columns : name -> cells, in the file's order.  lines : where each row stands in the file; ``unit`` what is counted there
     (line, or row of a file without lines).  notes : what a reader must know.  doubtful : column -> why its numbers are no
-    identifiers.
+    identifiers.  separator : between the cells of a text file.
     """
 
     path: Path
@@ -47,6 +47,7 @@ class Sheet:
     unit: str = "line"
     notes: tuple[str, ...] = ()
     doubtful: dict[str, str] = field(default_factory=dict)
+    separator: str = ""
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -79,7 +80,8 @@ class Sheet:
         """
         cells = [self.columns[c] for c in names]
         texts = [[t.strip() for t in column] for column in cells]
-        comma = any("," in t for column in texts for t in column) and self._decimal(names, texts)
+        marks = "," if self.separator in ("", ",") else ",."  # a point between thousands comes with other separators
+        comma = any(m in t for column in texts for t in column for m in marks) and self._decimal(names, texts)
         result = np.full((len(self), len(names)), np.nan)
         for k, (name, column) in enumerate(zip(names, texts, strict=True)):
             if not comma and (fast := _fast(column)) is not None:
@@ -97,20 +99,29 @@ class Sheet:
         return result
 
     def _decimal(self, names: Sequence[str], texts: list[list[str]]) -> bool:
-        """Whether the decimal mark is a comma.  Raises InputError when both are used."""
+        """Whether the decimal mark is a comma.  Raises InputError when both are used, or when it may stand between thousands."""
         marks: dict[str, tuple[str, int]] = {}
+        fractions = {",": False, ".": self.separator in ("", ",")}  # seen where it cannot stand between thousands
         for name, column in zip(names, texts, strict=True):
             for i, text in enumerate(column):
                 if "," in text and re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", text):
                     marks.setdefault(",", (name, i))
+                    fractions[","] |= not re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text)
                 elif "." in text and re.fullmatch(r"[+-]?\d*\.\d*([eE][+-]?\d+)?", text) and text != ".":
                     marks.setdefault(".", (name, i))
+                    fractions["."] |= not re.fullmatch(r"[+-]?[1-9]\d{0,2}\.\d{3}", text)
         if len(marks) == 2:
             (first, i), (second, j) = marks[","], marks["."]
             raise InputError(
                 f"{self.where(max(i, j))}: both decimal marks are used ({self.columns[first][i]!r} in {self.unit} {self.lines[i]}, "
                 f"{self.columns[second][j]!r} in {self.unit} {self.lines[j]}); use one, and no mark between thousands"
             )
+        for mark, (name, i) in marks.items():
+            if not fractions[mark]:
+                text = self.columns[name][i].strip()
+                raise self.bad(
+                    i, name, f"is that {text.replace(mark, '')} or {text.replace(mark, '.')}? write {text.replace(mark, '')}, or {text}0, in all rows"
+                )
         return "," in marks
 
     def labels(self, name: str) -> list[str]:
@@ -232,7 +243,7 @@ def _from_text(path: Path) -> Sheet:
             )
     names = _names(path, header)
     columns = {name: [row[k] for row in rows[1:]] for k, name in enumerate(names)}
-    return _nonempty(Sheet(path, columns, tuple(lines[1:]), "line", notes))
+    return _nonempty(Sheet(path, columns, tuple(lines[1:]), "line", notes, {}, separator))
 
 
 def _fields(line: str, separator: str) -> list[str]:

@@ -152,7 +152,7 @@ class Etable:
         return "\n".join(lines)
 
 
-def _columns(model: Any, title: str, intervals: bool) -> list[Column]:
+def _columns(model: Any, title: str, intervals: bool, stars: bool) -> list[Column]:
     if isinstance(model, Exception):
         return [Column(title, {}, {}, {}, {}, {}, "not identified")]
     statistics: dict[str, float | int | str] = {
@@ -165,11 +165,11 @@ def _columns(model: Any, title: str, intervals: bool) -> list[Column]:
         columns = []
         for k, kind in enumerate(model.types):
             share: dict[str, float | int | str] = {"share": f"{model.shares[k]:.3f} ({model.share_se[k]:.3f})"}
-            p = {name: model.p_value(k, name) for name in kind}
+            p = {name: model.p_value(k, name) for name in kind} if stars else {}
             ends = {name: model.interval(k, name) for name in kind} if intervals else {}
             columns.append(Column(f"{title} type {k + 1}".strip(), kind, model.se[k], p, ends, share | (statistics | rest if k == 0 else {})))
         return columns
-    p = {name: model.p_value(name) for name in model.estimates}
+    p = {name: model.p_value(name) for name in model.estimates} if stars else {}
     ends = {name: model.interval(name) for name in model.estimates} if intervals else {}
     return [Column(title, model.estimates | model.fixed, model.se, p, ends, statistics)]
 
@@ -207,7 +207,7 @@ def etable(
     names = [f"({i})" for i in range(1, len(models) + 1)] if names is None else list(names)
     if len(names) != len(models):
         raise ValueError(f"{len(models)} fits and {len(names)} names")
-    columns = [c for model, name in zip(models, names, strict=True) for c in _columns(model, str(name), intervals)]
+    columns = [c for model, name in zip(models, names, strict=True) for c in _columns(model, str(name), intervals, stars)]
     parameters = list(dict.fromkeys(k for c in columns for k in c.estimates))
     parameters.sort(key=lambda k: k == "lambda")  # lambda last, else as they come
     body: list[tuple[str, tuple[str, ...]]] = []

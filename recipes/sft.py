@@ -31,7 +31,7 @@ import yaml
 from econmoral.checkpoints import Place, load_checkpoint, locate, precision_in_force, window
 from econmoral.conversation import Message
 from econmoral.conversations import IGNORED, Tokens, check_labels, read_conversations, tokenise
-from econmoral.memory import FULL, GPU_SHARE, available, cpu_room, divide, return_large_blocks, shape_of, taken
+from econmoral.memory import FULL, GPU_SHARE, available, cpu_room, divide, shape_of, taken
 from econmoral.models import Model, find_model
 from econmoral.records import InputError, command, lock, origin, plain, read_json, read_yaml, sha256, write_json, write_lines, write_text
 
@@ -330,8 +330,6 @@ def main() -> None:
     PartialState(cpu=not gpu)  # gives every process its own GPU before a 4-bit base is placed
     args.precision = choose_precision(args.precision, model)
     set_seed(args.seed)
-    if not gpu:
-        return_large_blocks()
     tokenizer, base = load_base(place, args.precision)
     about["weights"] = place.record()
     train = encode(tokenizer, talks[: len(talks) - held], args.data, min(args.max_length, window(base) or args.max_length))

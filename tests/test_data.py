@@ -402,6 +402,8 @@ def test_lines_are_counted_over_cells_of_several_lines(tmp_path: Path) -> None:
         ("game,T,R,P,S,belief1,belief2,move1\ntg,4,3,2,1,-.1,.6,t\n", "share between 0 and 1"),
         ("game,T,R,P,S,belief2,move1\ntg,4,3,2,1,.6,t\n", "without a gap"),
         ("game;T;R;P;S;move1\nspd;4,5;3.5;2;1;C\n", "both decimal marks"),
+        ("self_x;other_x;self_y;other_y;choice_x\n1.000;200;300;400;1\n", "is that 1000 or 1.000?"),
+        ('self_x,other_x,self_y,other_y,choice_x\n500,200,300,400,1\n"2,500",200,300,400,1\n', "is that 2500 or 2.500?"),
         ("self_x;other_x;self_y;other_y;choice_x;weight\n1;2;3;4;1;0\n", "positive"),
         ("self_x,other_x,self_y,other_y,choice_x\n1e13,2,3,4,1\n", "finite number"),
     ],
@@ -520,6 +522,8 @@ def test_options_that_act(tmp_path: Path) -> None:
     path = tmp_path / "c.csv"
     every = json_of("fit", path, *CHOICES)
     arms = {arm: json_of("fit", path, *CHOICES, "--arm", arm) for arm in "ab"}
+    assert "not used: arm, day" in " ".join(every["data_notes"])
+    assert "not used: day" in " ".join(arms["a"]["data_notes"])
     assert arms["a"]["n"] == arms["b"]["n"] == 500
     assert arms["a"]["estimates"]["beta"]["value"] < every["estimates"]["beta"]["value"] < arms["b"]["estimates"]["beta"]["value"]
     se = {"cluster": every["estimates"]["beta"]["se"]}
