@@ -24,7 +24,7 @@ from econmoral.preferences import FAMILIES
 from econmoral.prompts import Item, Layout, plan_order
 from econmoral.records import InputError
 
-LONGEST_DERIVATION = 800  # tokens; a derivation that is cut is counted, and the next question asks for the answer all the same
+LONGEST_DERIVATION = 800  # tokens; derivations that are cut are counted
 LONGEST_SAMPLED_REPLY = 60  # tokens of a reply that is sampled and read
 
 
@@ -42,12 +42,14 @@ class Request:
     """A conversation, and the decision problem behind it (for choosers that need no words).
 
     samples : derivations to draw, in reasoned mode; replies to draw, where replies are sampled.
+    longest : tokens at which a derivation is cut; the next question asks for the answer all the same.
     """
 
     conversation: Conversation
     item: Any
     layout: Any
     samples: int = 1
+    longest: int = LONGEST_DERIVATION
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ class Exact(ABC):
         if reasoned:
             heads = [self.ids(prompt_text(self.tokenizer, requests[i].conversation.opening())) for i in reasoned]
             samples = [requests[i].samples for i in reasoned]
-            for i, found in zip(reasoned, self._derivations(heads, samples, arm, seed, LONGEST_DERIVATION), strict=True):
+            for i, found in zip(reasoned, self._derivations(heads, samples, arm, seed, requests[reasoned[0]].longest), strict=True):
                 texts[i] = [self._fitting(requests[i].conversation, *text) for text in found]
         groups: list[list[ScoredStep]] = []
         shapes: list[list[list[int]]] = []  # for each request and derivation the number of steps of each level
@@ -286,8 +288,9 @@ class Sampled:
         everyone = [talk for several in (*talks, *controls) for talk in several]
         turn = 0
         while waiting := [talk for talk in everyone if talk.goes_on]:
-            for longest in (LONGEST_DERIVATION, LONGEST_SAMPLED_REPLY):
-                some = [talk for talk in waiting if (talk.derivation is None) == (longest == LONGEST_DERIVATION)]
+            for derives in (True, False):
+                longest = requests[0].longest if derives else LONGEST_SAMPLED_REPLY
+                some = [talk for talk in waiting if (talk.derivation is None) == derives]
                 pages = [talk.messages() for talk in some]
                 replies = self.writer.write(pages, arm, seed_of(seed, turn, longest), longest) if some else ()
                 for talk, reply in zip(some, replies, strict=True):

@@ -46,7 +46,7 @@ from econmoral.records import (
 )
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
-from eval.engines import Arm, Engine, Sampled, Simulated
+from eval.engines import LONGEST_DERIVATION, Arm, Engine, Sampled, Simulated
 from eval.figure import draw
 from eval.measure import DRAWN, SETS, TITLES, Problem, draw_problems, measure, requests_of
 from eval.menus import survey
@@ -82,6 +82,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=120, help="decisions in each set (default 120)")
     parser.add_argument("--pairs", type=int, default=2, help="counterbalanced pairs of layouts per decision (default 2)")
     parser.add_argument("--samples", type=int, default=1, help="per layout: derivations in reasoned mode; conversations where replies are sampled (default 1)")
+    parser.add_argument("--longest", type=int, default=LONGEST_DERIVATION, help=f"tokens at which a derivation is cut (default {LONGEST_DERIVATION})")
     parser.add_argument(
         "--replies", choices=("exact", "sampled"), default="exact",
         help="exact probabilities, or replies that are sampled and read: for models that answer in sentences (default exact)",
@@ -98,7 +99,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="folder of the measurement (default: eval/ in the first adapter's folder)")
     args = parser.parse_args()
     check_sources(args, "eval")
-    for name in ("items", "pairs", "samples"):
+    for name in ("items", "pairs", "samples", "longest"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(args, name)}")
     if args.kappa is not None and not 0 <= args.kappa <= 1:
@@ -160,14 +161,18 @@ def measure_all(
         base: list[dict[str, Any]] | None = None
         for arm in arms:
             asked = fingerprint(r.conversation for r in requests_of(problems, arm, mode, args.beliefs, args.samples))
-            part = args.out / "parts" / f"{settings_key(args, arm, adapters, [asked, args.beliefs, args.replies])}.jsonl"
+            part = (
+                args.out
+                / "parts"
+                / f"{settings_key(args, arm, adapters, [asked, args.beliefs, args.replies, args.longest if mode == 'reasoned' else 0])}.jsonl"
+            )
             if part.is_file():
                 found = [row for _, row in read_lines(part)]
             else:
                 engine = engine or open_engine(args, adapters, console)
 
                 def ask(some: list[Problem], start: int, arm: Arm = arm, mode: Mode = mode, engine: Engine = engine) -> list[dict[str, Any]]:
-                    return measure(engine, some, arm, mode, args.beliefs, args.samples, seed=start)
+                    return measure(engine, some, arm, mode, args.beliefs, args.samples, start, args.longest)
 
                 found = collect(unfinished(part), problems, ask, f"{arm.name}, {mode}")
                 if arm.adapter and base is not None and not differ(base, found):

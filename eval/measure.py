@@ -26,7 +26,7 @@ from econmoral.prompts import (
     plan_order,
 )
 from econmoral.target import ECONOMICUS, Target
-from eval.engines import Answer, Arm, Engine, Request
+from eval.engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request
 
 SETS = {"payoffs": WORDINGS_TRAIN, "wordings": WORDINGS_HELD_OUT}  # what is held out beyond the payoffs themselves
 # What happens to the very problems of "payoffs" in a changed setting, so that every difference is within a problem
@@ -106,17 +106,19 @@ def elicit(engine: Engine, problems: Sequence[Problem], arm: Arm, seed: int) -> 
     return [tuple(float(np.mean(found.get((q, k), [0.5]))) for k in range(n)) for q, n in enumerate(sizes)]
 
 
-def requests_of(problems: Sequence[Problem], arm: Arm, mode: Mode, beliefs: str, samples: int) -> list[Request]:
+def requests_of(problems: Sequence[Problem], arm: Arm, mode: Mode, beliefs: str, samples: int, longest: int = LONGEST_DERIVATION) -> list[Request]:
     """What an arm is asked: one conversation for every layout of every problem."""
     shown = [p.item if beliefs == "given" else Item(p.item.protocol, None) for p in problems]
     return [
-        Request(converse(item, layout, mode, arm.system, p.before), p.item, layout, samples)
+        Request(converse(item, layout, mode, arm.system, p.before), p.item, layout, samples, longest)
         for p, item in zip(problems, shown, strict=True)
         for layout in p.layouts
     ]
 
 
-def measure(engine: Engine, problems: Sequence[Problem], arm: Arm, mode: Mode, beliefs: str, samples: int, seed: int = 0) -> list[dict[str, Any]]:
+def measure(
+    engine: Engine, problems: Sequence[Problem], arm: Arm, mode: Mode, beliefs: str, samples: int, seed: int = 0, longest: int = LONGEST_DERIVATION
+) -> list[dict[str, Any]]:
     """One record per problem: choice probabilities averaged over its layouts, validity, comprehension, position bias.
 
     beliefs : ``given`` (stated on the page), ``uniform`` (not stated, one half in estimation) or ``elicited`` (not
@@ -128,7 +130,7 @@ def measure(engine: Engine, problems: Sequence[Problem], arm: Arm, mode: Mode, b
         used = [(0.5,) * len(GAMES[p.item.protocol.game].info_sets) for p in problems]
     else:
         used = elicit(engine, problems, arm, seed)
-    requests = requests_of(problems, arm, mode, beliefs, samples)
+    requests = requests_of(problems, arm, mode, beliefs, samples, longest)
     found = iter(zip(requests, engine.score(requests, arm, seed), strict=True))
     records = []
     for problem, y in zip(problems, used, strict=True):

@@ -36,7 +36,7 @@ from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, finite, lock, origin, read_json, spreadsheet_cell, terminal, write_json, write_lines, write_text
 from econmoral.target import ECONOMICUS, Target
 from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
-from eval.engines import Answer, Arm, Engine, Request, Sampled
+from eval.engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request, Sampled
 from eval.validity import OUTSIDE, advice, fingerprint, is_placebo, outside, overall, percent, quality, told_arms
 
 FAMILY = "bruhin_fehr_schunk"
@@ -126,14 +126,16 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def requests_of(menus: Sequence[Asked], arm: Arm, mode: Mode, samples: int) -> list[Request]:
+def requests_of(menus: Sequence[Asked], arm: Arm, mode: Mode, samples: int, longest: int = LONGEST_DERIVATION) -> list[Request]:
     """What an arm is asked: one conversation for every page of every menu."""
-    return [Request(menu_conversation(menu, page, mode, arm.system), menu, page, samples) for menu, pages in menus for page in pages]
+    return [Request(menu_conversation(menu, page, mode, arm.system), menu, page, samples, longest) for menu, pages in menus for page in pages]
 
 
-def measure(engine: Engine, menus: Sequence[Asked], arm: Arm, mode: Mode, seed: int, samples: int = 1) -> list[dict[str, Any]]:
+def measure(
+    engine: Engine, menus: Sequence[Asked], arm: Arm, mode: Mode, seed: int, samples: int = 1, longest: int = LONGEST_DERIVATION
+) -> list[dict[str, Any]]:
     """One record per menu: probabilities averaged over its pages, validity, comprehension, position bias."""
-    found = iter(engine.score(requests_of(menus, arm, mode, samples), arm, seed))
+    found = iter(engine.score(requests_of(menus, arm, mode, samples, longest), arm, seed))
     records = []
     for menu, pages in menus:
         answers = [next(found) for _ in pages]
@@ -310,13 +312,13 @@ def survey(args: argparse.Namespace, adapters: dict[str, Path], console: Console
         bases: dict[str, dict[str, dict[str, Any]]] = {}
         for arm in arms:
             asked = fingerprint(r.conversation for r in requests_of(menus, arm, mode, args.samples))
-            part = args.out / "parts" / f"{settings_key(args, arm, adapters, [asked, args.replies])}.jsonl"
+            part = args.out / "parts" / f"{settings_key(args, arm, adapters, [asked, args.replies, args.longest if mode == 'reasoned' else 0])}.jsonl"
 
             def ask(some: list[Asked], start: int, arm: Arm = arm, mode: Mode = mode) -> list[dict[str, Any]]:
                 nonlocal engine
                 if engine is None:
                     engine = open_engine(args, adapters, console)
-                return measure(engine, some, arm, mode, start, args.samples)
+                return measure(engine, some, arm, mode, start, args.samples, args.longest)
 
             found = collect(part, menus, ask, f"{arm.name}, {mode}")
             first = bases.get("base")
