@@ -414,7 +414,7 @@ def echoing(engine: Transformers) -> Callable[[str, dict[str, Any]], Reply]:
         arm = Arm("a", None if body["model"] == "nano" else "tuned")
         if not body.get("echo"):
             with lock:
-                (texts,) = engine.derive([body["prompt"]], [body["n"]], arm, body["seed"], body["max_tokens"])
+                (texts,) = engine.derive([body["prompt"]], [body["n"]], arm, body["seed"], min(12, body["max_tokens"]))
             return good({"choices": [{"text": text, "finish_reason": "length" if cut else "stop"} for text, cut in texts]})
         ids = body["prompt"]
         with lock, torch.no_grad(), engine._adapted(arm):
