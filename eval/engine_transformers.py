@@ -172,7 +172,8 @@ class Transformers(Exact):
                 except (RuntimeError, ValueError, TypeError, AttributeError, LookupError):
                     gap = math.inf
                 exact = self.model.dtype in (torch.float32, torch.float64) and not getattr(config, "quantization_config", None)
-                if not gap <= (AGREE if exact else AGREE_ROUNDED):  # also where it is not a number
+                broken = any(np.isnan(row).any() for row in plain)  # weights that are no numbers: said where they are used
+                if not broken and not gap <= (AGREE if exact else AGREE_ROUNDED):
                     longest = 0.0
             if not longest:
                 self._say(f"this model's attention is not full, so that a tree of conversations cannot be read at once: {PLAIN}")

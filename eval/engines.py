@@ -268,6 +268,11 @@ class Sampled:
         return getattr(self.writer, "tokens", None)
 
     @property
+    def note(self) -> str | None:
+        """What a reader of the figures should know, if anything."""
+        return getattr(self.writer, "note", None)
+
+    @property
     def device(self) -> str:
         """Where the writer runs."""
         return str(getattr(self.writer, "device", ""))

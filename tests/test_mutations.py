@@ -53,7 +53,7 @@ MUTATIONS = {
     ),
     "attention taken for full": (
         "eval/engine_transformers.py",
-        "if not gap <= (AGREE if exact else AGREE_ROUNDED):",
+        "if not broken and not gap <= (AGREE if exact else AGREE_ROUNDED):",
         "if False:",
         "test_engines.py::test_the_check_sees_every_adapter_and_runs_once",
     ),
