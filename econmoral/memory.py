@@ -11,7 +11,6 @@ Sizes are those of a linear layer with an adapter: a mixture of experts keeps mo
 
 from __future__ import annotations
 
-import ctypes
 import os
 from contextlib import suppress
 from dataclasses import dataclass
