@@ -163,11 +163,8 @@ def measure_all(
         base: list[dict[str, Any]] | None = None
         for arm in arms:
             asked = fingerprint(r.conversation for r in requests_of(problems, arm, mode, args.beliefs, args.samples))
-            part = (
-                args.out
-                / "parts"
-                / f"{settings_key(args, arm, adapters, [asked, args.beliefs, args.replies, [args.longest, args.temperature] if mode == 'reasoned' else 0])}.jsonl"
-            )
+            how = [args.longest, args.temperature] if mode == "reasoned" else 0
+            part = args.out / "parts" / f"{settings_key(args, arm, adapters, [asked, args.beliefs, args.replies, how])}.jsonl"
             if part.is_file():
                 found = [row for _, row in read_lines(part)]
             else:

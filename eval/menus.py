@@ -110,6 +110,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=2, help="counterbalanced pairs of pages per menu (default 2)")
     parser.add_argument("--limit", type=int, help="only the first so many menus of each battery")
     parser.add_argument("--samples", type=int, default=1, help="per page: derivations in reasoned mode; replies where they are sampled (default 1)")
+    parser.add_argument("--longest", type=int, default=LONGEST_DERIVATION, help=f"tokens at which a derivation is cut (default {LONGEST_DERIVATION})")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of derivations; 0 takes the most probable token at every step (default 1)")
     parser.add_argument(
         "--replies", choices=("exact", "sampled"), default="exact", help="exact probabilities, or sampled replies that are read (default exact)"
     )
