@@ -29,6 +29,8 @@ from econmoral.records import InputError, plain, read_json, write_json
 TEXT = ["*.json", "*.jinja", "*.txt", "*.model"]  # configuration, tokenizer, template
 POINTER = b"version https://git-lfs.github.com/spec"
 UNPACK = "take the checkpoint in full precision that it was made from (--precision qlora quantises that as it is loaded)"
+# bitsandbytes says on import that an optional kernel of a hub could not be had: nothing that a user can act on
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
