@@ -15,6 +15,7 @@ table.csv, figure.png and run.json.  An interrupted run continues when the comma
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,9 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
+from eval.arms import adapter_names, adapter_record, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
 from eval.engines import LONGEST_DERIVATION, Arm, Engine, Sampled, Simulated
-from eval.figure import draw
+from eval.figure import attempt, draw
 from eval.measure import DRAWN, SETS, TITLES, Problem, draw_problems, measure, requests_of
 from eval.menus import survey
 from eval.table import add_shifts, overlap, reference_arms, summaries, table, valid_by_wording
@@ -265,6 +266,7 @@ def main() -> None:
     about = origin(**inputs) | {
         "settings": {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
         "targets": [str(t) for t in targets],
+        "adapters": {name: adapter_record(folder) | {"games": sorted({game for game, _ in trained[name][0] or ()})} for name, folder in adapters.items()},
         "weights": getattr(engine, "weights", None),
         "overlap": checks,
         "without_readable_answer": silent,
@@ -302,10 +304,8 @@ def draw_all(args: argparse.Namespace, records: list[dict[str, Any]], rows: list
         if not of_mode:
             console.print(f"{name}: not drawn, no arm answers in the form")
             continue
-        try:
-            draw(shown, of_mode, {t.label: t.kappa for t in targets if t.outcome_only or t.family == "homo_moralis"}, args.out / name)
-        except Exception as error:  # a font, a name, a full disk: the numbers are written already
-            console.print(f"{name}: not drawn ({type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''})")
+        degrees = {t.label: t.kappa for t in targets if t.outcome_only or t.family == "homo_moralis"}
+        attempt(partial(draw, shown, of_mode, degrees, args.out / name), args.out / name, console)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from econmoral.menus import FRAMES, HELD_OUT, MENUS, TRAIN, Menu, MenuPage, draw
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, finite, lock, origin, read_json, spreadsheet_cell, terminal, write_json, write_lines, write_text
 from econmoral.target import ECONOMICUS, Target
-from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
+from eval.arms import adapter_names, adapter_record, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
 from eval.engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request, Sampled
 from eval.validity import OUTSIDE, advice, fingerprint, is_placebo, outside, overall, percent, quality, told_arms
 
@@ -340,7 +340,7 @@ def survey(args: argparse.Namespace, adapters: dict[str, Path], console: Console
     if any(r["outside"] for r in rows):
         console.print(f"rows that answer outside the form have no figures: {advice()}")
     about = {"settings": settings, "without_readable_answer": silent, "tokens": getattr(engine, "tokens", None), "weights": getattr(engine, "weights", None)}
-    write_json(args.out / "run.json", origin(**inputs) | about)
+    write_json(args.out / "run.json", origin(**inputs) | about | {"adapters": {name: adapter_record(f) for name, f in adapters.items()}})
     console.print(f"{args.out}/: choices.jsonl summary.json table.csv run.json")
 
 
