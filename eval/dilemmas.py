@@ -67,7 +67,7 @@ from econmoral.records import InputError, command, finite, lock, origin, read_li
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval.arms import adapter_names, adapter_record, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
 from eval.engines import Answer, Arm, Engine, Request, Sampled
-from eval.figure import COLOURS, attempt, save, written
+from eval.figure import COLOURS, save, try_to_draw, written
 from eval.validity import OUTSIDE, advice, fingerprint, is_placebo, overall, percent, quality, told_arms
 
 matplotlib.use("Agg")
@@ -588,7 +588,7 @@ def main() -> None:
     settings = {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
     known = {"settings": settings, "tokens": getattr(loaded, "tokens", None), "weights": getattr(loaded, "weights", None)}
     write_json(args.out / "run.json", origin(**inputs) | known | {"adapters": {name: adapter_record(f) for name, f in adapters.items()}})
-    attempt(lambda: draw(summary, found.get("ratings", {}), args.out / "figure.png"), args.out / "figure.png", console)
+    try_to_draw(lambda: draw(summary, found.get("ratings", {}), args.out / "figure.png"), args.out / "figure.png", console)
     console.print(f"{args.out}/: ratings.jsonl conjoint.jsonl scenarios.jsonl summary.json table.csv figure.png run.json")
 
 

@@ -26,7 +26,7 @@ def written(name: str) -> str:
     return f" {shown}" if shown.startswith("_") else shown
 
 
-def attempt(work: Callable[[], None], path: Path, console: Console) -> None:
+def try_to_draw(work: Callable[[], None], path: Path, console: Console) -> None:
     """Draw a figure; one that cannot be drawn (a font, a name, a full disk) is said and costs nothing else."""
     try:
         work()

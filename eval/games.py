@@ -48,7 +48,7 @@ from econmoral.records import (
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval.arms import adapter_names, adapter_record, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
 from eval.engines import LONGEST_DERIVATION, Arm, Engine, Sampled, Simulated
-from eval.figure import attempt, draw
+from eval.figure import draw, try_to_draw
 from eval.measure import DRAWN, SETS, TITLES, Problem, draw_problems, measure, requests_of
 from eval.menus import survey
 from eval.table import add_shifts, overlap, reference_arms, summaries, table, valid_by_wording
@@ -305,7 +305,7 @@ def draw_all(args: argparse.Namespace, records: list[dict[str, Any]], rows: list
             console.print(f"{name}: not drawn, no arm answers in the form")
             continue
         degrees = {t.label: t.kappa for t in targets if t.outcome_only or t.family == "homo_moralis"}
-        attempt(partial(draw, shown, of_mode, degrees, args.out / name), args.out / name, console)
+        try_to_draw(partial(draw, shown, of_mode, degrees, args.out / name), args.out / name, console)
 
 
 if __name__ == "__main__":

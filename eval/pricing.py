@@ -56,7 +56,7 @@ from econmoral.records import (
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval.arms import adapter_names, adapter_record, add_engine_options, base_of, check_sources, load, settings_key
 from eval.engines import Arm, Engine, Request, Sampled
-from eval.figure import COLOURS, attempt, save, written
+from eval.figure import COLOURS, save, try_to_draw, written
 from eval.validity import OUTSIDE, advice, fingerprint, overall, percent, quality
 
 matplotlib.use("Agg")
@@ -689,7 +689,7 @@ def main() -> None:
             "impulse": lambda path: draw_impulse(some, prices[shown], shocked[shown], at, path),
         } | ({"matrix": lambda path: draw_matrix(summary, path)} if args.firms == 2 else {})
         for name, work in figures.items():
-            attempt(partial(work, args.out / f"{name}.png"), args.out / f"{name}.png", console)
+            try_to_draw(partial(work, args.out / f"{name}.png"), args.out / f"{name}.png", console)
     if main_run.failures:
         tries = TRIES if args.protocol == "full" else args.samples
         console.print(f"{main_run.failures} prices were not named in {tries} tries; those firms kept their last price")
