@@ -77,7 +77,9 @@ def over_seeds(rows: list[dict[str, Any]], *path: str, scale: float = 1, digits:
     return text + (f" in {len(good)} of {len(values)}" if len(good) < len(values) else "")
 
 
-FIGURES = (("decisions", "decisions %", 100), ("decisions_where_they_differ", "where they differ %", 100), ("mass", "mass %", 100), ("efficiency", "efficiency", 1))
+FIGURES = (  # key, title, scale
+    ("decisions", "decisions %", 100), ("decisions_where_they_differ", "where they differ %", 100), ("mass", "mass %", 100), ("efficiency", "efficiency", 1),
+)  # fmt: skip
 
 
 def tables(rows: list[dict[str, Any]]) -> str:
@@ -96,7 +98,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
                 every = [r for r in some if r["arm"] == arm]
                 mine = [r for r in every if not r["outside"]]
                 rule = every[0]["mode"] == "rule"
-                cells = [arm, *("" if rule else over_seeds(every, key, scale=100) for key in ("valid_answer_probability", "comprehension"))]
+                cells = [arm, *("" if rule else over_seeds(every, key, scale=100, digits=1) for key in ("valid_answer_probability", "comprehension"))]
                 if not mine:
                     lines.append("| " + " | ".join([*cells, "answers outside the form", *[""] * (len(columns) - len(cells) - 1)]) + " |")
                     continue
