@@ -144,7 +144,6 @@ def q_loop(market: Market, sessions: int, periods: int) -> None:
 
 def applications(scenarios: int) -> dict[str, Any]:
     """Dilemmas scored against generated, a period of 42 markets in one batch against one by one, Q-learning against a plain loop."""
-    import torch
 
     from eval.engine_transformers import Transformers
 
