@@ -32,13 +32,10 @@ def reply(text: str) -> ModelOutput:
 def replies_of(name: str, mode: str = "direct") -> list[ModelOutput]:
     """Every decision as a preference takes it, in a sentence; in reasoned mode after a derivation that names other letters."""
     pages = draw_pages(6, mode, MORAL, 0)
-    said = [
-        [
-            *(["B brings 3, C brings 4."] if mode == "reasoned" else []),
-            *(f"I choose **{o[best[0]]}**." for o, best in zip(p.options, p.best[name], strict=True)),
-        ]
-        for p in pages
-    ]
+    said = []
+    for p in pages:
+        decided = [f"I choose **{options[best[0]]}**." for options, best in zip(p.options, p.best[name], strict=True)]
+        said.append((["B brings 3, C brings 4."] if mode == "reasoned" else []) + decided)
     return [reply(text) for several in said for text in several]
 
 
