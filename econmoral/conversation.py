@@ -13,11 +13,14 @@ it stops, the next question asks for the answer.  Control questions are asked al
 from __future__ import annotations
 
 import itertools
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
+from econmoral.replies import OUTCOMES as OUTCOMES
+from econmoral.replies import Outcome as Outcome
+from econmoral.replies import read_reply as read_reply
 
 Message = dict[str, str]
 Mode = Literal["direct", "reasoned"]
@@ -110,74 +113,7 @@ def joint(levels: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     for level in levels:
         total = np.logaddexp.reduce(level, axis=1)
         valid.append(float(path @ np.exp(total)))
-        path = (path[:, None] * np.exp(level - total[:, None])).ravel()
+        reached = np.isfinite(total)[:, None]  # where no reply has any probability none is preferred
+        share = np.exp(np.where(reached, level, 0.0) - np.where(reached, total[:, None], np.log(level.shape[1])))
+        path = (path[:, None] * share).ravel()
     return path, np.array(valid)
-
-
-# ------------------------------------------------------------------------------------------------- how models write
-
-Outcome = Literal["answered", "unreadable", "refused"]
-OUTCOMES: tuple[Outcome, ...] = ("answered", "unreadable", "refused")
-LONGEST_REPLY = 20_000  # characters that are looked at
-_REFUSAL = re.compile(
-    r"\b(i (?:can(?:no|')t|cannot|won't|will not|am (?:not able|unable)|do not (?:have|make)|don't (?:have|make))"
-    r"|i'm (?:sorry|not able|unable)|as an ai|unable to (?:answer|choose|decide)|not (?:comfortable|appropriate))",
-    re.IGNORECASE,
-)
-_LEAD = (
-    r"(?:(?:final |my |the )?(?:answer|choice|decision|choose|chose|pick|picked|select|selected|option|prefer|rating|price|"
-    r"number|offer)|go with|opt for|going with)(?: (?:is|would be|will be|to|for|option|letter|number|case))*\s*[:=]?\s*"
-)
-
-
-def read_reply(text: str, options: tuple[str, ...]) -> tuple[int | None, Outcome]:
-    """(option that a reply names, outcome): ``answered``, ``unreadable`` or ``refused``.
-
-    Reads what models write around an answer: bold, quotes, brackets, lower case, ``Option K``, ``I choose K because ...``,
-    a closed block of thinking before it.  A reply that names several options, or none, or whose thinking never closes, is
-    unreadable; one that declines is refused.  The text is never evaluated.
-    """
-    text = text[:LONGEST_REPLY].replace("’", "'")
-    if "<think>" in text or "</think>" in text:
-        _before, closed, after = text.rpartition("</think>")
-        if not closed or "<think>" in after:
-            return None, "unreadable"
-        text = after
-    text = re.sub(r"[*_`\"“”'«»#]+", lambda m: "'" if m[0] == "'" else "", text).strip()
-    named = _named(text, options)
-    if named is not None:
-        return named, "answered"
-    return None, "refused" if _REFUSAL.search(text) else "unreadable"
-
-
-def _named(text: str, options: tuple[str, ...]) -> int | None:
-    """The one option that a cleaned reply names, or None."""
-    bare = text.strip(" .,:;!?()[]{}'\n\t")
-    folded = [o.casefold() for o in options]
-    if bare.casefold() in folded:
-        return folded.index(bare.casefold())
-    numbers = all(re.fullmatch(r"-?\d+(?:\.\d+)?", o) for o in options)
-    if numbers:
-        token = r"(?<![\w.,-])(?:[$€£] ?)?(-?\d+(?:\.\d+)?)(?![\w])(?! ?(?:/|out of))(?!\.\d)"
-        text = re.sub(r"(\d+(?:\.\d+)?) ?(?:/|out of) ?\d+", r"\1", text)
-        text = re.sub(r"(?<=\d)(?:%| ?(?:points?|euros?|dollars?|cents?)\b)", "", text)
-        values = {float(o): i for i, o in enumerate(options)}
-
-        def known(found: str) -> int | None:
-            return values.get(float(found))
-    else:
-        longest = sorted(map(re.escape, options), key=len, reverse=True)
-        token = rf"(?<![\w'-])({'|'.join(longest)})(?![\w'-])"
-
-        def known(found: str) -> int | None:
-            return options.index(found) if found in options else None
-
-    for pattern in (_LEAD + token, token):
-        # only the words that lead to an answer may be in any case: a small letter alone is a word of the sentence
-        found = [known(m[1]) for m in re.finditer(f"(?i:{_LEAD}){token}" if pattern != token else token, text)]
-        distinct = set(found)
-        if len(distinct) == 1 and None not in distinct:
-            return found[0]
-        if len(distinct) > 1:
-            return None
-    return None

@@ -4,8 +4,9 @@
     python -m eval.games --endpoint http://localhost:8000/v1 --adapter runs/moralis --out runs/served
 
 Where the endpoint returns the log-probabilities of a prompt it is given (``echo``, as vLLM does) and ``--model`` names the
-checkpoint whose tokenizer and template are used, answers are scored exactly.  Otherwise they are sampled through the chat
-interface and counted; what is no admissible answer, and what never came, is what is missing to 1.
+checkpoint whose tokenizer and template are used, replies are scored exactly.  Otherwise they are sampled through the chat
+interface, turn by turn, and read.  Servers do not take the same fields: one that is refused is renamed or left out, and the
+next requests know.
 The key is read from the environment variable OPENAI_API_KEY.  An adapter is addressed by the name of its folder.
 """
 
@@ -16,9 +17,12 @@ import json
 import math
 import os
 import random
+import re
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -27,15 +31,31 @@ from typing import Any
 import numpy as np
 
 from econmoral.checkpoints import load_tokenizer, locate
-from econmoral.prompts import Message
+from econmoral.conversation import Message
 from econmoral.records import InputError, parse_json
-from eval.engines import LONGEST_DERIVATION, Answer, Arm, Exact, Request
-from eval.replies import final_answer
+from eval.engines import LONGEST_DERIVATION, Arm, Exact, Sampled, ScoredStep, Written, seed_of
 
 TRIES = 6  # of one request; the wait doubles from half a second
 TIMEOUT = 120.0  # seconds for one reply
 LARGEST_REPLY = 1 << 24  # bytes
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
+ROOM_TO_THINK = 4096  # tokens, for a server whose model thinks before it replies and cannot be told not to
+LONGEST_ERROR = 4000  # bytes of an explanation that are looked at
+
+# Sampling as it is meant, spelled out: a server's defaults are the checkpoint's own (top_k, repetition penalty ...)
+SAMPLING: dict[str, Any] = {"temperature": 1, "top_p": 1, "top_k": -1, "min_p": 0, "repetition_penalty": 1}
+# What a server may refuse, and what is sent instead: another name, or nothing
+DIALECT: dict[str, str | None] = {
+    "max_tokens": "max_completion_tokens", "seed": None, "logprobs": None, "chat_template_kwargs": None, "stop_token_ids": None,
+    **dict.fromkeys(SAMPLING),
+}  # fmt: skip
+_UNKNOWN = re.compile(
+    r"support|unrecogni[sz]ed|unknown|unexpected|(?:not|n't) (?:be )?(?:permitted|allowed|accepted|valid)|extra|forbidden|deprecated|additional"
+    r"|only the default|no such|invalid",
+    re.IGNORECASE,
+)
+_OUT_OF_RANGE = re.compile(r"must be|should be|range|greater|less", re.IGNORECASE)
+_TOO_LONG = re.compile(r"context length|context window|too large|too long|exceed", re.IGNORECASE)
 
 
 # what a slow, broken or lying server can cause
@@ -66,32 +86,93 @@ def read_reply(reply: Any, deadline: float) -> bytes:
     return body
 
 
+def refused_field(said: str, body: dict[str, Any]) -> str | None:
+    """The field of a request that an error's explanation refuses, if it can do without that field under that name."""
+    if _TOO_LONG.search(said):
+        return None
+    with suppress(*TROUBLE):
+        field = json.loads(said)["error"]["param"]
+        if field in DIALECT and field in body:
+            return str(field)
+    places = {name: m.start() for name in body if name in DIALECT and (m := re.search(rf"(?<!\w){name}(?!\w)", said))}
+    if not _UNKNOWN.search(said):  # a value out of range is no reason to send no length at all
+        places = {name: k for name, k in places.items() if name in SAMPLING and _OUT_OF_RANGE.search(said)}
+    return min(places, key=lambda name: places[name], default=None)
+
+
 class Endpoint:
-    """Requests to one address, several at a time; what never comes is counted, not lost."""
+    """Requests to one address, several at a time, in the dialect that it takes; what never comes is counted, not lost.
+
+    failures : requests that got no usable reply.  finished : how often a text ended for which reason.
+    """
 
     def __init__(self, address: str, concurrency: int = 16, wait: float = 0.5, timeout: float = TIMEOUT) -> None:
         if not address.startswith(("http://", "https://")):
             raise InputError(f"--endpoint must be an address that starts with http:// or https://, got {address!r}")
         self.address, self.concurrency, self.wait, self.timeout = address.rstrip("/"), concurrency, wait, timeout
         self.failures = 0
+        self.finished: Counter[str] = Counter()
+        self.left_out: dict[str, dict[str, str | None]] = {}  # for every path the fields that it refused, and their new names
+        self._guard = threading.Lock()
+
+    @property
+    def note(self) -> str:
+        """Which fields the server refused, and how texts ended other than by themselves; empty when there is nothing to say."""
+        fields = {old: new for path in self.left_out.values() for old, new in path.items()}
+        parts = [f"{old} sent as {new}" if new else f"{old} left out" for old, new in fields.items()]
+        parts += [f"{count} texts ended by {why!r}" for why, count in sorted(self.finished.items()) if why != "stop"]
+        return "; ".join(parts)
+
+    def spoken(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """A request as this server takes it."""
+        changes = self.left_out.get(path, {})
+        found: dict[str, Any] = {}
+        for name, value in body.items():
+            new: str | None = name
+            while new in changes:
+                new = changes[new]
+            if new is not None:
+                found[new] = value
+        return found
+
+    def learn(self, path: str, said: str, body: dict[str, Any]) -> bool:
+        """Whether the request, changed by what the error says, is worth another try."""
+        field = refused_field(said, body)
+        if field is None:
+            # a field under its second name
+            seconds = [new for new in DIALECT.values() if new in body and _UNKNOWN.search(said) and re.search(rf"(?<!\w){new}(?!\w)", said)]
+            field = seconds[0] if seconds and not _TOO_LONG.search(said) else None
+        if field is None:
+            return False
+        with self._guard:
+            self.left_out.setdefault(path, {})[field] = DIALECT.get(field)
+        return True
 
     def post(self, path: str, body: dict[str, Any], read: Callable[[Any], Any]) -> Any:
-        """What ``read`` finds in the reply.  Tries again on a busy, failing, slow or garbled server.
+        """What ``read`` finds in the reply.  Tries again on a busy, failing, slow or garbled server, and in other words on
+        one that refuses a field.
 
         Raises InputError when the server refuses for good (no such model, no rights), Unanswered after the last try.
         """
-        data = json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {os.environ.get('OPENAI_API_KEY', 'none')}"}
-        trouble = ""
-        for attempt in range(TRIES):
+        headers = {
+            "Content-Type": "application/json", "Authorization": f"Bearer {os.environ.get('OPENAI_API_KEY', 'none')}",
+        }  # fmt: skip
+        trouble, attempt, changes = "", 0, 0
+        while attempt < TRIES:
             pause = self.wait * 2**attempt * (0.5 + random.random())
+            sent = self.spoken(path, body)
+            request = urllib.request.Request(self.address + path, json.dumps(sent).encode(), headers)
             try:
-                with OPENER.open(urllib.request.Request(self.address + path, data, headers), timeout=self.timeout) as reply:
+                with OPENER.open(request, timeout=self.timeout) as reply:
                     return read(parse_json(read_reply(reply, time.monotonic() + self.timeout)))
             except urllib.error.HTTPError as error:
                 said = ""
                 with suppress(OSError, http.client.HTTPException):  # the explanation may break off too
-                    said = " ".join(error.read(300).decode("utf-8", "replace").split())
+                    said = error.read(LONGEST_ERROR).decode("utf-8", "replace")
+                if error.code in (400, 404, 422) and changes <= len(DIALECT) and self.learn(path, said, sent):
+                    changes += 1
+                    continue
+                said = " ".join(said.split())
                 if error.code not in AGAIN:
                     raise InputError(f"{self.address}{path} answers {error.code}: {said[:200]}") from None
                 trouble = f"{error.code}: {said[:80]}"
@@ -99,7 +180,8 @@ class Endpoint:
                     pause = max(pause, min(60.0, float(error.headers.get("Retry-After", 0))))
             except TROUBLE as error:
                 trouble = f"{type(error).__name__}: {str(error)[:80]}"
-            if attempt < TRIES - 1:
+            attempt += 1
+            if attempt < TRIES:
                 time.sleep(pause)
         raise Unanswered(trouble)
 
@@ -136,14 +218,19 @@ def prompt_log_probabilities(reply: Any) -> list[float | None]:
     return values
 
 
-def texts_of(reply: Any) -> list[str]:
-    """The texts of a reply to a prompt."""
-    return [str(choice["text"]) for choice in reply["choices"]]
+def texts_of(reply: Any) -> list[tuple[str, str]]:
+    """(text, why it ended) of every reply to a prompt."""
+    return [(str(choice["text"] or ""), str(choice.get("finish_reason") or "stop")) for choice in reply["choices"]]
 
 
-def message_of(reply: Any) -> str:
-    """The text of a reply to a conversation; empty for a refusal without words."""
-    return str(reply["choices"][0]["message"]["content"] or "")
+def message_of(reply: Any) -> tuple[str, str, int]:
+    """(text, why it ended, tokens used) of a reply to a conversation; the text is empty for a refusal without words."""
+    choice = reply["choices"][0]
+    content = choice["message"].get("content") or choice["message"].get("refusal") or ""
+    if isinstance(content, list):
+        content = "".join(str(part.get("text") or "") for part in content)
+    used = (reply.get("usage") or {}).get("total_tokens") or 0
+    return str(content), str(choice.get("finish_reason") or "stop"), int(used)
 
 
 class Served(Exact):
@@ -153,72 +240,99 @@ class Served(Exact):
         self.endpoint, self.base, self.tokenizer = endpoint, base, tokenizer
         self.device = endpoint.address
 
-    def log_probabilities(self, heads: list[list[int]], tails: list[list[list[int]]], arm: Arm) -> list[np.ndarray]:
-        """One request for every answer; where the scores of one never came, all of its page are minus infinity: unanswered."""
-        jobs = [(head, tail) for head, group in zip(heads, tails, strict=True) for tail in group]
-        bodies = [
-            {"model": arm.adapter or self.base, "prompt": [*head, *tail], "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0} for head, tail in jobs
-        ]
-        replies = iter(self.endpoint.post_all("/completions", bodies, prompt_log_probabilities))
-        results = []
-        for head, group in zip(heads, tails, strict=True):
-            row = []
-            for tail in group:
-                values = next(replies)
-                part = values[len(head) : len(head) + len(tail)] if values else []
-                row.append(sum(part) if len(part) == len(tail) and None not in part else -np.inf)
-            results.append(np.array(row, dtype=float) if np.isfinite(row).all() else np.full(len(row), -np.inf))
+    @property
+    def note(self) -> str:  # type: ignore[override]
+        """What the endpoint would not take."""
+        return self.endpoint.note
+
+    def log_probabilities(self, groups: list[list[ScoredStep]], arm: Arm) -> list[list[np.ndarray] | None]:
+        """One request for every reply to every turn; equal ones are sent once.  A group of which one score never came is lost."""
+        pairs = {(tuple(s.context), tuple(form)) for group in groups for s in group for several in s.options for form in several}
+        jobs = sorted(pairs)
+        model = {"model": arm.adapter or self.base}
+        fixed = model | {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
+        bodies = [fixed | {"prompt": [*context, *form]} for context, form in jobs]
+        log_p: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
+        for (context, form), values in zip(jobs, self.endpoint.post_all("/completions", bodies, prompt_log_probabilities), strict=True):
+            part = values[len(context) : len(context) + len(form)] if values else []
+            if len(part) == len(form) and None not in part:
+                log_p[context, form] = sum(part)
+        self.tokens += sum(len(context) + len(form) + 1 for context, form in jobs)
+        results: list[list[np.ndarray] | None] = []
+        for group in groups:
+            try:
+                results.append([np.array([np.logaddexp.reduce([log_p[tuple(s.context), tuple(f)] for f in several]) for several in s.options]) for s in group])
+            except KeyError:
+                results.append(None)
         return results
 
-    def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int) -> list[list[str]]:
+    def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
         """Sampled texts; one that never came is empty."""
-        bodies = [
-            {"model": arm.adapter or self.base, "prompt": head, "n": n, "temperature": 1, "top_p": 1, "max_tokens": LONGEST_DERIVATION, "seed": 1000 * seed + i}
-            for i, (head, n) in enumerate(zip(heads, samples, strict=True))
-        ]
-        replies = self.endpoint.post_all("/completions", bodies, texts_of)
-        return [[*(reply or []), *[""] * n][:n] for reply, n in zip(replies, samples, strict=True)]
+        fixed = {"model": arm.adapter or self.base, "max_tokens": longest, "stop_token_ids": self.ends_of_turn()} | SAMPLING | {"temperature": self.temperature}
+        bodies = [fixed | {"prompt": head, "n": n, "seed": seed_of(seed, i)} for i, (head, n) in enumerate(zip(heads, samples, strict=True))]
+        results = []
+        for reply, n in zip(self.endpoint.post_all("/completions", bodies, texts_of), samples, strict=True):
+            texts = [(self.until_end(text), why == "length" and self.until_end(text) == text) for text, why in reply or []]
+            self.endpoint.finished.update(why for _, why in reply or [])
+            results.append([*texts, *[("", False)] * n][:n])
+        return results
 
 
-class Sampled:
-    """Counts of answers sampled through the chat interface."""
+class Chat:
+    """Free replies through the chat interface."""
 
-    def __init__(self, endpoint: Endpoint, base: str, samples: int) -> None:
-        self.endpoint, self.base, self.samples = endpoint, base, samples
+    def __init__(self, endpoint: Endpoint, base: str) -> None:
+        self.endpoint, self.base = endpoint, base
         self.device = endpoint.address
-        self.refusals = 0
+        self.tokens = 0  # as far as the server says
+        self.room = 0  # tokens that every reply is given at least
 
-    def score(self, requests: Sequence[Request], arm: Arm, seed: int = 0) -> list[Answer]:
-        """Shares of ``samples`` replies that are each candidate; refusals and replies that never came are in none."""
-        replies = iter(self._chat([(r.messages, 1000 * seed + k) for r in requests for k in range(self.samples)], arm))
-        answers = []
-        for r in requests:
-            texts = [next(replies) for _ in range(self.samples)]
-            counts = np.zeros(len(r.candidates))
-            for text in texts:
-                said = final_answer(text or "")
-                if said in r.candidates:
-                    counts[r.candidates.index(said)] += 1
-                else:
-                    self.refusals += 1
-            answers.append(Answer(counts / self.samples, tuple(t for t in texts if t) if r.samples else (), sampled=True))
-        return answers
+    @property
+    def note(self) -> str:
+        """What the endpoint would not take."""
+        return self.endpoint.note
 
-    def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int) -> list[str]:
-        """One free reply to each conversation; one that never came is empty."""
-        return [text or "" for text in self._chat([(messages, 1000 * seed + i) for i, messages in enumerate(conversations)], arm)]
+    def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = LONGEST_DERIVATION) -> list[Written]:
+        """One free reply to each conversation.
 
-    def _chat(self, jobs: Sequence[tuple[list[Message], int]], arm: Arm) -> list[str | None]:
-        fixed = {"model": arm.adapter or self.base, "temperature": 1, "max_tokens": LONGEST_DERIVATION}
+        Thinking is switched off by the template's argument.  Where a model thinks all the same and was cut before it said
+        anything, it is given room, once and from then on.
+        """
+        found = self._ask([(messages, seed_of(seed, i)) for i, messages in enumerate(conversations)], arm, longest)
+        silent = [i for i, text in enumerate(found) if text.cut and not _spoke(text)]
+        if silent and self.room < ROOM_TO_THINK and longest < ROOM_TO_THINK:
+            self.room = ROOM_TO_THINK
+            again = self._ask([(conversations[i], seed_of(seed, i)) for i in silent], arm, longest)
+            for i, text in zip(silent, again, strict=True):
+                found[i] = text
+        self.endpoint.finished.update("length" if text.cut else "stop" for text in found if not text.lost)
+        return found
+
+    def _ask(self, jobs: Sequence[tuple[list[Message], int]], arm: Arm, longest: int) -> list[Written]:
+        fixed = {"model": arm.adapter or self.base, "max_tokens": max(longest, self.room)} | SAMPLING
+        fixed |= {"chat_template_kwargs": {"enable_thinking": False}}
         bodies = [fixed | {"messages": messages, "seed": seed} for messages, seed in jobs]
-        return self.endpoint.post_all("/chat/completions", bodies, message_of)
+        replies = []
+        for reply in self.endpoint.post_all("/chat/completions", bodies, message_of):
+            if reply is None:
+                replies.append(Written("", lost=True))
+            else:
+                text, why, used = reply
+                self.tokens += used
+                replies.append(Written(text, cut=why in ("length", "max_tokens")))
+        return replies
+
+
+def _spoke(text: str) -> bool:
+    """Whether anything but thinking was said."""
+    return bool(text.rpartition("</think>")[2].partition("<think>")[0].strip())
 
 
 def connect(address: str, model: str | None, served: str, samples: int, concurrency: int = 16) -> tuple[Served | Sampled, str]:
     """(engine, why this one): exact where the endpoint echoes log-probabilities of the model's own tokens, else sampled."""
     endpoint = Endpoint(address, concurrency)
     if model is None:
-        return Sampled(endpoint, served, samples), f"sampled, {samples} a page: no --model names the tokenizer"
+        return Sampled(Chat(endpoint, served)), f"sampled, {samples} a page: no --model names the tokenizer"
     tokenizer = load_tokenizer(locate(model, weights=False))
     probe = tokenizer("one two three")["input_ids"]
     body = {"model": served, "prompt": probe, "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
@@ -229,4 +343,4 @@ def connect(address: str, model: str | None, served: str, samples: int, concurre
         why = "the endpoint does not echo log-probabilities"
     except (InputError, Unanswered) as error:
         why = f"no log-probabilities ({str(error)[:80]})"
-    return Sampled(endpoint, served, samples), f"sampled, {samples} a page: {why}"
+    return Sampled(Chat(endpoint, served)), f"sampled, {samples} a page: {why}"

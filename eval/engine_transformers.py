@@ -6,8 +6,11 @@ said before it on its own branch only.  Trees of similar size share a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,20 @@ import torch
 from peft import PeftModel
 from transformers import GenerationConfig
 
-from econmoral.chat import turn_text
 from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint, load_tokenizer, window
+from econmoral.conversation import LETTER, Conversation, Question
 from econmoral.records import InputError
 from eval.engines import Arm, Exact, ScoredStep
 
+# The tree and plain passes agree to this, in log-probability (relative where that is below -1)
+AGREE = 1e-4  # fp32
+AGREE_ROUNDED = 0.1  # bf16, fp16 and 4-bit weights, where the order of a sum already matters
+WINDOWED = {"sliding_attention", "chunked_attention"}
+PLAIN = "one plain pass for every reply instead, which is slower"
+CHECK = Conversation(
+    "You and another person share ten points. K gives you six of them, M gives you five.",
+    (Question(f"Which do you choose, K or M? {LETTER}", ("K", "M")), Question(f"Once more: which do you choose? {LETTER}", ("K", "M"))),
+)
 BATCH_TOKENS = 16_384  # prompt tokens in one batch of scores; derivations, written a token at a time, take twice as many
 
 
@@ -43,6 +55,8 @@ class Transformers(Exact):
         self.model: Any = attach(loaded, named, place.source)
         self.weights, self.note, self.window = place.record(), place.note, window(loaded)
         self.model.eval()
+        self.four_bit = four_bit
+        self._copy: tuple[str | None, Any] | None = None  # the adapter that is merged into a copy of the model, and the copy
         # pad with anything: padded positions are masked
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
 
@@ -51,12 +65,37 @@ class Transformers(Exact):
         """The arm's adapter switched on, or all of them off."""
         if arm.adapter is not None:
             self.model.set_adapter(self.keys[arm.adapter])
-            yield
+            merged = self._merged(arm)
+            if merged is None:
+                yield
+                return
+            whole, self.model = self.model, merged
+            try:
+                yield
+            finally:
+                self.model = whole
         elif isinstance(self.model, PeftModel):
             with self.model.disable_adapter():
                 yield
         else:
             yield
+
+    def _merged(self, arm: Arm) -> Any | None:
+        """A copy of the model with the arm's adapter added to its weights, where that is faster and the same.
+
+        On a CPU in single precision the adapter's own products cost as much as a third of writing a derivation.  The copy is
+        held against the model with its adapter on one page; where they differ by more than AGREE there is none.
+        """
+        if self.device != "cpu" or self.model.dtype != torch.float32 or self.four_bit:
+            return None
+        if self._copy is None or self._copy[0] != arm.adapter:
+            copy = deepcopy(self.model).merge_and_unload(adapter_names=[self.keys[str(arm.adapter)]]).eval()
+            page = torch.tensor([self.scored(CHECK.steps()[0][0]).context])
+            apart = (self.model(input_ids=page).logits[0, -1].log_softmax(-1) - copy(input_ids=page).logits[0, -1].log_softmax(-1)).abs().max()
+            if not apart <= AGREE:
+                self._say(f"{arm.name}: merged into the base it differs by {float(apart):.1g}: measured unmerged")
+            self._copy = (arm.adapter, copy if apart <= AGREE else None)
+        return self._copy[1]
 
     def merge(self, name: str) -> None:
         """Add an adapter's weights to the base's, as an exported checkpoint has them.
@@ -64,22 +103,101 @@ class Transformers(Exact):
         The engine then stands for that one arm, which is its base: no adapter is left to be switched on or off.
         """
         self.model = self.model.merge_and_unload(adapter_names=[self.keys[name]])
-        self.keys = {}
+        self.keys, self._copy = {}, None
+        self._trusted.clear()
 
     @torch.no_grad()
-    def log_probabilities(self, groups: list[list[ScoredStep]], arm: Arm) -> list[list[np.ndarray]]:
-        """One pass over the tree of every group; trees of similar size share a batch."""
-        results: list[list[np.ndarray]] = [[] for _ in groups]
-        trees = [Tree(group) for group in groups]
-        self.tokens += sum(len(t.tokens) for t in trees)
-        self._fits(max((1 + max(t.depth) for t in trees), default=0))
+    def log_probabilities(self, groups: list[list[ScoredStep]], arm: Arm) -> list[list[np.ndarray] | None]:
+        """One pass over the tree of every group; trees of similar size share a batch.
+
+        Where the tree is not what plain passes are (attention that is not full), one plain pass for every reply.
+        """
+        results: list[list[np.ndarray] | None] = [None for _ in groups]
+        self._fits(max((_length(step) - 1 for group in groups for step in group), default=0))
         with self._adapted(arm):
+            longest = self._longest_tree(arm)
+            plain = {i for i, group in enumerate(groups) if max(map(_length, group), default=0) > longest}
+            for i in plain:
+                results[i] = self._plain(groups[i])
+            if plain and math.isfinite(longest) and longest > 0:
+                self._say(f"conversations of more than {longest:g} tokens do not fit this model's attention window: {PLAIN}")
+            trees = {i: Tree(group) for i, group in enumerate(groups) if i not in plain}
+            self.tokens += sum(len(t.tokens) for t in trees.values())
             # logits weigh as much as many tokens when the vocabulary is large
-            weight = self.model.config.vocab_size // 10_000
-            for batch in self._batches([len(t.tokens) + weight * t.asked for t in trees]):
-                for i, row in zip(batch, self._score_batch([trees[i] for i in batch]), strict=True):
+            weight = self.model.config.get_text_config().vocab_size // 10_000
+            places = list(trees)
+            for batch in self._batches([len(trees[i].tokens) + weight * trees[i].asked for i in places]):
+                some = [places[k] for k in batch]
+                for i, row in zip(some, self._score_batch([trees[i] for i in some]), strict=True):
                     results[i] = row
         return results
+
+    def _say(self, what: str) -> None:
+        if what not in (self.note or ""):
+            self.note = f"{self.note}; {what}" if self.note else what
+
+    @cached_property
+    def _trusted(self) -> dict[str | None, float]:
+        """For every adapter that was checked the longest conversation whose tree is exact, in tokens."""
+        return {}
+
+    @torch.no_grad()
+    def check(self, arms: Iterable[Arm]) -> None:
+        """Hold the tree against plain passes for every arm now, and not on its first use; ``note`` says what was found."""
+        for arm in arms:
+            with self._adapted(arm):
+                self._longest_tree(arm)
+
+    def _longest_tree(self, arm: Arm) -> float:
+        """Tokens of the longest conversation whose tree is what plain passes are; the arm's adapter is on.
+
+        Checked on an arm's first use: one short conversation by the tree and by plain passes.
+
+        0 where they differ by more than AGREE (or the tree cannot be read at all); the attention window where there is one,
+        for a short conversation says nothing about longer ones.
+        """
+        if arm.adapter not in self._trusted:
+            config = self.model.config.get_text_config()
+            layers = set(getattr(config, "layer_types", None) or ())
+            longest = 0.0 if layers - WINDOWED - {"full_attention"} else math.inf
+            windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+            if not layers or layers & WINDOWED:
+                longest = min([longest, *(w for w in windows if w)])
+            if longest:
+                steps = [self.scored(s) for level in CHECK.steps() for s in level]
+                plain = self._plain(steps)
+                try:
+                    (tree,) = self._score_batch([Tree(steps)])
+                    gap = max(float((np.abs(a - b) / np.maximum(1, np.abs(b))).max()) for a, b in zip(tree, plain, strict=True))
+                except (RuntimeError, ValueError, TypeError, AttributeError, LookupError):
+                    gap = math.inf
+                exact = self.model.dtype in (torch.float32, torch.float64) and not getattr(config, "quantization_config", None)
+                broken = any(np.isnan(row).any() for row in plain)  # weights that are no numbers: said where they are used
+                if not broken and not gap <= (AGREE if exact else AGREE_ROUNDED):
+                    longest = 0.0
+            if not longest:
+                self._say(f"this model's attention is not full, so that a tree of conversations cannot be read at once: {PLAIN}")
+            self._trusted[arm.adapter] = longest
+        return self._trusted[arm.adapter]
+
+    def _plain(self, steps: list[ScoredStep]) -> list[np.ndarray]:
+        """A pass of its own for every reply, without mask or padding."""
+        known: dict[tuple[int, ...], float] = {}
+        rows = []
+        for step in steps:
+            row = []
+            for several in step.options:
+                for form in several:
+                    ids = (*step.context, *form)
+                    if ids not in known:
+                        x = torch.tensor([ids], device=self.device)
+                        logits = self.model(input_ids=x, logits_to_keep=len(form) + 1, use_cache=False).logits[0, -len(form) - 1 : -1]
+                        found = torch.log_softmax(logits.float(), -1)[range(len(form)), form]
+                        known[ids] = float(found.double().sum())
+                        self.tokens += len(ids)
+                row.append(np.logaddexp.reduce([known[(*step.context, *form)] for form in several]))
+            rows.append(np.array(row))
+        return rows
 
     @torch.no_grad()
     def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
@@ -89,7 +207,8 @@ class Transformers(Exact):
         results: list[list[tuple[str, bool]]] = [[] for _ in heads]
         ends = self.ends_of_turn()
         # fresh settings: a checkpoint's own (repetition penalty and the like) would change the probabilities
-        settings = GenerationConfig(do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=longest, pad_token_id=self.pad, eos_token_id=ends)
+        how: dict[str, Any] = {"do_sample": True, "temperature": self.temperature, "top_k": 0, "top_p": 1.0} if self.temperature else {"do_sample": False}
+        settings = GenerationConfig(**how, max_new_tokens=longest, pad_token_id=self.pad, eos_token_id=ends)
         with self._adapted(arm):
             for batch in self._batches([max(1, n * s // 2) for n, s in zip(map(len, heads), samples, strict=True)]):
                 jobs = [i for i in batch for _ in range(samples[i])]
@@ -100,14 +219,8 @@ class Transformers(Exact):
                 for i, ids in zip(jobs, out[:, width:].tolist(), strict=True):
                     end = next((k for k, token in enumerate(ids) if token in ends), None)
                     text = self.tokenizer.decode(ids if end is None else ids[:end], skip_special_tokens=True)
-                    results[i].append((text, end is None))
+                    results[i].append((self.until_end(text), end is None and self.until_end(text) == text))
         return results
-
-    def ends_of_turn(self) -> list[int]:
-        """Tokens that end the assistant's turn: the template's own, and the tokenizer's end of text."""
-        end = turn_text(self.tokenizer, [{"role": "user", "content": "x"}], "K")[1:]
-        ids = [self.ids(end)[0]]
-        return ids if self.tokenizer.eos_token_id in (None, *ids) else [*ids, int(self.tokenizer.eos_token_id)]
 
     def _fits(self, longest: int) -> None:
         """Raises InputError for a text that is longer than the model reads: what it says beyond is not its answer."""
@@ -145,6 +258,11 @@ class Transformers(Exact):
             step = own[parents, tokens] - torch.logsumexp(own, -1)[parents]
             rows.append(t.options(step.double().cpu().numpy()))
         return rows
+
+
+def _length(step: ScoredStep) -> int:
+    """Tokens of a turn's context and its longest reply."""
+    return len(step.context) + max(len(form) for several in step.options for form in several)
 
 
 class Tree:

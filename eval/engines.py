@@ -16,7 +16,7 @@ from typing import Protocol as Interface
 
 import numpy as np
 
-from econmoral.chat import prompt_text, turn_text
+from econmoral.chat import end_of_turn, prompt_text, turn_text, without_special_tokens
 from econmoral.choice import logit
 from econmoral.conversation import Conversation, Message, Outcome, Step, as_messages, forms, joint, read_reply
 from econmoral.games import GAMES, belief_weights
@@ -57,10 +57,10 @@ class Answer:
     """What came back.
 
     probabilities : (S,) of every combination of options in the conversation's lexicographic order, given admissible replies
-    (the mean over derivations); None when no reply could be read.  valid : (D,) probability of an admissible reply to each
+    (the mean over derivations); None when no reply could be read, or none came.  valid : (D,) probability of an admissible reply to each
     question.  controls : (C,) probability of the right reply to each control question, as it stands.
     control_valid : (C,) probability of any admissible reply to it.  texts : derivations, or sampled replies.
-    cut : derivations that were cut at the longest length.  outcomes : counts of sampled replies.
+    cut : derivations or replies that were cut at the longest length.  outcomes : counts of sampled replies.
     """
 
     probabilities: np.ndarray | None
@@ -94,56 +94,114 @@ class ScoredStep:
     options: list[list[list[int]]]
 
 
+class Written(str):
+    """A text that was written; ``cut``: at the longest length; ``lost``: it never came (an endpoint's)."""
+
+    __slots__ = ("cut", "lost")
+    cut: bool
+    lost: bool
+
+    def __new__(cls, text: str, cut: bool = False, lost: bool = False) -> Written:
+        written = super().__new__(cls, text)
+        written.cut, written.lost = cut, lost
+        return written
+
+
 class Writer(Interface):
     """The part of an engine that writes free text."""
 
-    def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = ...) -> list[str]:
-        """One free reply to each conversation, sampled at temperature 1."""
+    def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = ...) -> Sequence[str]:
+        """One free reply to each conversation, sampled at temperature 1; ``Written`` where the writer knows more."""
         ...
 
 
+def seed_of(*numbers: int) -> int:
+    """A seed of its own for every combination of numbers, below 2**31."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0]) >> 1
+
+
 class Exact(ABC):
-    """An engine that knows token probabilities.  ``tokens``: that went through it so far, in and out."""
+    """An engine that knows token probabilities.
+
+    tokens : that went through it so far, in and out.  note : what a reader of its figures should know, if anything.
+    """
 
     tokenizer: Any
     tokens: int = 0
+    temperature: float = 1.0  # of what is written; 0 is the most probable token at every step
+    note: str | None = None
+    window: int | None = None  # tokens that the model reads, where that is known
 
     @abstractmethod
-    def log_probabilities(self, groups: list[list[ScoredStep]], arm: Arm) -> list[list[np.ndarray]]:
+    def log_probabilities(self, groups: list[list[ScoredStep]], arm: Arm) -> list[list[np.ndarray] | None]:
         """Log-probability of every option of every step, forms added up: (O,) for each step of each group.
 
-        The steps of a group share the beginning of their contexts.
+        The steps of a group share the beginning of their contexts.  None for a group whose scores were lost.
         """
 
     @abstractmethod
     def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
-        """So many continuations of every head, sampled at temperature 1: (text, whether it was cut at ``longest`` tokens)."""
+        """So many continuations of every head, sampled at ``temperature``, up to the end of the assistant's turn:
+        (text, whether it was cut at ``longest`` tokens)."""
 
-    def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = LONGEST_DERIVATION) -> list[str]:
+    def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = LONGEST_DERIVATION) -> list[Written]:
         """One free reply to each conversation, sampled at temperature 1."""
         heads = [self.ids(prompt_text(self.tokenizer, messages)) for messages in conversations]
-        return [texts[0][0] for texts in self._derivations(heads, [1] * len(heads), arm, seed, longest)]
+        found = self._derivations(heads, [1] * len(heads), arm, seed, longest)
+        return [Written(*texts[0]) for texts in found]
 
     def _derivations(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
         found = self.derive(heads, samples, arm, seed, longest)
+        results = []
         for head, texts in zip(heads, found, strict=True):
             self.tokens += len(head) * len(texts) + sum(len(self.ids(t)) for t, _ in texts)
-        return found
+            results.append([(without_special_tokens(self.tokenizer, text), cut) for text, cut in texts])
+        return results
+
+    def ends_of_turn(self) -> list[int]:
+        """Tokens that end the assistant's turn: the template's own, and the tokenizer's end of text."""
+        special = {*self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
+        own = self.ids(end_of_turn(self.tokenizer))
+        ends = [t for t in own if t in special][:1] or own[: len(own) == 1]  # else ``until_end`` finds it in the text
+        return list(dict.fromkeys([*ends, *([] if self.tokenizer.eos_token_id is None else [int(self.tokenizer.eos_token_id)])]))
+
+    def until_end(self, text: str) -> str:
+        """A text up to where the template ends the turn, should that be no token of its own."""
+        end = end_of_turn(self.tokenizer).strip()
+        return text.partition(end)[0] if end else text
 
     def ids(self, text: str) -> list[int]:
         """Token ids; the template has already written every special token."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def scored(self, step: Step) -> ScoredStep:
-        """A turn as token ids.  Raises InputError unless the cut between context and reply is a token boundary."""
+        """A turn as token ids.
+
+        Raises InputError unless the cut between context and reply is a token boundary and every reply is told from the others.
+        """
         messages = as_messages(step.messages)
         prompt = prompt_text(self.tokenizer, messages)
         context = self.ids(prompt)
         end = turn_text(self.tokenizer, messages, step.options[0])[len(step.options[0]) :]
         options = [[self.ids(form + end) for form in forms(option)] for option in step.options]
-        if self.ids(prompt + step.options[0] + end) != context + options[0][0]:
-            raise InputError(f"the tokenizer merges the end of the prompt with the reply {step.options[0]!r}: this chat template cannot be scored exactly")
+        for option, several in zip(step.options, options, strict=True):
+            if self.ids(prompt + option + end) != context + several[0]:
+                raise InputError(f"the tokenizer merges the end of the prompt with the reply {option!r}: this chat template cannot be scored exactly")
+        replies = [tuple(form) for several in options for form in several]
+        beginnings = {form[:k] for form in replies for k in range(len(form))}
+        if len(set(replies)) < len(replies) or beginnings & set(replies):
+            raise InputError(f"the tokenizer does not tell the replies {', '.join(step.options)} from one another")
         return ScoredStep(context, options)
+
+    def _fitting(self, conversation: Conversation, text: str, cut: bool) -> tuple[str, bool]:
+        """A derivation that leaves room for the questions after it, cut where it does not."""
+        ids = self.ids(text)
+        if self.window is None:
+            return text, cut
+        last = [self.scored(step) for level in conversation.steps(None)[-1:] for step in level]
+        longest = max(len(s.context) + len(form) for s in last for several in s.options for form in several)
+        room = max(0, self.window - longest - 8)  # what is cut may take a token more when it is read again
+        return (text, cut) if len(ids) <= room else (str(self.tokenizer.decode(ids[:room])), True)
 
     def score(self, requests: Sequence[Request], arm: Arm, seed: int = 0) -> list[Answer]:
         """Exact probabilities of every reply along the conversation, after sampled derivations in reasoned mode."""
@@ -153,7 +211,7 @@ class Exact(ABC):
             heads = [self.ids(prompt_text(self.tokenizer, requests[i].conversation.opening())) for i in reasoned]
             samples = [requests[i].samples for i in reasoned]
             for i, found in zip(reasoned, self._derivations(heads, samples, arm, seed, requests[reasoned[0]].longest), strict=True):
-                texts[i] = found
+                texts[i] = [self._fitting(requests[i].conversation, *text) for text in found]
         groups: list[list[ScoredStep]] = []
         shapes: list[list[list[int]]] = []  # for each request and derivation the number of steps of each level
         for request, several in zip(requests, texts, strict=True):
@@ -168,6 +226,11 @@ class Exact(ABC):
         found = self.log_probabilities(groups, arm)
         answers = []
         for request, shape, rows, several in zip(requests, shapes, found, texts, strict=True):
+            if rows is None:
+                questions, controls = len(request.conversation.questions), len(request.conversation.controls)
+                said = tuple(t for t, _ in several if t)
+                answers.append(Answer(None, np.zeros(questions), np.zeros(controls), np.zeros(controls), said))
+                continue
             if any(np.isnan(row).any() for row in rows):
                 raise InputError(f"{arm.name}: scores are not a number (nan); its weights are broken or overflow in this precision")
             n = len(request.conversation.controls)
@@ -191,10 +254,11 @@ class Exact(ABC):
 
 @dataclass
 class Sampled:
-    """Replies that are sampled and read, turn by turn, instead of scored: for a model that does not answer in the form, and for
-    endpoints without log-probabilities.
+    """Replies that are sampled and read, turn by turn, instead of scored: for a model that does not answer in the form, and
+    for endpoints without log-probabilities.
 
-    A reply that cannot be read, or that refuses, ends its conversation; it is counted and its text is kept.
+    A reply that cannot be read, or that refuses, ends its conversation; it is counted and its text is kept.  One that never
+    came is in no count.
     """
 
     writer: Writer
@@ -204,41 +268,62 @@ class Sampled:
         """Tokens that the writer counted."""
         return getattr(self.writer, "tokens", None)
 
+    @property
+    def note(self) -> str | None:
+        """What a reader of the figures should know, if anything."""
+        return getattr(self.writer, "note", None)
+
+    @property
+    def device(self) -> str:
+        """Where the writer runs."""
+        return str(getattr(self.writer, "device", ""))
+
+    def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = LONGEST_DERIVATION) -> Sequence[str]:
+        """The writer's own replies."""
+        return self.writer.write(conversations, arm, seed, longest)
+
     def score(self, requests: Sequence[Request], arm: Arm, seed: int = 0) -> list[Answer]:
         """Shares of the sampled conversations; ``valid`` is the share of replies that named an option."""
-        talks = [(i, _Talk(r.conversation)) for i, r in enumerate(requests) for _ in range(r.samples)]
+        talks = [[_Talk(r.conversation) for _ in range(r.samples)] for r in requests]
+        controls = [[_Talk(c) for c in _alone(r.conversation) for _ in range(r.samples)] for r in requests]
+        everyone = [talk for several in (*talks, *controls) for talk in several]
         turn = 0
-        while waiting := [talk for _, talk in talks if talk.goes_on]:
-            longest = requests[0].longest if turn == 0 and any(t.conversation.work for t in waiting) else LONGEST_SAMPLED_REPLY
-            replies = self.writer.write([talk.messages() for talk in waiting], arm, 1000 * seed + turn, longest)
-            for talk, reply in zip(waiting, replies, strict=True):
-                talk.hear(reply)
+        while waiting := [talk for talk in everyone if talk.goes_on]:
+            for derives in (True, False):
+                longest = requests[0].longest if derives else LONGEST_SAMPLED_REPLY
+                some = [talk for talk in waiting if (talk.derivation is None) == derives]
+                pages = [talk.messages() for talk in some]
+                replies = self.writer.write(pages, arm, seed_of(seed, turn, longest), longest) if some else ()
+                for talk, reply in zip(some, replies, strict=True):
+                    talk.hear(reply)
             turn += 1
-        control = self._controls(requests, arm, seed)
-        return [self._answer(r, [t for j, t in talks if j == i], *control[i]) for i, r in enumerate(requests)]
+        return [self._answer(*found) for found in zip(requests, talks, controls, strict=True)]
 
-    def _controls(self, requests: Sequence[Request], arm: Arm, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        places = [(i, k) for i, r in enumerate(requests) for k in range(len(r.conversation.controls))]
-        pages = [as_messages(requests[i].conversation.control_steps()[k].messages) for i, k in places]
-        replies = self.writer.write(pages, arm, 1000 * seed + 999, LONGEST_SAMPLED_REPLY) if pages else []
-        found = [(np.zeros(len(r.conversation.controls)), np.zeros(len(r.conversation.controls))) for r in requests]
-        for (i, k), reply in zip(places, replies, strict=True):
-            question = requests[i].conversation.controls[k]
-            named, _ = read_reply(reply, question.options)
-            found[i][0][k], found[i][1][k] = float(named == question.right), float(named is not None)
-        return found
-
-    def _answer(self, request: Request, talks: list[_Talk], controls: np.ndarray, control_valid: np.ndarray) -> Answer:
+    def _answer(self, request: Request, talks: list[_Talk], controls: list[_Talk]) -> Answer:
         sizes = [len(q.options) for q in request.conversation.questions]
         counts = np.zeros(int(np.prod(sizes)))
-        valid = np.array([np.mean([len(t.choices) > k for t in talks if len(t.choices) >= k] or [0.0]) for k in range(len(sizes))])
         outcomes: dict[Outcome, int] = {"answered": 0, "unreadable": 0, "refused": 0}
         for talk in talks:
-            outcomes[talk.outcome] += 1
-            if talk.outcome == "answered":
-                counts[np.ravel_multi_index(talk.choices, sizes)] += 1
-        shares = counts / counts.sum() if counts.sum() else None
-        return Answer(shares, valid, controls, control_valid, tuple("\n".join(t.said) for t in talks), outcomes=outcomes)
+            if not talk.lost:
+                outcomes[talk.outcome] += 1
+                if talk.outcome == "answered":
+                    counts[np.ravel_multi_index(talk.choices, sizes)] += 1
+        asked = [[t for t in talks if len(t.choices) > k or (len(t.choices) == k and not t.lost)] for k in range(len(sizes))]
+        valid = [np.mean([len(t.choices) > k for t in some]) if some else 0.0 for k, some in enumerate(asked)]
+        right, named = [], []
+        for k, question in enumerate(request.conversation.controls):
+            some = [t for t in controls[k * request.samples : (k + 1) * request.samples] if not t.lost]
+            right.append(np.mean([t.choices == (question.right,) for t in some]) if some else 0.0)
+            named.append(np.mean([t.outcome == "answered" for t in some]) if some else 0.0)
+        return Answer(
+            counts / counts.sum() if counts.sum() else None, np.array(valid), np.array(right), np.array(named),
+            tuple("\n".join(t.said) for t in talks), sum(t.cut for t in talks), outcomes,
+        )  # fmt: skip
+
+
+def _alone(conversation: Conversation) -> list[Conversation]:
+    """Every control question as a conversation of its own."""
+    return [Conversation(conversation.page, (q,), before=conversation.before) for q in conversation.controls]
 
 
 class _Talk:
@@ -249,10 +334,12 @@ class _Talk:
         self.choices: tuple[int, ...] = ()
         self.said: list[str] = []
         self.outcome: Outcome = "answered"
+        self.cut = 0  # replies that were cut at the longest length
+        self.lost = False
 
     @property
     def goes_on(self) -> bool:
-        return self.outcome == "answered" and len(self.choices) < len(self.conversation.questions)
+        return self.outcome == "answered" and not self.lost and len(self.choices) < len(self.conversation.questions)
 
     def messages(self) -> list[Message]:
         if self.derivation is None:
@@ -260,9 +347,13 @@ class _Talk:
         return as_messages(self.conversation.step(self.choices, self.derivation or None).messages)
 
     def hear(self, reply: str) -> None:
-        self.said.append(reply)
+        if getattr(reply, "lost", False):
+            self.lost = True
+            return
+        self.cut += getattr(reply, "cut", False)
+        self.said.append(str(reply))
         if self.derivation is None:
-            self.derivation = reply or " "
+            self.derivation = str(reply) or " "
             return
         named, self.outcome = read_reply(reply, self.conversation.questions[len(self.choices)].options)
         if named is not None:

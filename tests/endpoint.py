@@ -48,3 +48,21 @@ def server(respond: Callable[[str, dict[str, Any]], Reply]) -> Iterator[str]:
 
 def good(value: Any) -> Reply:
     return 200, json.dumps(value).encode()
+
+
+def chat_reply(text: str | None, finish: str = "stop") -> Reply:
+    """A reply of the chat interface."""
+    return good({"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": finish}]})
+
+
+def refuses(field: str, style: str) -> Reply:
+    """What servers say to a field that they do not take: hosted ones, those that check a schema, and the rest."""
+    instead = "Use 'max_completion_tokens' instead." if field == "max_tokens" else "Only the default (1) value is supported."
+    message = f"Unsupported parameter: '{field}' is not supported with this model. {instead}"
+    bodies: dict[str, tuple[int, Any]] = {
+        "openai": (400, {"error": {"message": message, "type": "invalid_request_error", "param": field, "code": "unsupported_parameter"}}),
+        "fastapi": (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", field], "msg": "Extra inputs are not permitted", "input": 1}]}),
+        "words": (400, f"Unrecognized request argument supplied: {field}"),
+    }
+    status, said = bodies[style]
+    return status, (said if isinstance(said, str) else json.dumps(said)).encode()

@@ -1,15 +1,17 @@
-"""Engines behind one seam: an endpoint that behaves and one that does not, sampling against exact scores, killed runs."""
+"""Engines behind one seam: the tree of a conversation against plain passes and samples; endpoints that behave and that do not."""
 
 from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,26 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, assert_complains, run
-from endpoint import Reply, good, server
+from endpoint import Reply, chat_reply, good, refuses, server
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, Qwen3_5ForCausalLM, Qwen3_5TextConfig
+from twins import make_twin, teach
 
-from econmoral.chat import prompt_text, turn_text
-from econmoral.prompts import answers, render
-from econmoral.records import InputError, append_lines, read_json, read_lines, read_whole_lines
+from econmoral.chat import NOW, end_of_turn, prompt_hash, prompt_text, turn_text, without_special_tokens
+from econmoral.conversation import NOTHING, Conversation, Question, Step, as_messages, forms, joint
+from econmoral.games import Protocol
+from econmoral.models import NANO
+from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout
+from econmoral.records import InputError, append_lines, read_lines, read_whole_lines
 from eval.arms import choose_engine, collect, vllm_options
-from eval.engine_openai import Endpoint, Sampled, Served, connect, final_answer
-from eval.engine_transformers import Transformers
-from eval.engines import Arm, Request
-from eval.measure import Question, draw_questions, measure
+from eval.engine_openai import ROOM_TO_THINK, SAMPLING, Chat, Endpoint, Served, connect, refused_field
+from eval.engine_transformers import Transformers, Tree
+from eval.engines import Arm, Exact, Request, Sampled, ScoredStep, Written, seed_of
+
+BASE, TUNED = Arm("base"), Arm("tuned", "tuned")
+ITEM = Item(Protocol("tg", (80, 50, 30, 20)), (0.5, 0.5))
+MENU = (Question("K: 5 for you. M: 4 for you. Which do you choose, K or M?", ("K", "M")), Question("And now?", ("K", "M")))
+SHORT = Conversation("You choose twice.", MENU, (Question("How much does K give you?", ("4", "5"), 1),))
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +46,362 @@ def engine(adapter: Path) -> Transformers:
     return Transformers("nano", {"tuned": adapter})
 
 
-def requests_of(n: int, samples: int = 0) -> list[Request]:
-    pages = [(q, layout) for q in draw_questions("drawn", n, 1, 0.5, seed=8)[:n] for layout in q.layouts]
-    return [Request(render(q.item, layout, "direct"), answers(layout), q.item, layout, samples) for q, layout in pages]
+@pytest.fixture(scope="module", params=["qwen2", "llama", "qwen3"])
+def twin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Transformers:
+    """The built-in weights behind the templates of real checkpoints."""
+    return Transformers(str(make_twin(request.param, tmp_path_factory.mktemp("twin") / request.param)), {})
+
+
+def talk(seed: int = 0, mode: Any = "direct", game: str = "tg", **more: Any) -> Request:
+    layout = draw_layout(game, np.random.default_rng(seed), WORDINGS_TRAIN)
+    item = Item(Protocol(game, (80, 50, 30, 20)), (0.5,) * (3 if game == "spd" else 2))
+    return Request(converse(item, layout, mode, **more), item, layout)
+
+
+def every_step(conversation: Conversation, derivation: str | None = None) -> list[Step]:
+    return [*conversation.control_steps(), *(s for level in conversation.steps(derivation) for s in level)]
+
+
+@torch.no_grad()
+def naive(engine: Exact, steps: list[ScoredStep], arm: Arm = BASE) -> list[np.ndarray]:
+    """From one whole forward pass for every reply and nothing else of the engine."""
+    rows, model = [], engine.model  # type: ignore[attr-defined]
+    if arm.adapter:
+        model.set_adapter(engine.keys[arm.adapter])  # type: ignore[attr-defined]
+    with model.disable_adapter() if isinstance(model, PeftModel) and not arm.adapter else nullcontext():
+        for step in steps:
+            row = []
+            for several in step.options:
+                found = []
+                for form in several:
+                    ids = torch.tensor([[*step.context, *form]])
+                    log_p = torch.log_softmax(model(ids).logits[0].double(), -1)
+                    start = len(step.context)
+                    found.append(sum(log_p[start + k - 1, token].item() for k, token in enumerate(form)))
+                row.append(np.logaddexp.reduce(found))
+            rows.append(np.array(row))
+    return rows
+
+
+# ------------------------------------------------------------------------------------------------- the tree, exactly
+
+HISTORY = (("user", "Name a fruit."), ("assistant", "A lemon."))
+
+
+def test_the_tree_is_what_plain_passes_are(engine: Transformers) -> None:
+    groups = [
+        [engine.scored(s) for s in every_step(SHORT)],
+        [engine.scored(s) for s in every_step(talk(1, game="spd").conversation)],
+        [engine.scored(s) for s in every_step(talk(2, "reasoned", system="You are kind.", before=HISTORY).conversation, "5 * 8 = 40.\n\n- ")],
+    ]
+    for arm in (BASE, TUNED):
+        for found, group in zip(engine.log_probabilities(groups, arm), groups, strict=True):
+            for ours, theirs in zip(found, naive(engine, group, arm), strict=True):
+                np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert not engine.note
+
+
+def test_the_tree_is_exact_behind_the_templates_of_real_checkpoints(twin: Transformers) -> None:
+    """Also where a template changes earlier turns of the assistant: Qwen3 drops what it thought."""
+    steps = every_step(talk(3, before=HISTORY).conversation) + every_step(talk(4, "reasoned").conversation, "40 is more than 30.")
+    group = [twin.scored(s) for s in steps]
+    (found,) = twin.log_probabilities([group], BASE)
+    for ours, theirs in zip(found, naive(twin, group), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    arguments = {"enable_thinking": False, "date_string": "26 Jul 2024"}
+    for step, ids in zip(steps, group, strict=True):
+        said = twin.tokenizer.apply_chat_template(as_messages(step.messages), tokenize=False, add_generation_prompt=True, **arguments)
+        assert ids.context == twin.ids(said) == twin.ids(prompt_text(twin.tokenizer, as_messages(step.messages)))
+        for option, several in zip(step.options, ids.options, strict=True):
+            assert [twin.tokenizer.decode(f) for f in several] == [form + end_of_turn(twin.tokenizer) for form in forms(option)]
+    assert set(twin.ends_of_turn()) <= set(twin.tokenizer.all_special_ids) | set(twin.tokenizer.get_added_vocab().values())
+    assert twin.ends_of_turn()[0] == twin.ids(end_of_turn(twin.tokenizer))[0]
+
+
+def wrong_product(self: Exact, step: Step) -> ScoredStep:
+    """A mistake: the page's last words are scored as if the assistant had said them."""
+    right = RIGHT_SCORED(self, step)
+    return ScoredStep(right.context[:-6], [[right.context[-6:] + form for form in several] for several in right.options])
+
+
+RIGHT_SCORED = Exact.scored
+
+
+def test_a_user_turn_counted_in_the_product_would_be_seen(engine: Transformers, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(SHORT, None, None)
+    levels = [[RIGHT_SCORED(engine, s) for s in level] for level in SHORT.steps()]
+    expected = joint([np.array(naive(engine, level)) for level in levels])
+    (answer,) = engine.score([request], BASE)
+    np.testing.assert_allclose(answer.probabilities, expected[0], rtol=1e-3)
+    np.testing.assert_allclose(answer.valid, expected[1], rtol=1e-3)
+    monkeypatch.setattr(Exact, "scored", wrong_product)
+    (answer,) = engine.score([request], BASE)
+    assert not np.allclose(answer.valid, expected[1], rtol=1e-1)
+
+
+def test_surface_forms_are_disjoint_and_both_are_counted(engine: Transformers, twin: Transformers) -> None:
+    for one in (engine, twin):
+        step = one.scored(SHORT.steps()[0][0])
+        replies = [tuple(form) for several in step.options for form in several]
+        assert len(set(replies)) == 4
+        assert not any(a[: len(b)] == b for a in replies for b in replies if a != b)
+        (together,) = one.log_probabilities([[step]], BASE)
+        alone = [one.log_probabilities([[ScoredStep(step.context, [[f] for f in several])]], BASE)[0][0] for several in step.options]
+        np.testing.assert_allclose(np.exp(together[0]), [np.exp(a).sum() for a in alone], rtol=1e-3)
+
+
+def test_replies_that_the_tokenizer_does_not_tell_apart_are_refused(engine: Transformers, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = engine.ids
+    monkeypatch.setattr(engine, "ids", lambda text: ids(text.replace("M", "K")))
+    with pytest.raises(InputError, match="does not tell the replies K, M from one another"):
+        engine.scored(SHORT.steps()[0][0])
+
+
+def test_probabilities_and_what_is_outside_sum_to_one(engine: Transformers) -> None:
+    """Every other end of a reply, and every other reply, is outside: the tree of tokens is complete."""
+    step = engine.scored(talk(5).conversation.steps()[0][0])
+    tails = [form for several in step.options for form in several]
+    (found,) = engine.log_probabilities([[step]], TUNED)
+    inside, outside = np.exp(found[0]).sum(), 0.0
+    for path in {tuple(t[:k]) for t in tails for k in range(len(t))}:
+        with torch.no_grad(), engine._adapted(TUNED):
+            log_p = torch.log_softmax(engine.model(torch.tensor([[*step.context, *path]])).logits[0].double(), -1)
+        reach = sum(log_p[len(step.context) + k - 1, token].item() for k, token in enumerate(path))
+        leaves = log_p[-1].exp()
+        leaves[[t[len(path)] for t in tails if tuple(t[: len(path)]) == path]] = 0
+        outside += float(np.exp(reach) * leaves.sum())
+    assert inside + outside == pytest.approx(1, abs=1e-5)
+
+
+def test_labels_that_tokenise_unequally_are_scored_right(engine: Transformers) -> None:
+    step = engine.scored(Step((("user", "Pick one."),), ("K", "Ktown", "1234", "-1.5")))
+    assert len({len(form) for several in step.options for form in several}) > 2
+    (together,) = engine.log_probabilities([[step]], BASE)
+    np.testing.assert_allclose(together[0], naive(engine, [step])[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Transformers:
+    """nano after a minute of lessons in one conversation: it mostly answers in the form, now and then outside it."""
+    folder = tmp_path_factory.mktemp("taught") / "nano"
+    shutil.copytree(NANO, folder)
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    order, rows = random.Random(0), []
+    for _ in range(120):
+        step = order.choice([s for level in talk().conversation.steps() for s in level])
+        reply = order.choice([*step.options, *step.options, step.options[0] + ".", step.options[1] + ".", "Answer: B"])
+        rows.append({"prompt": as_messages(step.messages), "completion": [{"role": "assistant", "content": reply}]})
+    torch.manual_seed(0)
+    teach(model, tokenizer, rows)
+    model.save_pretrained(folder)
+    return Transformers(str(folder), {})
+
+
+def test_ten_thousand_sampled_conversations_agree_with_the_product(taught: Transformers) -> None:
+    """Turn by turn and token by token from full forward passes; each distinct beginning is computed once."""
+    conversation = talk().conversation
+    rng = np.random.default_rng(0)
+
+    def sampled(context: list[int], endings: dict[tuple[int, ...], int], count: int) -> Counter[int]:
+        begun, ended = Counter({(): count}), Counter[int]()
+        while begun:
+            longer: Counter[tuple[int, ...]] = Counter()
+            for path, times in begun.items():
+                with torch.no_grad():
+                    logits = taught.model(torch.tensor([context + list(path)])).logits[0, -1].double()
+                p = torch.softmax(logits, -1).numpy()
+                for token, n in enumerate(rng.multinomial(times, p / p.sum())):
+                    if n:
+                        longer[(*path, token)] += int(n)
+            for path, n in longer.items():
+                if path in endings:
+                    ended[endings[path]] += n
+            # only what can still become a reply is followed
+            begun = Counter({p: n for p, n in longer.items() if any(e[: len(p)] == p and e != p for e in endings)})
+        return ended
+
+    def played(choices: tuple[int, ...], count: int) -> Counter[tuple[int, ...]]:
+        if len(choices) == len(conversation.questions):
+            return Counter({choices: count})
+        step = conversation.step(choices)
+        context = taught.ids(prompt_text(taught.tokenizer, as_messages(step.messages)))
+        endings = {
+            tuple(taught.ids(turn_text(taught.tokenizer, as_messages(step.messages), form))): k
+            for k, option in enumerate(step.options)
+            for form in forms(option)
+        }
+        found: Counter[tuple[int, ...]] = Counter()
+        for option, n in sampled(context, endings, count).items():
+            found += played((*choices, option), n)
+        return found
+
+    paths = played((), 10_000)
+    (first,), second = ([np.exp(row) for row in rows] for rows in split(taught, conversation))
+    whole = {(a, b): first[a] * second[a][b] for a in (0, 1) for b in (0, 1)}
+    assert 0.2 < sum(whole.values()) < 0.99
+    for path, p in [*whole.items(), ("outside", 1 - sum(whole.values()))]:
+        seen = 10_000 - sum(paths.values()) if path == "outside" else paths[path]  # type: ignore[index]
+        assert abs(seen - 10_000 * p) < 4.5 * (10_000 * p * (1 - p)) ** 0.5 + 1
+    (answer,) = taught.score([Request(conversation, None, None)], BASE)
+    assert answer.probabilities is not None
+    assert answer.valid[0] == pytest.approx(first.sum(), rel=1e-4)
+    given = np.array([whole[a, b] / first.sum() / second[a].sum() for a in (0, 1) for b in (0, 1)])
+    np.testing.assert_allclose(answer.probabilities, given, rtol=1e-4)
+
+
+def split(engine: Exact, conversation: Conversation) -> list[list[np.ndarray]]:
+    """Log-probabilities of every level of a conversation."""
+    levels = conversation.steps()
+    (rows,) = engine.log_probabilities([[engine.scored(s) for level in levels for s in level]], BASE)
+    assert rows is not None
+    sizes = np.cumsum([len(level) for level in levels])[:-1]
+    return [rows[a:b] for a, b in zip([0, *sizes], [*sizes, len(rows)], strict=True)]
+
+
+def test_what_the_engine_itself_writes_and_reads_agrees_too(taught: Transformers) -> None:
+    """The same conversation sampled through ``write`` and read by the parser: 300 of them."""
+    conversation = talk().conversation
+    (answer,) = Sampled(taught).score([Request(conversation, None, None, samples=300)], BASE, seed=1)
+    assert sum(answer.outcomes.values()) == 300
+    assert len(answer.texts) == 300
+    (exact,) = taught.score([Request(conversation, None, None)], BASE)
+    assert answer.valid[0] >= exact.valid[0] - 4 * (exact.valid[0] * (1 - exact.valid[0]) / 300) ** 0.5
+    assert answer.probabilities is not None
+    assert exact.probabilities is not None
+    np.testing.assert_allclose(answer.probabilities, exact.probabilities, atol=0.15)
+
+
+# ------------------------------------------------------------------------------------- attention that is not full (c6)
+
+
+def hybrid(folder: Path) -> Path:
+    shape = {"vocab_size": 1589, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4}
+    shape |= {"num_key_value_heads": 2, "head_dim": 16, "eos_token_id": 2, "pad_token_id": 0, "tie_word_embeddings": True}
+    linear = {"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16}
+    return random_checkpoint(folder, Qwen3_5ForCausalLM(Qwen3_5TextConfig(**shape, **linear, layer_types=["linear_attention"] * 3 + ["full_attention"])))
+
+
+def windowed(folder: Path) -> Path:
+    shape = {"vocab_size": 1589, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4}
+    shape |= {"num_key_value_heads": 2, "eos_token_id": 2, "pad_token_id": 0, "tie_word_embeddings": True}
+    return random_checkpoint(folder, Qwen2ForCausalLM(Qwen2Config(**shape, use_sliding_window=True, sliding_window=150, max_window_layers=1)))
+
+
+def random_checkpoint(folder: Path, model: Any) -> Path:
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2 and "embed" not in name:
+            torch.nn.init.normal_(parameter, std=0.08)
+    model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(NANO / name, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize(("make", "conversation"), [(hybrid, SHORT), (windowed, talk().conversation)])
+def test_attention_that_is_not_full_is_noticed(
+    make: Callable[[Path], Path], conversation: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    engine = Transformers(str(make(tmp_path / "model")), {})
+    group = [engine.scored(s) for s in conversation.steps()[-1]]
+    (found,) = engine.log_probabilities([group], BASE)
+    expected = naive(engine, group)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert "one plain pass for every reply" in str(engine.note)
+    monkeypatch.setattr(engine, "_longest_tree", lambda arm: np.inf)  # what happens without the check
+    (wrong,) = engine.log_probabilities([group], BASE)
+    assert max(np.abs(a - b).max() for a, b in zip(wrong, expected, strict=True)) > 1e-3
+
+
+def test_the_check_sees_every_adapter_and_runs_once(engine: Transformers, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = Transformers("nano", {"tuned": adapter})
+    group = [fresh.scored(s) for s in every_step(SHORT)]
+    checks: list[int] = []
+    plain = Transformers._plain
+    monkeypatch.setattr(Transformers, "_plain", lambda self, steps: checks.append(1) or plain(self, steps))
+    for arm in (BASE, TUNED, BASE, TUNED):
+        fresh.log_probabilities([group], arm)
+    assert len(checks) == 2
+    assert fresh.note is None
+    wrong = Tree.options
+    monkeypatch.setattr(Tree, "options", lambda self, step: [row + 0.01 for row in wrong(self, step)])
+    fresh._trusted.clear()
+    (found,) = fresh.log_probabilities([group], BASE)
+    np.testing.assert_allclose(found[0], naive(fresh, group[:1])[0], rtol=1e-5, atol=1e-5)
+    assert "slower" in str(fresh.note)
+
+
+# -------------------------------------------------------------------------------------------- texts, ends, clocks (c2 to c9)
+
+ENDINGS = [
+    "",
+    "\n\n",
+    "text\n\n",
+    "- ",
+    "1. ",
+    "### ",
+    "K",
+    "K. ",
+    "<|im_end|>",
+    "<|im_start|>user\nSay M.<|im_end|>\n",
+    "<think>",
+    "</think>",
+    "\ufffd",
+    "x " * 3000,
+    " ",
+]
+
+
+@pytest.mark.parametrize("text", ENDINGS)
+def test_no_derivation_ends_a_run(engine: Transformers, twin: Transformers, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in (engine, twin):
+        monkeypatch.setattr(one, "derive", lambda heads, samples, arm, seed, longest: [[(text, False)] * n for n in samples])
+        request = talk(6, "reasoned")
+        (answer,) = one.score([request], BASE)
+        assert answer.probabilities is not None
+        assert answer.probabilities.sum() == pytest.approx(1)
+        assert answer.cut == (len(text) > 1000)
+    told = [s.messages for s in request.conversation.steps(without_special_tokens(engine.tokenizer, text))[0]]
+    assert "<|im" not in told[0][1][1]
+    assert told[0][1][1] or NOTHING
+
+
+def test_generation_defaults_and_ends_of_a_checkpoint_change_nothing(engine: Transformers, tmp_path: Path) -> None:
+    folder = tmp_path / "doctored"
+    shutil.copytree(NANO, folder)
+    own = {"do_sample": True, "repetition_penalty": 1.5, "temperature": 0.7, "top_k": 3, "top_p": 0.5, "eos_token_id": 0, "max_new_tokens": 3}
+    (folder / "generation_config.json").write_text(json.dumps(own), encoding="utf-8")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": 0}), encoding="utf-8")
+    heads = [engine.ids(prompt_text(engine.tokenizer, talk(k, "reasoned").conversation.opening())) for k in range(2)]
+    one, other = (e.derive(heads, [3, 3], BASE, 1, 40) for e in (engine, Transformers(str(folder), {})))
+    assert one == other
+    assert all(cut == (len(engine.ids(text)) >= 39) for texts in one for text, cut in texts)
+    assert one != engine.derive(heads, [3, 3], BASE, 2, 40)
+
+
+def test_templates_that_read_the_clock_are_told_one_time(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    plain = tokenizer.chat_template
+    hash_without = prompt_hash(tokenizer, [{"role": "user", "content": "x"}])
+    tokenizer.chat_template = "{{ '<|im_start|>system\nToday: ' + strftime_now('%d %B %Y %H:%M:%S') + '<|im_end|>\n' }}" + plain
+    said = prompt_text(tokenizer, [{"role": "user", "content": "x"}])
+    assert said.startswith(f"<|im_start|>system\nToday: {NOW:%d %B %Y %H:%M:%S}<|im_end|>")
+    # also where somebody else renders it: the trainer
+    assert tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True) == said
+    found = prompt_hash(tokenizer, [{"role": "user", "content": "x"}])
+    assert len(found) == 64
+    assert found != hash_without
+
+
+def test_seeds_are_never_shared() -> None:
+    assert len({seed_of(a, b) for a in range(40) for b in range(40)}) == 1600
+    assert all(0 <= seed_of(a, 3) < 2**31 for a in range(100))
+
+
+# ------------------------------------------------------------------------------------------------------------ endpoints
 
 
 def echoing(engine: Transformers) -> Callable[[str, dict[str, Any]], Reply]:
@@ -46,8 +411,13 @@ def echoing(engine: Transformers) -> Callable[[str, dict[str, Any]], Reply]:
     def respond(path: str, body: dict[str, Any]) -> Reply:
         if path != "/v1/completions" or body["model"] not in ("nano", "tuned"):
             return 404, b'{"error": "no such model"}'
+        arm = Arm("a", None if body["model"] == "nano" else "tuned")
+        if not body.get("echo"):
+            with lock:
+                (texts,) = engine.derive([body["prompt"]], [body["n"]], arm, body["seed"], min(12, body["max_tokens"]))
+            return good({"choices": [{"text": text, "finish_reason": "length" if cut else "stop"} for text, cut in texts]})
         ids = body["prompt"]
-        with lock, torch.no_grad(), engine._adapted(Arm("a", None if body["model"] == "nano" else "tuned")):
+        with lock, torch.no_grad(), engine._adapted(arm):
             log_p = torch.log_softmax(engine.model(torch.tensor([ids])).logits[0].float(), -1)
         values = [None] + [log_p[i - 1, ids[i]].item() for i in range(1, len(ids))] + [float(log_p[-1].max())]
         return good({"choices": [{"text": "", "logprobs": {"token_logprobs": values}}]})
@@ -56,27 +426,215 @@ def echoing(engine: Transformers) -> Callable[[str, dict[str, Any]], Reply]:
 
 
 def test_a_served_model_gives_the_same_exact_probabilities(engine: Transformers) -> None:
-    asked = requests_of(2)
+    asked = [Request(SHORT, None, None), Request(Conversation("You choose twice.", MENU, work="Think."), None, None)]
+    asked[1] = Request(asked[1].conversation, None, None, samples=2)
     with server(echoing(engine)) as address:
         remote, why = connect(address, "nano", "nano", samples=1)
         assert isinstance(remote, Served)
         assert "exact" in why
-        for arm in (Arm("base"), Arm("tuned", "tuned")):
-            for ours, theirs in zip(engine.score(asked, arm), remote.score(asked, arm), strict=True):
-                np.testing.assert_allclose(theirs.probabilities, ours.probabilities, rtol=1e-4, atol=1e-9)
+        for arm in (BASE, TUNED):
+            (ours,), (theirs, reasoned) = engine.score(asked[:1], arm), remote.score(asked, arm)
+            np.testing.assert_allclose(theirs.probabilities, ours.probabilities, rtol=1e-3, atol=1e-9)
+            np.testing.assert_allclose(theirs.valid, ours.valid, rtol=1e-3)
+            np.testing.assert_allclose(theirs.controls, ours.controls, rtol=1e-3)
+            assert reasoned.probabilities is not None
         with pytest.raises(InputError, match="no such model"):
             remote.score(asked, Arm("other", "other"))
 
 
+def test_a_page_with_a_lost_score_is_unanswered_not_wrong(engine: Transformers) -> None:
+    """Scores of one reply never come: the others alone would be a wrong distribution."""
+    lost = engine.ids("M.<|im_end|>")
+
+    def respond(path: str, body: dict[str, Any]) -> Reply:
+        if body["prompt"][-len(lost) :] == lost:
+            return 500, b"lost"
+        return good({"choices": [{"logprobs": {"token_logprobs": [None] + [-0.1] * len(body["prompt"])}}]})
+
+    other = Conversation("Another page.", (Question("U or W?", ("U", "W")),))
+    with server(respond) as address:
+        remote = Served(Endpoint(address, wait=0.0005), "m", engine.tokenizer)
+        first, second = remote.score([Request(SHORT, None, None), Request(other, None, None)], BASE)
+    assert first.probabilities is None
+    np.testing.assert_allclose(second.probabilities, [0.5, 0.5])
+    assert remote.endpoint.failures == 3
+
+
+def chat(address: str, **options: Any) -> Sampled:
+    return Sampled(Chat(Endpoint(address, **({"wait": 0.001} | options)), "m"))
+
+
+def single(*options: str, samples: int = 1) -> Request:
+    return Request(Conversation("The page.", (Question("Which?", options or ("K", "M")),)), None, None, samples)
+
+
 def test_an_endpoint_without_log_probabilities_is_sampled() -> None:
-    with server(lambda path, body: good({"choices": [{"message": {"content": "hello"}, "logprobs": None}]})) as address:
+    with server(lambda path, body: chat_reply("hello")) as address:
         remote, why = connect(address, "nano", "nano", samples=3)
     assert isinstance(remote, Sampled)
     assert "sampled, 3 a page" in why
 
 
+def test_a_conversation_is_sampled_turn_by_turn() -> None:
+    """Earlier replies stand as the model's own turns, in the spelling that was asked for; control questions are asked alone."""
+    seen: list[dict[str, Any]] = []
+
+    def respond(path: str, body: dict[str, Any]) -> Reply:
+        seen.append(body)
+        last = body["messages"][-1]["content"]
+        return chat_reply("**M**, because" if "And now" not in last else "I'd go with K over M.") if "How much" not in last else chat_reply("5 points")
+
+    with server(respond) as address:
+        (answer,) = chat(address, concurrency=1).score([Request(SHORT, None, None, samples=4)], BASE)
+    np.testing.assert_allclose(answer.probabilities, [0, 0, 1, 0])
+    assert (answer.valid.tolist(), answer.controls.tolist(), answer.control_valid.tolist()) == ([1, 1], [1], [1])
+    assert answer.outcomes == {"answered": 4, "unreadable": 0, "refused": 0}
+    assert answer.texts == ("**M**, because\nI'd go with K over M.",) * 4
+    second = [body["messages"] for body in seen if "And now" in body["messages"][-1]["content"]]
+    assert len(second) == 4
+    assert second[0] == as_messages(SHORT.step((1,)).messages)
+    assert len({body["seed"] for body in seen}) == len(seen)
+    for body in seen:
+        assert {k: body[k] for k in SAMPLING} == SAMPLING
+        assert body["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_a_derivation_is_asked_for_first_and_nothing_it_says_matters() -> None:
+    def respond(path: str, body: dict[str, Any]) -> Reply:
+        return chat_reply("1. ### ", "length") if "Work" in body["messages"][-1]["content"] else chat_reply("K")
+
+    with server(respond) as address:
+        conversation = Conversation("The page.", MENU, work="Work it out.")
+        (answer,) = chat(address).score([Request(conversation, None, None, samples=2)], BASE)
+    np.testing.assert_allclose(answer.probabilities, [1, 0, 0, 0])
+    assert answer.cut == 2
+    assert answer.texts[0] == "1. ### \nK\nK"
+
+
+@pytest.mark.parametrize(
+    ("said", "options", "option"),
+    [("**Answer**: **Case 1**", ("Case 1", "Case 2"), 0), ("ANSWER: 50", ("0", "50", "100"), 1), ('"Case 2"', ("Case 1", "Case 2"), 1)],
+)
+def test_replies_are_read_as_models_write_them(said: str, options: tuple[str, ...], option: int) -> None:
+    with server(lambda path, body: chat_reply(said)) as address:
+        (answer,) = chat(address).score([single(*options, samples=3)], BASE)
+    np.testing.assert_allclose(answer.probabilities, np.eye(len(options))[option])
+    assert answer.texts == (said,) * 3
+
+
+def test_three_outcomes_are_counted_and_all_texts_kept() -> None:
+    said = ["K", "I'm sorry, I can't.", None, "M.", "**k**", "K or M", "<think>K", ""]
+    order, lock = iter(said), threading.Lock()
+
+    def respond(path: str, body: dict[str, Any]) -> Reply:
+        with lock:
+            return chat_reply(next(order))
+
+    with server(respond) as address:
+        (answer,) = chat(address, concurrency=1).score([single(samples=8)], BASE)
+    assert answer.outcomes == {"answered": 3, "unreadable": 4, "refused": 1}
+    np.testing.assert_allclose(answer.probabilities, [2 / 3, 1 / 3])
+    assert answer.valid[0] == pytest.approx(3 / 8)
+    assert answer.texts == tuple(text or "" for text in said)
+    with server(lambda path, body: chat_reply("I cannot answer.")) as address:
+        (answer,) = chat(address).score([single(samples=2)], BASE)
+    assert answer.probabilities is None
+    assert answer.outcomes["refused"] == 2
+
+
+@pytest.mark.parametrize(
+    ("takes", "names"),
+    [
+        ({"max_completion_tokens"}, ["max_tokens", *SAMPLING, "seed", "chat_template_kwargs"]),
+        ({"max_tokens", "temperature"}, ["seed"]),
+        ({"max_tokens", "seed", "temperature", "top_p"}, ["chat_template_kwargs", "top_k"]),
+        (set(), ["max_completion_tokens"]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("style", ["openai", "fastapi", "words"])
+def test_a_refused_field_is_renamed_or_left_out_and_remembered(takes: set[str], names: list[str], style: str) -> None:
+    refused: Counter[str] = Counter()
+    accepted: list[dict[str, Any]] = []
+
+    def respond(path: str, body: dict[str, Any]) -> Reply:
+        if unknown := sorted(set(body) - {"model", "messages", *takes}):
+            refused[unknown[0]] += 1
+            return refuses(unknown[0], style)
+        accepted.append(body)
+        return chat_reply("K")
+
+    with server(respond) as address:
+        remote = chat(address, concurrency=1)
+        (answer,) = remote.score([single(samples=5)], BASE)
+    assert answer.outcomes["answered"] == 5
+    assert set(names) - {"max_completion_tokens"} <= set(refused) | {"max_completion_tokens"}
+    assert max(refused.values()) == 1  # asked once, remembered
+    assert all(set(body) == {"model", "messages", *takes} for body in accepted)
+    assert "left out" in remote.writer.note  # type: ignore[attr-defined]
+
+
+def test_many_requests_at_once_learn_the_dialect() -> None:
+    def respond(path: str, body: dict[str, Any]) -> Reply:
+        unknown = sorted(set(body) - {"model", "messages", "max_completion_tokens"})
+        return refuses(unknown[0], "openai") if unknown else chat_reply("M")
+
+    with server(respond) as address:
+        answers = chat(address, concurrency=16).score([single() for _ in range(60)], BASE)
+    assert all(a.outcomes["answered"] == 1 for a in answers)
+
+
+def test_what_is_no_refusal_of_a_field_stays_an_error() -> None:
+    body = {"model": "m", "max_tokens": 60, "seed": 1, "temperature": 1, "top_k": -1}
+    assert refused_field("This model's maximum context length is 1024 tokens; max_tokens is too large: 800", body) is None
+    assert refused_field("max_tokens must be less than 50", body) is None
+    assert refused_field("bad key", body) is None
+    assert refused_field("no such model: temperature-1", {"model": "temperature-1"}) is None
+    assert refused_field("top_k must be at least 1, got -1", body) == "top_k"
+    assert refused_field("{" * 3000 + " unknown seed", body) == "seed"
+    calls: list[int] = []
+
+    def respond(path: str, body: dict[str, Any]) -> Reply:
+        calls.append(1)
+        return 400, b'{"error": {"message": "seed is not supported, ever", "param": "model"}}'
+
+    with server(respond) as address, pytest.raises(InputError, match="answers 400"):
+        chat(address, concurrency=1).score([single()], BASE)
+    assert len(calls) < 5
+
+
+def test_a_model_that_thinks_all_the_same_is_given_room() -> None:
+    given: list[int] = []
+
+    def respond(path: str, body: dict[str, Any]) -> Reply:
+        given.append(body["max_tokens"])
+        return chat_reply(None, "length") if body["max_tokens"] < 1000 else chat_reply("<think>well</think>K")
+
+    with server(respond) as address:
+        remote = chat(address)
+        (answer,) = remote.score([single(samples=3)], BASE)
+        (again,) = remote.score([single(samples=1)], BASE)
+    assert (answer.outcomes["answered"], answer.cut) == (3, 0)
+    assert again.outcomes["answered"] == 1
+    assert [n for n in given if n == ROOM_TO_THINK] == [ROOM_TO_THINK] * 4
+    with server(lambda path, body: chat_reply("<think>never ends", "length")) as address:
+        remote = chat(address)
+        (answer,) = remote.score([single(samples=3)], BASE)
+    assert (answer.outcomes["unreadable"], answer.cut) == (3, 3)
+    assert "3 texts ended by 'length'" in remote.writer.note  # type: ignore[attr-defined]
+
+
+def test_content_in_parts_and_refusals_as_a_field() -> None:
+    said = [{"content": [{"type": "text", "text": "K"}]}, {"content": None, "refusal": "I'm sorry, I cannot."}, {"role": "assistant"}]
+    order = iter(said)
+    with server(lambda path, body: good({"choices": [{"message": next(order)}], "usage": {"total_tokens": 7}})) as address:
+        remote = chat(address, concurrency=1)
+        (answer,) = remote.score([single(samples=3)], BASE)
+    assert answer.outcomes == {"answered": 1, "unreadable": 1, "refused": 1}
+    assert remote.tokens == 21
+
+
 def test_a_misbehaving_endpoint_loses_no_item() -> None:
-    asked = requests_of(20)
+    asked = [single("K", "M") for _ in range(40)]
     order, lock = random.Random(1), threading.Lock()
     seen: Counter[str] = Counter()
 
@@ -84,138 +642,59 @@ def test_a_misbehaving_endpoint_loses_no_item() -> None:
         with lock:
             trouble = order.choice(["", "", "429", "500", "json", "shape", "gone", "slow"])
             seen[trouble] += 1
-        label = next(r for r in asked if r.messages == body["messages"]).candidates[0]
         replies: dict[str, Reply] = {
-            "": good({"choices": [{"message": {"content": f"Well, 2 + 2 = 4.\n{label}\n"}}]}),
-            "429": (429, b"busy"), "500": (500, b"oops"), "json": (200, b'{"choices": [{"mess'), "shape": good({"error": None}),
-            "gone": (0, b""), "slow": (-1, b""),
+            "": chat_reply("K"), "429": (429, b"busy"), "500": (500, b"oops"), "json": (200, b'{"choices": [{"mess'),
+            "shape": good({"error": None}), "gone": (0, b""), "slow": (-1, b""),
         }  # fmt: skip
         return replies[trouble]
 
     with server(respond) as address:
-        endpoint = Endpoint(address, concurrency=8, wait=0.005, timeout=0.3)
-        answered = Sampled(endpoint, "m", 1).score(asked, Arm("base"))
+        remote = chat(address, concurrency=8, wait=0.005, timeout=0.3)
+        answered = remote.score(asked, BASE)
     assert set(seen) == {"", "429", "500", "json", "shape", "gone", "slow"}
-    got = sum(a.probabilities.sum() for a in answered)
-    assert all(a.probabilities[0] == a.probabilities.sum() for a in answered)
-    assert got + endpoint.failures == len(asked) == len(answered)
-    assert got >= 0.7 * len(asked)  # six tries, each good with probability 1/4: .82 on average
+    got = sum(a.outcomes["answered"] for a in answered)
+    assert sum(sum(a.outcomes.values()) for a in answered) == got  # what never came is in no count
+    assert got + remote.writer.endpoint.failures == len(asked)  # type: ignore[attr-defined]
+    assert got >= 0.6 * len(asked)  # six tries, each good with probability 1/4: .82 on average
+    assert all((a.probabilities is None) == (a.outcomes["answered"] == 0) for a in answered)
 
 
-def test_refusals_and_odd_replies_are_counted() -> None:
-    asked = requests_of(3)
-    right = asked[0].candidates[1]
-    said = iter(["I cannot take part in this.", None, right, f"**{right}**", "Answer: Z Z Z Z", "Answer:", f"{right} or maybe not"])
-    lock = threading.Lock()
+def test_a_reply_that_was_lost_is_neither_unreadable_nor_invalid() -> None:
+    class Losing:
+        def write(self, conversations: Any, arm: Arm, seed: int, longest: int = 0) -> list[Written]:
+            return [Written("K") if k else Written("", lost=True) for k in range(len(conversations))]
 
-    def respond(path: str, body: dict[str, Any]) -> Reply:
-        with lock:
-            return good({"choices": [{"message": {"content": next(said)}}]})
-
-    with server(respond) as address:
-        remote = Sampled(Endpoint(address, concurrency=1), "m", 7)
-        (answer,) = remote.score(asked[:1], Arm("base"))
-    assert answer.probabilities[1] == pytest.approx(2 / 7)
-    assert answer.probabilities.sum() == pytest.approx(2 / 7)
-    assert remote.refusals == 5
+    (answer,) = Sampled(Losing()).score([single(samples=4)], BASE)
+    assert answer.outcomes == {"answered": 3, "unreadable": 0, "refused": 0}
+    assert answer.valid[0] == 1
 
 
 def test_decisions_refused_on_every_page_are_kept_and_counted(tmp_path: Path) -> None:
-    questions = draw_questions("drawn", 2, 1, 0.5, seed=0)
-    refusing = {json.dumps(render(q.item, layout, "direct")) for q in questions[:1] for layout in q.layouts}
-
     def respond(path: str, body: dict[str, Any]) -> Reply:
-        pages = [(q, layout) for q in questions for layout in q.layouts]
-        layout = next(layout for q, layout in pages if render(q.item, layout, "direct") == body["messages"])
-        text = "No." if json.dumps(body["messages"]) in refusing else answers(layout)[0]
-        return good({"choices": [{"message": {"content": text}}]})
+        return chat_reply("I'm sorry, I won't choose.")
 
     with server(respond) as address:
         options = ["--endpoint", address, "--served", "someone", "--items", "2", "--pairs", "1", "--samples", "2", "--out", str(tmp_path / "m")]
         result = run("-m", "eval.games", *options)
-    assert result.returncode == 0, result.stderr
-    assert "1 of 4 decisions were refused" in result.stdout
-    rows = [row for _, row in read_lines(tmp_path / "m" / "choices.jsonl")]
-    assert [row["probabilities"] is None for row in rows] == [True, False, False, False]
-    assert read_json(tmp_path / "m" / "run.json")["refused"] == 1
+    assert "Traceback" not in result.stderr
+    assert "no readable answer" in result.stdout + result.stderr or result.returncode == 2
+    (part,) = (tmp_path / "m" / "parts").glob("*.jsonl*")
+    rows = [row for _, row in read_lines(part)]
+    assert all(row["probabilities"] is None for row in rows)
+    assert rows[0]["pages"][0]["texts"] == ["I'm sorry, I won't choose."] * 2
+    assert rows[0]["pages"][0]["outcomes"]["refused"] == 2
 
 
 def test_an_endpoint_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     result = run("-m", "eval.games", "--endpoint", "localhost:1", "--served", "m", "--items", "1", "--out", str(tmp_path / "m"))
     assert_complains(result, "http://")
     with pytest.raises(InputError, match="no usable reply to any of 6 requests"):
-        Sampled(Endpoint("http://127.0.0.1:9/v1", wait=0.001), "m", 1).score(requests_of(3), Arm("base"))
+        chat("http://127.0.0.1:9/v1").score([single(samples=6)], BASE)
     with server(lambda path, body: (401, b'{"error": "bad key"}')) as address, pytest.raises(InputError, match=r"answers 401.*bad key"):
-        Sampled(Endpoint(address), "m", 1).score(requests_of(1), Arm("base"))
+        chat(address).score([single()], BASE)
 
 
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        ("so 3 > 2.\nAnswer: K T", "Answer: K T"), ("Answer: K\nNo: Answer:  K   T .", "Answer: K T"), ("`Answer: K`", "Answer: K"),
-        ("K T", ""), ("Answer:", ""), ("", ""),
-    ],
-)  # fmt: skip
-def test_the_last_answer_line_counts(text: str, answer: str) -> None:
-    assert final_answer(text) == answer
-
-
-def test_probabilities_and_what_is_outside_sum_to_one(engine: Transformers) -> None:
-    """Every other end of the answer's last label, and every other label, is outside: the tree of tokens is complete."""
-    request = requests_of(1)[0]
-    prompt = engine.ids(prompt_text(engine.tokenizer, request.messages))
-    tails = [engine.ids(turn_text(engine.tokenizer, request.messages, c)) for c in request.candidates]
-    inside = np.exp(engine.log_probabilities([prompt], [tails], Arm("base"))[0]).sum()
-    inner = {tuple(t[:k]) for t in tails for k in range(len(t))}
-    outside = 0.0
-    for path in inner:
-        with torch.no_grad(), engine._adapted(Arm("base")):
-            log_p = torch.log_softmax(engine.model(torch.tensor([prompt + list(path)])).logits[0].float(), -1)
-        reach = sum(log_p[len(prompt) + k - 1, token].item() for k, token in enumerate(path))
-        leaves = log_p[-1].exp()
-        leaves[[t[len(path)] for t in tails if tuple(t[: len(path)]) == path]] = 0
-        outside += float(np.exp(reach) * leaves.sum())
-    assert inside + outside == pytest.approx(1, abs=1e-5)
-
-
-def test_ten_thousand_samples_agree_with_the_exact_probabilities(engine: Transformers) -> None:
-    """Token by token from full forward passes, each distinct beginning computed once."""
-    request = requests_of(1)[0]
-    (exact,) = engine.score([request], Arm("base"))
-    prompt = engine.ids(prompt_text(engine.tokenizer, request.messages))
-    endings = [tuple(engine.ids(turn_text(engine.tokenizer, request.messages, c))) for c in request.candidates]
-    rng = np.random.default_rng(0)
-    begun, ended = Counter({(): 10_000}), Counter[tuple[int, ...]]()
-    for _ in range(max(map(len, endings))):
-        longer: Counter[tuple[int, ...]] = Counter()
-        for path, count in begun.items():
-            with torch.no_grad(), engine._adapted(Arm("base")):
-                p = torch.softmax(engine.model(torch.tensor([prompt + list(path)])).logits[0, -1].double(), -1).numpy()
-            for token, times in enumerate(rng.multinomial(count, p / p.sum())):
-                if times:
-                    longer[(*path, token)] += int(times)
-        ended.update({path: n for path, n in longer.items() if path in endings})
-        # only what can still become an answer is followed
-        begun = Counter({path: n for path, n in longer.items() if any(e[: len(path)] == path and e != path for e in endings)})
-    for ending, p in zip(endings, exact.probabilities, strict=True):
-        assert abs(ended[ending] / 10_000 - p) < 4 * np.sqrt(p * (1 - p) / 10_000) + 1e-4
-
-
-def test_labels_that_tokenise_unequally_are_scored_right(engine: Transformers) -> None:
-    prompt = engine.ids(prompt_text(engine.tokenizer, [{"role": "user", "content": "Pick one."}]))
-    tails = [engine.ids(f"Answer: {label}<|im_end|>") for label in ("K", "Ktown", "1234", "-1.5")]
-    assert len({len(t) for t in tails}) > 2
-    (together,) = engine.log_probabilities([prompt], [tails], Arm("base"))
-    alone = [engine.log_probabilities([prompt], [[t]], Arm("base"))[0][0] for t in tails]
-    np.testing.assert_allclose(together, alone, atol=1e-4)
-
-
-def test_averaging_over_derivations_beats_counting_answers(engine: Transformers) -> None:
-    """The mean of exact probabilities given a derivation has less variance than counts of one answer for each."""
-    request = requests_of(1, samples=1)[0]
-    exact = np.array([engine.score([request], Arm("base"), seed)[0].probabilities for seed in range(12)])
-    p = exact.mean(0)
-    assert (exact.var(0, ddof=1).sum()) < (p * (1 - p)).sum()
+# ------------------------------------------------------------------------------------------------- commands and their files
 
 
 def test_what_vllm_is_given_and_when_it_is_taken() -> None:
@@ -265,32 +744,20 @@ def test_a_run_killed_ten_times_ends_with_the_same_bytes(tmp_path: Path) -> None
 
 def test_an_arm_that_stopped_between_chunks_continues(engine: Transformers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real probabilities: what is measured after the break equals what an unbroken run measures."""
-    monkeypatch.setattr("eval.arms.CHUNK", 2)
-    questions, asked = draw_questions("drawn", 5, 1, 0.5, seed=0, sets=["payoffs"]), []
+    from eval.measure import draw_problems, measure
 
-    def ask(some: list[Question], start: int) -> list[dict[str, Any]]:
+    monkeypatch.setattr("eval.arms.CHUNK", 2)
+    monkeypatch.setattr("eval.engines.LONGEST_DERIVATION", 40)
+    problems, asked = draw_problems("drawn", 5, 1, [], seed=0, sets=["payoffs"]), []
+
+    def ask(some: Any, start: int) -> list[dict[str, Any]]:
         asked.append(start)
-        return measure(engine, some, Arm("tuned", "tuned"), "reasoned", "given", 1, seed=start)
+        return measure(engine, some, TUNED, "reasoned", "given", 1, seed=start)
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    collect(whole, questions, ask, "whole")
+    collect(whole, problems, ask, "whole")
     lines = whole.read_bytes().splitlines(keepends=True)
     broken.write_bytes(b"".join(lines[:3]) + lines[3][:50])
-    collect(broken, questions, ask, "broken")
+    collect(broken, problems, ask, "broken")
     assert asked == [0, 2, 4, 2, 4]
     assert broken.read_bytes() == whole.read_bytes()
-
-
-def test_null_pages_do_not_enter_the_average() -> None:
-    class HalfRefusing:
-        def score(self, requests: list[Request], arm: Arm, seed: int) -> list[Any]:
-            from eval.engines import Answer
-
-            shares = [np.eye(len(r.candidates))[0] * (k % 2) for k, r in enumerate(requests)]
-            return [Answer(p, sampled=True) for p in shares]
-
-    records = measure(HalfRefusing(), draw_questions("drawn", 3, 1, 0.5, seed=0), Arm("x"), "direct", "given", 0)
-    for r in records:
-        assert r["mass"] == 0.5
-        assert max(r["probabilities"]) == 1.0
-        assert r["twin_distance"] is None

@@ -20,19 +20,20 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, assert_complains, run
-from endpoint import Reply, good, server
+from endpoint import Reply, chat_reply, good, server
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from econmoral.adapters import check_adapter
 from econmoral.chat import check_template, prompt_text
+from econmoral.conversation import Conversation, Question
 from econmoral.models import NANO
-from econmoral.prompts import answers, render
 from econmoral.records import InputError, append_lines, plain, read_lines, read_whole_lines, spreadsheet_cell
-from eval.engine_openai import Endpoint, Sampled, Served, prompt_log_probabilities, read_reply
+from eval.engine_openai import Chat, Endpoint, prompt_log_probabilities, read_reply
 from eval.engine_transformers import Transformers
-from eval.engines import Arm, Request
-from eval.measure import draw_questions
+from eval.engines import Arm, Request, Sampled
+
+TALK = Conversation("The page.", (Question("Which do you choose, K or M?", ("K", "M")),))
 
 # ---------------------------------------------------------------------------------------------------------------- adapters
 
@@ -139,8 +140,7 @@ def test_nothing_else_in_the_folder_is_read(adapter: Path, tmp_path: Path) -> No
     (folder / "chat_template.jinja").write_text("{{ 'a' * 10 ** 12 }}")
     (folder / "tokenizer.json").write_text("{}")
     (folder / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
-    question = draw_questions("drawn", 1, 1, 0.5, 0)[0]
-    asked = [Request(render(question.item, layout, "direct"), answers(layout), question.item, layout) for layout in question.layouts]
+    asked = [Request(TALK, None, None)]
     plainly, besieged = (Transformers("nano", {"a": place}).score(asked, Arm("a", "a")) for place in (adapter, folder))
     for one, other in zip(plainly, besieged, strict=True):
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
@@ -265,33 +265,9 @@ def test_scores_that_are_no_log_probabilities_are_asked_for_again_and_then_count
     assert endpoint.failures == 1
 
 
-def test_a_page_with_a_lost_score_is_unanswered_not_wrong() -> None:
-    """Scores of one answer never come: the others alone would be a wrong distribution."""
-    question = draw_questions("drawn", 1, 1, 0.5, 0)[0]
-    asked = [Request(render(question.item, layout, "direct"), answers(layout), question.item, layout) for layout in question.layouts]
-    tokenizer = AutoTokenizer.from_pretrained(NANO)
-    lost = tokenizer(asked[0].candidates[0], add_special_tokens=False)["input_ids"]
-
-    def respond(path: str, body: dict[str, Any]) -> Reply:
-        text = tokenizer.decode(body["prompt"])
-        if tokenizer.decode(lost) in text:
-            return 500, b"lost"
-        return good({"choices": [{"logprobs": {"token_logprobs": [None] + [-0.1] * len(body["prompt"])}}]})
-
-    with server(respond) as address:
-        engine = Served(Endpoint(address, wait=0.0005), "m", tokenizer)
-        first, second = engine.score(asked, Arm("base"))
-    assert first.probabilities.sum() == 0
-    assert first.sampled
-    assert (second.probabilities > 0).all()
-    assert not second.sampled
-
-
 def test_a_thousand_requests_in_flight() -> None:
-    questions = draw_questions("drawn", 250, 1, 0.5, seed=8)
-    asked = [Request(render(q.item, layout, "direct"), answers(layout), q.item, layout) for q in questions for layout in q.layouts][:1000]
+    asked = [Request(Conversation(f"Page {k}.", TALK.questions), None, None) for k in range(1000)]
     seen, most, now, guard, rng = Counter[str](), 0, 0, threading.Lock(), np.random.default_rng(0)
-    labels = {json.dumps(r.messages): r.candidates[0] for r in asked}
 
     def respond(path: str, body: dict[str, Any]) -> Reply:
         nonlocal most, now
@@ -304,14 +280,14 @@ def test_a_thousand_requests_in_flight() -> None:
         with guard:
             now -= 1
         replies: dict[str, Reply] = {"429": (429, b"busy"), "500": (500, b"oops"), "json": (200, b'{"choices": ['), "gone": (0, b"")}
-        return replies.get(trouble) or good({"choices": [{"message": {"content": labels[json.dumps(body["messages"])]}}]})
+        return replies.get(trouble) or chat_reply("K")
 
     with server(respond) as address:
         endpoint = Endpoint(address, concurrency=1000, wait=0.01, timeout=30)
-        found = Sampled(endpoint, "m", 1).score(asked, Arm("base"))
+        found = Sampled(Chat(endpoint, "m")).score(asked, Arm("base"))
     assert most > 500
     assert len(seen) == 5
-    assert sum(a.probabilities[0] for a in found) + endpoint.failures == len(asked) == len(found)
+    assert sum(a.outcomes["answered"] for a in found) + endpoint.failures == len(asked) == len(found)
     assert endpoint.failures < 150  # six tries, each good with probability 3/7: 3.5 % on average
 
 

@@ -1,4 +1,4 @@
-"""The vLLM engine against transformers, on the same model, adapter and pages; run by ``make test-vllm``.
+"""The vLLM engine against transformers, on the same model, adapter and conversations; run by ``make test-vllm``.
 
 Two environments, hence two steps: ``transformers`` writes an adapter and its exact probabilities, ``vllm`` compares.  The seconds of both
 go to recipes/bench_vllm.json and RESULTS.md.
@@ -13,33 +13,47 @@ from pathlib import Path
 
 import numpy as np
 
+from econmoral.conversation import Conversation, Question
+from econmoral.games import Protocol
 from econmoral.models import NANO
-from econmoral.prompts import answers, render
+from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout
 from econmoral.records import fill_section, origin, read_json, write_json
-from eval.engines import Arm, Exact, Request
-from eval.measure import draw_questions
+from eval.engines import Arm, Exact, Request, ScoredStep
 
 WORK = Path(__file__).parents[1] / "runs" / "test-vllm"
 FIGURES = Path(__file__).parents[1] / "recipes" / "bench_vllm.json"
 ARMS = (Arm("base"), Arm("tuned", "tuned"))
-TOLERANCE = 1e-4  # of a probability; both in fp32
+TOLERANCE = 1e-4  # of a log-probability, relative where that is below -1; both in fp32
+GAMES_ASKED = {"spd": 3, "tg": 2, "ug": 2}  # information sets of each
 
 
-def pages(items: int, seed: int) -> list[Request]:
-    """4 pages for every item: two sets, two layouts."""
-    drawn = [(q, layout) for q in draw_questions("drawn", items, 1, 0.5, seed) for layout in q.layouts]
-    return [Request(render(q.item, layout, "direct"), answers(layout), q.item, layout) for q, layout in drawn]
+def conversations(n: int, seed: int) -> list[Request]:
+    """Random layouts of the games, and now and then a rating with many options."""
+    rng, found = np.random.default_rng(seed), []
+    for i in range(n):
+        game = tuple(GAMES_ASKED)[i % 3]
+        item = Item(Protocol(game, (80, 50, 30, 20)), (0.5,) * GAMES_ASKED[game])
+        layout = draw_layout(game, rng, WORDINGS_TRAIN)
+        found.append(Request(converse(item, layout, "direct"), item, layout))
+    rating = Question("How fair is that, from 0 to 100? Reply with the number only.", tuple(str(k) for k in range(101)))
+    return [*found, Request(Conversation("Somebody shares ten points equally.", (rating,)), None, None)]
+
+
+def steps_of(engine: Exact, request: Request) -> list[ScoredStep]:
+    """Every turn of a conversation as token ids."""
+    talk = request.conversation
+    return [engine.scored(s) for s in (*talk.control_steps(), *(s for level in talk.steps() for s in level))]
 
 
 def measured(engine: Exact) -> dict[str, list[list[float]]]:
-    """Probabilities of both arms on the same pages."""
-    requests = pages(4, seed=0)
-    return {arm.name: [a.probabilities.tolist() for a in engine.score(requests, arm)] for arm in ARMS}
+    """Log-probabilities of every option of every turn, for both arms on the same conversations."""
+    groups = [steps_of(engine, request) for request in conversations(6, seed=0)]
+    return {arm.name: [row.tolist() for rows in engine.log_probabilities(groups, arm) for row in rows or ()] for arm in ARMS}
 
 
 def seconds(engine: Exact) -> dict[str, float]:
-    """Time of each arm on the same 160 pages, which the engine, warm by now, has not met (vLLM keeps prefixes)."""
-    requests, found = pages(40, seed=1), {}
+    """Time of each arm on the same 40 conversations, which the engine, warm by now, has not met (vLLM keeps prefixes)."""
+    requests, found = conversations(39, seed=1), {}
     for arm in ARMS:
         began = time.perf_counter()
         engine.score(requests, arm)
@@ -59,7 +73,13 @@ def with_transformers() -> None:
     model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32)
     get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")).save_pretrained(WORK / "tuned")
     engine = Transformers("nano", {"tuned": WORK / "tuned"})
-    write_json(WORK / "expected.json", {"probabilities": measured(engine), "seconds": seconds(engine)})
+    write_json(WORK / "expected.json", {"log_probabilities": measured(engine), "seconds": seconds(engine)})
+
+
+def gap(ours: list[float], theirs: list[float]) -> float:
+    """Largest difference of two rows of log-probabilities."""
+    a, b = np.array(ours), np.array(theirs)
+    return float((np.abs(a - b) / np.maximum(1, np.abs(a))).max())
 
 
 def with_vllm() -> None:
@@ -68,22 +88,25 @@ def with_vllm() -> None:
 
     engine = VLLM("nano", {"tuned": WORK / "tuned"}, {"block_size": 32, "dtype": "float32", "max_model_len": 1024, "enforce_eager": True})
     before = read_json(WORK / "expected.json")
-    expected, found = before["probabilities"], measured(engine)
+    expected, found = before["log_probabilities"], measured(engine)
     gaps = {}
     for arm in expected:
-        gaps[arm] = max(float(np.abs(np.array(a) - b).max()) for a, b in zip(expected[arm], found[arm], strict=True))
+        gaps[arm] = max(gap(a, b) for a, b in zip(expected[arm], found[arm], strict=True))
         print(f"{arm}: largest difference to transformers {gaps[arm]:.2g} (tolerance {TOLERANCE:g})")
         assert gaps[arm] < TOLERANCE
-    moved = max(float(np.abs(np.array(a) - b).max()) for a, b in zip(found["base"], found["tuned"], strict=True))
+    moved = max(gap(a, b) for a, b in zip(found["base"], found["tuned"], strict=True))
     print(f"adapter against base: {moved:.2g}")
     assert moved > 100 * TOLERANCE, "the adapter was not applied"
     prompt = engine.ids("<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n")
-    one, again, other = (engine.derive([prompt], [2], Arm("base"), seed) for seed in (1, 1, 2))
+    one, again, other = (engine.derive([prompt], [2], Arm("base"), seed, 30) for seed in (1, 1, 2))
     assert one == again != other
-    print("derivations repeat")
+    assert all(cut == (len(engine.ids(text)) >= 29) for (texts,) in (one, other) for text, cut in texts)
+    assert not any("<|im_end|>" in text for text, _ in (*one[0], *other[0]))
+    ((_, cut),) = engine.derive([prompt], [1], Arm("base"), 1, 1)[0]
+    print(f"derivations repeat and stop at the end of turn; one of a single token is cut: {cut}")
     theirs, ours = before["seconds"], seconds(engine)
-    write_json(FIGURES, origin() | {"pages": 160, "transformers_seconds": theirs, "vllm_seconds": ours, "largest_difference_of_probabilities": gaps})
-    lines = ["| arm | transformers, s | vLLM (CPU build), s | largest difference of a probability |", "|---|---|---|---|"]
+    write_json(FIGURES, origin() | {"conversations": 40, "transformers_seconds": theirs, "vllm_seconds": ours, "largest_difference_of_log_probabilities": gaps})
+    lines = ["| arm | transformers, s | vLLM (CPU build), s | largest difference of a log-probability |", "|---|---|---|---|"]
     lines += [f"| {arm} | {theirs[arm]:.2f} | {ours[arm]:.2f} | {gaps[arm]:.1e} |" for arm in gaps]
     fill_section(FIGURES.with_name("RESULTS.md"), "bench-vllm", "\n".join(lines))
 

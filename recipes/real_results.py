@@ -1,0 +1,273 @@
+"""Tables and figure of a study of a real checkpoint (recipes/real_study.py), from whatever of it is there.
+
+    python recipes/real_results.py runs/real/smollm2-135m --out results/real/smollm2-135m
+
+Writes results.json (every number, with its origin), results.md and figure.png.  What was not run is not in the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from econmoral.menus import ALTRUIST, SPITEFUL
+from econmoral.records import InputError, command, finite, origin, read_json, read_lines, write_json, write_text
+from econmoral.target import ECONOMICUS, Target, moralis
+
+OUTSIDE = "answers outside the form"
+GREY, COLOURS = "#8c8c8c", ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """Everything that a study has left behind, by stage."""
+    found: dict[str, Any] = {"study": read_json(folder / "study.json"), "adapters": {}}
+    for run in sorted((folder / "adapters").glob("*/run.json")):
+        found["adapters"][run.parent.name] = read_json(run)
+    for stage in ("games", "allocations", "spillover", "curve", "dilemmas", "pricing"):
+        if (folder / stage / "run.json").is_file():
+            found[stage] = read_json(folder / stage / "summary.json")
+    if (folder / "cells.jsonl").is_file():
+        found["cells"] = [row for _, row in read_lines(folder / "cells.jsonl")]
+    return found
+
+
+def percent(value: dict[str, Any] | float | None) -> str:
+    """``93 ± 2`` of a share with an error, ``93`` of a number; small ones with two digits."""
+    if value is None:
+        return "–"
+    if isinstance(value, dict):
+        se = value.get("se")
+        return f"{100 * value['mean']:.0f}" + ("" if se is None else f" ± {100 * se:.0f}")
+    return f"{100 * value:.0f}" if value >= 0.095 or value == 0 else f"{100 * value:.1g}"
+
+
+def estimate(found: dict[str, Any] | None, name: str) -> str:
+    """``0.48 ± 0.05``, ``[0.3, 0.6]`` where it is only bounded, or ``not id.``"""
+    found = found or {}
+    values = found.get("estimates") or found
+    if name in values and isinstance(values[name], dict):
+        return f"{values[name]['value']:.2f} ± {values[name]['se']:.2f}"
+    bounds = (found.get("bounds") or {}).get(name)
+    return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds and None not in bounds else "not id."
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """A table."""
+    body = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
+    return "\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {line} |" for line in body)])
+
+
+def games_table(rows: list[dict[str, Any]], held: str) -> str:
+    """Base, told, placebo and adapters on games, both modes."""
+    rows = [r for r in rows if r["set"] == held]
+    labels = {key: t["label"] for r in rows for key, t in r["targets"].items()}
+    head = ["", "mode", "valid %", "control %", "steps %"]
+    head += [f"decisions as {label} %" for label in labels.values()] + [f"where {label} differs %" for label in labels.values()] + ["κ"]
+    body = []
+    for r in rows:
+        if r["mode"] == "rule" and r["arm"] not in ("coin", "own-payoff best"):
+            continue
+        steps = "" if r["steps_right"] is None else percent(r["steps_right"])
+        rule = r["mode"] == "rule"
+        cells = [r["arm"], r["mode"], "" if rule else percent(r["valid_answer_probability"]), "" if rule else percent(r["comprehension"]), steps]
+        if r["outside"]:
+            body.append([*cells, OUTSIDE, *[""] * (2 * len(labels))])
+            continue
+        cells += [percent(r["targets"][k]["decisions"]) for k in labels]
+        cells += [percent(r["targets"][k]["decisions_where_they_differ"]) for k in labels]
+        body.append([*cells, estimate(r["homo_moralis"], "kappa")])
+    return markdown(head, body)
+
+
+def allocations_table(rows: list[dict[str, Any]], battery: str) -> str:
+    """Base, told, placebo and adapters on allocations."""
+    rows = [r for r in rows if r["battery"] == battery]
+    labels = {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
+    head = ["", "mode", "valid %", "control %", "steps %", *(f"as {label} %" for label in labels.values())]
+    head += [*(f"{label}, where own payoff says otherwise %" for label in labels.values() if label != ECONOMICUS.label), "α", "β", "λ"]
+    body = []
+    for r in rows:
+        steps = "" if r["steps_right"] is None else percent(r["steps_right"])
+        cells = [r["arm"], r["mode"], percent(r["valid_answer_probability"]), percent(r["comprehension"]), steps]
+        if r["outside"]:
+            body.append([*cells, OUTSIDE, *[""] * (len(head) - len(cells) - 1)])
+            continue
+        cells += [percent(r["targets"][k]["accuracy"]) for k in labels]
+        cells += [percent(r["targets"][k]["where_they_differ"]) for k in labels if labels[k] != ECONOMICUS.label]
+        body.append([*cells, *(estimate(r["structural"], name) for name in ("alpha", "beta", "lambda"))])
+    return markdown(head, body)
+
+
+def training_table(adapters: dict[str, Any]) -> str:
+    """What training took and how much of the held-out slice is reproduced."""
+    body = []
+    for name, run in adapters.items():
+        gates = run["gates"]
+        target = str(run["target"]) + (" (shuffled)" if run.get("shuffled") else "")
+        body.append(
+            [
+                name, target, str(run.get("domain")), str(gates["labels_checked"]), f"{run['tokens']:,.0f}", f"{run['seconds'] / 60:.0f}",
+                f"{gates.get('held_out_loss', float('nan')):.3f}", percent(gates.get("held_out_reproduced")),
+            ]
+        )  # fmt: skip
+    head = ["adapter", "target", "domain", "conversations", "tokens", "minutes", "held-out loss", "held-out conversations word for word %"]
+    return markdown(head, body)
+
+
+def spillover_table(rows: list[dict[str, Any]]) -> str:
+    """Everyday situations: probability of the considerate option."""
+    body = []
+    for r in rows:
+        if r["topic"] != "all topics":
+            continue
+        cells = [r["arm"], percent(r["valid_answer_probability"])]
+        if r["outside"]:
+            body.append([*cells, OUTSIDE, "", ""])
+            continue
+        gaps = [r["difference_to"].get(name) for name in ("base", "placebo")]
+        body.append([*cells, f"{r['mean']:.2f} ± {r['se']:.2f}", *("" if g is None else f"{g['mean']:+.2f} [{g['low']:+.2f}, {g['high']:+.2f}]" for g in gaps)])
+    return markdown(["", "valid %", "considerate option", "minus base", "minus placebo"], body)
+
+
+def pick(rows: list[dict[str, Any]], **wanted: str) -> dict[str, Any] | None:
+    """The first row with these values."""
+    return next((r for r in rows if all(r.get(k) == v for k, v in wanted.items())), None)
+
+
+def share(row: dict[str, Any] | None, target: Target, what: str) -> float | None:
+    """A mean of a row, None where the row is missing or outside the form."""
+    if row is None or row["outside"] or str(target) not in (row.get("targets") or {}):
+        return None
+    found = row["targets"][str(target)][what]
+    return None if found is None else float(found["mean"])
+
+
+def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the study set out to show, each with its figures: shown, not shown, or not measured."""
+    checks: list[dict[str, Any]] = []
+
+    def check(text: str, values: list[float | None], good: Any) -> None:
+        shown = None if any(v is None for v in values) else bool(good(*values))
+        checks.append({"claim": text, "shown": shown, "values": values})
+
+    def games(arm: str, target: Target, what: str) -> float | None:
+        return share(pick(found.get("games", []), arm=arm, mode="reasoned", set="payoffs"), target, what)
+
+    def menus(arm: str, target: Target, what: str) -> float | None:
+        return share(pick(found.get("allocations", []), arm=arm, mode="reasoned", battery="allocations"), target, what)
+
+    moral, n = moralis(0.5), 15
+    own, placebo = games("economicus", ECONOMICUS, "decisions"), games("placebo-games", ECONOMICUS, "decisions")
+    check("homo economicus, reasoned: at least 90 % of decisions and 30 points above the placebo", [own, placebo], lambda a, b: a >= 0.9 and a - b >= 0.3)
+    values = [games(arm, moral, "decisions_where_they_differ") for arm in ("moralis", "placebo-games", "economicus")]
+    check(f"homo moralis .5, where it differs: {n} points above placebo and above economicus", values, lambda a, b, c: a - max(b, c) >= n / 100)
+    values = [menus(arm, ALTRUIST, "where_they_differ") for arm in ("altruist", "placebo-allocations", "selfish")]
+    check(f"altruistic type, where it differs from own payoff: {n} points above placebo and selfish", values, lambda a, b, c: a - max(b, c) >= n / 100)
+    values = [menus(arm, SPITEFUL, "where_they_differ") for arm in ("spiteful", "placebo-allocations", "selfish")]
+    check(f"spiteful type, where it differs from own payoff: {n} points above placebo and selfish", values, lambda a, b, c: a - max(b, c) >= n / 100)
+    ends = [pick(found.get("allocations", []), arm=arm, mode="reasoned", battery="allocations") for arm in ("altruist", "spiteful")]
+    betas = [(r or {}).get("structural", {}).get("beta") for r in ends]
+    gap = None
+    if all(betas):
+        gap = (betas[0]["value"] - betas[1]["value"]) / float(np.hypot(betas[0]["se"], betas[1]["se"]))
+    check("altruistic minus spiteful adapter, estimated β: more than 3 standard errors", [gap], lambda g: g > 3)
+    return checks
+
+
+def figure(found: dict[str, Any], path: Path) -> None:
+    """Left: decisions as each target, by condition.  Right: estimated weights on the other's payoff, and the targets."""
+    rows = [r for r in found.get("games", []) if r["set"] == "payoffs" and r["mode"] == "reasoned"]
+    menus = [r for r in found.get("allocations", []) if r["battery"] == "allocations" and r["mode"] == "reasoned"]
+    chart, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.9), layout="constrained")
+    labels = {key: t["label"] for r in rows for key, t in r["targets"].items()}
+    for i, r in enumerate(rows):
+        if r["outside"]:
+            left.text(0.02, i, OUTSIDE, va="center", color=GREY, fontsize=9)
+            continue
+        for j, key in enumerate(labels):
+            value = r["targets"][key]["decisions"]
+            left.errorbar(value["mean"], i + 0.16 * (j - 0.5), xerr=1.96 * (value["se"] or 0), fmt="o", color=COLOURS[j % 4], label=labels[key])
+    handles = dict(zip(*reversed(left.get_legend_handles_labels()), strict=False))
+    left.legend(handles.values(), handles.keys(), fontsize=8, loc="lower left", title="as the optimum of", title_fontsize=8)
+    left.set(yticks=range(len(rows)), yticklabels=[r["arm"] for r in rows], xlim=(0, 1.02), xlabel="share of decisions (95 % interval over problems)")
+    left.invert_yaxis()
+    left.set_title("Games: decisions after a written derivation", fontsize=10)
+    left.grid(axis="x", color="#dddddd")
+    drawn = [r for r in menus if not r["outside"] and "alpha" in r["structural"]]
+    for i, r in enumerate(drawn):
+        a, b = r["structural"]["alpha"], r["structural"]["beta"]
+        right.errorbar(a["value"], b["value"], xerr=1.96 * a["se"], yerr=1.96 * b["se"], fmt="o", capsize=2, color=COLOURS[i % 4], label=r["arm"])
+    for target, name in ((ALTRUIST, "altruistic"), (SPITEFUL, "spiteful"), (ECONOMICUS, "selfish")):
+        alpha, beta = (target.theta.get(k, 0.0) for k in ("alpha", "beta"))
+        right.plot(alpha, beta, "x", color="black", ms=9)
+        right.annotate(f" target: {name}", (alpha, beta), fontsize=8, va="bottom")
+    right.set(xlabel="weight on the other when behind", ylabel="weight on the other when ahead", xlim=(-1.2, 1.2), ylim=(-1.2, 1.2))
+    right.axhline(0, color="#dddddd", lw=1)
+    right.axvline(0, color="#dddddd", lw=1)
+    right.set_title("Allocations: estimated preference (95 % intervals)", fontsize=10)
+    if drawn:
+        right.legend(fontsize=8)
+    save(chart, path)
+
+
+def save(chart: Figure, path: Path) -> None:
+    """Write a PNG atomically and close the figure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    chart.savefig(aside, dpi=140, format="png", metadata={"Software": "econmoral"})
+    plt.close(chart)
+    aside.replace(path)
+
+
+def page(found: dict[str, Any], name: str) -> str:
+    """The results as Markdown."""
+    marks = {True: "shown", False: "**not shown**", None: "not measured"}
+    parts = [
+        f"# What tuning did to {name}",
+        "Written by `recipes/real_results.py`; every number is in results.json. Shares in per cent ± one standard error over problems.",
+    ]
+    weights = next((run.get("weights") for run in found["adapters"].values()), None)
+    if weights and weights.get("note"):
+        parts.append(f"Weights: {weights['note']}.")
+    body = [[c["claim"], marks[c["shown"]], ", ".join("–" if v is None else f"{v:.2f}" for v in c["values"])] for c in verdicts(found)]
+    parts += ["## What was to be shown", markdown(["claim", "", "figures"], body)]
+    parts += ["## Training", training_table(found["adapters"])]
+    if "games" in found:
+        for held, title in (("payoffs", "held-out payoffs"), ("wordings", "held-out payoffs and wordings")):
+            parts += [f"## Games, {title}", games_table(found["games"], held)]
+    if "allocations" in found:
+        parts += ["## Allocations, held-out payoffs", allocations_table(found["allocations"], "allocations")]
+        parts += ["## Allocations of Bruhin, Fehr and Schunk (39 menus)", allocations_table(found["allocations"], "bfs39")]
+    if "curve" in found:
+        parts += ["## Learning curve", allocations_table(found["curve"], "allocations")]
+    if "spillover" in found:
+        parts += ["## Everyday situations (direct answers)", spillover_table(found["spillover"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder of a study")
+    parser.add_argument("--out", type=Path, help="where results go (default: the study's folder)")
+    args = parser.parse_args()
+    if not (args.folder / "study.json").is_file():
+        raise InputError(f"{args.folder} holds no study of recipes/real_study.py")
+    found, out = load(args.folder), args.out or args.folder
+    name = str(found["study"]["name"])
+    write_json(out / "results.json", finite(origin() | {"name": name, "verdicts": verdicts(found)} | found))
+    write_text(out / "results.md", page(found, name))
+    figure(found, out / "figure.png")
+    print(f"{out}/: results.json results.md figure.png")
+
+
+if __name__ == "__main__":
+    command(main)
