@@ -18,7 +18,7 @@ from econmoral.adapters import adapter_base
 from econmoral.checkpoints import state
 from econmoral.models import find_model
 from econmoral.records import InputError, append_lines, parse_yaml, plain, read_json, read_whole_lines, sha256, write_lines
-from eval.engines import Arm, Engine
+from eval.engines import LONGEST_DERIVATION, Arm, Engine
 
 CHUNK = 24  # decisions that are asked in one go and kept together
 
@@ -32,6 +32,12 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoint", metavar="URL", help="measure what an OpenAI-compatible server offers; adapters by the names of their folders")
     parser.add_argument("--concurrency", type=int, default=16, help="requests to the endpoint at the same time (default 16)")
     parser.add_argument("--served", metavar="NAME", help="name of the base at the endpoint (default: the model's hub id)")
+
+
+def add_derivation_options(parser: argparse.ArgumentParser) -> None:
+    """Options that say how derivations are written, in reasoned mode."""
+    parser.add_argument("--temperature", type=float, default=1.0, help="of derivations; 0 takes the most probable token at every step (default 1)")
+    parser.add_argument("--longest", type=int, default=LONGEST_DERIVATION, help=f"tokens at which a derivation is cut (default {LONGEST_DERIVATION})")
 
 
 def parse_parameters(text: str, parameters: tuple[str, ...]) -> tuple[dict[str, float], float]:

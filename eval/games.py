@@ -49,6 +49,7 @@ from econmoral.target import ECONOMICUS, Target, moralis
 from eval.arms import (
     adapter_names,
     adapter_record,
+    add_derivation_options,
     add_engine_options,
     base_of,
     check_sources,
@@ -94,8 +95,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=120, help="decisions in each set (default 120)")
     parser.add_argument("--pairs", type=int, default=2, help="counterbalanced pairs of layouts per decision (default 2)")
     parser.add_argument("--samples", type=int, default=1, help="per layout: derivations in reasoned mode; conversations where replies are sampled (default 1)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of derivations; 0 takes the most probable token at every step (default 1)")
-    parser.add_argument("--longest", type=int, default=LONGEST_DERIVATION, help=f"tokens at which a derivation is cut (default {LONGEST_DERIVATION})")
+    add_derivation_options(parser)
     parser.add_argument(
         "--replies", choices=("exact", "sampled"), default="exact",
         help="exact probabilities, or replies that are sampled and read: for models that answer in sentences (default exact)",
@@ -175,11 +175,8 @@ def measure_all(
         base: list[dict[str, Any]] | None = None
         for arm in arms:
             asked = fingerprint(r.conversation for r in requests_of(problems, arm, mode, args.beliefs, args.samples))
-            part = (
-                args.out
-                / "parts"
-                / f"{settings_key(args, arm, adapters, [asked, args.beliefs, args.replies, [args.longest, args.temperature] if mode == 'reasoned' else 0])}.jsonl"
-            )
+            written = [args.longest, args.temperature] if mode == "reasoned" else 0
+            part = args.out / "parts" / f"{settings_key(args, arm, adapters, [asked, args.beliefs, args.replies, written])}.jsonl"
             if part.is_file():
                 found = [row for _, row in read_lines(part)]
             else:

@@ -38,6 +38,7 @@ from econmoral.target import ECONOMICUS, Target
 from eval.arms import (
     adapter_names,
     adapter_record,
+    add_derivation_options,
     add_engine_options,
     base_of,
     check_sources,
@@ -121,6 +122,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=2, help="counterbalanced pairs of pages per menu (default 2)")
     parser.add_argument("--limit", type=int, help="only the first so many menus of each battery")
     parser.add_argument("--samples", type=int, default=1, help="per page: derivations in reasoned mode; replies where they are sampled (default 1)")
+    add_derivation_options(parser)
     parser.add_argument(
         "--replies", choices=("exact", "sampled"), default="exact", help="exact probabilities, or sampled replies that are read (default exact)"
     )
@@ -130,8 +132,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="folder of the measurement (default: menus/ in the first adapter's folder)")
     args = parser.parse_args()
     check_sources(args, "menus")
-    if args.pairs < 1 or args.samples < 1 or args.seed < 0 or (args.limit is not None and args.limit < 1):
-        raise InputError("--pairs, --samples and --limit must be at least 1, --seed at least 0")
+    if args.pairs < 1 or args.samples < 1 or args.seed < 0 or args.longest < 1 or (args.limit is not None and args.limit < 1):
+        raise InputError("--pairs, --samples, --longest and --limit must be at least 1, --seed at least 0")
     check_temperature(args)
     args.battery = list(MENUS) if "all" in args.battery else list(dict.fromkeys(args.battery))
     args.mode = list(dict.fromkeys(args.mode))
