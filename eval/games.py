@@ -59,7 +59,7 @@ from eval.arms import (
     parse_parameters,
     settings_key,
 )
-from eval.engines import LONGEST_DERIVATION, Arm, Engine, Sampled, Simulated
+from eval.engines import Arm, Engine, Sampled, Simulated
 from eval.figure import draw, try_to_draw
 from eval.measure import DRAWN, SETS, TITLES, Problem, draw_problems, measure, requests_of
 from eval.menus import survey
