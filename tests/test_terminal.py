@@ -45,7 +45,7 @@ def test_a_dumb_terminal_and_ascii_lose_no_number(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
-    """As with ``| head -1``: no complaint, and what is to be written is written."""
+    """As with ``| head -1``: no complaint, no code of failure."""
     process = start(tmp_path, 400)
     assert process.stdout is not None
     assert process.stderr is not None
