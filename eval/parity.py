@@ -21,11 +21,10 @@ import numpy as np
 from rich.table import Table
 
 from econmoral.adapters import adapter_base
-from econmoral.prompts import answers, render
 from econmoral.records import InputError, command, fill_section, origin, terminal, write_json
 from eval.arms import known_base
-from eval.engines import Arm, Engine, Request
-from eval.measure import draw_questions
+from eval.engines import Answer, Arm, Engine
+from eval.measure import draw_problems, requests_of
 
 FOUR_BIT = "4-bit base (nf4)"  # rounds the weights: reported, but no failure
 COMPARABLE = 0.01  # mean probability of a valid answer below which nothing is compared
@@ -89,18 +88,20 @@ def variants(args: argparse.Namespace, base: str) -> dict[str, Callable[[], tupl
     }
 
 
-def difference(reference: list[np.ndarray], other: list[np.ndarray]) -> dict[str, float]:
-    """Largest and mean difference of choice probabilities, (C,) a page, and of the probability of any valid answer.
+def difference(reference: list[Answer], other: list[Answer]) -> dict[str, float]:
+    """Largest and mean difference of choice probabilities, (S,) a page, and of the probability of a valid answer, (D,).
 
     Choices are compared given that the answer is valid: where hardly any is, unnormalised ones all agree on nothing.
     """
-    masses = np.array([(a.sum(), b.sum()) for a, b in zip(reference, other, strict=True)])
-    gaps = [np.abs(a / x - b / y) if x > 0 and y > 0 else np.ones(len(a)) for a, b, (x, y) in zip(reference, other, masses, strict=True)]
+    gaps = [
+        np.ones(1) if a.probabilities is None or b.probabilities is None else np.abs(a.probabilities - b.probabilities)
+        for a, b in zip(reference, other, strict=True)
+    ]
     return {
         "largest": float(max(g.max() for g in gaps)),
         "mean": float(np.mean(np.concatenate(gaps))),
-        "valid_answer_probability": float(masses[:, 1].mean()),
-        "largest_of_validity": float(np.abs(masses[:, 0] - masses[:, 1]).max()),
+        "valid_answer_probability": float(np.mean(np.concatenate([b.valid for b in other]))),
+        "largest_of_validity": float(max(np.abs(a.valid - b.valid).max() for a, b in zip(reference, other, strict=True))),
     }
 
 
@@ -114,21 +115,19 @@ def main() -> None:
         raise InputError(f"{args.merged} holds no checkpoint; run make export first")
     from eval.engine_transformers import Transformers  # imported late: bad input is reported before torch is loaded
 
-    pages = [(q, layout) for q in draw_questions("drawn", args.items, 1, 0.5, args.seed) for layout in q.layouts]
-    requests = [Request(render(q.item, layout, "direct"), answers(layout), q.item, layout) for q, layout in pages]
-
-    def probabilities(engine: Engine, arm: Arm) -> list[np.ndarray]:
-        return [a.probabilities for a in engine.score(requests, arm, 0)]
-
-    reference = probabilities(Transformers(base, {"adapter": args.adapter}, given=bool(args.model)), Arm("adapter", "adapter"))
-    valid = float(np.mean([p.sum() for p in reference]))
+    requests = requests_of(draw_problems("drawn", args.items, 1, [], args.seed), Arm("adapter"), "direct", "given", 1)
+    # apart: what merging is compared with is not merged itself
+    apart = Transformers(base, {"adapter": args.adapter}, given=bool(args.model), apart=True)
+    reference = apart.score(requests, Arm("adapter", "adapter"), 0)
+    del apart
+    valid = float(np.mean(np.concatenate([a.valid for a in reference])))
     rows: dict[str, Any] = {}
     for name, load in variants(args, base).items():
         if isinstance(load, str):
             rows[name] = load
             continue
         engine, arm = load()
-        rows[name] = difference(reference, probabilities(engine, arm))
+        rows[name] = difference(reference, list(engine.score(requests, arm, 0)))
         del engine  # its memory is wanted by the next one
 
     grid = Table(title=f"difference in choice probability to {args.adapter} on {base}, {len(requests)} pages", title_justify="left")
