@@ -138,7 +138,10 @@ def main() -> None:
     from eval.engine_transformers import Transformers  # imported late: bad input is reported before torch is loaded
 
     requests = draw_requests(args.items, args.seed)
-    reference = Transformers(base, {"adapter": args.adapter}, given=bool(args.model)).score(requests, Arm("adapter", "adapter"), 0)
+    # apart: what merging is compared with is not merged itself
+    apart = Transformers(base, {"adapter": args.adapter}, given=bool(args.model), apart=True)
+    reference = apart.score(requests, Arm("adapter", "adapter"), 0)
+    del apart
     valid = validity(reference)
     rows: dict[str, Any] = {}
     for name, load in variants(args, base).items():

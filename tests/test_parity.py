@@ -42,7 +42,7 @@ def test_what_differs_is_named() -> None:
 def test_merged_weights_answer_as_the_adapter_and_the_base_does_not(adapter: Path) -> None:
     requests = parity.draw_requests(1, 0)
     assert not any(r.conversation.controls for r in requests)
-    engine = Transformers("nano", {"adapter": adapter})
+    engine = Transformers("nano", {"adapter": adapter}, apart=True)
     reference, base = (engine.score(requests, arm, 0) for arm in (Arm("adapter", "adapter"), Arm("base")))
     assert parity.difference(reference, base)["largest"] > 0.02
     engine.merge("adapter")
