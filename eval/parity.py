@@ -29,9 +29,10 @@ from econmoral.target import ECONOMICUS, moralis
 from eval.arms import known_base
 from eval.engines import Answer, Arm, Engine, Request
 from eval.measure import draw_problems
-from eval.validity import OUTSIDE, outside, percent
+from eval.validity import LEAST_VALID, OUTSIDE, percent
 
 FOUR_BIT = "4-bit base (nf4)"  # rounds the weights: reported, but no failure
+COMPARABLE = LEAST_VALID  # mean probability of an admissible reply below which nothing is compared
 
 
 def arguments() -> argparse.Namespace:
@@ -164,11 +165,12 @@ def main() -> None:
         grid.add_row(name, *cells)
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     terminal(110).print(grid)
-    found = {"tolerance": args.tolerance, "pages": len(requests), "valid_answer_probability": valid, "comparable": not outside(valid)}
+    comparable = valid >= COMPARABLE
+    found = {"tolerance": args.tolerance, "pages": len(requests), "valid_answer_probability": valid, "comparable": comparable}
     write_json(args.adapter / "parity.json", origin(adapter=args.adapter / "adapter_model.safetensors") | found | {"differences": finite(rows)})
     if args.merged and (args.merged / "README.md").is_file():
         fill_section(args.merged / "README.md", "parity", "\n".join(lines))
-    if outside(valid):
+    if not comparable:
         raise InputError(
             f"not comparable: {args.adapter} {OUTSIDE} on these pages (valid-answer probability {percent(valid)}), so that its "
             "choice probabilities say nothing; compare an adapter that was trained on pages of this kind"
