@@ -38,6 +38,7 @@ from eval.arms import adapter_record
 from eval.dilemmas import conjoint_rows, difference_rows, rating_rows
 from eval.figure import COLOURS, written
 from eval.measure import CHANGES, TITLES
+from eval.menus import NULLS
 from eval.table import by_decision, table, uniform_over, utilities
 from eval.validity import OUTSIDE, percent
 
@@ -494,15 +495,17 @@ def add_menus(report: Report, folder: Path, title: str) -> None:
         some = [restored(r) for r in rows if r["battery"] == battery]
         digits = 2 if max((max(m.values) for m in MENUS.get(battery, ())), default=0) <= 1 else 0
         frame = pd.DataFrame([menu_line(r, digits) for r in some])
-        caption = "mean over decision problems ± standard error; differences to base and placebo with 95 % interval; "
-        caption += f"agreement: share of problems on which the most probable option is the target's. {QUALITY}; arms without a model last"
-        report.table(f"menus-{title}-{battery}", filled(frame), f"{battery}: {caption}.")
+        report.table(f"menus-{title}-{battery}", filled(frame), f"Battery {battery}.")
+    words = "Mean over decision problems ± standard error; differences to base and placebo with 95 % interval; agreement: share of problems on which "
+    report.text(f"{words}the most probable option is the target's. {QUALITY}; arms without a model come last.")
 
 
 def menu_line(row: dict[str, Any], digits: int) -> dict[str, str]:
     """A row of eval.menus as text."""
     line = {k: str(row[k]) for k in ("arm", "topic", "mode")}
-    line |= {"valid %": share_of(row["valid_answer_probability"]), "control %": share_of(row["comprehension"]), "steps %": share_of(row.get("steps_right"))}
+    if row["arm"] not in NULLS:  # which need no words
+        line |= {"valid %": share_of(row["valid_answer_probability"]), "control %": share_of(row["comprehension"])}
+        line |= {"steps %": share_of(row.get("steps_right"))}
     if row["outside"]:
         return line | {"mean": OUTSIDE}
     error = "" if np.isnan(row["se"]) else f" ± {row['se']:.{digits}f}"
