@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import glob
 import hashlib
+import io
 import json
 import math
 import os
@@ -37,10 +38,19 @@ class InputError(Exception):
 
 
 def command(main: Callable[[], None]) -> None:
-    """Run a command's ``main``; bad input, a full disk and an interrupt end in one line and exit code 2 (130)."""
+    """Run a command's ``main``; bad input, a full disk and an interrupt end in one line and exit code 2 (130).
+
+    Signs that the output's encoding lacks become question marks; output that nobody reads any more (``| head``) ends quietly.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite stop is an interrupt too
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _unread()
     except InputError as error:
         sys.exit(_complain(str(error), 2))
     except OSError as error:
@@ -50,6 +60,21 @@ def command(main: Callable[[], None]) -> None:
         for impatient in (signal.SIGINT, signal.SIGTERM):  # a second one would end in a traceback
             signal.signal(impatient, signal.SIG_IGN)
         sys.exit(_complain("interrupted; what is finished is kept: run the same command again and it goes on from there", 130))
+
+
+def _unread() -> None:
+    """From now on standard output goes nowhere: its reader has left."""
+    with suppress(OSError, ValueError):  # not every standard output has a number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Terminal(Console):
+    """A console whose work goes on when its reader has left."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more; what is to be written to files is written."""
+        self.quiet = True
+        _unread()
 
 
 def _complain(line: str, code: int) -> int:
@@ -73,7 +98,8 @@ def spreadsheet_cell(value: Any) -> Any:
 
 def terminal(width: int) -> Console:
     """Where tables are printed: at least so many columns wide, so that a log file wraps none; names are no markup."""
-    return Console(width=max(Console().width, width), markup=False, emoji=False, highlight=False)
+    size = Console().size  # both are given, for a dumb terminal is else taken to be 80 columns wide
+    return Terminal(width=max(size.width, width), height=size.height, markup=False, emoji=False, highlight=False)
 
 
 def lock(folder: Path) -> None:

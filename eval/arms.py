@@ -17,8 +17,8 @@ from rich.progress import track
 from econmoral.adapters import adapter_base
 from econmoral.checkpoints import state
 from econmoral.models import find_model
-from econmoral.records import InputError, append_lines, parse_yaml, plain, read_whole_lines, sha256, write_lines
-from eval.engines import Arm, Engine
+from econmoral.records import InputError, append_lines, parse_yaml, plain, read_json, read_whole_lines, sha256, write_lines
+from eval.engines import LONGEST_DERIVATION, Arm, Engine
 
 CHUNK = 24  # decisions that are asked in one go and kept together
 
@@ -32,6 +32,12 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoint", metavar="URL", help="measure what an OpenAI-compatible server offers; adapters by the names of their folders")
     parser.add_argument("--concurrency", type=int, default=16, help="requests to the endpoint at the same time (default 16)")
     parser.add_argument("--served", metavar="NAME", help="name of the base at the endpoint (default: the model's hub id)")
+
+
+def add_derivation_options(parser: argparse.ArgumentParser) -> None:
+    """Options that say how derivations are written, in reasoned mode."""
+    parser.add_argument("--temperature", type=float, default=1.0, help="of derivations; 0 takes the most probable token at every step (default 1)")
+    parser.add_argument("--longest", type=int, default=LONGEST_DERIVATION, help=f"tokens at which a derivation is cut (default {LONGEST_DERIVATION})")
 
 
 def parse_parameters(text: str, parameters: tuple[str, ...]) -> tuple[dict[str, float], float]:
@@ -57,6 +63,21 @@ def adapter_names(folders: list[Path]) -> dict[str, Path]:
     if len(set(names)) < len(names):
         raise InputError("the same --adapter was given twice")
     return dict(zip(names, folders, strict=True))
+
+
+def adapter_record(folder: Path) -> dict[str, Any]:
+    """What an adapter's run.json says of its training; everything is None of an adapter from elsewhere.
+
+    share, ends : of an adapter between two others, the second one's share and what both were trained on.
+    """
+    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    run = run if isinstance(run, dict) else {}
+    gates, settings = (found if isinstance(found := run.get(k), dict) else {} for k in ("gates", "settings"))
+    return {
+        "target": run.get("target"), "shuffled": run.get("shuffled") is True, "domain": run.get("domain"),
+        "conversations": gates.get("labels_checked"), "seed": settings.get("seed"), "seconds": run.get("seconds"),
+        "share": run.get("interpolation"), "ends": run.get("ends"),
+    }  # fmt: skip
 
 
 def vllm_options(pairs: list[str]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
     python -m eval.bench
 
 The estimator on 18,720 binary choices by 160 subjects (simulated), against the same likelihood with numerical derivatives and
-against statsmodels; exact scores in one pass over a prompt and the tree of its answers, against one full forward pass per answer;
-dilemmas, price periods and Q-learners in batches against one by one; all on the built-in model.
+against statsmodels; exact scores in one pass over the tree of all conversations about a problem, against one plain pass for
+every reply of every turn, and against sampled conversations; dilemmas, price periods and Q-learners in batches against one by one; all on the built-in model.
 """
 
 from __future__ import annotations
@@ -25,16 +25,18 @@ import statsmodels.api as sm
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from econmoral.chat import prompt_text, turn_text
-from econmoral.dilemmas import CASES, PAGES, draw_scenarios, render_scenario
+from econmoral.dilemmas import draw_scenarios
 from econmoral.estimation import Design, allocations, bootstrap, fit, log_likelihood, mixture
 from econmoral.firms import Learning, learning_grid, q_learners
 from econmoral.market import Market
-from econmoral.pricing import View, compact_answers, render_compact
-from econmoral.prompts import answers, render
+from econmoral.pricing import TRAIN, View, price_conversation
 from econmoral.records import command, fill_section, origin, read_json, write_json
-from eval.engines import Arm, Request
-from eval.measure import draw_questions
+from econmoral.target import ECONOMICUS, moralis
+from eval.dilemmas import WORDINGS, conjoint_items, conjoint_requests
+from eval.engines import Arm, Request, Sampled
+from eval.measure import draw_problems, requests_of
+
+BASE = Arm("base")
 
 
 def timed(work: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:
@@ -95,44 +97,28 @@ def scoring(items: int) -> dict[str, Any]:
     from eval.engine_transformers import Transformers
 
     engine = Transformers("nano", {})
-    questions = draw_questions("drawn", items, 1, 0.5, seed=0)
-    pages = [(render(q.item, layout, "direct"), answers(layout)) for q in questions for layout in q.layouts]
-    prompts = [prompt_text(engine.tokenizer, m) for m, _ in pages]
-    endings = [[turn_text(engine.tokenizer, m, c) for c in candidates] for m, candidates in pages]
-    shared, fast = timed(lambda: engine.score_texts(prompts, endings, Arm("base")), 2)
+    requests = requests_of(draw_problems("drawn", items, 1, (ECONOMICUS, moralis(0.5)), 0), BASE, "direct", "given", 2)
+    groups = [[engine.scored(step) for level in r.conversation.steps() for step in level] for r in requests]
+    shared, fast = timed(lambda: engine.log_probabilities(groups, BASE), 2)
 
-    def naive() -> list[np.ndarray]:
-        rows = []
-        for prompt, group in zip(prompts, endings, strict=True):
-            head = len(engine.ids(prompt))
-            row = []
-            for ending in group:
-                ids = engine.ids(prompt + ending)
-                with torch.no_grad():
-                    log_p = torch.log_softmax(engine.model(torch.tensor([ids])).logits[0].float(), -1)
-                row.append(sum(log_p[i - 1, ids[i]].item() for i in range(head, len(ids))))
-            rows.append(np.array(row))
-        return rows
+    def plain() -> list[list[np.ndarray]]:
+        def of(context: list[int], reply: list[int]) -> float:
+            with torch.no_grad():
+                log_p = torch.log_softmax(engine.model(torch.tensor([context + reply])).logits[0].float(), -1)
+            return sum(log_p[len(context) + k - 1, token].item() for k, token in enumerate(reply))
 
-    def sampled(times: int) -> None:
-        for start in range(0, len(prompts), 16):  # sixteen prompts in a batch, as many answers of each
-            heads = [engine.ids(p) for p in prompts[start : start + 16] for _ in range(times)]
-            width = max(map(len, heads))
-            x = torch.tensor([[engine.pad] * (width - len(h)) + h for h in heads])
-            mask = torch.tensor([[0] * (width - len(h)) + [1] * len(h) for h in heads])
-            engine.model.generate(
-                input_ids=x, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=12, pad_token_id=engine.pad
-            )
+        return [[np.array([np.logaddexp.reduce([of(step.context, form) for form in forms]) for forms in step.options]) for step in group] for group in groups]
 
-    slow, reference = timed(naive, 1)
-    twice, _ = timed(lambda: sampled(2), 1)
-    # sampling has an error that exact scores do not have: answers needed for it to be .02 on average over pages and answers
-    spread = float(np.mean([np.mean(np.exp(row) * (1 - np.exp(row))) for row in fast]))
-    needed = spread / 0.02**2
+    slow, reference = timed(plain, 1)
+    twice, _ = timed(lambda: Sampled(engine).score(requests, BASE), 1)
+    # sampling has an error that exact scores do not have: conversations needed for it to be .02 on average over problems and plans
+    plans = [a.probabilities for a in engine.score(requests, BASE)]
+    needed = float(np.mean([np.mean(p * (1 - p)) for p in plans if p is not None])) / 0.02**2
+    gaps = [np.abs(a - b).max() for one, two in zip(fast, reference, strict=True) for a, b in zip(one or [], two, strict=True)]
     return {
-        "pages": len(pages), "one_pass_seconds": shared, "full_passes_over_one_pass": slow / shared,
-        "largest_difference_of_log_probabilities": float(max(np.abs(a - b).max() for a, b in zip(fast, reference, strict=True))),
-        "sampled_answers_a_page_for_an_error_of_.02": needed,
+        "conversations": len(requests), "one_pass_seconds": shared, "plain_passes_over_one_pass": slow / shared,
+        "largest_difference_of_log_probabilities": float(max(gaps)),
+        "sampled_conversations_for_an_error_of_.02": needed,
         "time_of_sampling_that_many_over_one_pass": twice / 2 * needed / shared,
     }  # fmt: skip
 
@@ -158,34 +144,20 @@ def q_loop(market: Market, sessions: int, periods: int) -> None:
 
 def applications(scenarios: int) -> dict[str, Any]:
     """Dilemmas scored against generated, a period of 42 markets in one batch against one by one, Q-learning against a plain loop."""
-    import torch
 
     from eval.engine_transformers import Transformers
 
-    engine, base = Transformers("nano-applications", {}), Arm("base")
-    drawn = draw_scenarios(scenarios, np.random.default_rng(0))
-    pages: Any = [Request(render_scenario(s, *page, 0), list(CASES), s, page) for s in drawn for page in PAGES]  # type: ignore[arg-type]
-    exact, answers_ = timed(lambda: engine.score(pages, base), 1)
-    heads = [engine.ids(prompt_text(engine.tokenizer, r.messages)) for r in pages]
-
-    def generate() -> None:
-        for start in range(0, len(heads), 64):
-            some = heads[start : start + 64]
-            width = max(map(len, some))
-            x = torch.tensor([[engine.pad] * (width - len(h)) + h for h in some])
-            mask = torch.tensor([[0] * (width - len(h)) + [1] * len(h) for h in some])
-            engine.model.generate(
-                input_ids=x, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=8, pad_token_id=engine.pad
-            )
-
-    once, _ = timed(generate, 1)
-    spread = float(np.mean([a.probabilities[0] * a.probabilities[1] for a in answers_]))
-    view: Any = View(100.0, 2, (150.0, 155.0, 160.0), ((145.0,), (150.0,), (155.0,)), (40.0,) * 3, (20.0,) * 3)
-    period = [Request(render_compact(view, k % 2), compact_answers(100.0), view, view) for k in range(84)]
-    batched, _ = timed(lambda: engine.score(period, base))
-    single, _ = timed(lambda: [engine.score([r], base) for r in period], 1)
+    engine, rng = Transformers("nano", {}), np.random.default_rng(0)
+    pages = conjoint_requests(conjoint_items(draw_scenarios(scenarios, rng), WORDINGS["train"], rng), BASE)
+    exact, answers = timed(lambda: engine.score(pages, BASE), 1)
+    once, _ = timed(lambda: engine.write([r.conversation.opening() for r in pages], BASE, 0, 8), 1)
+    spread = float(np.mean([a.probabilities[0] * a.probabilities[1] for a in answers if a.probabilities is not None]))
+    view = View(100.0, 2, (150.0, 155.0, 160.0), ((145.0,), (150.0,), (155.0,)), (40.0,) * 3, (20.0,) * 3)
+    period = [Request(price_conversation(view, TRAIN[k % len(TRAIN)]), view, TRAIN[k % len(TRAIN)]) for k in range(84)]
+    batched, _ = timed(lambda: engine.score(period, BASE))
+    single, _ = timed(lambda: [engine.score([r], BASE) for r in period], 1)
     with tempfile.TemporaryDirectory() as folder:
-        words = ("--model", "nano-applications", "--agents", "base", "--runs", "42", "--periods", "300", "--out", f"{folder}/pricing")
+        words = ("--model", "nano", "--agents", "base", "--runs", "42", "--periods", "300", "--out", f"{folder}/pricing")
         whole, _ = timed(lambda: subprocess.run([sys.executable, "-m", "eval.pricing", *words], check=True, stdout=subprocess.DEVNULL), 1)
     market = Market()
     vectorised, _ = timed(lambda: q_learners(market, 100, 0, Learning(), longest=2000), 1)
@@ -203,7 +175,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m eval.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("recipes/bench.json"), help="where the figures go (default recipes/bench.json)")
-    parser.add_argument("--items", type=int, default=20, help="decisions in each set that are scored (default 20)")
+    parser.add_argument("--items", type=int, default=20, help="decision problems in each set that are scored (default 20)")
     parser.add_argument("--only", choices=("estimator", "scoring", "applications"), help="measure one part, keep the others' last figures")
     args = parser.parse_args()
     known = {"estimator": estimator, "scoring": lambda: scoring(args.items), "applications": lambda: applications(10 * args.items)}

@@ -65,9 +65,9 @@ from econmoral.dilemmas import (
 from econmoral.human import moral_machine, reference
 from econmoral.records import InputError, command, finite, lock, origin, read_lines, spreadsheet_cell, terminal, write_json, write_lines, write_text
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
+from eval.arms import adapter_names, adapter_record, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
 from eval.engines import Answer, Arm, Engine, Request, Sampled
-from eval.figure import COLOURS, save
+from eval.figure import COLOURS, save, try_to_draw, written
 from eval.validity import OUTSIDE, advice, fingerprint, is_placebo, overall, percent, quality, told_arms
 
 matplotlib.use("Agg")
@@ -369,7 +369,7 @@ def draw(summary: dict[str, Any], ratings: dict[str, list[dict[str, Any]]], path
                 ms=5,
                 lw=1.2,
                 color=colour[arm],
-                label=arm,
+                label=written(arm),
             )
         axis.axvline(0, color="black", lw=0.8)
         axis.set(yticks=range(len(DIMENSIONS)), yticklabels=[f"{d} ({side})" for d, side in DIMENSIONS.items()], xlabel="AMCE on being spared (95 % interval)")
@@ -386,7 +386,7 @@ def draw(summary: dict[str, Any], ratings: dict[str, list[dict[str, Any]]], path
                 some = [r for r in records if r["question"] == question and r["mean"] is not None]
                 saved = sorted({r["saved"] for r in some})
                 means = [np.mean([r["mean"] for r in some if r["saved"] == n]) for n in saved]
-                axis.plot(saved, means, style, marker="o", ms=4, color=colour[arm], label=f"{arm}: {question}")
+                axis.plot(saved, means, style, marker="o", ms=4, color=colour[arm], label=f"{written(arm)}: {question}")
         axis.set(xscale="log", ylim=(0, 100), xlabel="people saved by the sacrifice", ylabel="mean rating (0-100), over scenes")
         axis.set_xticks([1, 2, 5, 10, 20, 50, 100], labels=["1", "2", "5", "10", "20", "50", "100"])
         axis.minorticks_off()
@@ -399,7 +399,9 @@ def draw(summary: dict[str, Any], ratings: dict[str, list[dict[str, Any]]], path
 
 def number(value: dict[str, float] | None, digits: int = 2) -> str:
     """``0.31 ± 0.02``."""
-    return "–" if value is None else f"{value['value']:.{digits}f} ± {value['se']:.{digits}f}"
+    if value is None or value["value"] is None:
+        return "–"
+    return f"{value['value']:.{digits}f}" + ("" if value["se"] is None or np.isnan(value["se"]) else f" ± {value['se']:.{digits}f}")
 
 
 def validity_rows(arms: dict[str, dict[str, Any]], name: str) -> list[dict[str, str]]:
@@ -580,13 +582,13 @@ def main() -> None:
         write_lines(args.out / f"{battery}.jsonl", (r for records in by_arm.values() for r in records))
     write_lines(args.out / "scenarios.jsonl", map(scenario_record, scenarios))
     write_json(args.out / "summary.json", finite(summary))
-    draw(summary, found.get("ratings", {}), args.out / "figure.png")
     rows = show(summary, console)
     write_text(args.out / "table.csv", pd.DataFrame(rows).map(spreadsheet_cell).to_csv(index=False))
     inputs = {name: folder / "adapter_model.safetensors" for name, folder in adapters.items()}
     settings = {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
     known = {"settings": settings, "tokens": getattr(loaded, "tokens", None), "weights": getattr(loaded, "weights", None)}
-    write_json(args.out / "run.json", origin(**inputs) | known)
+    write_json(args.out / "run.json", origin(**inputs) | known | {"adapters": {name: adapter_record(f) for name, f in adapters.items()}})
+    try_to_draw(lambda: draw(summary, found.get("ratings", {}), args.out / "figure.png"), args.out / "figure.png", console)
     console.print(f"{args.out}/: ratings.jsonl conjoint.jsonl scenarios.jsonl summary.json table.csv figure.png run.json")
 
 

@@ -40,9 +40,10 @@ class Transformers(Exact):
     """A checkpoint and its adapters (name -> folder); ``four_bit`` loads the base in nf4 (wherever bitsandbytes runs).
 
     given : the model was named explicitly, and is taken though an adapter says that it was trained on another.
+    apart : adapters are always run beside the base, never merged into a copy: what merging is held against.
     """
 
-    def __init__(self, model: str, adapters: dict[str, Path], four_bit: bool = False, given: bool = False) -> None:
+    def __init__(self, model: str, adapters: dict[str, Path], four_bit: bool = False, given: bool = False, apart: bool = False) -> None:
         place = base_for(model, adapters.values())
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
@@ -55,7 +56,7 @@ class Transformers(Exact):
         self.model: Any = attach(loaded, named, place.source)
         self.weights, self.note, self.window = place.record(), place.note, window(loaded)
         self.model.eval()
-        self.four_bit = four_bit
+        self.four_bit, self.apart = four_bit, apart
         self._copy: tuple[str | None, Any] | None = None  # the adapter that is merged into a copy of the model, and the copy
         # pad with anything: padded positions are masked
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
@@ -86,7 +87,7 @@ class Transformers(Exact):
         On a CPU in single precision the adapter's own products cost as much as a third of writing a derivation.  The copy is
         held against the model with its adapter on one page; where they differ by more than AGREE there is none.
         """
-        if self.device != "cpu" or self.model.dtype != torch.float32 or self.four_bit:
+        if self.apart or self.device != "cpu" or self.model.dtype != torch.float32 or self.four_bit:
             return None
         if self._copy is None or self._copy[0] != arm.adapter:
             copy = deepcopy(self.model).merge_and_unload(adapter_names=[self.keys[str(arm.adapter)]]).eval()

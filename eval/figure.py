@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,27 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from econmoral.games import GAMES
+from econmoral.records import plain
 
 COLOURS = ("#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito, safe for the colour-blind
+
+
+def written(name: str) -> str:
+    """A name as text in a figure: dollar signs start no formula, a leading underscore hides no legend entry."""
+    shown = plain(name).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def try_to_draw(work: Callable[[], None], path: Path, console: Console) -> None:
+    """Draw a figure; one that cannot be drawn (a font, a name, a full disk) is said and costs nothing else."""
+    try:
+        work()
+    except Exception as error:
+        why = str(error).splitlines()[0][:120] if str(error) else ""
+        console.print(f"{path.name}: not drawn ({type(error).__name__}: {why})")
 
 
 def draw(records: list[dict[str, Any]], rows: list[dict[str, Any]], targets: dict[str, float], path: Path) -> None:
@@ -36,7 +54,7 @@ def draw(records: list[dict[str, Any]], rows: list[dict[str, Any]], targets: dic
             if len(p):
                 y = np.arange(len(names)) + (i - (len(arms) - 1) / 2) * 0.7 / len(arms)
                 se = p.std(0, ddof=1) / np.sqrt(len(p)) if len(p) > 1 else np.zeros(len(names))
-                axis.errorbar(p.mean(0), y, xerr=1.96 * se, fmt="o", ms=4, lw=1, color=colour[arm], label=arm)
+                axis.errorbar(p.mean(0), y, xerr=1.96 * se, fmt="o", ms=4, lw=1, color=colour[arm], label=written(arm))
         axis.set(title=GAMES[game].title, yticks=range(len(names)), yticklabels=names, xlim=(-0.02, 1.0))
         axis.invert_yaxis()
         axis.grid(axis="x", color="#dddddd")
@@ -54,8 +72,13 @@ def draw(records: list[dict[str, Any]], rows: list[dict[str, Any]], targets: dic
             axis.text(0, i, " not identified", va="center", color=colour[row["arm"]])
     for name, kappa in targets.items():
         axis.axvline(kappa, color="black", ls="--", lw=1)
-        axis.annotate(f"{name}\nkappa = {kappa:g}", (kappa, -0.75), ha="center", va="bottom", annotation_clip=False, fontsize=9)
-    axis.set(yticks=range(len(arms)), yticklabels=arms, ylim=(len(arms) - 0.4, -0.7), xlabel="degree of morality $\\hat\\kappa$ (95 % interval)")
+        axis.annotate(f"{written(name)}\nkappa = {kappa:g}", (kappa, -0.75), ha="center", va="bottom", annotation_clip=False, fontsize=9)
+    axis.set(
+        yticks=range(len(arms)),
+        yticklabels=[written(a) for a in arms],
+        ylim=(len(arms) - 0.4, -0.7),
+        xlabel="degree of morality $\\hat\\kappa$ (95 % interval)",
+    )
     axis.set_title("revealed morality", pad=42)
     axis.grid(axis="x", color="#dddddd")
     save(figure, path)

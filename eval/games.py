@@ -15,6 +15,7 @@ table.csv, figure.png and run.json.  An interrupted run continues when the comma
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,21 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.arms import adapter_names, add_engine_options, base_of, check_sources, check_temperature, collect, load, parse_parameters, settings_key
-from eval.engines import LONGEST_DERIVATION, Arm, Engine, Sampled, Simulated
-from eval.figure import draw
+from eval.arms import (
+    adapter_names,
+    adapter_record,
+    add_derivation_options,
+    add_engine_options,
+    base_of,
+    check_sources,
+    check_temperature,
+    collect,
+    load,
+    parse_parameters,
+    settings_key,
+)
+from eval.engines import Arm, Engine, Sampled, Simulated
+from eval.figure import draw, try_to_draw
 from eval.measure import DRAWN, SETS, TITLES, Problem, draw_problems, measure, requests_of
 from eval.menus import survey
 from eval.table import add_shifts, overlap, reference_arms, summaries, table, valid_by_wording
@@ -82,8 +95,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=120, help="decisions in each set (default 120)")
     parser.add_argument("--pairs", type=int, default=2, help="counterbalanced pairs of layouts per decision (default 2)")
     parser.add_argument("--samples", type=int, default=1, help="per layout: derivations in reasoned mode; conversations where replies are sampled (default 1)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of derivations; 0 takes the most probable token at every step (default 1)")
-    parser.add_argument("--longest", type=int, default=LONGEST_DERIVATION, help=f"tokens at which a derivation is cut (default {LONGEST_DERIVATION})")
+    add_derivation_options(parser)
     parser.add_argument(
         "--replies", choices=("exact", "sampled"), default="exact",
         help="exact probabilities, or replies that are sampled and read: for models that answer in sentences (default exact)",
@@ -163,8 +175,8 @@ def measure_all(
         base: list[dict[str, Any]] | None = None
         for arm in arms:
             asked = fingerprint(r.conversation for r in requests_of(problems, arm, mode, args.beliefs, args.samples))
-            how = [args.longest, args.temperature] if mode == "reasoned" else 0
-            part = args.out / "parts" / f"{settings_key(args, arm, adapters, [asked, args.beliefs, args.replies, how])}.jsonl"
+            written = [args.longest, args.temperature] if mode == "reasoned" else 0
+            part = args.out / "parts" / f"{settings_key(args, arm, adapters, [asked, args.beliefs, args.replies, written])}.jsonl"
             if part.is_file():
                 found = [row for _, row in read_lines(part)]
             else:
@@ -266,6 +278,7 @@ def main() -> None:
     about = origin(**inputs) | {
         "settings": {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
         "targets": [str(t) for t in targets],
+        "adapters": {name: adapter_record(folder) | {"games": sorted({game for game, _ in trained[name][0] or ()})} for name, folder in adapters.items()},
         "weights": getattr(engine, "weights", None),
         "overlap": checks,
         "without_readable_answer": silent,
@@ -303,10 +316,8 @@ def draw_all(args: argparse.Namespace, records: list[dict[str, Any]], rows: list
         if not of_mode:
             console.print(f"{name}: not drawn, no arm answers in the form")
             continue
-        try:
-            draw(shown, of_mode, {t.label: t.kappa for t in targets if t.outcome_only or t.family == "homo_moralis"}, args.out / name)
-        except Exception as error:  # a font, a name, a full disk: the numbers are written already
-            console.print(f"{name}: not drawn ({type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''})")
+        degrees = {t.label: t.kappa for t in targets if t.outcome_only or t.family == "homo_moralis"}
+        try_to_draw(partial(draw, shown, of_mode, degrees, args.out / name), args.out / name, console)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,19 @@ from econmoral.menus import FRAMES, HELD_OUT, MENUS, TRAIN, Menu, MenuPage, draw
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, finite, lock, origin, read_json, spreadsheet_cell, terminal, write_json, write_lines, write_text
 from econmoral.target import ECONOMICUS, Target
-from eval.arms import adapter_names, add_engine_options, base_of, check_sources, check_temperature, collect, load, parse_parameters, settings_key
+from eval.arms import (
+    adapter_names,
+    adapter_record,
+    add_derivation_options,
+    add_engine_options,
+    base_of,
+    check_sources,
+    check_temperature,
+    collect,
+    load,
+    parse_parameters,
+    settings_key,
+)
 from eval.engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request, Sampled
 from eval.validity import OUTSIDE, advice, fingerprint, is_placebo, outside, overall, percent, quality, told_arms
 
@@ -110,8 +122,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=2, help="counterbalanced pairs of pages per menu (default 2)")
     parser.add_argument("--limit", type=int, help="only the first so many menus of each battery")
     parser.add_argument("--samples", type=int, default=1, help="per page: derivations in reasoned mode; replies where they are sampled (default 1)")
-    parser.add_argument("--longest", type=int, default=LONGEST_DERIVATION, help=f"tokens at which a derivation is cut (default {LONGEST_DERIVATION})")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of derivations; 0 takes the most probable token at every step (default 1)")
+    add_derivation_options(parser)
     parser.add_argument(
         "--replies", choices=("exact", "sampled"), default="exact", help="exact probabilities, or sampled replies that are read (default exact)"
     )
@@ -121,8 +132,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="folder of the measurement (default: menus/ in the first adapter's folder)")
     args = parser.parse_args()
     check_sources(args, "menus")
-    if args.pairs < 1 or args.samples < 1 or args.seed < 0 or (args.limit is not None and args.limit < 1):
-        raise InputError("--pairs, --samples and --limit must be at least 1, --seed at least 0")
+    if args.pairs < 1 or args.samples < 1 or args.seed < 0 or args.longest < 1 or (args.limit is not None and args.limit < 1):
+        raise InputError("--pairs, --samples, --longest and --limit must be at least 1, --seed at least 0")
     check_temperature(args)
     args.battery = list(MENUS) if "all" in args.battery else list(dict.fromkeys(args.battery))
     args.mode = list(dict.fromkeys(args.mode))
@@ -347,7 +358,7 @@ def survey(args: argparse.Namespace, adapters: dict[str, Path], console: Console
     if any(r["outside"] for r in rows):
         console.print(f"rows that answer outside the form have no figures: {advice()}")
     about = {"settings": settings, "without_readable_answer": silent, "tokens": getattr(engine, "tokens", None), "weights": getattr(engine, "weights", None)}
-    write_json(args.out / "run.json", origin(**inputs) | about)
+    write_json(args.out / "run.json", origin(**inputs) | about | {"adapters": {name: adapter_record(f) for name, f in adapters.items()}})
     console.print(f"{args.out}/: choices.jsonl summary.json table.csv run.json")
 
 

@@ -21,8 +21,9 @@ import argparse
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.arms import adapter_names, add_engine_options, base_of, check_sources, load, settings_key
+from eval.arms import adapter_names, adapter_record, add_engine_options, base_of, check_sources, load, settings_key
 from eval.engines import Arm, Engine, Request, Sampled
-from eval.figure import COLOURS, save
+from eval.figure import COLOURS, save, try_to_draw, written
 from eval.validity import OUTSIDE, advice, fingerprint, overall, percent, quality
 
 matplotlib.use("Agg")
@@ -475,13 +476,13 @@ def draw_paths(sessions: list[Session], prices: np.ndarray, path: Path) -> None:
         agents = next(s.agents for s in sessions if s.name == name)
         for firm, agent in enumerate(agents):
             level = some[:, :, firm]
-            label = agent + (" (second firm)" if firm and agent == agents[0] else "")
+            label = written(agent) + (" (second firm)" if firm and agent == agents[0] else "")
             axis.plot(level.mean(0), lw=1.2, color=COLOURS[1 + firm % 7], label=label)
             axis.fill_between(range(level.shape[1]), level.min(0), level.max(0), color=COLOURS[1 + firm % 7], alpha=0.15, lw=0)
         for value, text in ((float(reference.nash()[0]), "Nash"), (float(reference.monopoly()[0]), "monopoly")):
             axis.axhline(value, color="black", ls="--", lw=0.8)
             axis.annotate(text, (0, value), xytext=(2, 2), textcoords="offset points", fontsize=7)
-        axis.set_title(name, fontsize=9)
+        axis.set_title(written(name), fontsize=9)
         axis.legend(fontsize=7, loc="lower right")
     figure.supxlabel("period")
     figure.supylabel("price (mean over markets; band: lowest to highest)")
@@ -502,8 +503,8 @@ def draw_matrix(summary: dict[str, Any], path: Path) -> None:
         for i, j in itertools.product(range(len(agents)), repeat=2):
             if np.isfinite(values[i, j]):
                 axis.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color="white" if abs(values[i, j]) > 0.7 else "black")
-        axis.set(xticks=range(len(agents)), yticks=range(len(agents)), yticklabels=agents, title=title)
-        axis.set_xticklabels(agents, rotation=30, ha="right")
+        axis.set(xticks=range(len(agents)), yticks=range(len(agents)), yticklabels=[*map(written, agents)], title=title)
+        axis.set_xticklabels([*map(written, agents)], rotation=30, ha="right")
     figure.colorbar(image, ax=axes, shrink=0.8)
     save(figure, path)
 
@@ -516,10 +517,10 @@ def draw_impulse(sessions: list[Session], without: np.ndarray, shocked: np.ndarr
         gaps = np.array([(b - a)[at - 1 :] / s.market.currency for s, a, b in zip(sessions, without, shocked, strict=True) if s.name == name])
         agents = next(s.agents for s in sessions if s.name == name)
         for firm, agent in enumerate(agents):
-            label = agent + " (forced)" * (firm == 0)
+            label = written(agent) + " (forced)" * (firm == 0)
             axis.plot(range(-1, gaps.shape[1] - 1), gaps[:, :, firm].mean(0), marker="o", ms=3, lw=1.2, color=COLOURS[1 + firm % 7], label=label)
         axis.axhline(0, color="black", lw=0.8)
-        axis.set_title(name, fontsize=9)
+        axis.set_title(written(name), fontsize=9)
         axis.legend(fontsize=7)
     figure.supxlabel("periods since the forced price")
     figure.supylabel("price minus the price without it")
@@ -683,15 +684,17 @@ def main() -> None:
     shown = [i for i, s in enumerate(sessions) if s.name in answering(summary)]
     if shown:
         some = [sessions[i] for i in shown]
-        draw_paths(some, prices[shown], args.out / "paths.png")
-        draw_impulse(some, prices[shown], shocked[shown], at, args.out / "impulse.png")
-        if args.firms == 2:
-            draw_matrix(summary, args.out / "matrix.png")
+        figures: dict[str, Callable[[Path], None]] = {
+            "paths": lambda path: draw_paths(some, prices[shown], path),
+            "impulse": lambda path: draw_impulse(some, prices[shown], shocked[shown], at, path),
+        } | ({"matrix": lambda path: draw_matrix(summary, path)} if args.firms == 2 else {})
+        for name, work in figures.items():
+            try_to_draw(partial(work, args.out / f"{name}.png"), args.out / f"{name}.png", console)
     if main_run.failures:
         tries = TRIES if args.protocol == "full" else args.samples
         console.print(f"{main_run.failures} prices were not named in {tries} tries; those firms kept their last price")
     made = {"settings": settings, "tokens": getattr(loaded, "tokens", None), "weights": getattr(loaded, "weights", None)}
-    write_json(args.out / "run.json", origin(**inputs) | made)
+    write_json(args.out / "run.json", origin(**inputs) | made | {"adapters": {name: adapter_record(f) for name, f in adapters.items()}})
     console.print(f"{args.out}/: {' '.join(sorted(p.name for p in args.out.iterdir() if p.is_file()))}")
 
 

@@ -1,8 +1,11 @@
 """A report that a referee, a manager and a newcomer can read: one HTML file, the same as Markdown, tables as CSV and LaTeX.
 
-    python -m eval.report runs/study            # a study, or any folder written by eval.games, eval.dilemmas, eval.pricing, ...
+    python -m eval.report runs/study            # a study, an adapter's folder, or any folder written by a command of eval
 
-The HTML holds its figures and needs no network.  Every word that comes from a file is escaped: a model's text stays text.
+Tables say beside every figure how likely a reply is admissible and control questions are answered right; an arm that answers
+outside the form has no figures and enters no claim.  Claims are judged by what adapters were trained toward, as their run.json
+says, never by names.  The HTML holds its figures and needs no network.  Every word that comes from a file is escaped: a model's
+text stays text.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import argparse
 import base64
 import html
 import io
+import itertools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,16 +23,24 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from scipy import stats
 from scipy.optimize import curve_fit
 
-from econmoral.choice import read_decision
+from econmoral.choice import best_replies, read_decision
 from econmoral.estimation import design, out_of_sample
 from econmoral.games import GAMES
 from econmoral.human import reference
+from econmoral.menus import MENUS
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, origin, plain, read_json, read_lines, read_whole_lines, spreadsheet_cell, write_text
-from eval.figure import COLOURS
-from eval.measure import TITLES
+from econmoral.target import ECONOMICUS, Target
+from eval.arms import adapter_record
+from eval.dilemmas import conjoint_rows, difference_rows, rating_rows
+from eval.figure import COLOURS, written
+from eval.measure import CHANGES, TITLES
+from eval.menus import NULLS
+from eval.table import by_decision, table, uniform_over, utilities
+from eval.validity import OUTSIDE, percent
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -59,6 +71,14 @@ class Report:
     def figure(self, name: str, png: bytes, alt: str) -> None:
         """A picture with what it shows in words."""
         self.blocks.append(("figure", name, png, alt))
+
+    def picture(self, name: str, figure: Any, alt: str) -> None:
+        """A figure of ours; one that cannot be drawn costs nothing else."""
+        try:
+            self.figure(name, png(figure), alt)
+        except Exception as error:  # a font, a name, a full disk
+            plt.close(figure)
+            self.text(f"The figure {name} could not be drawn ({type(error).__name__}).")
 
     def quote(self, words: str, text: str) -> None:
         """Untrusted text, under a line of ours."""
@@ -204,16 +224,129 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 # ------------------------------------------------------------------------------------------------------------ measurements
 
+PEOPLE = "humans: mean over 41 articles, Nunnari and Pozzi (2026), Economic Journal"
+FLOOR = "Mean ± standard error, clustered by decision problem; then rules that need no model: the floor"
+QUALITY = "valid %: probability of an admissible reply; control %: of the right reply to control questions"
 
-def short(name: str) -> str:
-    """An adapter's name without what all of a study's adapters share."""
-    return name.replace("-n400", "")
+
+@dataclass(frozen=True)
+class Games:
+    """A folder of eval.games: its rows, and what every adapter in it was trained on."""
+
+    folder: Path
+    rows: list[dict[str, Any]]
+    trained: dict[str, dict[str, Any]]
+
+    @staticmethod
+    def read(folder: Path) -> Games:
+        """Raises InputError for a folder that today's eval.games did not write."""
+        rows = read_json(folder / "summary.json")
+        needed = {"arm", "set", "mode", "outside", "valid_answer_probability", "targets"}
+        if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) and needed <= set(r) for r in rows):
+            raise InputError(f"{folder / 'summary.json'} is not what eval.games writes today; measure again")
+        return Games(folder, [restored(r) for r in rows], trained_on(folder))
+
+    @property
+    def targets(self) -> list[Target]:
+        """What agreement was computed with."""
+        return [Target.parse(t) for t in dict.fromkeys(t for r in self.rows for t in r["targets"])]
+
+    @property
+    def sets(self) -> list[str]:
+        """The sets, in the order in which they were measured."""
+        return list(dict.fromkeys(r["set"] for r in self.rows))
+
+    @property
+    def modes(self) -> list[str]:
+        """The modes of models and choosers."""
+        return list(dict.fromkeys(r["mode"] for r in self.rows if r["mode"] != "rule"))
+
+    @property
+    def main(self) -> tuple[str, str]:
+        """(set, mode) that claims are about: held-out payoffs, reasoned, where there are such."""
+        return ("payoffs" if "payoffs" in self.sets else self.sets[0]), ("reasoned" if "reasoned" in self.modes else self.modes[0])
+
+    def row(self, arm: str) -> dict[str, Any] | None:
+        """The row of an arm or rule that claims are about, unless it answers outside the form."""
+        held, mode = self.main
+        return next((r for r in self.rows if r["arm"] == arm and r["set"] == held and r["mode"] in (mode, "rule") and not r["outside"]), None)
+
+    def target(self, arm: str) -> Target | None:
+        """What an adapter was trained toward; None of the base, of placebos and of adapters between two others."""
+        return target_of(self.trained.get(arm, {}))
+
+    @property
+    def placebos(self) -> list[str]:
+        """The adapters trained on shuffled answers."""
+        return [arm for arm, record in self.trained.items() if record.get("shuffled")]
+
+    def inside(self) -> list[dict[str, Any]]:
+        """Rows of models and choosers that answer in the form."""
+        return [r for r in self.rows if r["mode"] != "rule" and not r["outside"]]
+
+    def answered(self) -> list[dict[str, Any]]:
+        """Records that were answered, of arms that answer in the form."""
+        kept = {(r["set"], r["mode"], r["arm"]) for r in self.inside()}
+        every = (r for _, r in read_lines(self.folder / "choices.jsonl"))
+        return [r for r in every if r.get("probabilities") is not None and (r.get("set"), r.get("mode"), r.get("arm")) in kept]
+
+    def left_out(self) -> str:
+        """A sentence that names the arms without figures; empty where there are none."""
+        found: dict[str, float] = {}
+        for r in self.rows:
+            if r["outside"]:
+                found[r["arm"]] = min(found.get(r["arm"], 1.0), r["valid_answer_probability"] or 0.0)
+        names = ", ".join(f"{arm} (valid-answer probability {percent(v)})" for arm, v in found.items())
+        return f"Without figures, for lack of answers in the form that was asked for: {names}." if names else ""
 
 
-def agreement(row: dict[str, Any], target: str) -> str:
-    """``90 ± 5``."""
-    found = row[target]["accuracy"]
-    return "–" if found is None else f"{100 * found['mean']:.0f}" + ("" if not found["se"] else f" ± {100 * found['se']:.0f}")
+def restored(value: Any) -> Any:
+    """A summary as it was before it became JSON: standard errors and bounds that are no numbers are nan again."""
+    if isinstance(value, list):
+        return [restored(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    found = {k: np.nan if k == "se" and v is None else restored(v) for k, v in value.items()}
+    if isinstance(bounds := found.get("bounds"), dict):
+        found["bounds"] = {k: [np.nan if x is None else x for x in v] if isinstance(v, list) else None for k, v in bounds.items()}
+    return found
+
+
+def trained_on(folder: Path) -> dict[str, dict[str, Any]]:
+    """Adapter -> what it was trained on, from a measurement's run.json; where that lacks it, from the adapters' own folders."""
+    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    if not isinstance(run, dict):
+        return {}
+    if isinstance(known := run.get("adapters"), dict):
+        return {str(name): record for name, record in known.items() if isinstance(record, dict)}
+    inputs = run.get("inputs") if isinstance(run.get("inputs"), dict) else {}
+    paths = {name: Path(str(v["path"])) for name, v in inputs.items() if isinstance(v, dict) and "path" in v}
+    return {name: adapter_record(path.parent) for name, path in paths.items() if path.name == "adapter_model.safetensors"}
+
+
+def target_of(record: dict[str, Any]) -> Target | None:
+    """The target of an adapter that was trained toward one; None of a placebo, and where nothing is known."""
+    named = record.get("target")
+    if record.get("shuffled") or not isinstance(named, str):
+        return None
+    try:
+        return Target.parse(named)
+    except InputError:  # of a version that had other families
+        return None
+
+
+def nominal_kappa(record: dict[str, Any]) -> float | None:
+    """The degree of morality that an adapter stands for, trained or between two that were; None without one."""
+
+    def of(named: Any) -> float | None:
+        target = target_of({"target": named})
+        return target.kappa if target and target.family in ("homo_economicus", "homo_moralis") else None
+
+    ends, share = record.get("ends"), record.get("share")
+    if isinstance(ends, list) and len(ends) == 2 and isinstance(share, int | float):
+        low, high = map(of, ends)
+        return None if low is None or high is None else (1 - share) * low + share * high
+    return None if record.get("shuffled") else of(record.get("target"))
 
 
 def estimate(row: dict[str, Any], family: str, name: str, scale: float = 1, digits: int = 2) -> str:
@@ -223,7 +356,7 @@ def estimate(row: dict[str, Any], family: str, name: str, scale: float = 1, digi
         v = found[name]
         return f"{scale * v['value']:.{digits}f} ± {scale * v['se']:.{digits}f}"
     bounds = (row[family].get("bounds") or {}).get(name)
-    return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds and None not in bounds else "not identified"
+    return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds and np.isfinite(bounds).all() else "not identified"
 
 
 def kappa_of(row: dict[str, Any]) -> tuple[float, float] | None:
@@ -232,28 +365,32 @@ def kappa_of(row: dict[str, Any]) -> tuple[float, float] | None:
     if found:
         return found["kappa"]["value"], found["kappa"]["se"]
     bounds = (row["homo_moralis"].get("bounds") or {}).get("kappa")
-    return None if not bounds or None in bounds else ((bounds[0] + bounds[1]) / 2, (bounds[1] - bounds[0]) / 2)
+    return ((bounds[0] + bounds[1]) / 2, (bounds[1] - bounds[0]) / 2) if bounds and np.isfinite(bounds).all() else None
 
 
-PEOPLE = "humans: mean over 41 articles, Nunnari and Pozzi (2026), Economic Journal"
+def structural_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Validity, agreement, sensitivity and parameters of every arm and rule of one set and mode; humans last."""
+    frame = table(rows).drop(columns=["set", "mode", "lnL"], errors="ignore")
+    if "note" in frame:  # in place of the first figure
+        figures = [c for c in frame.columns if c not in ("arm", "valid %", "control %", "steps %", "note")]
+        frame = frame.rename(columns={"note": "agreement"}) if not figures else frame
+        if figures:
+            frame.loc[frame["note"] != "", figures[0]] = frame["note"]
+            frame = frame.drop(columns="note")
+    rules = np.array([r["mode"] == "rule" for r in rows])
+    parameters = [c for c in ("alpha", "beta", "kappa", "lambda / 10", "kappa alone") if c in frame]
+    frame.loc[rules, parameters] = ""
+    if "alpha" in frame and not rules.all():
+        people = reference("inequity aversion").set_index("statistic")
+        shown = {p: f"{people.loc[f'mean {p} over studies', 'value']:.2f}" for p in ("alpha", "beta")}
+        frame = pd.concat([frame, pd.DataFrame([{"arm": "humans, other games", **shown}])], ignore_index=True)
+    return filled(frame)
 
 
-def structural_table(rows: list[dict[str, Any]], held: str, mode: str) -> pd.DataFrame:
-    """Agreement, sensitivity and parameters of every arm and rule on one set."""
-    people = reference("inequity aversion").set_index("statistic")
-    shown = {p: f"{people.loc[f'mean {p} over studies', 'value']:.2f}" for p in ("alpha", "beta")}
-    table: list[dict[str, str]] = [{"arm": "humans, other games", **shown}]
-    for r in rows:
-        if r["set"] != held or r["mode"] not in (mode, "rule"):
-            continue
-        line = {"arm": short(r["arm"]), "economicus: optimal %": agreement(r, "economicus"), "moralis: optimal %": agreement(r, "moralis")}
-        line["sensitivity"] = f"{r['incentive_sensitivity']['mean']:.3f} ± {r['incentive_sensitivity']['se']:.3f}"
-        if r["mode"] != "rule":
-            line |= {p: estimate(r, "alpha_beta_kappa", p) for p in ("alpha", "beta", "kappa")}
-            line |= {"lambda / 10": estimate(r, "alpha_beta_kappa", "lambda", 10), "kappa alone": estimate(r, "homo_moralis", "kappa")}
-        table.append(line)
-    frame = pd.DataFrame([*table[1:], table[0]]) if len(table) > 1 else pd.DataFrame()
-    return frame.fillna("")
+def filled(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table without empty columns and with empty cells where nothing is known."""
+    frame = frame.fillna("")
+    return frame.loc[:, [i < 1 or bool((frame.iloc[:, i] != "").any()) for i in range(frame.shape[1])]]
 
 
 def rivals(records: list[dict[str, Any]]) -> pd.DataFrame:
@@ -272,25 +409,23 @@ def rivals(records: list[dict[str, Any]]) -> pd.DataFrame:
         each = {family: values.sum() / len(decisions) for family, values in found.items() if np.isfinite(values).all()}
         each["coin"] = -float(np.mean([np.log(len(d.choice)) for d in decisions]))
         best = max(each, key=lambda family: each[family])
-        lines.append({"arm": short(arm)} | {family: f"{v:.3f}" for family, v in each.items()} | {"predicts best": best})
+        lines.append({"arm": arm} | {family: f"{v:.3f}" for family, v in each.items()} | {"predicts best": best})
     frame = pd.DataFrame(lines)
     named = [f for f in FAMILIES if f in frame]
     return frame[["arm", *named, "coin", "predicts best"]].fillna("not identified") if named else pd.DataFrame()
 
 
-def add_rivals(report: Report, folder: Path) -> None:
+def add_rivals(report: Report, games: Games) -> None:
     """Which family of preferences predicts best."""
-    records = [r for _, r in read_lines(folder / "choices.jsonl")]
-    for mode in dict.fromkeys(r["mode"] for r in records):
+    records, (held, _) = games.answered(), games.main
+    for mode in games.modes:
         try:
-            frame = rivals([r for r in records if r["mode"] == mode and r["set"] == "payoffs"])
+            frame = rivals([r for r in records if r["mode"] == mode and r["set"] == held])
         except ValueError as error:
-            raise InputError(f"{folder / 'choices.jsonl'}: {error}; measure again") from None
+            raise InputError(f"{games.folder / 'choices.jsonl'}: {error}; measure again") from None
         if len(frame):
-            caption = (
-                f"Rival families of preferences: log-likelihood of a decision left out of the estimate (nearer 0 predicts better), held-out payoffs, {mode}."
-            )
-            report.table(f"rivals-{mode}", frame, caption)
+            caption = "Rival families of preferences: log-likelihood of a decision left out of the estimate (nearer 0 predicts better), "
+            report.table(f"rivals-{mode}-{len(report.blocks)}", frame, f"{caption}{TITLES.get(held, held)}, {mode}.")
 
 
 def cooperation(record: dict[str, Any]) -> float:
@@ -299,29 +434,98 @@ def cooperation(record: dict[str, Any]) -> float:
     return float(np.mean([p[[s[k] == info.actions[0] for s in game.strategies]].sum() for k, info in enumerate(game.info_sets)]))
 
 
-def add_games(report: Report, folder: Path, title: str) -> list[dict[str, Any]]:
-    """Tables and figure of a folder of eval.games; its rows."""
-    rows = read_json(folder / "summary.json")
+def add_games(report: Report, games: Games, title: str) -> None:
+    """Tables and figures of a folder of eval.games: every set and mode, then the shifts against base and placebo."""
     report.heading(title)
-    for mode in dict.fromkeys(r["mode"] for r in rows if r["mode"] != "rule"):
-        for held in ("payoffs", "wordings"):
-            frame = structural_table(rows, held, mode)
-            caption = f"Held-out {held}, {mode} answers. Mean ± standard error, clustered by decision; then rules that need no model: the floor; {PEOPLE}."
-            report.table(f"games-{anchor(title)}-{held}-{mode}", frame, caption)
-    if (folder / "figure.png").is_file():
-        alt = "Left: mean probability of every whole strategy by game and arm. Right: estimated degree of morality of every arm with 95 % interval."
-        report.figure(f"games {title}", (folder / "figure.png").read_bytes(), alt)
-    return list(rows)
+    for mode in games.modes:
+        for held in games.sets:
+            rows = [r for r in games.rows if r["set"] == held and r["mode"] in (mode, "rule")]
+            if not any(r["mode"] == mode for r in rows):
+                continue
+            caption = f"{TITLES.get(held, held).capitalize()}, {mode} answers. {FLOOR}; {PEOPLE}. {QUALITY}."
+            report.table(f"games-{title}-{held}-{mode}", structural_table(rows), caption)
+    if words := games.left_out():
+        report.text(words)
+    shifts = []
+    for r in games.inside():
+        target = games.target(r["arm"])
+        for other, gaps in r.get("shift", {}).items() if target else ():
+            if gap := gaps.get(str(target)):
+                shifts.append(
+                    {"arm": r["arm"], "trained toward": target.label, "set": r["set"], "mode": r["mode"], "baseline": other}
+                    | {"shift": mean_pm(gap, signed=True), "problems": gap["n"]}
+                )  # fmt: skip
+    if shifts:
+        caption = "Decisions taken as the adapter's own target would, minus those of a baseline on the same problems, in percentage points."
+        report.table(f"shifts-{title}", pd.DataFrame(shifts), caption)
+    alt = "Left: mean probability of every whole strategy by game and arm. Right: estimated degree of morality of every arm with 95 % interval."
+    for file in sorted(games.folder.glob("figure*.png")):
+        report.figure(f"{title} {file.stem}", file.read_bytes(), alt)
 
 
-def add_texts(report: Report, folder: Path) -> None:
-    """A few derivations as the models wrote them."""
-    shown: dict[str, int] = {}
-    for _, record in read_lines(folder / "choices.jsonl"):
-        texts = [t for page in record.get("pages", []) for t in page.get("texts", [])]
-        if texts and shown.get(record["arm"], 0) < 1 and len(shown) < TEXTS:
-            shown[record["arm"]] = 1
-            report.quote(f"One derivation of {short(record['arm'])} ({record['game']})", texts[0])
+def mean_pm(value: dict[str, float], signed: bool = False) -> str:
+    """``90 ± 5`` of a share and its standard error, in per cent."""
+    error = "" if np.isnan(value["se"]) else f" ± {100 * value['se']:.0f}"
+    return f"{100 * value['mean']:{'+' if signed else ''}.0f}{error}"
+
+
+def add_texts(report: Report, folders: list[Path]) -> None:
+    """A few derivations or replies as the models wrote them."""
+    shown: dict[str, tuple[str, str]] = {}
+    for folder in folders:
+        for _, record in read_lines(folder / "choices.jsonl"):
+            pages = [page.get("texts") or [] for page in record.get("pages") or [] if isinstance(page, dict)]
+            texts = [t for several in pages + (record.get("texts") or []) for t in several if t]
+            if texts and record["arm"] not in shown and len(shown) < TEXTS:
+                shown[record["arm"]] = (str(record.get("game") or record.get("battery")), texts[0])
+    if shown:
+        report.heading("In the models' own words")
+    for arm, (what, text) in shown.items():
+        report.quote(f"One text of {arm} ({what})", text)
+
+
+def add_menus(report: Report, folder: Path, title: str) -> None:
+    """One table a battery of a folder of eval.menus."""
+    rows = read_json(folder / "summary.json")
+    needed = {"arm", "mode", "battery", "topic", "outside", "valid_answer_probability", "comprehension"}
+    if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) and needed <= set(r) for r in rows):
+        raise InputError(f"{folder / 'summary.json'} is not what eval.menus writes today; measure again")
+    report.heading(title)
+    for battery in dict.fromkeys(r["battery"] for r in rows):
+        some = [restored(r) for r in rows if r["battery"] == battery]
+        digits = 2 if max((max(m.values) for m in MENUS.get(battery, ())), default=0) <= 1 else 0
+        frame = pd.DataFrame([menu_line(r, digits) for r in some])
+        report.table(f"menus-{title}-{battery}", filled(frame), f"Battery {battery}.")
+    words = "Mean over decision problems ± standard error; differences to base and placebo with 95 % interval; agreement: share of problems on which "
+    report.text(f"{words}the most probable option is the target's. {QUALITY}; arms without a model come last.")
+
+
+def menu_line(row: dict[str, Any], digits: int) -> dict[str, str]:
+    """A row of eval.menus as text."""
+    line = {k: str(row[k]) for k in ("arm", "topic", "mode")}
+    if row["arm"] not in NULLS:  # which need no words
+        line |= {"valid %": share_of(row["valid_answer_probability"]), "control %": share_of(row["comprehension"])}
+        line |= {"steps %": share_of(row.get("steps_right"))}
+    if row["outside"]:
+        return line | {"mean": OUTSIDE}
+    error = "" if np.isnan(row["se"]) else f" ± {row['se']:.{digits}f}"
+    line |= {"mean": f"{row['mean']:.{digits}f}{error}", "humans": "" if row["human"] is None else f"{row['human']:.{digits}f}"}
+    for name, gap in row.get("difference_to", {}).items():
+        line[f"minus {name}"] = f"{gap['mean']:+.{digits}f} [{gap['low']:.{digits}f}, {gap['high']:.{digits}f}]"
+    for found in row.get("targets", {}).values():
+        line[f"{found['label']}: agreement %"] = "–" if found["accuracy"] is None else mean_pm(found["accuracy"])
+        line[f"{found['label']}: where they differ %"] = "" if found["where_they_differ"] is None else mean_pm(found["where_they_differ"])
+    estimates = row.get("structural") or {}
+    if "not_identified" in estimates:
+        line["alpha"] = "not identified"
+    elif estimates:
+        line |= {k: f"{v['value']:.2f} ± {v['se']:.2f}" for k, v in estimates.items()}
+    return line | ({"CCEI": f"{row['ccei']:.2f}"} if row.get("ccei") is not None else {})
+
+
+def share_of(value: float | None) -> str:
+    """A share in per cent without its sign; empty where it is not known."""
+    return "" if value is None else percent(value).removesuffix(" %")
 
 
 def png(figure: Any) -> bytes:
@@ -332,109 +536,116 @@ def png(figure: Any) -> bytes:
     return buffer.getvalue()
 
 
-def add_dose(report: Report, folder: Path, seconds: dict[str, float]) -> None:
-    """Agreement by number of examples, every seed a point, and a saturating curve through all of them."""
-    rows = [r for r in read_json(folder / "summary.json") if r["mode"] != "rule"]
-    report.heading("How many examples it takes")
+def add_dose(report: Report, games: Games) -> None:
+    """Agreement with the adapters' target by number of conversations, every seed a point, and a saturating curve through all."""
+    sizes = {arm: int(r["conversations"]) for arm, r in games.trained.items() if isinstance(r.get("conversations"), int) and target_of(r)}
+    target = next((t for arm in sizes if (t := games.target(arm))), None)
+    report.heading("How many conversations it takes")
     drawn = []
-    for r in rows:
-        size, seed, found = re.search(r"-n(\d+)", r["arm"]), re.search(r"-s(\d+)$", r["arm"]), r["moralis"]["accuracy"]
-        tuned = seconds.get(f"tune {r['arm']}")
-        drawn.append((r["set"], int(size[1]) if size else 0, seed[1] if seed else "", 100 * found["mean"], 100 * found["se"], tuned))
-    points = pd.DataFrame(drawn, columns=["set", "examples", "seed", "optimal", "se", "seconds"])
-    seeds = points.loc[points["examples"] > 0, "seed"].nunique()
+    for r in games.inside():
+        found = r["targets"].get(str(target))
+        same = r["arm"] in sizes and games.target(r["arm"]) == target
+        if found and found["decisions"] and (same or r["arm"] == "base"):
+            record = games.trained.get(r["arm"], {})
+            share = found["decisions"]
+            drawn.append((r["set"], sizes.get(r["arm"], 0), record.get("seed"), 100 * share["mean"], 100 * share["se"], record.get("seconds")))
+    points = pd.DataFrame(drawn, columns=["set", "conversations", "seed", "agreement", "se", "seconds"])
+    points = points.astype({"seconds": float, "agreement": float, "se": float})
+    if words := games.left_out():
+        report.text(words)
+    if target is None or not (points["conversations"] > 0).any():
+        report.text("No adapter of a known target and size answers in the form.")
+        return
+    seeds = points.loc[points["conversations"] > 0, "seed"].nunique()
     figure, axis = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
     lines, table = [], {}
     for i, (held, some) in enumerate(points.groupby("set", sort=False)):
-        n, y = some["examples"].to_numpy(float), some["optimal"].to_numpy()
+        n, y = some["conversations"].to_numpy(float), some["agreement"].to_numpy()
         start = float(y[n == 0].mean()) if (n == 0).any() else 0.0
-        aside = 0.01 * n.max() * (2 * i - 1)  # both sets have the same sizes
-        axis.errorbar(n + aside, y, yerr=1.96 * some["se"], fmt="o", ms=5, lw=0.8, alpha=0.75, color=COLOURS[1 + i], label=f"held-out {held}")
+        aside = 0.01 * n.max() * (2 * i - 1)  # all sets have the same sizes
+        title, colour = TITLES.get(held, held), COLOURS[1 + i % 7]
+        axis.errorbar(n + aside, y, yerr=1.96 * some["se"], fmt="o", ms=5, lw=0.8, alpha=0.75, color=colour, label=written(title))
         try:
             (top, scale), _ = curve_fit(
                 lambda x, top, scale, y0=start: y0 + (top - y0) * (1 - np.exp(-x / scale)), n, y, p0=(y.max(), 100), bounds=([0, 1], [100.001, 1e5])
             )
             x = np.linspace(0, n.max(), 200)
-            axis.plot(x, start + (top - start) * (1 - np.exp(-x / scale)), color=COLOURS[1 + i], lw=1.4)
+            axis.plot(x, start + (top - start) * (1 - np.exp(-x / scale)), color=colour, lw=1.4)
             smallest = int(n[n > 0].min())
-            after = f"after {scale:.0f} examples" if scale >= smallest else f"before the smallest size, {smallest}"
+            after = f"after {scale:.0f} conversations" if scale >= smallest else f"before the smallest size, {smallest}"
             curve = f"saturates at {top:.0f} %, two thirds of the way {after}"
-        except (RuntimeError, ValueError):
+        except (RuntimeError, ValueError, TypeError):
             curve = "no saturating curve fits"
-        means = some.groupby("examples").agg(
-            mean=("optimal", "mean"), min=("optimal", "min"), max=("optimal", "max"), count=("optimal", "size"), se=("se", "max")
+        means = some.groupby("conversations").agg(
+            mean=("agreement", "mean"), min=("agreement", "min"), max=("agreement", "max"), count=("agreement", "size"), se=("se", "max")
         )
         reached = means.index[means["mean"] >= 80]
         least = f"smallest size tried that reaches 80 %: {reached[0]}" if len(reached) else "no size tried reaches 80 %"
-        lines.append(f"Held-out {held}: {curve}; {least}.")
-        table[f"{held}, optimal %"] = {
+        lines.append(f"{title.capitalize()}: {curve}; {least}.")
+        table[f"{title}, decisions %"] = {
             size: f"{m['mean']:.0f}" + (f" ({m['min']:.0f} to {m['max']:.0f})" if m["count"] > 1 else f" ± {m['se']:.0f}") for size, m in means.iterrows()
         }
-    axis.set(xlabel="training examples (0: base)", ylabel="decisions answered with the moral optimum, %", ylim=(0, 102))
+    axis.set(xlabel="conversations trained on (0: base)", ylabel=f"decisions taken as {target.label} would, %", ylim=(0, 102))
     axis.grid(color="#dddddd")
     axis.legend()
-    report.figure(
-        "dose", png(figure), "Agreement with homo moralis by number of training examples, with 95 % intervals and a saturating curve. " + " ".join(lines)
-    )
+    alt = f"Agreement with {target.label} by number of conversations, with 95 % intervals and a saturating curve. " + " ".join(lines)
+    report.picture("dose", figure, alt)
     many = f"{seeds} seeds of data and training" if seeds > 1 else "One seed: single points move by several percentage points from seed to seed"
     report.text(" ".join(lines) + f" {many}.")
-    cost = points.groupby("examples")["seconds"].median()
+    cost = points.groupby("conversations")["seconds"].median()
     table["tuning seconds"] = {size: "" if np.isnan(s) else f"{s:.0f}" for size, s in cost.items()}
-    frame = pd.DataFrame(table).rename_axis("examples").reset_index()
-    caption = "Agreement with homo moralis, reasoned answers: mean over the seeds (smallest to largest), or ± standard error where there is one run."
+    frame = pd.DataFrame(table).rename_axis("conversations").reset_index().fillna("")
+    caption = f"Decisions taken as {target.label} would: mean over the seeds (smallest to largest), or ± standard error where there is one run."
     report.table("dose", frame, caption)
 
 
-def add_dial(report: Report, folder: Path) -> None:
-    """Measured against target kappa, every seed a point; the slope is taken within each seed."""
-    rows = [r for r in read_json(folder / "summary.json") if r["mode"] != "rule"]
+def add_dial(report: Report, games: Games) -> None:
+    """Measured against nominal kappa, every seed a point; the slope is taken within each seed."""
     report.heading("The preference dial")
     drawn, table = [], []
-    for r in rows:
-        target, between, seed = (re.search(p, r["arm"]) for p in (r"moralis-k([0-9.]+)-n", r"between-([0-9.]+)", r"-s(\d+)$"))
-        kind = "trained" if target or "economicus" in r["arm"] else "between" if between else "base"
-        nominal = float(target[1]) if target else 0.5 * float(between[1]) if between else 0.0 if kind == "trained" else None
+    for r in games.inside():
+        record = games.trained.get(r["arm"], {})
+        nominal = nominal_kappa(record)
+        kind = "between" if record.get("ends") else "base" if nominal is None else "trained"
         line = {
-            "arm": short(r["arm"]),
-            "set": r["set"],
-            "target kappa": "" if nominal is None else f"{nominal:g}",
-            "measured kappa": estimate(r, "homo_moralis", "kappa"),
-        }
-        table.append(line | {"moralis (0.5): optimal %": agreement(r, "moralis"), "economicus: optimal %": agreement(r, "economicus")})
+            "arm": r["arm"], "set": r["set"], "valid %": share_of(r["valid_answer_probability"]), "control %": share_of(r["comprehension"]),
+            "kappa trained for": "" if nominal is None else f"{nominal:g}", "measured kappa": estimate(r, "homo_moralis", "kappa"),
+        }  # fmt: skip
+        table.append(line | {f"{t['label']}: decisions %": mean_pm(t["decisions"]) for t in r["targets"].values() if t["decisions"]})
         if (found := kappa_of(r)) and nominal is not None:
-            drawn.append((r["set"], kind, seed[1] if seed else "", nominal, *found))
+            drawn.append((r["set"], kind, record.get("seed") or 0, nominal, *found))
     points = pd.DataFrame(drawn, columns=["set", "kind", "seed", "target", "kappa", "se"])
     trained = points[points["kind"] == "trained"]
-    words = [f"Held-out {held}: {dial_words(some)}" for held, some in trained.groupby("set", sort=False)]
+    words = [f"{TITLES.get(held, held).capitalize()}: {dial_words(some)}" for held, some in trained.groupby("set", sort=False)]
 
     figure, axis = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
-    axis.plot([0, 1], [0, 1], color="black", lw=0.8, ls="--", label="measured = target")
+    axis.plot([0, 1], [0, 1], color="black", lw=0.8, ls="--", label="measured = trained for")
     for kind, marker, colour, label in (
         ("trained", "o", COLOURS[1], "trained on that kappa"),
         ("between", "s", COLOURS[2], "between two adapters, not trained"),
     ):
-        for i, (_, some) in enumerate(points[(points["kind"] == kind) & (points["set"] == "payoffs")].groupby("seed")):
+        for i, (_, some) in enumerate(points[(points["kind"] == kind) & (points["set"] == games.main[0])].groupby("seed")):
             aside = 0.012 * i  # seeds have the same targets
             axis.errorbar(
                 some["target"] + aside, some["kappa"], yerr=1.96 * some["se"], fmt=marker, ms=6, capsize=3, color=colour, alpha=0.75, label="" if i else label
             )
-    axis.set(xlabel="target kappa", ylabel="measured kappa (95 % interval)")
+    axis.set(xlabel="kappa trained for", ylabel="measured kappa (95 % interval)")
     axis.grid(color="#dddddd")
     axis.legend()
-    report.figure("dial", png(figure), "Measured degree of morality against the degree trained for, held-out payoffs. " + " ".join(words[:1]))
+    report.picture("dial", figure, "Measured degree of morality against the degree trained for. " + " ".join(words[:1]))
     report.text(" ".join(words) or "No arm was identified.")
+    if left := games.left_out():
+        report.text(left)
     if trained["seed"].nunique() > 1:
         wide = trained.groupby(["target", "set"], sort=False)["kappa"].agg(["mean", "min", "max"])
         shown = wide.apply(lambda m: f"{m['mean']:.2f} ({m['min']:.2f} to {m['max']:.2f})", axis=1).unstack().fillna("not identified")
         shown = shown.sort_index()[list(dict.fromkeys(trained["set"]))].reset_index()
         shown["target"] = [f"{k:g}" for k in shown["target"]]
         caption = "Measured kappa by the kappa trained for: mean over seeds of data and training (smallest to largest)."
-        report.table("dial-seeds", shown.rename(columns={"target": "target kappa"}), caption)
-    report.table(
-        "dial",
-        pd.DataFrame(table),
-        "Kappa of homo moralis alone ± clustered standard error, reasoned answers; brackets: a deterministic chooser is only bounded.",
-    )
+        report.table("dial-seeds", shown.rename(columns={"target": "kappa trained for"}), caption)
+    caption = "Kappa of homo moralis alone ± clustered standard error; brackets: a deterministic chooser is only bounded."
+    if table:
+        report.table("dial", filled(pd.DataFrame(table)), caption)
 
 
 def dial_words(points: pd.DataFrame) -> str:
@@ -459,85 +670,81 @@ def dial_words(points: pd.DataFrame) -> str:
     )
 
 
-def hit(record: dict[str, Any], kappa: float) -> float:
-    """1 if the most probable plan of a decision is the optimum of homo moralis of that kappa, a share at a tie."""
-    from eval.table import modal, utilities  # the estimator is needed here only
-
-    u = utilities(record, kappa)
-    return modal(np.array(record["probabilities"]), [int(k) for k in np.flatnonzero(u >= u.max() - 1e-9)])
-
-
-def mean_and_error(values: list[float], scale: float = 100, signed: bool = False) -> str:
+def mean_and_error(values: list[float], signed: bool = False) -> str:
     """``90 ± 5``: mean and standard error in per cent."""
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return f"{scale * np.mean(values):{'+' if signed else ''}.0f} ± {scale * error:.0f}"
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    return mean_pm({"mean": float(np.mean(values)), "se": error}, signed)
 
 
-def add_persistence(report: Report, folder: Path) -> None:
-    """The same decisions in settings never trained on, within decision against the plain ones."""
-    records = [r for _, r in read_lines(folder / "choices.jsonl") if r["probabilities"] is not None]
+def add_persistence(report: Report, games: Games) -> None:
+    """The same problems in settings never trained on, within problem against the plain ones; of every adapter by its own target."""
+    records, own = games.answered(), {arm: t for arm in games.trained if (t := games.target(arm))}
     table = []
-    for arm in dict.fromkeys(r["arm"] for r in records):
-        kappa = 0.0 if "economicus" in arm else 0.5
-        hits: dict[str, dict[str, float]] = {}
-        for r in records:
-            if r["arm"] == arm:
-                hits.setdefault(r["set"], {})[r["id"].partition("-")[2]] = hit(r, kappa)
-        line = {"arm": short(arm), "target kappa": f"{kappa:g}", "as trained, optimal %": mean_and_error(list(hits["payoffs"].values()))}
-        for name, found in hits.items():
-            if name != "payoffs":
-                both = sorted(found.keys() & hits["payoffs"].keys())
-                line[f"{TITLES[name]}: optimal %"] = mean_and_error(list(found.values()))
-                line[f"{TITLES[name]}: change"] = mean_and_error([found[i] - hits["payoffs"][i] for i in both], signed=True)
-        table.append(line)
-    report.heading("Does it last in other settings")
-    report.table("persistence", pd.DataFrame(table), "The same decisions, changes within decisions in percentage points ± standard error, reasoned answers.")
+    for arm, mode in dict.fromkeys((r["arm"], r["mode"]) for r in records):
+        for target in [own[arm]] if arm in own else games.targets:
+            taken: dict[str, dict[str, float]] = {}
+            for r in records:
+                if (r["arm"], r["mode"]) == (arm, mode):  # an id is set, seed and number
+                    taken.setdefault(r["set"], {})[r["id"].partition("-")[2]] = by_decision(r, target)
+            if "payoffs" not in taken:
+                continue
+            line = {"arm": arm, "mode": mode, "target": target.label, "as trained, decisions %": mean_and_error(list(taken["payoffs"].values()))}
+            for name in (n for n in taken if n in CHANGES):
+                both = sorted(taken[name].keys() & taken["payoffs"].keys())
+                line[f"{TITLES[name]}: decisions %"] = mean_and_error(list(taken[name].values()))
+                line[f"{TITLES[name]}: change"] = mean_and_error([taken[name][i] - taken["payoffs"][i] for i in both], signed=True) if both else "–"
+            table.append(line)
+    if table:
+        report.heading("Does it last in other settings")
+        caption = "The same decision problems: decisions taken as the target would, changes within problems in percentage points ± standard error."
+        report.table(f"persistence-{len(report.blocks)}", filled(pd.DataFrame(table)), caption)
 
 
-def add_transfer(report: Report, folder: Path) -> None:
+def add_transfer(report: Report, games: Games) -> None:
     """Train on one game, measure on each."""
-    records = [r for _, r in read_lines(folder / "choices.jsonl") if r["set"] == "payoffs" and r["probabilities"] is not None]
-    arms, games = list(dict.fromkeys(r["arm"] for r in records)), [g for g in GAMES if any(r["game"] == g for r in records)]
-    values = np.full((len(arms), len(games)), np.nan)
+    target = next((t for arm in games.trained if (t := games.target(arm))), None)
+    held, mode = games.main
+    records = [r for r in games.answered() if r["set"] == held and r["mode"] == mode]
+    arms, names = list(dict.fromkeys(r["arm"] for r in records)), [g for g in GAMES if any(r["game"] == g for r in records)]
+    if target is None or not arms:
+        return
+    values = np.full((len(arms), len(names)), np.nan)
     table = []
     for i, arm in enumerate(arms):
-        line = {"arm": "base" if arm == "base" else f"trained on {arm.rpartition('-')[2]} alone"}
-        for j, game in enumerate(games):
-            hits = [hit(r, 0.5) for r in records if r["arm"] == arm and r["game"] == game]
-            values[i, j] = np.mean(hits)
-            line[f"measured on {game}"] = mean_and_error(hits)
+        alone = games.trained.get(arm, {}).get("games")
+        line = {"arm": f"trained on {alone[0]} alone" if isinstance(alone, list) and len(alone) == 1 else arm}
+        for j, game in enumerate(names):
+            taken = [by_decision(r, target) for r in records if r["arm"] == arm and r["game"] == game]
+            if taken:
+                values[i, j] = np.mean(taken)
+                line[f"measured on {game}"] = mean_and_error(taken)
         table.append(line)
     report.heading("From one game to the others")
-    figure, axis = plt.subplots(figsize=(1.6 + 1.3 * len(games), 1.3 + 0.6 * len(arms)), layout="constrained")
+    figure, axis = plt.subplots(figsize=(1.6 + 1.3 * len(names), 1.3 + 0.6 * len(arms)), layout="constrained")
     axis.imshow(100 * values, cmap="viridis", vmin=0, vmax=100, aspect="auto")
     for i in range(len(arms)):
-        for j in range(len(games)):
+        for j in range(len(names)):
             axis.text(j, i, f"{100 * values[i, j]:.0f}", ha="center", va="center", color="white" if values[i, j] < 0.6 else "black")
-    axis.set(xticks=range(len(games)), xticklabels=games, yticks=range(len(arms)), yticklabels=[line["arm"] for line in table], xlabel="measured on")
-    report.figure(
-        "transfer", png(figure), "Decisions answered with the moral optimum, in per cent: adapters trained on one game (rows), measured on each (columns)."
-    )
-    report.table(
-        "transfer",
-        pd.DataFrame(table),
-        "Agreement with homo moralis of kappa 0.5, %, held-out payoffs; spd: sequential prisoner's dilemma, tg: trust, ug: ultimatum.",
-    )
+    axis.set(xticks=range(len(names)), xticklabels=names, yticks=range(len(arms)), xlabel="measured on")
+    axis.set_yticklabels([written(line["arm"]) for line in table])
+    alt = f"Decisions taken as {target.label} would, in per cent: adapters trained on one game (rows), measured on each (columns)."
+    report.picture("transfer", figure, alt)
+    caption = f"Decisions taken as {target.label} would, %, {TITLES.get(held, held)}; spd: sequential prisoner's dilemma, tg: trust, ug: ultimatum."
+    report.table("transfer", filled(pd.DataFrame(table)), caption)
 
 
 def add_dilemmas(report: Report, folder: Path) -> dict[str, Any]:
     """Tables and figure of a folder of eval.dilemmas; its summary."""
-    summary: dict[str, Any] = read_json(folder / "summary.json")
-    frame = pd.read_csv(folder / "table.csv", dtype=str).fillna("").rename(columns=short)
+    summary: dict[str, Any] = restored(read_json(folder / "summary.json"))
     report.heading("Moral dilemmas of autonomous vehicles")
-    conjoint = frame["humans"] != "" if "humans" in frame else pd.Series(False, index=frame.index)
-    nulls = list(summary.get("null_agents", {}))
-    if conjoint.any():
-        caption = (
-            "Conjoint: change in the probability of being spared (AMCE) ± standard error clustered by scenario, beside humans and agents that see nothing."
-        )
-        report.table("dilemmas-conjoint", frame[conjoint], caption)
-    rest = frame[~conjoint].drop(columns=["humans", *nulls], errors="ignore")
-    report.table("dilemmas-ratings", rest, "Ratings from 0 to 100 ± standard error clustered by scene and people saved; and measures of the conjoint run.")
+    if "null_agents" in summary:
+        caption = "Conjoint: change in the probability of being spared (AMCE) ± standard error clustered by scenario, beside humans, "
+        report.table("dilemmas-conjoint", filled(pd.DataFrame(conjoint_rows(summary))), caption + "agents that see nothing, and validity.")
+    if rated := {a: s["ratings"] for a, s in summary["arms"].items() if "ratings" in s}:
+        caption = "Ratings from 0 to 100 ± standard error clustered by scene and people saved, and validity."
+        report.table("dilemmas-ratings", filled(pd.DataFrame(rating_rows(rated))), caption)
+    if gaps := difference_rows(summary):
+        report.table("dilemmas-differences", filled(pd.DataFrame(gaps)), "Differences to base and placebo on the same pages ± standard error.")
     if (folder / "figure.png").is_file():
         alt = "Left: effect of every dimension on being spared, arms and humans. Right: rated morality and stated purchase by people saved."
         report.figure("dilemmas", (folder / "figure.png").read_bytes(), alt)
@@ -549,11 +756,14 @@ def add_pricing(report: Report, folder: Path) -> dict[str, Any]:
     summary: dict[str, Any] = read_json(folder / "summary.json")
     report.heading("Repeated price competition")
     frame = pd.read_csv(folder / "table.csv", dtype=str).fillna("")
-    report.table("pricing", frame.map(short), "Means of the last 50 periods over markets, 95 % intervals over markets.")
+    report.table("pricing", frame, "Means of the last 50 periods over markets, 95 % intervals over markets; validity and comprehension of every model.")
     for agent, gate in summary.get("gate", {}).items():
+        if gate.get("outside"):
+            report.text(f"{agent}, alone on the market: {OUTSIDE}.")
+            continue
         verdict = "competent" if gate["competent"] else "not competent in this task: its prices are to be read as noise, not as collusion"
         share = f"10th and 90th percentile of its price {gate['percentile_10']:.2f} and {gate['percentile_90']:.2f} of the monopoly price"
-        report.text(f"{short(agent)}, alone on the market: {share}: {verdict}.")
+        report.text(f"{agent}, alone on the market: {share}: {verdict}.")
     for name, alt in (
         ("paths", "Price paths of every pairing with the Nash and the joint monopoly price."),
         ("matrix", "Price index of every pairing, and the profit gain of the row's firm against the column's."),
@@ -564,31 +774,76 @@ def add_pricing(report: Report, folder: Path) -> dict[str, Any]:
     return summary
 
 
+def add_calibration(report: Report, folder: Path) -> None:
+    """What scripted firms and Q-learners were checked for."""
+    found = read_json(folder / "calibration.json")
+    report.heading("Markets against theory")
+    lines = [{"what theory and the literature say": name, "holds": "yes" if holds else "no"} for name, holds in found["checks"].items()]
+    gains = found["q_learners"]["profit_gain"]
+    report.table("calibration", pd.DataFrame(lines), f"Scripted firms and {len(gains)} sessions of Q-learners (mean profit gain {np.mean(gains):.2f}).")
+    if (folder / "impulse.png").is_file():
+        report.figure("calibration impulse", (folder / "impulse.png").read_bytes(), "Prices after a forced price, minus the prices without it.")
+
+
+def add_comparison(report: Report, folder: Path) -> None:
+    """The rows of eval.compare."""
+    found = read_json(folder / "compare.json")
+    report.heading("Paired comparison")
+    lines = [
+        {k: r[k] for k in ("arm", "set", "mode", "measure")}
+        | {"difference": f"{r['difference']:+.3f}", "95 % interval": f"[{r['low']:.3f}, {r['high']:.3f}]", "p (Holm)": f"{r['p_holm']:.3g}", "n": r["n"]}
+        for r in map(restored, found["rows"])
+    ]
+    caption = f"Every arm minus {found['against']} on the same decision problems; p values are adjusted over all rows."
+    report.table(f"compare-{len(report.blocks)}", pd.DataFrame(lines), caption)
+    if left := ", ".join(dict.fromkeys(row["arm"] for row in found.get("left_out", []))):
+        report.text(f"Not compared, for lack of answers in the form: {left}.")
+
+
+def add_retention(report: Report, folder: Path) -> None:
+    """Tasks of other people before and after tuning."""
+    found = read_json(folder / "retention.json")
+    report.heading("General ability")
+    words = f"Paired difference to the base; not inferior: no worse than by {found['margin']:g} with 95 % confidence."
+    report.table("retention", pd.DataFrame(found["rows"]).round(3), words)
+
+
+def add_parity(report: Report, folder: Path) -> None:
+    """Whether the adapter answers the same however it is run."""
+    found = read_json(folder / "parity.json")
+    report.heading("The same adapter in other forms")
+    lines = [
+        {"run as": name, "note": row}
+        if isinstance(row, str)
+        else {"run as": name, "largest difference": f"{row['largest']:.2g}", "mean difference": f"{row['mean']:.2g}"}
+        | {"valid %": share_of(row["valid_answer_probability"]), "largest difference in validity": f"{row['largest_of_validity']:.2g}"}
+        for name, row in found["differences"].items()
+    ]
+    valid = percent(found["valid_answer_probability"])
+    report.table("parity", filled(pd.DataFrame(lines)), f"Choice probabilities against the adapter on its base, whose valid-answer probability is {valid}.")
+
+
 # ------------------------------------------------------------------------------------------------------------------ claims
 
 
-def pick(rows: list[dict[str, Any]], arm: str, held: str = "payoffs") -> dict[str, Any] | None:
-    """The row of the first arm whose name begins so, reasoned or rule."""
-    return next((r for r in rows if r["arm"].startswith(arm) and r["set"] == held), None)
-
-
-def claim_one(folder: Path | None) -> tuple[str, str]:
+def claim_one(games: Games | None) -> tuple[str, str]:
     """The base co-operates more than payoffs ask for and hardly follows incentives."""
-    if folder is None:
+    if games is None or not any(r["arm"] == "base" for r in games.rows):
         return "not measured", "no base was measured"
-    rows = read_json(folder / "summary.json")
-    base, best = pick(rows, "base"), pick(rows, "own-payoff best")
-    if base is None or best is None:
-        return "not measured", "no base was measured"
-    from eval.table import utilities, uniform_over  # noqa: I001 - the estimator is needed here only
-
+    base, best = games.row("base"), games.row("own-payoff best")
+    if base is None:
+        return "not measured", f"the base {OUTSIDE}"
+    if best is None:
+        return "not measured", "the rule of own payoffs is not there"
     own, rule = [], []
-    for _, r in read_lines(folder / "choices.jsonl"):
-        if r["arm"] == "base" and r["set"] == "payoffs" and r["probabilities"] is not None:
+    for r in games.answered():
+        if (r["arm"], r["set"], r["mode"]) == ("base", *games.main):
             own.append(cooperation(r))
-            u = utilities(r, 0.0)
-            rule.append(cooperation(r | {"probabilities": uniform_over([int(k) for k in np.flatnonzero(u >= u.max() - 1e-9)], len(u)).tolist()}))
+            u = utilities(r, ECONOMICUS)
+            rule.append(cooperation(r | {"probabilities": uniform_over(best_replies(u), len(u)).tolist()}))
     gap = np.array(own) - np.array(rule)
+    if len(gap) < 2:
+        return "not measured", "too few decision problems"
     se = gap.std(ddof=1) / np.sqrt(len(gap))
     slow = base["incentive_sensitivity"]["mean"] < 0.5 * best["incentive_sensitivity"]["mean"]
     words = f"co-operation {np.mean(own):.2f} where own payoff asks for {np.mean(rule):.2f} (difference {gap.mean():.2f} ± {se:.2f}); a strategy whose payoff "
@@ -597,175 +852,267 @@ def claim_one(folder: Path | None) -> tuple[str, str]:
     return ("supported" if gap.mean() > 2 * se and slow else "not supported"), words
 
 
-def claim_two(folder: Path | None) -> tuple[str, str]:
-    """Both adapters moved to their preference: above the base, and kappa apart by more than three standard errors."""
-    rows = read_json(folder / "summary.json") if folder else []
-    base, one, two = pick(rows, "base"), pick(rows, "economicus"), pick(rows, "moralis-k0.5") or pick(rows, "moralis")
-    if not (base and one and two):
-        return "not measured", "needs base, an adapter of homo economicus and one of homo moralis"
-    ok, words = True, []
-    for name, row, target in (("economicus", one, "economicus"), ("moralis", two, "moralis")):
-        a, b, c = (r[target]["accuracy"] for r in (row, base, pick(rows, f"constant, {target}") or base))
-        ok &= a["mean"] - b["mean"] > 1.96 * float(np.hypot(a["se"], b["se"]))
-        words.append(f"{name} {100 * a['mean']:.0f} % optimal (base {100 * b['mean']:.0f} %, best payoff-blind constant {100 * c['mean']:.0f} %)")
-    low, high = kappa_of(one), kappa_of(two)
-    if low and high:
-        ok &= high[0] - low[0] > 3 * float(np.hypot(low[1], high[1]))
-        words.append(f"kappa {low[0]:.2f} ± {low[1]:.2f} against {high[0]:.2f} ± {high[1]:.2f}")
-    else:
-        ok = False
-        words.append("kappa not identified in both")
-    return ("supported" if ok else "not supported"), "; ".join(words)
+def claim_two(games: Games | None) -> tuple[str, str]:
+    """Every adapter takes more decisions as its target would than the base and the placebo do on the same problems; and where
+    degrees of morality were trained for that differ, the measured ones lie apart by more than three standard errors."""
+    tuned = {arm: t for arm in games.trained if (t := games.target(arm))} if games else {}
+    if games is None or not tuned:
+        return "not measured", "needs an adapter of a known target"
+    verdicts, words = [], []
+    for arm, target in tuned.items():
+        row = games.row(arm)
+        if row is None:
+            words.append(f"{arm} {OUTSIDE}" if any(r["arm"] == arm and r["outside"] for r in games.rows) else f"{arm} was not measured")
+            continue
+        baselines = [b for b in ("base", *games.placebos) if (row.get("shift") or {}).get(b, {}).get(str(target))]
+        for name in baselines:
+            gap = row["shift"][name][str(target)]
+            if np.isnan(gap["se"]):
+                continue
+            verdicts.append(bool(gap["mean"] > 1.96 * gap["se"]))
+            taken = row["targets"][str(target)]["decisions"]["mean"]
+            words.append(f"{arm} takes {100 * taken:.0f} % of decisions as {target.label} would, {mean_pm(gap, signed=True)} points on {name}")
+        if not baselines:
+            words.append(f"{arm}: no baseline answers in the form on the same problems")
+    kappas = {}
+    for arm in tuned:
+        nominal, row = nominal_kappa(games.trained[arm]), games.row(arm)
+        if nominal is not None and row is not None:
+            kappas[arm] = (nominal, kappa_of(row))
+    if kappas and verdicts:
+        low, high = (f(kappas.values(), key=lambda pair: pair[0]) for f in (min, max))
+        if low[0] < high[0] and low[1] and high[1]:
+            verdicts.append(bool(high[1][0] - low[1][0] > 3 * float(np.hypot(low[1][1], high[1][1]))))
+            words.append(f"kappa {low[1][0]:.2f} ± {low[1][1]:.2f} against {high[1][0]:.2f} ± {high[1][1]:.2f}")
+        elif low[0] < high[0]:
+            verdicts.append(False)
+            words.append("kappa not identified in both")
+    if not verdicts:
+        return "not measured", "; ".join(words)
+    return ("supported" if all(verdicts) else "not supported"), "; ".join(words)
 
 
-def claim_three(dilemmas: dict[str, Any] | None, pricing: dict[str, Any] | None) -> tuple[str, str]:
-    """The two adapters differ in the applications they were not tuned on."""
+@dataclass(frozen=True)
+class Application:
+    """The summary of an application, and what every adapter in it was trained on."""
+
+    summary: dict[str, Any]
+    trained: dict[str, dict[str, Any]]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Adapters of different targets, two by two; of each target the first one."""
+        first: dict[Target, str] = {}
+        for arm, record in self.trained.items():
+            if target := target_of(record):
+                first.setdefault(target, arm)
+        return list(itertools.combinations(first.values(), 2))
+
+
+def claim_three(dilemmas: Application | None, pricing: Application | None) -> tuple[str, str]:
+    """Adapters of different targets differ in the applications they were not tuned on."""
     if not dilemmas and not pricing:
         return "not measured", "no application was run"
     words, shifts = [], []
     if dilemmas:
-        arms = dilemmas["arms"]
-        one, two = (next((a for n, a in arms.items() if n.startswith(p)), None) for p in ("economicus", "moralis"))
-        if one and two and "conjoint" in one:
-            gaps = {
-                d: (v["value"] - one["conjoint"]["effects"][d]["value"], float(np.hypot(v["se"], one["conjoint"]["effects"][d]["se"])))
-                for d, v in two["conjoint"]["effects"].items()
-                if d in one["conjoint"]["effects"]
-            }
-            d, (gap, se) = max(gaps.items(), key=lambda kv: abs(kv[1][0]) / max(kv[1][1], 1e-12))
-            shifts.append(abs(gap) > 2.77 * se and abs(gap) > 0.05)  # Bonferroni over nine dimensions; smaller effects do not matter
-            words.append(f"dilemmas: the two adapters differ most in {d}, {gap:+.2f} ± {se:.2f}")
+        arms, gaps = dilemmas.summary["arms"], []
+        for one, two in dilemmas.pairs():
+            left, right = (arms.get(a, {}).get("conjoint", {}) for a in (one, two))
+            if not left or not right or left["outside"] or right["outside"]:
+                continue
+            gaps += [
+                (d, one, two, v["value"] - left["effects"][d]["value"], float(np.hypot(v["se"], left["effects"][d]["se"])))
+                for d, v in right["effects"].items()
+                if d in left["effects"]
+            ]
+        if gaps:
+            d, one, two, gap, se = max(gaps, key=lambda g: abs(g[3]) / max(g[4], 1e-12))
+            critical = float(stats.norm.isf(0.025 / len(gaps)))  # Bonferroni over dimensions and pairs
+            shifts.append(abs(gap) > critical * se and abs(gap) > 0.05)  # smaller effects do not matter
+            words.append(f"dilemmas: {two} minus {one} is largest in {d}, {gap:+.2f} ± {se:.2f}")
     if pricing:
-        row = {tuple(re.split(r"-[kn][0-9]", a)[0] for a in r["agents"]): r for r in pricing["pairings"].values()}
-        one, two = row.get(("economicus", "economicus")), row.get(("moralis", "moralis"))
-        competent = all(g["competent"] for name, g in pricing["gate"].items() if name != "base")
-        if one and two:
-            a, b = one["price_index"], two["price_index"]
-            words.append(f"pricing: price index {a['mean']:.2f} among economicus, {b['mean']:.2f} among moralis")
-            apart = None not in (a["low"], b["low"]) and (a["high"] < b["low"] or b["high"] < a["low"])
-            if competent:
-                shifts.append(bool(apart))
+        alike = {r["agents"][0]: r for r in pricing.summary["pairings"].values() if len(set(r["agents"])) == 1 and not r["outside"]}
+        apart = []
+        for one, two in pricing.pairs():
+            if one not in alike or two not in alike:
+                continue
+            a, b = (alike[arm]["price_index"] for arm in (one, two))
+            words.append(f"pricing: price index {a['mean']:.2f} among {one}, {b['mean']:.2f} among {two}")
+            if all(pricing.summary["gate"].get(arm, {}).get("competent") for arm in (one, two)):
+                apart.append(None not in (a["low"], b["low"]) and (a["high"] < b["low"] or b["high"] < a["low"]))
             else:
-                words.append("but neither finds the monopoly price alone, so this counts as not measured")
+                words.append("but not both find the monopoly price alone, so this counts as not measured")
+        if apart:
+            shifts.append(any(apart))
     if not shifts:
-        return "not measured", "; ".join(words)
+        return "not measured", "; ".join(words) or "needs two adapters of different targets that answer in the form"
     return ("supported" if all(shifts) else "not supported"), "; ".join(words)
 
 
-def claim_four(seconds: dict[str, float]) -> tuple[str, str]:
-    """What it cost."""
-    tuned = [s for name, s in seconds.items() if name.startswith("tune")]
+def claim_four(cost: pd.DataFrame, alone: list[float]) -> tuple[str, str]:
+    """What it cost: a study's cells, or else the seconds that adapters' own records say."""
+    tuned = cost.loc[cost["program"] == TUNING, "seconds"].tolist() or alone
     if not tuned:
         return "not measured", "no cost was recorded"
-    words = f"one adapter took {np.median(tuned):.0f} s (median of {len(tuned)}), all {len(seconds)} cells {sum(seconds.values()) / 60:.0f} min on this machine"
+    words = f"one adapter took {np.median(tuned):.0f} s (median of {len(tuned)})"
+    words += f", all {len(cost)} cells {cost['seconds'].sum() / 60:.0f} min on this machine" if len(cost) else ""
     return ("supported" if np.median(tuned) < 3600 else "not supported"), words + "; that a repeated run gives the same bytes is checked by the tests"
 
 
 CLAIMS = {
     "C1": "An untuned model co-operates more than payoffs ask for and hardly follows incentives.",
     "C2": "Tuning on a small synthetic set moves choices toward the preference it was made from.",
-    "C3": "The shift lasts outside the training games, and the two preferences give different outcomes there.",
+    "C3": "The shift lasts outside the training games, and different preferences give different outcomes there.",
     "C4": "All this is replicable and cheap.",
 }
+TUNING = "recipes/sft.py"
+DESIGNS = ("placebo", "prompted", "dial", "dose", "transfer", "persistence")  # what a study measures on games, by folder
+PLACES = ("eval", "games", "allocations", "menus", "spillover", "curve", "dilemmas", "pricing", "retention")  # measurements in a folder
+
+
+def kinds_of(folder: Path) -> list[str]:
+    """What finished measurements lie in a folder itself."""
+    found = []
+    if all((folder / file).is_file() for file in ("run.json", "summary.json", "choices.jsonl")):
+        first = next(iter(read_lines(folder / "choices.jsonl")))[1]
+        found.append("games" if "game" in first else "menus")
+    signs = {"dilemmas": ("scenarios.jsonl", "summary.json"), "pricing": ("periods.jsonl", "summary.json", "table.csv")}
+    signs |= {name: (f"{name}.json",) for name in ("calibration", "retention", "compare", "parity")}
+    return found + [name for name, files in signs.items() if all((folder / file).is_file() for file in files)]
+
+
+def measurements(folder: Path) -> list[tuple[str, Path]]:
+    """(kind, place) of everything measured in a folder: in itself, in its parts, and in the designs of a study."""
+    places = [folder, *(folder / name for name in PLACES), *(folder / "games" / name for name in DESIGNS)]
+    return [(kind, place) for place in places if place.is_dir() for kind in kinds_of(place)]
 
 
 def build(folder: Path) -> Report:
-    """The report of a study, or of a single measurement.  Raises InputError when the folder holds nothing to report."""
-    study = read_json(folder / "study.json") if (folder / "study.json").is_file() else None
-    places = {name: folder / "games" / name for name in ("dial", "dose", "transfer", "persistence", "placebo", "prompted")} if study else {"placebo": folder}
-    games = {name: place for name, place in places.items() if (place / "run.json").is_file() and (place / "choices.jsonl").is_file()}
-    if not study and games and "pages" not in next(iter(read_lines(folder / "choices.jsonl")))[1]:
-        games = {}
-    kinds = {name: folder / name if study else folder for name in ("dilemmas", "pricing", "retention")}
-    signs = {"dilemmas": ("scenarios.jsonl",), "pricing": ("periods.jsonl", "summary.json", "table.csv"), "retention": ("retention.json",)}
-    has = {name: all((kinds[name] / file).is_file() for file in files) for name, files in signs.items()}
-    if not games and not any(has.values()):
+    """The report of a study, or of anything measured.  Raises InputError when the folder holds nothing to report."""
+    found = measurements(folder)
+    if not found:
         raise InputError(f"{folder} holds no study and no finished measurement; run recipes/study.py or one of eval.games, eval.dilemmas, eval.pricing first")
-    cost = read_cost(folder)
-    seconds = dict(zip(cost["cell"], cost["seconds"], strict=True))
-    model = (
-        study["plan"]["model"] if study else str((read_json(folder / "run.json").get("settings") or {}).get("model")) if (folder / "run.json").is_file() else ""
-    )
-    model = Path(model).name if Path(model).is_dir() else model
-    report = Report(f"Does tuning make {model or 'the model'} act on a preference?")
+    try:
+        return assemble(folder, found)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise InputError(f"{folder}: a file there is not as today's commands write it ({type(error).__name__}: {error}); measure again") from None
+
+
+def assemble(folder: Path, found: list[tuple[str, Path]]) -> Report:
+    """The sections, in order, with the claims first."""
+    study = read_json(folder / "study.json") if (folder / "study.json").is_file() else {}
+    cost, model = read_cost(folder), model_of(folder, study, found)
+    games = {place: Games.read(place) for kind, place in found if kind == "games"}
+    by_design = {place.name: g for place, g in games.items() if place.parent == folder / "games"}
+    plain_ones = {place: g for place, g in games.items() if place.parent != folder / "games"}
+    talks = any(r["arm"] == "base" for g in games.values() for r in g.rows) or bool(study)
+    report = Report(f"Does tuning make {model} act on a preference?" if model else "What was measured")
     report.heading("Abstract")
     head = len(report.blocks)
-    main_games = next((games[n] for n in ("placebo", "dial", "dose", "prompted") if n in games), None)
-    if "placebo" in games:
-        add_games(report, games["placebo"], "Before and after tuning")
-        add_rivals(report, games["placebo"])
-    if "prompted" in games:
-        add_games(report, games["prompted"], "Described, not tuned")
-    if "dial" in games and study:
-        add_dial(report, games["dial"])
-    if "dose" in games and study:
-        add_dose(report, games["dose"], seconds)
-    if "transfer" in games and study:
-        add_transfer(report, games["transfer"])
-    if "persistence" in games and study:
-        add_persistence(report, games["persistence"])
-    dilemmas = add_dilemmas(report, kinds["dilemmas"]) if has["dilemmas"] else None
-    pricing = add_pricing(report, kinds["pricing"]) if has["pricing"] else None
-    if has["retention"]:
-        found = read_json(kinds["retention"] / "retention.json")
-        report.heading("General ability")
-        report.table(
-            "retention",
-            pd.DataFrame(found["rows"]).round(3),
-            f"Paired difference to the base; not inferior: no worse than by {found['margin']:g} with 95 % confidence.",
-        )
-    if main_games:
-        report.heading("In the models' own words")
-        add_texts(report, main_games)
-    verdicts = {"C1": claim_one(main_games), "C2": claim_two(main_games), "C3": claim_three(dilemmas, pricing), "C4": claim_four(seconds)}
-    frame = pd.DataFrame([{"claim": c, "says": text, "verdict": verdicts[c][0], "because": verdicts[c][1]} for c, text in CLAIMS.items()])
-    lead = [("table", "claims", frame, "The four claims, each answered with the numbers that say so (held-out payoffs, reasoned answers).")]
+    for place, g in plain_ones.items():
+        add_games(report, g, "Before and after tuning" if g.trained else f"Games ({place.name})" if len(plain_ones) > 1 else "Games")
+        add_rivals(report, g)
+        if "payoffs" in g.sets and set(g.sets) & set(CHANGES):
+            add_persistence(report, g)
+    if "placebo" in by_design:
+        add_games(report, by_design["placebo"], "Before and after tuning, beside the placebo" if plain_ones else "Before and after tuning")
+        add_rivals(report, by_design["placebo"])
+    if "prompted" in by_design:
+        add_games(report, by_design["prompted"], "Described, not tuned")
+    for name, section in (("dial", add_dial), ("dose", add_dose), ("transfer", add_transfer), ("persistence", add_persistence)):
+        if name in by_design:
+            section(report, by_design[name])
+    applications: dict[str, Application] = {}
+    for kind, place in found:
+        if kind == "menus":
+            title = "One-page decisions"
+            add_menus(report, place, title if place == folder else f"{title}: {place.name}")
+        elif kind in ("dilemmas", "pricing"):
+            summary = (add_dilemmas if kind == "dilemmas" else add_pricing)(report, place)
+            applications.setdefault(kind, Application(summary, trained_on(place)))
+        elif kind != "games":
+            {"calibration": add_calibration, "retention": add_retention, "compare": add_comparison, "parity": add_parity}[kind](report, place)
+    main_games = next(iter([*plain_ones.values(), *(by_design[n] for n in DESIGNS if n in by_design)]), None)
+    add_texts(report, [place for kind, place in found if kind in ("games", "menus")])
+    records = [r for place in dict.fromkeys(place for _, place in found) for r in trained_on(place).values()]
+    alone = [float(r["seconds"]) for r in records if isinstance(r.get("seconds"), int | float)]
+    verdicts = {
+        "C1": claim_one(main_games), "C2": claim_two(main_games),
+        "C3": claim_three(applications.get("dilemmas"), applications.get("pricing")), "C4": claim_four(cost, alone),
+    }  # fmt: skip
+    lead: list[tuple[Any, ...]] = []
+    if talks or any(verdict != "not measured" for verdict, _ in verdicts.values()):
+        frame = pd.DataFrame([{"claim": c, "says": text, "verdict": verdicts[c][0], "because": verdicts[c][1]} for c, text in CLAIMS.items()])
+        words = "The four claims, each answered with the numbers that say so"
+        if main_games:
+            held, mode = main_games.main
+            words += f" ({TITLES.get(held, held)}, {mode} answers)"
+        lead = [("table", "claims", frame, words + ".")]
+    else:
+        lead = [("text", "No tuned model was measured on games here, so that no claim is judged.")]
     if model == "nano":
         words = "The model is nano, a stand-in of 1.2 million parameters trained on text of this project. It proves the pipeline "
         lead.insert(0, ("text", words + "and is no evidence about large models."))
     report.blocks[head:head] = lead
-    add_limits(report, folder, has, games, cost)
+    add_limits(report, folder, {kind for kind, _ in found}, set(by_design), bool(study), cost)
     return report
 
 
+def model_of(folder: Path, study: Any, found: list[tuple[str, Path]]) -> str:
+    """What was tuned or measured, for the title; empty for choosers and scripted firms."""
+    plan = study.get("plan") if isinstance(study, dict) else None
+    named = (study.get("name") or study.get("model") or (plan or {}).get("model")) if isinstance(study, dict) else None
+    for _, place in found:
+        run = read_json(place / "run.json") if (place / "run.json").is_file() else {}
+        settings = run.get("settings") if isinstance(run, dict) else None
+        named = named or (settings.get("model") if isinstance(settings, dict) and not settings.get("simulate") else None)
+    named = str(named or "")
+    return Path(named).name if Path(named).is_dir() else named
+
+
 def read_cost(folder: Path) -> pd.DataFrame:
-    """Columns cell, seconds, tokens (nan: none went through a model), gpu_hours: sums over every attempt at a cell."""
+    """Columns cell, program, seconds, tokens (nan: none went through a model), gpu_hours: sums over every attempt at a cell."""
     rows = read_whole_lines(folder / "cells.jsonl")
-    frame = pd.DataFrame(
-        [{k: row.get(k) for k in ("cell", "seconds", "tokens", "gpu_hours")} for row in rows], columns=["cell", "seconds", "tokens", "gpu_hours"]
-    )
-    frame = frame.astype({"seconds": float, "tokens": float, "gpu_hours": float})
-    return frame.groupby("cell", sort=False).sum(min_count=1).reset_index()
+    columns = ("seconds", "tokens", "gpu_hours")
+    frame = pd.DataFrame([{k: row.get(k) for k in ("cell", *columns)} for row in rows], columns=["cell", *columns])
+    frame = frame.astype(dict.fromkeys(columns, float)).groupby("cell", sort=False).sum(min_count=1).reset_index()
+    words = {str(row.get("cell")): row.get("command") for row in rows}
+    first = {cell: next((str(w) for w in command if w != "-m"), "") for cell, command in words.items() if isinstance(command, list)}
+    frame.insert(1, "program", [first.get(str(cell), "") for cell in frame["cell"]])
+    return frame
 
 
-def add_limits(report: Report, folder: Path, has: dict[str, bool], games: dict[str, Path], cost: pd.DataFrame) -> None:
+def add_limits(report: Report, folder: Path, kinds: set[str], designs: set[str], study: bool, cost: pd.DataFrame) -> None:
     """What was not measured, where everything comes from, what it cost."""
     report.heading("Limits")
-    missing = [name for name, there in {**has, **{n: n in games for n in ("dose", "dial", "transfer", "persistence", "prompted")}}.items() if not there]
-    report.text(f"Not measured here: {', '.join(missing) or 'nothing of the plan'}.")
-    report.text(
-        "Kappa is estimated in the family that made the training labels: agreement shows that the preference was learnt and carries over, "
-        "not that a model reasons morally."
-    )
+    if study:
+        missing = [n for n in ("dilemmas", "pricing", "retention") if n not in kinds]
+        missing += [n for n in ("dose", "dial", "transfer", "persistence", "prompted") if n not in designs]
+        report.text(f"Not measured here: {', '.join(missing) or 'nothing of the plan'}.")
+    if "games" in kinds:
+        report.text(
+            "Kappa is estimated in the family that made the training labels: agreement shows that the preference was learnt and carries over, "
+            "not that a model reasons morally."
+        )
     report.text("Human numbers come from classrooms or volunteers, mostly for small or no stakes; their sources are in econmoral/human.csv.")
-    report.heading("Where everything comes from")
-    lines = []
+    lines, versions = [], {}
     for file in sorted(folder.rglob("run.json"))[:60] + sorted(folder.glob("study.json")):
         about = read_json(file)
-        if isinstance(about, dict) and "command" in about:
-            inputs = ", ".join(f"{n} {v['sha256'][:12]}" for n, v in about.get("inputs", {}).items())
+        if isinstance(about, dict) and isinstance(about.get("command"), list):
+            known = about.get("inputs") if isinstance(about.get("inputs"), dict) else {}
+            inputs = ", ".join(f"{n} {str(v['sha256'])[:12]}" for n, v in known.items() if isinstance(v, dict) and "sha256" in v)
             place = str(file.parent.relative_to(folder.parent))
             lines.append({"folder": place, "command": " ".join(map(str, about["command"])), "revision": str(about.get("git"))[:12], "inputs (SHA-256)": inputs})
+            versions = versions or {k: v for k, v in (about.get("versions") or {}).items() if v}
     if lines:
+        report.heading("Where everything comes from")
         report.table("origin", pd.DataFrame(lines), "Command, git revision and hashes of inputs of every artefact.")
-        versions = next((v for file in sorted(folder.rglob("run.json")) if (v := read_json(file).get("versions"))), {})
-        report.text("Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items() if v) + ".")
+        report.text("Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".")
     if len(cost):
-        shown = cost.assign(
+        shown = cost.drop(columns="program").assign(
             seconds=cost["seconds"].map("{:.0f}".format),
             tokens=cost["tokens"].map(lambda n: "" if np.isnan(n) else f"{n:,.0f}"),
             gpu_hours=cost["gpu_hours"].map(lambda h: "" if np.isnan(h) else f"{h:.2f}"),
-        ).rename(columns={"tokens": "tokens through the model", "gpu_hours": "GPU-hours"})
+        ).rename(columns={"tokens": "tokens through the model", "gpu_hours": "GPU-hours"})  # fmt: skip
         total = f"{cost['seconds'].sum() / 60:.0f} minutes, {cost['tokens'].sum() / 1e6:.1f} million tokens, {cost['gpu_hours'].sum():.2f} GPU-hours"
         report.table("cost", shown, f"Cost of every cell; together {total}.")
 
@@ -773,7 +1120,7 @@ def add_limits(report: Report, folder: Path, has: dict[str, bool], games: dict[s
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m eval.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder of a study or of a measurement")
+    parser.add_argument("folder", type=Path, help="folder of a study, of an adapter or of a measurement")
     parser.add_argument("--out", type=Path, help="folder of the report (default: report/ in it)")
     args = parser.parse_args()
     if not args.folder.is_dir():
@@ -783,8 +1130,9 @@ def main() -> None:
     report.blocks.append(("text", f"This report: {' '.join(origin()['command'])}."))
     for block in report.blocks:
         if block[0] == "table":
-            write_text(out / "tables" / f"{block[1]}.csv", to_csv(block[2]))
-            write_text(out / "tables" / f"{block[1]}.tex", to_latex(block[2], block[3]))
+            name = anchor(block[1])
+            write_text(out / "tables" / f"{name}.csv", to_csv(block[2]))
+            write_text(out / "tables" / f"{name}.tex", to_latex(block[2], block[3]))
         elif block[0] == "figure":
             (out / "figures").mkdir(parents=True, exist_ok=True)
             (out / "figures" / f"{anchor(block[1])}.png").write_bytes(block[2])

@@ -15,7 +15,7 @@ from typing import Any
 
 from econmoral.adapters import check_adapter
 from econmoral.checkpoints import check_fit, locate, recorded_base
-from econmoral.records import InputError, command, origin, write_json
+from econmoral.records import InputError, command, origin, read_json, write_json
 
 
 def configuration(folder: Path) -> dict[str, Any]:
@@ -68,7 +68,9 @@ def main() -> None:
     save_file(stacked, aside / "adapter_model.safetensors", metadata={"format": "pt"})
     write_json(aside / "adapter_config.json", configs[0] | {"r": rank, "lora_alpha": rank})
     weights = {f"adapter_{i}": folder / "adapter_model.safetensors" for i, folder in enumerate(args.adapters, start=1)}
-    write_json(aside / "run.json", origin(**weights) | {"interpolation": args.weight, "weights": recorded[0]})
+    runs = [read_json(folder / "run.json") if (folder / "run.json").is_file() else {} for folder in args.adapters]
+    ends = [run.get("target") if isinstance(run, dict) else None for run in runs]
+    write_json(aside / "run.json", origin(**weights) | {"interpolation": args.weight, "ends": ends, "weights": recorded[0]})
     aside.rename(args.out)
     print(f"{args.out}: {1 - args.weight:g} of {args.adapters[0]} and {args.weight:g} of {args.adapters[1]}")
 

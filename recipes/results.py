@@ -19,7 +19,10 @@ import numpy as np
 from econmoral.records import InputError, command, fill_section, origin, read_json, write_json
 
 HERE = Path(__file__).parent
-ARMS = {"economicus": ("homo_economicus", ()), "moralis": ("homo_moralis", ()), "placebo": ("homo_moralis", ("--shuffled",))}
+ECONOMICUS, MORALIS = "homo_economicus", "homo_moralis:kappa=0.5"
+ARMS: dict[str, tuple[str, tuple[str, ...]]] = {  # adapter -> target, more options of its data
+    "economicus": (ECONOMICUS, ()), "moralis": (MORALIS, ()), "placebo": (MORALIS, ("--shuffled",)),
+}  # fmt: skip
 
 
 def arguments() -> argparse.Namespace:
@@ -28,8 +31,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/results"), help="folder of the runs (default runs/results)")
     parser.add_argument("--model", default="nano", help="name, hub id or folder (default nano)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of data, fine-tuning and measurement (default 0 1 2)")
-    parser.add_argument("--n", type=int, default=400, help="training examples of each adapter (default 400)")
-    parser.add_argument("--items", type=int, default=40, help="decisions in each held-out set (default 40)")
+    parser.add_argument("--n", type=int, default=400, help="conversations that each adapter is trained on (default 400)")
+    parser.add_argument("--items", type=int, default=40, help="decision problems in each held-out set (default 40)")
     parser.add_argument("--name", default="results", help="results are written to recipes/NAME.json (default results)")
     return parser.parse_args()
 
@@ -44,17 +47,17 @@ def call(*options: str) -> None:
 def one_seed(args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
     """Data, three adapters and one measurement; the rows of its summary."""
     folder = args.out / f"seed-{seed}"
-    for arm, (preference, extra) in ARMS.items():
+    for arm, (target, extra) in ARMS.items():
         data = folder / f"{arm}.jsonl"
         if not data.exists():
-            call("-m", "data_synth", "--preference", preference, "--n", str(args.n), "--seed", str(seed), *extra, "--out", str(data))
+            call("-m", "data_synth", "--target", target, "--n", str(args.n), "--seed", str(seed), *extra, "--out", str(data))
         if not (folder / arm / "run.json").exists():
             call("recipes/sft.py", "--model", args.model, "--data", str(data), "--seed", str(seed), "--out", str(folder / arm))
     measured = folder / "eval"
     if not (measured / "run.json").exists():
         adapters = [option for arm in ARMS for option in ("--adapter", str(folder / arm))]
         prompted = ["--prompted"] if seed == args.seeds[0] else []
-        options = ["--mode", "reasoned", "direct", "--items", str(args.items), "--pairs", "1", "--kappa", "0.5", "--seed", str(seed)]
+        options = ["--mode", "reasoned", "direct", "--items", str(args.items), "--pairs", "1", "--targets", ECONOMICUS, MORALIS, "--seed", str(seed)]
         call("-m", "eval.games", *adapters, *prompted, *options, "--out", str(measured))
     return [{"seed": seed, **row} for row in read_json(measured / "summary.json")]
 
@@ -74,27 +77,33 @@ def over_seeds(rows: list[dict[str, Any]], *path: str, scale: float = 1, digits:
     return text + (f" in {len(good)} of {len(values)}" if len(good) < len(values) else "")
 
 
+FIGURES = (  # key, title, scale
+    ("decisions", "decisions %", 100), ("decisions_where_they_differ", "where they differ %", 100), ("mass", "mass %", 100), ("efficiency", "efficiency", 1),
+)  # fmt: skip
+
+
 def tables(rows: list[dict[str, Any]]) -> str:
-    """Markdown tables, one for every set and mode."""
+    """Markdown tables, one for every set and mode; validity and comprehension beside every figure."""
     parts = []
+    labels = {key: t["label"] for r in rows for key, t in r["targets"].items()}
+    heads = [f"{label}: {title}" for label in labels.values() for _, title, _ in FIGURES]
     for mode in ("reasoned", "direct"):
         for held in ("payoffs", "wordings"):
             some = [r for r in rows if r["set"] == held and r["mode"] in (mode, "rule")]
             if not any(r["mode"] == mode for r in some):
                 continue
-            lines = [
-                f"### Held-out {held}, {mode} answers\n",
-                "| arm | economicus: optimal % | mass % | efficiency | moralis: optimal % | mass % | efficiency "
-                "| kappa | kappa alone | alpha | beta | lambda / 10 |",
-                "|" + "---|" * 12,
-            ]
+            columns = ["arm", "valid %", "control %", *heads, "kappa", "kappa alone", "alpha", "beta", "lambda / 10"]
+            lines = [f"### Held-out {held}, {mode} answers\n", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
             for arm in dict.fromkeys(r["arm"] for r in some):
-                mine = [r for r in some if r["arm"] == arm]
-                cells = [arm]
-                for target in ("economicus", "moralis"):
-                    cells.append(over_seeds(mine, target, "accuracy", "mean", scale=100))
-                    cells.append(over_seeds(mine, target, "mass", "mean", scale=100))
-                    cells.append(over_seeds(mine, target, "efficiency", "mean", digits=2))
+                every = [r for r in some if r["arm"] == arm]
+                mine = [r for r in every if not r["outside"]]
+                rule = every[0]["mode"] == "rule"
+                cells = [arm, *("" if rule else over_seeds(every, key, scale=100, digits=1) for key in ("valid_answer_probability", "comprehension"))]
+                if not mine:
+                    lines.append("| " + " | ".join([*cells, "answers outside the form", *[""] * (len(columns) - len(cells) - 1)]) + " |")
+                    continue
+                for key in labels:
+                    cells += [over_seeds(mine, "targets", key, f, "mean", scale=scale, digits=0 if scale > 1 else 2) for f, _, scale in FIGURES]
                 cells.append(over_seeds(mine, "alpha_beta_kappa", "estimates", "kappa", "value", digits=2))
                 cells.append(over_seeds(mine, "homo_moralis", "estimates", "kappa", "value", digits=2))
                 cells += [over_seeds(mine, "alpha_beta_kappa", "estimates", p, "value", digits=2) for p in ("alpha", "beta")]
@@ -113,37 +122,52 @@ def kappa_range(found: dict[str, Any]) -> tuple[float, float] | None:
 
 
 def verdicts(rows: list[dict[str, Any]]) -> str:
-    """What had to be shown, held against the numbers, seed by seed."""
+    """What had to be shown, held against the numbers, seed by seed; an arm that answers outside the form shows nothing."""
     lines = []
     for mode in ("reasoned", "direct"):
         for held in ("payoffs", "wordings"):
-            seeds = sorted({r["seed"] for r in rows})
             checks: dict[str, list[bool | None]] = {}
-            for seed in seeds:
+            for seed in sorted({r["seed"] for r in rows}):
                 by_arm = {r["arm"]: r for r in rows if r["seed"] == seed and r["set"] == held and r["mode"] in (mode, "rule")}
-                if "base" not in by_arm:
-                    continue
-                for target in ("economicus", "moralis"):
-                    reached = by_arm[target][target]["accuracy"]["mean"]
-                    others = {"base": "base", "placebo": "placebo", f"constant, {target}": "the best constant"}
-                    for arm, name in others.items():
-                        lead = round(reached - by_arm[arm][target]["accuracy"]["mean"], 9)  # ten points exactly are ten points
-                        checks.setdefault(f"{target} at least 10 points above {name}", []).append(lead >= 0.1)
-                low, high = (kappa_range(by_arm[a]["homo_moralis"]) for a in ("economicus", "moralis"))
-                gap = None if low is None or high is None else high[0] - low[0] > 3 * float(np.hypot(low[1], high[1]))
-                checks.setdefault("kappa of moralis above that of economicus by more than 3 SE", []).append(gap)
-                lambdas = {a: by_arm[a]["homo_moralis"].get("estimates", {}).get("lambda", {}).get("value") for a in ("base", "economicus", "moralis")}
-                for arm in ("economicus", "moralis"):
-                    # a base whose lambda is not clearly above 0 has no estimate, a deterministic chooser's is unbounded
-                    endless = bool(by_arm[arm]["homo_moralis"].get("bounds"))
-                    up = endless if lambdas[arm] is None else lambdas[arm] > (lambdas["base"] or 0)
-                    checks.setdefault(f"lambda of {arm} above the base's", []).append(up)
+                if "base" in by_arm:
+                    for name, shown in seed_checks(by_arm).items():
+                        checks.setdefault(name, []).append(shown)
             for name, results in checks.items():
-                counts = f"{sum(r is True for r in results)} of {len(results)} seeds" + (
-                    f" ({sum(r is None for r in results)} not identified)" if None in results else ""
-                )
+                unknown = sum(r is None for r in results)
+                counts = f"{sum(r is True for r in results)} of {len(results)} seeds" + (f" ({unknown} not to be judged)" if unknown else "")
                 lines.append(f"| {held}, {mode} | {name} | {counts} |")
     return "\n".join(["| decisions | required | shown in |", "|---|---|---|", *lines])
+
+
+def seed_checks(by_arm: dict[str, dict[str, Any]]) -> dict[str, bool | None]:
+    """What one seed shows, by name; None where an arm answers outside the form or nothing was identified."""
+    inside = {arm: r for arm, r in by_arm.items() if not r["outside"]}
+
+    def taken(arm: str, target: str) -> float | None:
+        found = inside[arm]["targets"].get(target) if arm in inside else None
+        return found["decisions"]["mean"] if found and found["decisions"] else None
+
+    checks: dict[str, bool | None] = {}
+    for arm in ("economicus", "moralis"):
+        target = ARMS[arm][0]
+        label = next((r["targets"][target]["label"] for r in inside.values() if target in r["targets"]), arm)
+        others = {"base": "base", "placebo": "placebo", f"constant, {label}": "the best constant"}
+        for other, name in others.items():
+            reached, there = taken(arm, target), taken(other, target)
+            lead = None if reached is None or there is None else round(reached - there, 9) >= 0.1  # ten points exactly are ten points
+            checks[f"{arm} at least 10 points above {name}"] = lead
+    low, high = (kappa_range(inside[a]["homo_moralis"]) if a in inside else None for a in ("economicus", "moralis"))
+    gap = None if low is None or high is None else high[0] - low[0] > 3 * float(np.hypot(low[1], high[1]))
+    checks["kappa of moralis above that of economicus by more than 3 SE"] = gap
+    lambdas = {a: r["homo_moralis"].get("estimates", {}).get("lambda", {}).get("value") for a, r in inside.items()}
+    for arm in ("economicus", "moralis"):
+        up = None
+        if arm in inside and "base" in inside:
+            # a base whose lambda is not clearly above 0 has no estimate, a deterministic chooser's is unbounded
+            endless = bool(inside[arm]["homo_moralis"].get("bounds"))
+            up = endless if lambdas[arm] is None else lambdas[arm] > (lambdas["base"] or 0)
+        checks[f"lambda of {arm} above the base's"] = up
+    return checks
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ from eval.frameworks.inspect_games import econmoral_games
 from eval.frameworks.pages import draw_pages
 from eval.retention import compare
 
-PAGES = draw_pages(6, "direct", 0.5, 0)
+MORAL = "homo_moralis:kappa=0.5"
+PAGES = draw_pages(6, "direct", MORAL, 0)
 
 
 def reply(text: str) -> ModelOutput:
@@ -28,38 +29,49 @@ def reply(text: str) -> ModelOutput:
     return output
 
 
-def optimal_replies(target: str) -> list[ModelOutput]:
-    return [reply(f"Some reasons.\n{p.candidates[getattr(p, target)[0]]}.") for p in PAGES]
+def replies_of(name: str, mode: str = "direct") -> list[ModelOutput]:
+    """Every decision as a preference takes it, in a sentence; in reasoned mode after a derivation that names other letters."""
+    pages = draw_pages(6, mode, MORAL, 0)
+    said = []
+    for p in pages:
+        decided = [f"I choose **{options[best[0]]}**." for options, best in zip(p.options, p.best[name], strict=True)]
+        said.append((["B brings 3, C brings 4."] if mode == "reasoned" else []) + decided)
+    return [reply(text) for several in said for text in several]
 
 
-@pytest.mark.parametrize("target", ["economicus", "moralis"])
-def test_inspect_gives_an_optimal_model_full_marks(target: str, tmp_path: Path) -> None:
-    model = get_model("mockllm/model", custom_outputs=optimal_replies(target))
-    (log,) = inspect_eval(econmoral_games(items=6), model=model, log_dir=str(tmp_path), display="none", max_connections=1, max_samples=1)
+def scores(outputs: list[ModelOutput], folder: Path, mode: str = "direct") -> dict[str, float]:
+    model = get_model("mockllm/model", custom_outputs=outputs)
+    (log,) = inspect_eval(econmoral_games(items=6, mode=mode), model=model, log_dir=str(folder), display="none", max_connections=1, max_samples=1)
     assert log.status == "success"
-    found = {s.name: s.metrics["mean"].value for s in log.results.scores}
-    other = "moralis" if target == "economicus" else "economicus"
-    overlap = np.mean([p.__dict__[target][0] in p.__dict__[other] for p in PAGES])
-    assert found[target] == 1
+    return {s.name: s.metrics["mean"].value for s in log.results.scores}
+
+
+@pytest.mark.parametrize("mode", ["direct", "reasoned"])
+@pytest.mark.parametrize("name", ["economicus", "target"])
+def test_inspect_gives_an_optimal_model_full_marks(name: str, mode: str, tmp_path: Path) -> None:
+    found = scores(replies_of(name, mode), tmp_path, mode)
+    other = "target" if name == "economicus" else "economicus"
+    overlap = np.mean([np.mean([b[0] in o for b, o in zip(p.best[name], p.best[other], strict=True)]) for p in draw_pages(6, mode, MORAL, 0)])
+    assert found[name] == 1
     assert found["admissible"] == 1
     assert found[other] == pytest.approx(overlap)
+    assert overlap < 1
 
 
 def test_inspect_counts_refusals(tmp_path: Path) -> None:
-    model = get_model("mockllm/model", custom_outputs=[reply("I would rather not.") for _ in PAGES])
-    (log,) = inspect_eval(econmoral_games(items=6), model=model, log_dir=str(tmp_path), display="none", max_connections=1, max_samples=1)
-    assert {s.name: s.metrics["mean"].value for s in log.results.scores} == {"admissible": 0, "economicus": 0, "moralis": 0, "cooperative": 0}
+    outputs = [reply("I would rather not.") for p in PAGES for _ in p.options]
+    assert scores(outputs, tmp_path) == {"admissible": 0, "economicus": 0, "target": 0, "cooperative": 0}
 
 
 class Optimal(LM):
-    """Gives the optimum of one preference ten times the odds of each other answer."""
+    """Gives one preference's first decision nine times the probability of the other option, nine tenths in all."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
-        self.best = {(p.messages[-1]["content"], p.candidates[i]) for p in draw_pages(40, "direct", 0.5, 0) for i in getattr(p, target)[:1]}
+        self.best = {(p.turns[0], p.options[0][i]) for p in draw_pages(40, "direct", MORAL, 0) for i in p.best[name][0][:1]}
 
     def loglikelihood(self, requests):
-        return [(np.log(10.0) if r.args in self.best else 0.0, False) for r in requests]
+        return [(np.log(0.81 if r.args in self.best else 0.09), False) for r in requests]
 
     def loglikelihood_rolling(self, requests):
         raise NotImplementedError
@@ -68,15 +80,14 @@ class Optimal(LM):
         raise NotImplementedError
 
 
-@pytest.mark.parametrize("target", ["economicus", "moralis"])
-def test_harness_gives_an_optimal_model_full_marks(target: str) -> None:
+@pytest.mark.parametrize("name", ["economicus", "target"])
+def test_harness_gives_an_optimal_model_full_marks(name: str) -> None:
     manager = TaskManager(include_path="eval/frameworks")
-    found = simple_evaluate(Optimal(target), tasks=["econmoral_games"], task_manager=manager, bootstrap_iters=0)["results"]["econmoral_games"]
-    pages = draw_pages(40, "direct", 0.5, 0)
-    assert found[f"{target},none"] == 1
-    # one optimum in most decisions: 10 against N - 1 others
-    mass = np.mean([(10 + len(getattr(p, target)) - 1) / (9 + len(p.candidates)) for p in pages])
-    assert found[f"{target}_mass,none"] == pytest.approx(mass, abs=1e-9)
+    found = simple_evaluate(Optimal(name), tasks=["econmoral_games"], task_manager=manager, bootstrap_iters=0)["results"]["econmoral_games"]
+    assert found[f"{name},none"] == 1
+    assert found["valid,none"] == pytest.approx(0.9)
+    mass = np.mean([1.0 if len(p.best[name][0]) == 2 else 0.9 for p in draw_pages(40, "direct", MORAL, 0)])
+    assert found[f"{name}_mass,none"] == pytest.approx(mass)
 
 
 def test_retention_of_an_adapter_of_nano(tmp_path: Path) -> None:
@@ -92,7 +103,7 @@ def test_retention_of_an_adapter_of_nano(tmp_path: Path) -> None:
     (row,) = read_json(adapter / "retention" / "retention.json")["rows"]
     assert row["difference"] == 0  # a fresh adapter changes nothing
     assert row["not_inferior"]
-    assert row["base"] > 0.8
+    assert 0 <= row["base"] <= 1
     bad = subprocess.run([sys.executable, "-m", "eval.retention", "--adapter", str(adapter), "--tasks", "no_such_task"], capture_output=True, text=True)
     assert bad.returncode == 2
     assert "no_such_task" in bad.stderr

@@ -12,16 +12,20 @@ from conftest import assert_complains, run
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from econmoral.records import read_json, write_lines
-from eval.compare import compare, holm, read_arms, shares
+from econmoral.records import read_json, write_json, write_lines
+from econmoral.target import ECONOMICUS, Target, moralis
+from eval.compare import answering, compare, holm, read_arms, shares, targets_of
 from eval.engines import Arm, Simulated
-from eval.measure import draw_questions, measure
+from eval.measure import draw_problems, measure
 
-QUESTIONS = draw_questions("drawn", 60, 1, 0.5, seed=11)[:60]
+TARGETS = [ECONOMICUS, moralis(0.5)]
+PROBLEMS = draw_problems("drawn", 40, 1, TARGETS, seed=11, sets=["payoffs"])
 
 
-def chooser(kappa: float, arm: str = "x", noise: int | None = None) -> list[dict[str, Any]]:
-    records = measure(Simulated("homo_moralis", {"kappa": kappa}, 0.05), QUESTIONS, Arm(arm), "direct", "given", 0)
+def chooser(kappa: float, arm: str = "x", noise: int | None = None, valid: float = 1.0) -> list[dict[str, Any]]:
+    records = measure(Simulated("homo_moralis", {"kappa": kappa}, 0.05), PROBLEMS, Arm(arm), "direct", "given", 1)
+    for r in records:
+        r["valid_answer_probability"] = valid
     if noise is not None:
         rng = np.random.default_rng(noise)
         for r in records:
@@ -34,18 +38,19 @@ def by_id(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def test_a_known_difference_in_kappa_comes_back() -> None:
-    rows = {r["measure"]: r for r in compare(by_id(chooser(0.6, noise=1)), by_id(chooser(0.1, noise=2)), 0.5, 0.05, 40, 0)}
-    assert rows["kappa alone"]["low"] < 0.5 < rows["kappa alone"]["high"]
+    rows = {r["measure"]: r for r in compare(by_id(chooser(0.6, noise=1)), by_id(chooser(0.1, noise=2)), TARGETS, 0.05, 20, 0)}
+    assert rows["kappa alone"]["difference"] == pytest.approx(0.5, abs=0.1)  # the noise is none of a logit chooser's
     assert rows["kappa alone"]["p"] < 0.001
     assert rows["lambda"]["low"] < 0 < rows["lambda"]["high"]
     assert rows["lambda"]["equivalent"] is None
-    assert rows["economicus: mass"]["difference"] < 0 < rows["moralis: mass"]["difference"]
+    assert rows["economicus: mass"]["difference"] < 0 < rows["moralis 0.5: mass"]["difference"]
 
 
 def test_shares_agree_with_a_paired_t_test() -> None:
     tuned, base = chooser(0.5, noise=3), chooser(0.2, noise=4)
-    row = compare(by_id(tuned), by_id(base), 0.5, 0.05, 20, 0)[0]
-    values = [[shares(r, 0.5)[row["measure"]] for r in arm] for arm in (tuned, base)]
+    row = compare(by_id(tuned), by_id(base), TARGETS, 0.05, 20, 0)[1]
+    assert row["measure"] == "economicus: mass"
+    values = [[shares(r, TARGETS)[row["measure"]] for r in arm] for arm in (tuned, base)]
     theirs = stats.ttest_rel(*values)
     assert row["p"] == pytest.approx(theirs.pvalue)
     assert (row["low"], row["high"]) == pytest.approx(tuple(theirs.confidence_interval()))
@@ -53,12 +58,12 @@ def test_shares_agree_with_a_paired_t_test() -> None:
 
 def test_equal_arms_are_equivalent_and_unequal_ones_are_not() -> None:
     base = by_id(chooser(0.3))
-    same = compare(base, base, 0.5, 0.05, 20, 0)
+    same = compare(base, base, TARGETS, 0.05, 20, 0)
     assert all(r["difference"] == 0 and r["p"] == 1 for r in same)
     assert all(r["equivalent"] for r in same if r["equivalent"] is not None)
-    near = compare(by_id(chooser(0.3, noise=5)), base, 0.5, 0.2, 20, 0)
-    assert near[0]["equivalent"]
-    assert not compare(by_id(chooser(1.0)), base, 0.5, 0.05, 20, 0)[0]["equivalent"]
+    near = compare(by_id(chooser(0.3, noise=5)), base, TARGETS, 0.2, 20, 0)
+    assert near[1]["equivalent"]
+    assert not compare(by_id(chooser(1.0)), base, TARGETS, 0.05, 20, 0)[1]["equivalent"]
 
 
 def test_holm_agrees_with_statsmodels() -> None:
@@ -77,9 +82,9 @@ def test_command_pairs_arms_of_several_folders(tmp_path: Path) -> None:
     result = run(*options)
     assert result.returncode == 0, result.stderr
     rows = read_json(tmp_path / "a" / "compare.json")["rows"]
-    mass = {r["arm"]: r for r in rows if r["measure"] == "moralis: mass"}
+    mass = {r["arm"]: r for r in rows if r["measure"] == "moralis 0.5: mass"}
     assert len(mass) == 2
-    assert {r["n"] for r in mass.values()} == {59}
+    assert {r["n"] for r in mass.values()} == {39}
     assert sorted(r["difference"] > 0 for r in mass.values()) == [False, True]
     assert all(r["p_holm"] >= r["p"] for r in rows)
     before = (tmp_path / "a" / "compare.csv").read_bytes()
@@ -87,6 +92,25 @@ def test_command_pairs_arms_of_several_folders(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "compare.csv").read_bytes() == before
     arms = read_arms([tmp_path / "a", tmp_path / "b"])["payoffs", "direct"]
     assert len(arms) == 3
+
+
+def test_arms_outside_the_form_are_named_and_left_out(tmp_path: Path) -> None:
+    rows = chooser(0.2, "base", valid=0.01) + chooser(0.2, "shuffled", noise=1) + chooser(0.6, "pay$1_x", noise=2) + chooser(0.5, "mute", valid=0.4)
+    write_lines(tmp_path / "choices.jsonl", rows)
+    write_json(tmp_path / "summary.json", [{"arm": "shuffled", "placebo": True}, {"arm": "base", "placebo": False}])
+    write_json(tmp_path / "run.json", {"targets": ["homo_economicus", "altruism:altruism=0.3"]})
+    inside, outside = answering(read_arms([tmp_path])["payoffs", "direct"])
+    assert list(inside) == ["shuffled", "pay$1_x"]
+    assert outside == {"base": pytest.approx(0.01), "mute": pytest.approx(0.4)}
+    assert targets_of([tmp_path], []) == [ECONOMICUS, Target.parse("altruism:altruism=0.3")]
+    assert_complains(run("-m", "eval.compare", str(tmp_path)), "base", "answer outside the form")
+    done = run("-m", "eval.compare", str(tmp_path), "--against", "placebo", "--targets", "homo_moralis:kappa=0.5", "--bootstrap", "20")
+    assert done.returncode == 0, done.stderr
+    assert "not compared: base, payoffs, direct: answers outside the form" in done.stdout
+    found = read_json(tmp_path / "compare.json")
+    assert (found["against"], found["targets"]) == ("shuffled", ["homo_moralis:kappa=0.5"])
+    assert {r["arm"] for r in found["rows"]} == {"pay$1_x"}
+    assert [r["arm"] for r in found["left_out"]] == ["base", "mute"]
 
 
 def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
@@ -98,5 +122,6 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     other = [json.loads(json.dumps(r)) | {"payoffs": [p + 5 for p in r["payoffs"]]} for r in chooser(0.5, "tuned")]
     write_lines(tmp_path / "b" / "choices.jsonl", other)
     assert_complains(run("-m", "eval.compare", str(tmp_path / "a"), str(tmp_path / "b")), "different payoffs")
+    assert_complains(run("-m", "eval.compare", str(tmp_path / "a"), "--targets", "kindness"), "unknown preference")
     write_lines(tmp_path / "c" / "choices.jsonl", [{"id": "x"}])
     assert_complains(run("-m", "eval.compare", str(tmp_path / "c")), "line 1", "it lacks")

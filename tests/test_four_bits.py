@@ -23,6 +23,7 @@ from econmoral.models import NANO
 from econmoral.records import read_json
 from eval.engine_transformers import Transformers
 from eval.engines import Arm
+from eval.measure import draw_problems, requests_of
 
 pytestmark = pytest.mark.skipif(not find_spec("bitsandbytes"), reason="the package bitsandbytes is not installed")
 TEXT = "<|im_start|>user\nYour plan?<|im_end|>\n<|im_start|>assistant\nAnswer: K T<|im_end|>"
@@ -31,6 +32,11 @@ TEXT = "<|im_start|>user\nYour plan?<|im_end|>\n<|im_start|>assistant\nAnswer: K
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECONMORAL_CACHE", str(tmp_path / "cache"))
+
+
+def ask(engine: Transformers, arm: Arm) -> np.ndarray:
+    requests = requests_of(draw_problems("drawn", 1, 1, [], 0, ("payoffs",)), arm, "direct", "given", 1)
+    return np.concatenate([a.valid if a.probabilities is None else a.probabilities for a in engine.score(requests, arm, 0)])
 
 
 def layers(model: Any) -> list[Any]:
@@ -106,6 +112,5 @@ def test_the_recipe_trains_in_four_bits_and_measurement_loads_them(tmp_path: Pat
     assert run["gates"]["base_unchanged"]
     assert run["gates"]["adapter_tensors_moved"] > 0
     assert run["gates"]["held_out_loss"] < run["gates"]["held_out_loss_of_base"]
-    page, endings = TEXT.partition("Answer")[0], ["Answer: K T", "Answer: K Z"]
-    four, whole = (Transformers(str(NANO), {"r": out}, four_bit=four).score_texts([page], [endings], Arm("r", "r"))[0] for four in (True, False))
-    assert 1e-6 < np.abs(four - whole).max() < 3
+    four, whole = (ask(Transformers(str(NANO), {"r": out}, four_bit=four), Arm("r", "r")) for four in (True, False))
+    assert 1e-6 < np.abs(four - whole).max() < 0.5

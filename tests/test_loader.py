@@ -26,7 +26,8 @@ from econmoral.models import NANO
 from econmoral.records import InputError, read_json, write_json
 from eval import parity
 from eval.engine_transformers import Transformers
-from eval.engines import Arm
+from eval.engines import Answer, Arm
+from eval.measure import draw_problems, requests_of
 
 Tensors = dict[str, torch.Tensor]
 WEIGHTS = load_file(NANO / "model.safetensors")
@@ -250,18 +251,19 @@ def test_another_chat_template_beside_the_adapter_is_said(tuned: Path, where: st
 
 
 def scores(engine: Transformers, arm: Arm) -> np.ndarray:
-    return np.exp(engine.score_texts(["<|im_start|>user\nYour plan?<|im_end|>\n<|im_start|>assistant\n"], [["K", "M", "Answer: K"]], arm)[0])
+    requests = requests_of(draw_problems("drawn", 2, 1, [], 0, ("payoffs",)), arm, "direct", "given", 1)
+    return np.concatenate([np.concatenate([a.probabilities, a.valid]) for a in engine.score(requests, arm, 0)])
 
 
 def test_merging_leaves_no_adapter_behind(adapter: Path) -> None:
-    engine = Transformers("nano", {"tuned": adapter})
+    engine = Transformers("nano", {"tuned": adapter}, apart=True)
     base, beside = scores(engine, Arm("base")), scores(engine, Arm("tuned", "tuned"))
     engine.merge("tuned")
     assert not isinstance(engine.model, PeftModel)
     assert not any("lora" in name for name, _ in engine.model.named_modules())
     merged = scores(engine, Arm("merged"))
-    np.testing.assert_allclose(merged, beside, rtol=1e-3)
-    assert np.abs(np.log(merged / base)).max() > 0.1
+    np.testing.assert_allclose(merged, beside, atol=1e-4)
+    assert np.abs(merged - base).max() > 0.05
 
 
 def halved(self: Transformers, name: str) -> None:
@@ -286,12 +288,14 @@ def test_a_spoilt_merge_fails(spoil: Any, adapter: Path, monkeypatch: pytest.Mon
     assert "above the tolerance of 0.02: merged in memory" in capsys.readouterr().err
 
 
-def test_probabilities_are_compared_given_a_valid_answer() -> None:
-    reference = [np.array([6e-7, 2e-7])]
-    found = parity.difference(reference, [np.array([1e-7, 7e-7])])
-    assert found["largest"] == pytest.approx(0.625)  # .75 against .125, though both are nothing before they are normalised
-    assert parity.difference(reference, [np.array([0.6, 0.2])])["largest_of_validity"] == pytest.approx(0.8, abs=1e-5)
-    assert parity.difference(reference, [np.zeros(2)])["largest"] == 1
+def test_choices_and_validity_are_compared_apart() -> None:
+    reference = [Answer(np.array([0.75, 0.25]), np.array([8e-7]))]
+    found = parity.difference(reference, [Answer(np.array([0.125, 0.875]), np.array([8e-7]))])
+    assert found["largest"] == pytest.approx(0.625)
+    assert found["largest_of_validity"] == 0
+    found = parity.difference(reference, [Answer(np.array([0.75, 0.25]), np.array([0.8]))])
+    assert (found["largest"], found["largest_of_validity"]) == (0, pytest.approx(0.8, abs=1e-5))
+    assert parity.difference(reference, [Answer(None, np.zeros(1))])["largest"] == 1
 
 
 def test_an_adapter_that_changes_nothing_is_not_exported(empty_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from econmoral.models import MODELS, Model, Packaged, Unreachable
 from econmoral.records import InputError, read_json
 from eval.engine_transformers import Transformers
 from eval.engines import Arm
+from eval.measure import draw_problems, requests_of
 
 SOURCE = "someone/tiny-chat"
 
@@ -48,6 +49,11 @@ def entry(made: tuple[Packaged, dict[str, np.ndarray], Path], tmp_path: Path, mo
     monkeypatch.setattr(checkpoints, "cached_only", far)
     monkeypatch.setitem(MODELS, "tiny", Model(SOURCE, "Apache-2.0", packaged=made[0]))
     return made[0]
+
+
+def ask(engine: Transformers, arm: Arm) -> np.ndarray:
+    requests = requests_of(draw_problems("drawn", 1, 1, [], 0, ("payoffs",)), arm, "direct", "given", 1)
+    return np.concatenate([a.valid if a.probabilities is None else a.probabilities for a in engine.score(requests, arm, 0)])
 
 
 def no_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -178,7 +184,7 @@ def test_training_and_measurement_on_packaged_weights(entry: Packaged, tmp_path:
     assert base_for(SOURCE, [tmp_path / "r"]).folder == packaged.cache() / entry.folder
     engine = Transformers(SOURCE, {"r": tmp_path / "r"})
     assert engine.note == entry.note
-    base, tuned = (engine.score_texts(["<|im_start|>user\nK?"], [["K", "M"]], arm)[0] for arm in (Arm("base"), Arm("r", "r")))
+    base, tuned = (ask(engine, arm) for arm in (Arm("base"), Arm("r", "r")))
     assert np.abs(base - tuned).max() > 1e-4
 
 

@@ -10,21 +10,31 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import assert_complains, run
 
-from econmoral.records import read_json, write_json, write_lines
+from econmoral.menus import MENUS
+from econmoral.records import InputError, finite, read_json, write_json, write_lines
+from econmoral.target import ECONOMICUS, moralis
+from eval import report as reports
 from eval.engines import Arm, Simulated
-from eval.measure import draw_questions, measure
+from eval.figure import draw
+from eval.measure import draw_problems, measure
+from eval.menus import AllocationChooser
 from eval.report import (
+    Application,
+    Games,
     Report,
     add_dial,
     add_dose,
+    build,
     claim_four,
     claim_one,
     claim_three,
     claim_two,
+    nominal_kappa,
     plain,
     read_cost,
     rivals,
@@ -32,8 +42,13 @@ from eval.report import (
     to_html,
     to_latex,
     to_markdown,
+    trained_on,
 )
+from eval.table import add_shifts, reference_arms, summaries
 
+TARGETS = [ECONOMICUS, moralis(0.5)]
+E, M = map(str, TARGETS)
+ODD = "pay$1_x_2$<b>"  # a folder's name may be this
 HOSTILE = "<script>document.title='owned'</script><img src=http://example.invalid/x onerror=alert(1)> \x1b[31mred\x1b[0m `| [a](http://b) =1+1 \u202egnp"
 
 
@@ -58,17 +73,66 @@ def chromium(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program, "--headless", "--no-sandbox", "--disable-gpu", *quiet, *options], capture_output=True, text=True, timeout=120)
 
 
+def about(target: str | None, shuffled: bool = False, **more: object) -> dict:
+    """What run.json says of an adapter."""
+    return {"target": target, "shuffled": shuffled, "conversations": 400, "seed": 0, "seconds": 60.0, "share": None, "ends": None, "games": []} | more
+
+
+def write_games(folder: Path, arms: dict[str, tuple[float, float, float]], adapters: dict, sets: tuple[str, ...] = ("payoffs",), n: int = 16) -> Path:
+    """A folder as eval.games writes it.  arms : name -> kappa, lambda, valid-answer probability."""
+    problems, records = draw_problems("drawn", n, 1, TARGETS, 0, sets), []
+    for arm, (kappa, precision, valid) in arms.items():
+        some = measure(Simulated("homo_moralis", {"kappa": kappa}, precision), problems, Arm(arm), "reasoned", "given", 1)
+        records += [r | {"valid_answer_probability": valid, "comprehension": 0.75} for r in some]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eval.table.constants", lambda target: dict.fromkeys(("spd", "tg", "ug"), 0))  # thousands of draws otherwise
+        rows = summaries(records + reference_arms(records[: len(problems)], TARGETS), TARGETS)
+    placebos = [name for name, record in adapters.items() if record["shuffled"]]
+    add_shifts(rows, records, ["base", *placebos], [a for a in adapters if a not in placebos], TARGETS)
+    write_lines(folder / "choices.jsonl", records)
+    write_json(folder / "summary.json", finite(rows))
+    write_json(folder / "run.json", {"command": ["eval"], "settings": {"model": "tiny"}, "targets": [E, M], "adapters": adapters, "inputs": {}})
+    return folder
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A measurement by a chooser of known preference, with a derivation that no model should write."""
+    """Base, placebo and an adapter of an odd name, with a derivation that no model should write; the report."""
     folder = tmp_path_factory.mktemp("report")
-    done = run("-m", "eval.games", "--simulate", "alpha=0,beta=0,kappa=0.4,lambda=0.1", "--items", "20", "--pairs", "1", "--out", str(folder))
-    assert done.returncode == 0, done.stderr
+    arms = {"base": (0.0, 0.01, 0.8), "placebo": (0.0, 0.02, 0.99), ODD: (0.5, 0.2, 0.99), "mute": (0.5, 0.2, 1e-4)}
+    write_games(folder, arms, {"placebo": about(M, True), ODD: about(M), "mute": about(E)})
     rows = [json.loads(line) for line in (folder / "choices.jsonl").read_text().splitlines()]
     rows[0]["pages"][0]["texts"] = [HOSTILE]
     write_lines(folder / "choices.jsonl", rows)
-    assert run("-m", "eval.report", str(folder)).returncode == 0
+    shown = [r for r in rows if r["arm"] != "mute"]
+    draw(shown, [r for r in read_json(folder / "summary.json") if not r["outside"] and r["mode"] != "rule"], {ODD: 0.5}, folder / "figure.png")
+    done = run("-m", "eval.report", str(folder))
+    assert done.returncode == 0, done.stderr
     return folder / "report"
+
+
+def test_every_table_says_how_valid_its_figures_are(measured: Path) -> None:
+    notes = (measured / "report.md").read_text(encoding="utf-8")
+    (games,) = (measured / "tables").glob("games-*.csv")
+    frame = pd.read_csv(games, dtype=str).fillna("").set_index("arm")
+    assert frame.loc["base", "valid %"] == "80"
+    assert frame.loc["base", "control %"] == "75"
+    assert frame.loc["mute", "economicus: decisions %"] == "answers outside the form"
+    assert (frame.loc["mute", ["kappa", "moralis 0.5: decisions %"]] == "").all()
+    assert frame.loc["coin", "valid %"] == ""
+    assert ODD in frame.index
+    assert "mute (valid-answer probability 0.01 %)" in notes
+    (shifts,) = (measured / "tables").glob("shifts-*.csv")
+    assert pd.read_csv(shifts)["baseline"].tolist() == ["base", "placebo"]
+
+
+def test_claims_are_judged_whatever_the_names_are(measured: Path) -> None:
+    claims = pd.read_csv(measured / "tables" / "claims.csv").set_index("claim")["verdict"]
+    assert claims["C2"] == "supported"
+    assert set(claims[["C1", "C4"]]) <= {"supported", "not supported"}
+    because = pd.read_csv(measured / "tables" / "claims.csv").set_index("claim")["because"]
+    assert "mute answers outside the form" in because["C2"]
+    assert f"{ODD} takes" in because["C2"]
 
 
 def test_hostile_text_stays_text(measured: Path) -> None:
@@ -89,7 +153,7 @@ def test_a_browser_shows_it_without_errors_or_requests(measured: Path, tmp_path:
     done = chromium(f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={log}", "--enable-logging=stderr", "--dump-dom", address)
     assert done.returncode == 0
     assert "CONSOLE" not in done.stderr
-    assert "<title>Does tuning" in done.stdout  # no script has renamed it
+    assert "<title>Does tuning make tiny" in done.stdout  # no script has renamed it
     figures = len(list((measured / "figures").iterdir()))
     assert figures >= 1
     assert done.stdout.count("<img alt=") == figures
@@ -139,63 +203,112 @@ def test_renderers_escape_everything() -> None:
     assert plain("a\x07b\nc") == "ab\nc"
 
 
-def row(arm: str, economicus: float, moralis: float, kappa: float | None, sensitivity: float = 0.1) -> dict:
+def mean(value: float, se: float = 0.04) -> dict:
+    return {"mean": value, "se": se, "n": 40}
+
+
+def row(arm: str, economicus: float, moral: float, kappa: float | None, held: str = "payoffs", shift: dict | None = None, outside: bool = False) -> dict:
+    """A row of eval.games.  shift : baseline -> (economicus, moralis)."""
     found = {"estimates": {"kappa": {"value": kappa, "se": 0.03}}} if kappa is not None else {"not_identified": "why", "bounds": None}
-    return {
-        "arm": arm, "set": "payoffs", "mode": "reasoned", "economicus": {"accuracy": {"mean": economicus, "se": 0.04}},
-        "moralis": {"accuracy": {"mean": moralis, "se": 0.04}}, "homo_moralis": found, "incentive_sensitivity": {"mean": sensitivity},
-    }  # fmt: skip
+    line = {"arm": arm, "set": held, "mode": "reasoned", "outside": outside, "valid_answer_probability": 0.01 if outside else 0.9, "comprehension": 0.7}
+    if outside:
+        return line | {"targets": {}}
+    shares = {E: ("economicus", economicus), M: ("moralis 0.5", moral)}
+    targets = {t: {"label": label, "accuracy": mean(v), "decisions": mean(v)} for t, (label, v) in shares.items()}
+    gaps = {base: dict(zip((E, M), map(mean, pair), strict=True)) for base, pair in (shift or {}).items()}
+    return line | {"targets": targets, "homo_moralis": found, "incentive_sensitivity": mean(0.1), "shift": gaps}
+
+
+def games_of(folder: Path, rows: list[dict], adapters: dict) -> Games:
+    write_json(folder / "summary.json", rows)
+    write_json(folder / "run.json", {"adapters": adapters})
+    return Games.read(folder)
+
+
+UP, NONE = {"base": (0.5, 0.5)}, {"base": (0.02, 0.02)}
 
 
 @pytest.mark.parametrize(
-    ("economicus", "moralis", "verdict"),
+    ("one", "two", "verdict"),
     [
-        ((0.95, 0.3, 0.0), (0.2, 0.9, 0.5), "supported"),
-        ((0.3, 0.3, 0.0), (0.2, 0.9, 0.5), "not supported"),
-        ((0.95, 0.3, 0.45), (0.2, 0.9, 0.5), "not supported"),
+        ((0.0, UP), (0.5, UP), "supported"),
+        ((0.0, NONE), (0.5, UP), "not supported"),
+        ((0.45, UP), (0.5, UP), "not supported"),
+        ((0.0, UP | {"shuffled": (0.5, 0.5)}), (0.5, UP | {"shuffled": (0.01, 0.01)}), "not supported"),  # form learnt, no more
+        ((None, UP), (0.5, UP), "not supported"),
     ],
 )
-def test_claim_about_tuning_follows_the_numbers(tmp_path: Path, economicus: tuple, moralis: tuple, verdict: str) -> None:
-    write_json(tmp_path / "summary.json", [row("base", 0.25, 0.35, None), row("economicus", *economicus), row("moralis", *moralis)])
-    assert claim_two(tmp_path)[0] == verdict
+def test_claim_about_tuning_follows_the_numbers(tmp_path: Path, one: tuple, two: tuple, verdict: str) -> None:
+    """The names are those that the Makefile makes, of a model and of a preference that come in any order."""
+    names = "smollm2-135m-homo_economicus-k0.5-n400-s0", "smollm2-135m-homo_moralis-k0.5-n400-s0"
+    rows = [row("base", 0.25, 0.35, None), row(names[0], 0.9, 0.4, one[0], shift=one[1]), row(names[1], 0.3, 0.9, two[0], shift=two[1])]
+    games = games_of(tmp_path, rows, {names[0]: about(E), names[1]: about(M), "shuffled": about(M, True)})
+    assert claim_two(games)[0] == verdict
+
+
+def test_claim_about_tuning_needs_answers_in_the_form(tmp_path: Path) -> None:
     assert claim_two(None)[0] == "not measured"
-    write_json(tmp_path / "summary.json", [row("base", 0.25, 0.35, None)])
-    assert claim_two(tmp_path)[0] == "not measured"
+    assert claim_two(games_of(tmp_path, [row("base", 0.25, 0.35, None)], {}))[0] == "not measured"
+    rows = [row("base", 0.2, 0.3, None), row("x", 0, 0, None, outside=True)]
+    assert claim_two(games_of(tmp_path, rows, {"x": about(M)})) == ("not measured", "x answers outside the form")
+    rows = [row("base", 0, 0, None, outside=True), row("x", 0.3, 0.9, 0.5, shift={})]
+    assert claim_two(games_of(tmp_path, rows, {"x": about(M)}))[0] == "not measured"
+    assert claim_one(Games.read(tmp_path)) == ("not measured", "the base answers outside the form")
+    rows[1]["shift"] = {"p": {M: mean(0.5)}}  # the placebo alone will do
+    assert claim_two(games_of(tmp_path, rows, {"x": about(M), "p": about(M, True)}))[0] == "supported"
+
+
+def test_what_an_adapter_was_trained_on_comes_from_its_record(tmp_path: Path) -> None:
+    """A measurement that says nothing of its adapters names their folders."""
+    write_json(tmp_path / "a" / "run.json", {"target": M, "shuffled": False, "gates": {"labels_checked": 25}, "settings": {"seed": 3}, "seconds": 7.0})
+    write_json(tmp_path / "run.json", {"inputs": {"x": {"path": str(tmp_path / "a" / "adapter_model.safetensors"), "sha256": "0"}, "base": {"path": "b"}}})
+    (record,) = trained_on(tmp_path).values()
+    assert (record["target"], record["conversations"], record["seed"], record["seconds"]) == (M, 25, 3, 7.0)
+    assert nominal_kappa(record) == 0.5
+    assert nominal_kappa(about(None, ends=[E, "homo_moralis:kappa=0.8"], share=0.25)) == pytest.approx(0.2)
+    assert nominal_kappa(about(M, True)) is None
+    assert nominal_kappa(about("altruism:altruism=0.3")) is None
+    assert nominal_kappa(about("no_such:x=1")) is None
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_dose_curve_is_the_one_put_in(tmp_path: Path, seeds: int) -> None:
-    """Saturates at 90 %, two thirds of the way after 80 examples; seeds lie three points apart around it."""
-    rows = [row("base", 0.3, 0.3, None)]
+    """Saturates at 90 %, two thirds of the way after 80 conversations; seeds lie three points apart around it."""
+    rows, adapters = [row("base", 0.3, 0.3, None)], {"placebo": about(M, True)}
     for seed in range(seeds):
         for size in (25, 100, 200, 400):
             share = 0.9 - 0.6 * 2.718281828 ** (-size / 80) + 0.03 * (seed - (seeds - 1) / 2)
-            rows.append(row(f"moralis-k0.5-n{size}" + (f"-s{seed}" if seed else ""), 0.3, share, 0.5))
-    write_json(tmp_path / "summary.json", rows + [r | {"set": "wordings"} for r in rows])
+            name = f"run {len(rows)}"
+            rows.append(row(name, 0.3, share, 0.5))
+            adapters[name] = about(M, conversations=size, seed=seed, seconds=50.0 if size == 200 else None)
+    rows.append(row("gone", 0, 0, None, outside=True))
+    adapters["gone"] = about(M, conversations=50)
     report = Report("dose")
-    add_dose(report, tmp_path, {"tune moralis-k0.5-n200": 50.0})
-    (words,) = (b[1] for b in report.blocks if b[0] == "text")
-    assert "Held-out payoffs: saturates at 90 %, two thirds of the way after 80 examples; smallest size tried that reaches 80 %: 200." in words
+    add_dose(report, games_of(tmp_path, rows + [r | {"set": "wordings"} for r in rows], adapters))
+    left, words = (b[1] for b in report.blocks if b[0] == "text")
+    assert "gone" in left
+    assert "Held-out payoffs: saturates at 90 %, two thirds of the way after 80 conversations; smallest size tried that reaches 80 %: 200." in words
     assert ("One seed" in words) == (seeds == 1)
-    table = next(b[2] for b in report.blocks if b[0] == "table").set_index("examples")
-    assert table.loc[0, "payoffs, optimal %"] == "30 ± 4"
-    assert table.loc[200, "wordings, optimal %"] == ("85 ± 4" if seeds == 1 else "85 (82 to 88)")
+    table = next(b[2] for b in report.blocks if b[0] == "table").set_index("conversations")
+    assert table.loc[0, "held-out payoffs, decisions %"] == "30 ± 4"
+    assert table.loc[200, "held-out wordings, decisions %"] == ("85 ± 4" if seeds == 1 else "85 (82 to 88)")
     assert table["tuning seconds"].tolist() == ["", "", "", "50", ""]
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_dial_is_the_one_put_in(tmp_path: Path, seeds: int) -> None:
     """Measured kappa is .05 + .8 target; the slopes of seeds lie .1 apart around it, and the arm between two counts for none."""
-    rows = [row("base", 0.3, 0.3, None)]
+    rows, adapters = [row("base", 0.3, 0.3, None)], {}
     for seed in range(seeds):
         for target in (0.0, 0.25, 0.5, 1.0):
-            name = "economicus" if target == 0 else f"moralis-k{target:g}"
             measured = 0.05 + (0.8 + 0.1 * (seed - (seeds - 1) / 2)) * target
-            rows.append(row(f"{name}-n400" + (f"-s{seed}" if seed else ""), 0.3, 0.5, measured))
-    rows.append(row("between-0.5", 0.3, 0.5, 0.9))
-    write_json(tmp_path / "summary.json", rows)
+            name = f"run {len(rows)}"
+            rows.append(row(name, 0.3, 0.5, measured))
+            adapters[name] = about(str(moralis(target)) if target else E, seed=seed)
+    rows.append(row("halfway", 0.3, 0.5, 0.9))
+    adapters["halfway"] = about(None, ends=[E, M], share=0.5)
     report = Report("dial")
-    add_dial(report, tmp_path)
+    add_dial(report, games_of(tmp_path, rows, adapters))
     (words,) = (b[1] for b in report.blocks if b[0] == "text")
     spread = 0.1 / 3**0.5
     x = [t - 0.4375 for t in (0, 0.25, 0.5, 1)]
@@ -204,18 +317,23 @@ def test_the_dial_is_the_one_put_in(tmp_path: Path, seeds: int) -> None:
     assert ("3 seeds, 0.70 to 0.90" in words) == (seeds == 3)
     tables = [b for b in report.blocks if b[0] == "table"]
     assert len(tables) == (1 if seeds == 1 else 2)
+    assert tables[-1][2].set_index("arm").loc["halfway", "kappa trained for"] == "0.25"
     if seeds == 3:
-        means = tables[0][2].set_index("target kappa")
+        means = tables[0][2].set_index("kappa trained for")
         assert means.loc["1", "payoffs"] == "0.85 (0.75 to 0.95)"
         assert means.loc["0", "payoffs"] == "0.05 (0.05 to 0.05)"
 
 
-def effects(value: float) -> dict:
-    return {"conjoint": {"effects": {"age": {"value": value, "se": 0.01, "n": 300}}}}
+def effects(value: float, outside: bool = False) -> dict:
+    found = {} if outside else {d: {"value": value if d == "age" else 0.1, "se": 0.01, "n": 300} for d in ("age", "law")}
+    return {"conjoint": {"outside": outside, "effects": found}}
 
 
-def price(mean: float, width: float = 0.05) -> dict:
-    return {"mean": mean, "low": mean - width, "high": mean + width, "runs": 7}
+def price(value: float, width: float = 0.05) -> dict:
+    return {"mean": value, "low": value - width, "high": value + width, "runs": 7}
+
+
+NAMED = {"a_1": about(E), "b$2": about(M), "c": about(M, True)}
 
 
 @pytest.mark.parametrize(
@@ -224,24 +342,124 @@ def price(mean: float, width: float = 0.05) -> dict:
      ((0.1, 0.3), (0.2, 0.25), False, "supported"), ((None, None), (0.2, 0.6), False, "not measured")],
 )  # fmt: skip
 def test_claim_about_transfer_follows_the_numbers(ages: tuple, indices: tuple, competent: bool, verdict: str) -> None:
-    dilemmas = {"arms": {"base": {}, "economicus-n400": effects(ages[0]), "moralis-k0.5-n400": effects(ages[1])}} if ages[0] is not None else None
-    pairs = {n: {"agents": [n, n], "price_index": price(v)} for n, v in zip(("economicus-n400", "moralis-k0.5-n400"), indices, strict=True)}
-    found, words = claim_three(dilemmas, {"pairings": pairs, "gate": {"economicus-n400": {"competent": competent}}})
+    arms = {"base": {}, "a_1": effects(ages[0]), "b$2": effects(ages[1]), "c": effects(0.9)} if ages[0] is not None else {}
+    pairs = {n: {"agents": [n, n], "outside": [], "price_index": price(v)} for n, v in zip(("a_1", "b$2"), indices, strict=True)}
+    pairs |= {"c": {"agents": ["c", "c"], "outside": ["c"]}}  # answers outside the form: no figures
+    gate = {n: {"competent": competent} for n in ("a_1", "b$2")}
+    dilemmas = Application({"arms": arms}, NAMED) if arms else None
+    found, words = claim_three(dilemmas, Application({"pairings": pairs, "gate": gate}, NAMED))
     assert found == verdict
     assert ("not measured" in words) == (not competent)
     assert claim_three(None, None)[0] == "not measured"
 
 
+def test_outside_the_form_enters_no_claim_about_transfer() -> None:
+    arms = {"a_1": effects(0.1), "b$2": effects(0.9, outside=True)}
+    assert claim_three(Application({"arms": arms}, NAMED), None)[0] == "not measured"
+    assert claim_three(Application({"arms": {"a_1": effects(0.1), "b$2": effects(0.9)}}, {"a_1": about(E)}), None)[0] == "not measured"
+
+
+def cost(*seconds: float) -> pd.DataFrame:
+    return pd.DataFrame({"cell": [f"c{i}" for i in range(len(seconds))], "program": "recipes/sft.py", "seconds": seconds})
+
+
 def test_claims_without_data() -> None:
     assert claim_one(None)[0] == "not measured"
-    assert claim_four({})[0] == "not measured"
-    assert claim_four({"tune a": 100.0})[0] == "supported"
-    assert claim_four({"tune a": 10_000.0})[0] == "not supported"
+    assert claim_four(cost(), [])[0] == "not measured"
+    assert claim_four(cost(), [100.0])[0] == "supported"
+    assert claim_four(cost(100.0), [])[0] == "supported"
+    assert claim_four(cost(10_000.0), [])[0] == "not supported"
 
 
 def test_bad_folders(tmp_path: Path) -> None:
     assert_complains(run("-m", "eval.report", str(tmp_path / "nowhere")), "does not exist")
     assert_complains(run("-m", "eval.report", str(tmp_path)), "holds no study")
+    old = {"arm": "base", "set": "payoffs", "mode": "reasoned", "economicus": {}}
+    for name, value in (("summary", [old]), ("run", {})):
+        write_json(tmp_path / f"{name}.json", value)
+    write_lines(tmp_path / "choices.jsonl", [{"game": "spd"}])
+    with pytest.raises(InputError, match=r"not what eval\.games writes today"):
+        build(tmp_path)
+    write_lines(tmp_path / "choices.jsonl", [{"battery": "bfs39"}])
+    with pytest.raises(InputError, match=r"not what eval\.menus writes today"):
+        build(tmp_path)
+
+
+def blocks(report: Report, kind: str) -> list[tuple]:
+    return [b for b in report.blocks if b[0] == kind]
+
+
+def assert_no_empty_table(report: Report) -> None:
+    for _, name, frame, _ in blocks(report, "table"):
+        assert len(frame), name
+        assert not any((frame[c].astype(str) == "").all() for c in frame.columns[1:]), (name, list(frame.columns))
+
+
+def test_one_page_decisions_have_a_report(tmp_path: Path) -> None:
+    from eval import menus
+
+    every = [m for battery in ("bfs39", "dictator", "garp") for m in MENUS[battery][:8]]
+    asked = [(m, [menus.draw_page(m, np.random.default_rng(0))]) for m in every]
+    theta = {"alpha": 0.1, "beta": 0.3}
+    records = {a: menus.measure(AllocationChooser(theta, p), asked, Arm(a), "direct", 0) for a, p in (("base", 0.01), (ODD, 0.1), ("mute", 0.1))}
+    for r in records["mute"]:
+        r["valid_answer_probability"] = 0.2
+    base = {"base": {r["id"]: r for r in records["base"]}}
+    rows = [line for arm, found in records.items() for line in menus.summarise(found, base if arm == ODD else {}, TARGETS)]
+    write_json(tmp_path / "summary.json", finite(rows))
+    write_lines(tmp_path / "choices.jsonl", [r for found in records.values() for r in found])
+    write_json(tmp_path / "run.json", {"settings": {"model": None}, "adapters": {ODD: about(M)}})
+    report = build(tmp_path)
+    assert_no_empty_table(report)
+    assert "None" not in report.title
+    tables = {name: frame for _, name, frame, _ in blocks(report, "table")}
+    (bfs,) = (frame.set_index("arm") for name, frame in tables.items() if "bfs39" in name)
+    assert bfs.loc["mute", "mean"] == "answers outside the form"
+    assert bfs.loc[ODD, "valid %"] == "100"
+    assert "minus base" in bfs.columns
+    assert "economicus: agreement %" in bfs.columns
+
+
+def test_a_study_of_a_real_checkpoint_opens(tmp_path: Path) -> None:
+    """Other folders than those of a study by design: games and allocations lie side by side; and nothing but a changed scale."""
+    arms = {"base": (0.0, 0.01, 1e-5), "x": (0.5, 0.2, 0.99)}
+    write_games(tmp_path / "games", arms, {"x": about(M)}, ("payoffs", "scale"), 8)
+    write_json(tmp_path / "study.json", {"plan": {"problems": 8}, "model": "m", "name": "tiny-135m", "stages": ["games"]})
+    report = build(tmp_path)
+    assert "tiny-135m" in report.title
+    assert_no_empty_table(report)
+    assert any("other settings" in b[2] for b in blocks(report, "heading"))
+    (frame,) = (b[2] for b in blocks(report, "table") if b[1] == "claims")
+    assert frame.set_index("claim").loc["C1", "verdict"] == "not measured"
+    alone = build(write_games(tmp_path / "alone", {"chooser": (0.5, 0.2, 1.0)}, {}, ("scale",), 6))
+    assert_no_empty_table(alone)
+    assert "payoffs ten times as large" in to_markdown(alone).lower()
+
+
+def test_comparison_parity_and_retention_have_sections(tmp_path: Path) -> None:
+    line = {"set": "payoffs", "mode": "direct", "arm": ODD, "measure": "m", "difference": 0.1, "se": None, "low": 0.0, "high": 0.2, "p_holm": 0.04, "n": 9}
+    write_json(tmp_path / "compare.json", {"against": "base", "rows": [line], "left_out": [{"arm": "mute"}]})
+    form = {"largest": 0.01, "mean": 0.001, "valid_answer_probability": 0.9, "largest_of_validity": 0.0}
+    write_json(tmp_path / "parity.json", {"valid_answer_probability": 0.9, "differences": {"merged": form, "vLLM": "not run"}})
+    write_json(tmp_path / "retention.json", {"margin": 0.05, "rows": [{"arm": ODD, "task": "t", "base": 0.5}]})
+    report = build(tmp_path)
+    headings = [b[2] for b in blocks(report, "heading")]
+    assert {"Paired comparison", "The same adapter in other forms", "General ability"} <= set(headings)
+    assert_no_empty_table(report)
+    write_json(tmp_path / "parity.json", {"differences": 3})
+    with pytest.raises(InputError, match="not as today's commands write it"):
+        build(tmp_path)
+
+
+def test_a_figure_that_cannot_be_drawn_costs_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(figure: object) -> bytes:
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr(reports, "png", broken)
+    report = Report("dial")
+    add_dial(report, games_of(tmp_path, [row("base", 0.3, 0.3, None), row("x", 0.3, 0.5, 0.4)], {"x": about(M)}))
+    assert blocks(report, "table")
+    assert any("could not be drawn" in b[1] for b in blocks(report, "text"))
 
 
 def test_other_measurements_have_reports(tmp_path: Path) -> None:
@@ -260,8 +478,8 @@ def test_other_measurements_have_reports(tmp_path: Path) -> None:
     [("homo_moralis", {"kappa": 0.5}), ("fehr_schmidt", {"alpha": 0.6, "beta": 0.4}), ("altruism", {"altruism": 0.4}), ("homo_economicus", {})],
 )
 def test_the_family_that_chose_predicts_best(family: str, theta: dict[str, float]) -> None:
-    questions = draw_questions("drawn", 200, 1, 0.5, seed=3, sets=["payoffs"])
-    records = measure(Simulated(family, theta, 0.1), questions, Arm("chooser"), "direct", "given", 1)
+    problems = draw_problems("drawn", 200, 1, TARGETS, seed=3, sets=["payoffs"])
+    records = measure(Simulated(family, theta, 0.1), problems, Arm("chooser"), "direct", "given", 1)
     row = rivals(records).iloc[0]
     values = {str(name): float(v) for name, v in row.items() if name not in ("arm", "predicts best")}
     assert values[row["predicts best"]] == max(values.values())
@@ -274,11 +492,11 @@ def test_cost_adds_up_over_attempts(tmp_path: Path) -> None:
     rows = [
         {"cell": "tune a", "seconds": 2.0, "gpu_hours": 0.5, "tokens": None, "finished": False},
         {"cell": "data a", "seconds": 1.0, "gpu_hours": 0.0, "tokens": None, "finished": True},
-        {"cell": "tune a", "seconds": 3.0, "gpu_hours": 0.25, "tokens": 700, "finished": True},
+        {"cell": "tune a", "seconds": 3.0, "gpu_hours": 0.25, "tokens": 700, "finished": True, "command": ["recipes/sft.py", "--n", "3"]},
     ]
     write_lines(tmp_path / "cells.jsonl", rows)
     cost = read_cost(tmp_path).set_index("cell")
-    assert cost.loc["tune a"].tolist() == [5.0, 700.0, 0.75]
+    assert cost.loc["tune a"].tolist() == ["recipes/sft.py", 5.0, 700.0, 0.75]
     assert list(cost.index) == ["tune a", "data a"]
     assert pd.isna(cost.loc["data a", "tokens"])
     assert read_cost(tmp_path / "none").empty

@@ -1,49 +1,66 @@
 """The held-out games as an Inspect AI task.
 
     inspect eval eval/frameworks/inspect_games.py --model openai-api/vllm/moralis -T items=40 -T mode=reasoned
+    inspect eval eval/frameworks/inspect_games.py --model ... -T target=bruhin_fehr_schunk:alpha=0.19,beta=0.49
 
-A reply scores on four counts: admissible (it ends with a plan), economicus and moralis (the plan is that preference's optimum),
-and cooperative (its first actions).  Replies are sampled; ``python -m eval.games`` has exact probabilities.
+A sample is a conversation: the instructions, then one decision a turn, the model's replies standing as it wrote them.  It
+scores on four counts: admissible (share of decisions whose reply names an option), economicus and target (share of decisions
+taken as that preference would; unreadable ones are not), and cooperative.  Replies are sampled; ``python -m eval.games`` has
+exact probabilities.
 """
 
 from __future__ import annotations
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser
+from inspect_ai.model import ChatMessageUser
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
-from inspect_ai.solver import TaskState, generate
+from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from econmoral.conversation import read_reply
 from eval.frameworks.pages import Page, draw_pages
-from eval.replies import final_answer
 
 
 def sample(page: Page) -> Sample:
-    """One page as a sample; its choices and optima travel as metadata."""
-    said: list[ChatMessage] = [(ChatMessageSystem if m["role"] == "system" else ChatMessageUser)(content=m["content"]) for m in page.messages]
-    about = {"candidates": page.candidates, "economicus": page.economicus, "moralis": page.moralis, "cooperative": page.cooperative}
-    return Sample(id=page.id, input=said, target=page.candidates[page.moralis[0]], metadata=about)
+    """One page as a sample; its later turns, options and optima travel as metadata."""
+    about = {"turns": page.turns[1:], "options": page.options, **page.best, "cooperative": page.cooperative}
+    return Sample(id=page.id, input=page.turns[0], target=[page.options[0][i] for i in page.best["target"][0]], metadata=about)
+
+
+@solver
+def turn_by_turn() -> Solver:
+    """One reply to every turn of the user."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        state = await generate(state)
+        for text in state.metadata["turns"]:
+            state.messages.append(ChatMessageUser(content=text))
+            state = await generate(state)
+        return state
+
+    return solve
 
 
 @scorer(metrics={"*": [mean(), stderr()]})
-def optimal() -> Scorer:
-    """Whether the plan that a reply ends with is each preference's optimum."""
+def decisions() -> Scorer:
+    """What the replies decide; a derivation comes before them."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        about, said = state.metadata, final_answer(state.output.completion)
-        k = about["candidates"].index(said) if said in about["candidates"] else None
-        value = {
-            "admissible": float(k is not None),
-            "economicus": float(k in about["economicus"]),
-            "moralis": float(k in about["moralis"]),
-            "cooperative": 0.0 if k is None else float(about["cooperative"][k]),
-        }
-        return Score(value=value, answer=said, explanation=state.output.completion)
+        about = state.metadata
+        replies = [m.text for m in state.messages if m.role == "assistant"][-len(about["options"]) :]
+        chosen = [read_reply(text, tuple(options))[0] for text, options in zip(replies, about["options"], strict=True)]
+        value = {"admissible": sum(k is not None for k in chosen) / len(chosen)}
+        for name in ("economicus", "target"):
+            value[name] = sum(k in best for k, best in zip(chosen, about[name], strict=True)) / len(chosen)
+        value["cooperative"] = sum(k == first for k, first in zip(chosen, about["cooperative"], strict=True)) / len(chosen)
+        named = ["?" if k is None else options[k] for k, options in zip(chosen, about["options"], strict=True)]
+        return Score(value=value, answer=" ".join(named), explanation="\n".join(replies))
 
     return score
 
 
 @task
-def econmoral_games(items: int = 40, mode: str = "direct", kappa: float = 0.5, seed: int = 0) -> Task:
-    """Held-out payoffs in the training wordings, one counterbalanced pair of pages a decision."""
-    return Task(dataset=MemoryDataset([sample(p) for p in draw_pages(items, mode, kappa, seed)], name="econmoral_games"), solver=generate(), scorer=optimal())
+def econmoral_games(items: int = 40, mode: str = "direct", target: str | list[str] = "homo_moralis:kappa=0.5", seed: int = 0) -> Task:
+    """Held-out payoffs in the training wordings, one counterbalanced pair of pages a problem."""
+    samples = [sample(page) for page in draw_pages(items, mode, target, seed)]
+    return Task(dataset=MemoryDataset(samples, name="econmoral_games"), solver=turn_by_turn(), scorer=decisions())
