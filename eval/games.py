@@ -48,7 +48,7 @@ from econmoral.target import ECONOMICUS, Target, moralis
 from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
 from eval.engines import LONGEST_DERIVATION, Arm, Engine, Sampled, Simulated
 from eval.figure import draw
-from eval.measure import DRAWN, SETS, TITLES, Problem, draw_problems, measure, requests_of
+from eval.measure import DRAWN, SETS, TITLES, Problem, belief_requests, draw_problems, measure, requests_of
 from eval.menus import survey
 from eval.table import add_shifts, overlap, reference_arms, summaries, table, valid_by_wording
 from eval.validity import advice, fingerprint, is_placebo, told_arms
@@ -160,7 +160,9 @@ def measure_all(
     for mode in args.mode:
         base: list[dict[str, Any]] | None = None
         for arm in arms:
-            asked = fingerprint(r.conversation for r in requests_of(problems, arm, mode, args.beliefs, args.samples))
+            requests = requests_of(problems, arm, mode, args.beliefs, args.samples)
+            requests += belief_requests(problems) if args.beliefs == "elicited" else []
+            asked = fingerprint(r.conversation for r in requests)
             part = (
                 args.out
                 / "parts"
