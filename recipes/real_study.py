@@ -107,11 +107,13 @@ class Study:
             return [*found, Cell("curve", (*words, "--out", str(out)), out / "run.json")]
         everyone = [*self.adapters("allocations"), *self.adapters("games")]
         dilemmas, pricing, size = self.out / "dilemmas", self.out / "pricing", self.plan["applications"]
+        asked = ("--battery", "conjoint", "--scenarios", str(size["scenarios"]), "--out", str(dilemmas))
         market = ("--runs", str(size["runs"]), "--periods", str(size["periods"]), "--out", str(pricing))
+        agents = ("--agents", "base", *(word for word in everyone if word != "--adapter"))
         return [
-            Cell("dilemmas", ("-m", "eval.dilemmas", *base, *everyone, "--battery", "conjoint", "--scenarios", str(size["scenarios"]), "--out", str(dilemmas)), dilemmas / "run.json"),
-            Cell("pricing", ("-m", "eval.pricing", *base, "--agents", "base", *[w for w in everyone if w != "--adapter"], *market), pricing / "run.json"),
-        ]  # fmt: skip
+            Cell("dilemmas", ("-m", "eval.dilemmas", *base, *everyone, *asked), dilemmas / "run.json"),
+            Cell("pricing", ("-m", "eval.pricing", *base, *agents, *market), pricing / "run.json"),
+        ]
 
 
 def main() -> None:
