@@ -193,7 +193,6 @@ def test_a_template_without_a_turn_s_end_or_that_merges_is_refused(tokenizer: An
         with pytest.raises(InputError, match="chat template"):
             tokenise(tokenizer, [ASK, SAY])
         # the answer continues the last word of the prompt: no boundary between tokens is where the answer begins
-        tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}<|im_end|>{% endfor %}{% if add_generation_prompt %}1{% endif %}"
         tokenizer.chat_template = "{% for m in messages %}{{ '1' if m['role'] == 'assistant' }}{{ m['content'] }}<|im_end|>{% endfor %}" + (
             "{% if add_generation_prompt %}1{% endif %}"
         )
