@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import pytest
-from conftest import assert_complains, run
+from conftest import assert_complains, call, run
 from oracle import ACTIONS, expected, optimum, plans, worth
 from test_prompts import LABEL, NUMBER, table_of
 
@@ -157,11 +156,9 @@ def test_games_are_drawn_as_asked() -> None:
     assert len({tuple(itertools.chain(*r["meta"]["layout"]["labels"])) for r in rows}) > 350
 
 
-def test_file_is_reproducible_loads_and_has_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_is_reproducible_loads_and_has_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
-        words = ["--target", "homo_moralis:kappa=0.5", "--n", "40", "--seed", "7", "--out", str(tmp_path / f"{name}.jsonl")]
-        monkeypatch.setattr(sys, "argv", ["data_synth", *words])
-        command.main()
+        call(command.main, "--target", "homo_moralis:kappa=0.5", "--n", 40, "--seed", 7, "--out", tmp_path / f"{name}.jsonl")
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [conversation_of(r, "here") for r in rows] == [r["messages"] for r in rows]
@@ -176,13 +173,9 @@ def test_file_is_reproducible_loads_and_has_a_card(tmp_path: Path, monkeypatch: 
     assert sha256(tmp_path / "a.jsonl") in card
     assert "players, study, workers" in card
     # --preference and --kappa go on working, to the same bytes
-    monkeypatch.setattr(sys, "argv", ["data_synth", "--preference", "homo_moralis", "--kappa", "0.5", "--n", "40", "--seed", "7", "--out", str(tmp_path / "c.jsonl")])
-    command.main()
+    call(command.main, "--preference", "homo_moralis", "--kappa", 0.5, "--n", 40, "--seed", 7, "--out", tmp_path / "c.jsonl")
     assert (tmp_path / "c.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
-    monkeypatch.setattr(
-        sys, "argv", ["data_synth", "--target", "alpha_beta_kappa:alpha=0.1,beta=0.1,kappa=0.5", "--n", "5", "--out", str(tmp_path / "d.jsonl")]
-    )
-    command.main()
+    call(command.main, "--target", "alpha_beta_kappa:alpha=0.1,beta=0.1,kappa=0.5", "--n", 5, "--out", tmp_path / "d.jsonl")
     assert "trained on direct answers" in capsys.readouterr().out
 
 
@@ -209,10 +202,9 @@ def test_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
         (("--target", "homo_moralis", "--domain", "dilemmas", "--shuffled", "--out", "x"), "--shuffled"),
     ],
 )  # fmt: skip
-def test_bad_options_are_refused(options: tuple[str, ...], part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["data_synth", *options])
+def test_bad_options_are_refused(options: tuple[str, ...], part: str) -> None:
     with pytest.raises(InputError) as refusal:
-        command.main()
+        call(command.main, *options)
     assert part in str(refusal.value)
 
 
