@@ -116,7 +116,7 @@ def requests_of(problems: Sequence[Problem], arm: Arm, mode: Mode, beliefs: str,
     """What an arm is asked: one conversation for every layout of every problem."""
     shown = [p.item if beliefs == "given" else Item(p.item.protocol, None) for p in problems]
     return [
-        Request(converse(item, layout, mode, arm.system, p.before), p.item, layout, samples, longest)
+        Request(converse(item, layout, mode, arm.system, p.before), item, layout, samples, longest)
         for p, item in zip(problems, shown, strict=True)
         for layout in p.layouts
     ]
