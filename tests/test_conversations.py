@@ -92,9 +92,15 @@ def test_what_cannot_be_trained_on_is_refused_with_its_place(row: dict[str, Any]
         conversation_of(row, "data, line 7", convert)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda x: st.lists(x, max_size=4) | st.dictionaries(
-    st.sampled_from(["messages", "role", "content", "prompt", "completion", "conversations", "from", "value", "instruction", "output"]), x, max_size=4), max_leaves=8),
-    st.booleans())  # fmt: skip
+KEYS = ["messages", "role", "content", "prompt", "completion", "conversations", "from", "value", "instruction", "output"]
+ROWS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(ROWS, st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_any_row_is_read_or_refused(row: Any, convert: bool) -> None:
     if not isinstance(row, dict):

@@ -339,7 +339,7 @@ def test_measuring_a_model_continues_and_notices_an_idle_adapter(adapter: Path, 
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ((), "--adapter"), (("--model", "nano"), "--out"), (("--simulate", "kappa=1,lambda=1", "--out", "x"), "alpha"),
+        ((), "--adapter"), (("--model", "nano"), "--out"), (("--simulate", "kappa=1,lambda=1", "--out", "{out}"), "alpha"),
         (("--model", "nano", "--pairs", "0", "--out", "x"), "--pairs"), (("--adapter", "nowhere"), "does not exist"),
         (("--simulate", "lambda=1", "--battery", "matrix", "--targets", "homo_ludens", "--out", "{out}"), "homo_ludens"),
     ],
