@@ -275,7 +275,8 @@ def _alike(m: float, n: float, w: int) -> tuple[float, str]:
 # ---------------------------------------------------------------------------------------------------- reading them back
 
 _TERM = r"-?\d+(?:\.\d+)?"
-_CHAIN = re.compile(rf"{_TERM}(?: [*+-] {_TERM})+(?: = {_TERM}(?: [+*-] {_TERM})*)+")
+# begins at the head of a sum, so that a long one without an equals sign is read once and not from every term
+_CHAIN = re.compile(rf"(?<![*+-] )(?<![\d.-]){_TERM}(?: [*+-] {_TERM})+(?: = {_TERM}(?: [+*-] {_TERM})*)+")
 _SIDE = re.compile(rf"({_TERM})(?: ([*+-]) ({_TERM}))?")
 
 
