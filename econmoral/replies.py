@@ -22,7 +22,7 @@ LONGEST_REPLY = 20_000  # characters that are looked at, thinking left aside
 _OPENS = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]", re.IGNORECASE)
 _CLOSES = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]", re.IGNORECASE)
 _PLAIN: dict[int, str | None] = {0xFF01 + i: chr(0x21 + i) for i in range(94)}  # full-width forms
-_PLAIN |= {ord(c): None for c in "*_`\"\u201c\u201d\u201e\u00ab\u00bb#|\u200b\u200c\u200d\ufeff"}
+_PLAIN |= {ord(c): None for c in '*_`"\u201c\u201d\u201e\u00ab\u00bb#|\u200b\u200c\u200d\ufeff'}
 _PLAIN |= {ord(c): "'" for c in "\u2018\u2019\u02bc"} | {ord(c): "-" for c in "\u2212\u2011"} | {ord(c): "\n" for c in "\r\u2028\u2029"}
 _REFUSAL = re.compile(
     r"\bI (?:can(?:no|')t|can not|won't|will not|am not able|am unable|refuse|decline|must decline|have no (?:personal )?(?:preference|opinion)"

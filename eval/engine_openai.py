@@ -268,7 +268,7 @@ class Served(Exact):
 
     def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
         """Sampled texts; one that never came is empty."""
-        fixed = {"model": arm.adapter or self.base, "max_tokens": longest, "stop_token_ids": self.ends_of_turn()} | SAMPLING
+        fixed = {"model": arm.adapter or self.base, "max_tokens": longest, "stop_token_ids": self.ends_of_turn()} | SAMPLING | {"temperature": self.temperature}
         bodies = [fixed | {"prompt": head, "n": n, "seed": seed_of(seed, i)} for i, (head, n) in enumerate(zip(heads, samples, strict=True))]
         results = []
         for reply, n in zip(self.endpoint.post_all("/completions", bodies, texts_of), samples, strict=True):

@@ -172,7 +172,8 @@ class Transformers(Exact):
                 except (RuntimeError, ValueError, TypeError, AttributeError, LookupError):
                     gap = math.inf
                 exact = self.model.dtype in (torch.float32, torch.float64) and not getattr(config, "quantization_config", None)
-                if not gap <= (AGREE if exact else AGREE_ROUNDED):  # also where it is not a number
+                broken = any(np.isnan(row).any() for row in plain)  # weights that are no numbers: said where they are used
+                if not broken and not gap <= (AGREE if exact else AGREE_ROUNDED):
                     longest = 0.0
             if not longest:
                 self._say(f"this model's attention is not full, so that a tree of conversations cannot be read at once: {PLAIN}")
@@ -206,7 +207,8 @@ class Transformers(Exact):
         results: list[list[tuple[str, bool]]] = [[] for _ in heads]
         ends = self.ends_of_turn()
         # fresh settings: a checkpoint's own (repetition penalty and the like) would change the probabilities
-        settings = GenerationConfig(do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=longest, pad_token_id=self.pad, eos_token_id=ends)
+        how: dict[str, Any] = {"do_sample": True, "temperature": self.temperature, "top_k": 0, "top_p": 1.0} if self.temperature else {"do_sample": False}
+        settings = GenerationConfig(**how, max_new_tokens=longest, pad_token_id=self.pad, eos_token_id=ends)
         with self._adapted(arm):
             for batch in self._batches([max(1, n * s // 2) for n, s in zip(map(len, heads), samples, strict=True)]):
                 jobs = [i for i in batch for _ in range(samples[i])]

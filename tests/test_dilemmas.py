@@ -70,7 +70,7 @@ from eval.dilemmas import (
     spared_matrix,
     theory_lines,
 )
-from eval.engines import Answer, Arm, Sampled
+from eval.engines import Answer, Arm, Exact, Sampled
 from eval.validity import OUTSIDE, fingerprint, is_placebo, outside, percent, told_arms
 
 TRUE = {"intervention": 0.06, "relation": 0.1, "law": 0.2, "gender": 0.1, "fitness": 0.15, "status": 0.3, "age": 0.35, "number": 0.4, "species": 0.5}
@@ -438,6 +438,43 @@ def test_a_changed_page_is_asked_again() -> None:
     assert fingerprint(talks) != fingerprint(changed)
     told = [r.conversation for r in conjoint_requests(items, Arm("base", None, "Be kind."))]
     assert fingerprint(talks) != fingerprint(told)
+
+
+class Characters:
+    """A tokenizer whose tokens are characters."""
+
+    chat_template, name_or_path = "{{ messages }}", "characters"
+
+    def apply_chat_template(self, messages, tokenize=False, add_generation_prompt=False, **more):
+        text = "".join(f"<{m['role']}>{m['content']}|" for m in messages)
+        return text + "<assistant>" * add_generation_prompt
+
+    def __call__(self, text, add_special_tokens=False):
+        return {"input_ids": [ord(c) for c in text]}
+
+
+class Even(Exact):
+    """Every character has probability one half."""
+
+    tokenizer = Characters()
+
+    def log_probabilities(self, groups, arm):
+        return [[np.array([np.logaddexp.reduce([len(f) * np.log(0.5) for f in forms]) for forms in s.options]) for s in g] for g in groups]
+
+    def derive(self, heads, samples, arm, seed, longest):
+        raise AssertionError("a dilemma has no derivation")
+
+
+def test_no_user_turn_counts() -> None:
+    """Scored are the reply, with or without its full stop, and the end of the turn: 2^-2 + 2^-3 for each letter."""
+    items = conjoint_items(draw_scenarios(3, np.random.default_rng(1)), TRAIN, np.random.default_rng(2))
+    for record in ask_conjoint(Even(), items, Arm("base"), 0):
+        assert record["valid_answer_probability"] == pytest.approx(2 * (1 / 4 + 1 / 8))
+        assert record["comprehension"] == pytest.approx(1 / 4 + 1 / 8)
+        assert record["spared"] == pytest.approx([0.5] * 4)
+    (rated,) = ask_ratings(Even(), rating_items(TRAIN)[:1], Arm("base"), 0)
+    digits = sum(0.5 ** (len(str(r)) + 1) + 0.5 ** (len(str(r)) + 2) for r in range(101))
+    assert rated["valid_answer_probability"] == pytest.approx(digits)
 
 
 class Talker:

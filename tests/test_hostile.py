@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +20,20 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, assert_complains, run
-from endpoint import Reply, good, server
+from endpoint import Reply, chat_reply, good, server
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from econmoral.adapters import check_adapter
 from econmoral.chat import check_template, prompt_text
+from econmoral.conversation import Conversation, Question
 from econmoral.models import NANO
-from econmoral.prompts import converse
 from econmoral.records import InputError, append_lines, plain, read_lines, read_whole_lines, spreadsheet_cell
-from econmoral.target import moralis
-from eval.engine_openai import Chat, Endpoint, Served, prompt_log_probabilities, read_reply
+from eval.engine_openai import Chat, Endpoint, prompt_log_probabilities, read_reply
 from eval.engine_transformers import Transformers
 from eval.engines import Arm, Request, Sampled
-from eval.measure import draw_problems
 
-
-def pages(n: int, seed: int = 0) -> list[Request]:
-    """Conversations about n decision problems, one pair of layouts each."""
-    problems = draw_problems("drawn", n, 1, [moralis(0.5)], seed)[:n]
-    return [Request(converse(p.item, layout, "direct"), p.item, layout) for p in problems for layout in p.layouts]
-
+TALK = Conversation("The page.", (Question("Which do you choose, K or M?", ("K", "M")),))
 
 # ---------------------------------------------------------------------------------------------------------------- adapters
 
@@ -148,7 +140,7 @@ def test_nothing_else_in_the_folder_is_read(adapter: Path, tmp_path: Path) -> No
     (folder / "chat_template.jinja").write_text("{{ 'a' * 10 ** 12 }}")
     (folder / "tokenizer.json").write_text("{}")
     (folder / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
-    asked = pages(1)
+    asked = [Request(TALK, None, None)]
     plainly, besieged = (Transformers("nano", {"a": place}).score(asked, Arm("a", "a")) for place in (adapter, folder))
     for one, other in zip(plainly, besieged, strict=True):
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
@@ -273,36 +265,9 @@ def test_scores_that_are_no_log_probabilities_are_asked_for_again_and_then_count
     assert endpoint.failures == 1
 
 
-def test_a_page_with_a_lost_score_is_unanswered_not_wrong() -> None:
-    """Scores of one answer never come: the others alone would be a wrong distribution."""
-    asked = pages(1)
-    tokenizer = AutoTokenizer.from_pretrained(NANO)
-    # the page of the first layout, with its first decision answered by the first option
-    first = asked[0].conversation
-    lost = tokenizer.decode(tokenizer(f"{first.page}\n{first.questions[0].text}", add_special_tokens=False)["input_ids"])
-    reply = f"{first.questions[0].options[0]}<|im_end|>"
-
-    def respond(path: str, body: dict[str, Any]) -> Reply:
-        text = tokenizer.decode(body["prompt"])
-        if lost in text and text.endswith(reply):
-            return 500, b"lost"
-        return good({"choices": [{"logprobs": {"token_logprobs": [None] + [-0.1] * len(body["prompt"])}}]})
-
-    with server(respond) as address:
-        engine = Served(Endpoint(address, wait=0.0005), "m", tokenizer)
-        one, other = engine.score(asked, Arm("base"))
-    assert one.probabilities is None
-    assert other.probabilities is not None
-    assert (other.probabilities > 0).all()
-    assert other.probabilities.sum() == pytest.approx(1)
-
-
 def test_a_thousand_requests_in_flight() -> None:
-    asked = pages(500, seed=8)
-    # one decision a page and nothing else: one request each
-    asked = [replace(r, conversation=replace(r.conversation, questions=r.conversation.questions[:1], controls=())) for r in asked]
+    asked = [Request(Conversation(f"Page {k}.", TALK.questions), None, None) for k in range(1000)]
     seen, most, now, guard, rng = Counter[str](), 0, 0, threading.Lock(), np.random.default_rng(0)
-    labels = {json.dumps(r.conversation.opening()): r.conversation.questions[0].options[0] for r in asked}
 
     def respond(path: str, body: dict[str, Any]) -> Reply:
         nonlocal most, now
@@ -315,15 +280,14 @@ def test_a_thousand_requests_in_flight() -> None:
         with guard:
             now -= 1
         replies: dict[str, Reply] = {"429": (429, b"busy"), "500": (500, b"oops"), "json": (200, b'{"choices": ['), "gone": (0, b"")}
-        return replies.get(trouble) or good({"choices": [{"message": {"content": labels[json.dumps(body["messages"])]}}]})
+        return replies.get(trouble) or chat_reply("K")
 
     with server(respond) as address:
         endpoint = Endpoint(address, concurrency=1000, wait=0.01, timeout=30)
         found = Sampled(Chat(endpoint, "m")).score(asked, Arm("base"))
     assert most > 500
     assert len(seen) == 5
-    assert len(found) == len(asked) == 1000
-    assert sum(a.probabilities is not None and a.probabilities[0] == 1 for a in found) + endpoint.failures == 1000
+    assert sum(a.outcomes["answered"] for a in found) + endpoint.failures == len(asked) == len(found)
     assert endpoint.failures < 150  # six tries, each good with probability 3/7: 3.5 % on average
 
 

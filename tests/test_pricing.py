@@ -307,7 +307,8 @@ class Reader:
         answers = []
         for r in requests:
             view: View = r.item
-            truth = ["100", f"{view.others[-1][0]:g}" if view.others and view.others[-1] else f"{view.own[-1]:g}" if view.own else ""]
+            last = view.others[-1][0] if view.others and view.others[-1] else view.own[-1] if view.own else 0.0
+            truth = ["100", f"{round(last, 2):g}"]
             right = [float(q.options[(q.right + self.shift) % len(q.options)] == said) for q, said in zip(r.conversation.controls, truth, strict=False)]
             answers.append(Answer(np.eye(STEPS)[len(view.own) % 5], np.ones(1), np.array(right), np.ones(len(right))))
         return answers
