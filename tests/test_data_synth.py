@@ -51,7 +51,7 @@ def about_the_page(row: dict[str, Any]) -> bool:
         assert len(worked) == 2
         return {label: (m, n) for label, m, n in worked} == listed
     pairs = {tuple(sorted(pay)) for pay in table_of("\n".join(page.split("\n")[:-1])).values()}
-    both = re.findall(r"(\d+) \+ (\d+) = \d+, \d+ \+", derivation)  # points of both roles if everyone did so
+    both = re.findall(r"[A-Z] (\d+) \+ (\d+) = \d+, \d+ \+", derivation)  # points of both roles if everyone did so
     assert both
     return {tuple(sorted(map(int, pair))) for pair in both} <= pairs
 
