@@ -19,6 +19,8 @@ from data_synth import __main__ as command
 from data_synth.synthesis import LEAD, Draw, default_rival, examples
 from econmoral.conversations import conversation_of, read_conversations
 from econmoral.derivations import check_steps
+from econmoral.dilemmas import TRAIN as RATING_TRAIN
+from econmoral.dilemmas import Rating, rating_conversation
 from econmoral.games import GAMES, Protocol, held_out
 from econmoral.menus import ALTRUIST, FRAMES, SPITEFUL, allocation_held_out
 from econmoral.prompts import WORDINGS_HELD_OUT
@@ -221,5 +223,9 @@ def test_dilemmas_are_there_for_who_asks() -> None:
         alike = (saved - riders) / (saved + riders)
         own = {"passenger": -1, "family": -1, "pedestrian": 1, "bystander": 0}.get(scene, alike)
         gain = 0.1 * own + 0.9 * alike
-        assert int(replies(row)[0]) in ((50,) if abs(gain) < 1e-12 else (0, 100))
+        cell = Rating(scene, saved, "choose")
+        pages = {reverse: [rating_conversation(cell, reverse, w).opening() for w in RATING_TRAIN] for reverse in (False, True)}
+        (reverse,) = (r for r, several in pages.items() if row["messages"][:1] in several)  # a training wording, one way round
+        agrees = 100 - int(replies(row)[0]) if reverse else int(replies(row)[0])
+        assert agrees == (50 if abs(gain) < 1e-12 else 100 * (gain > 0)), row
     assert {row["meta"]["scene"] for row in rows} == {"passenger", "family", "pedestrian", "bystander", "veil"}
