@@ -2,9 +2,12 @@
 
     python -m econmoral best-reply spd --payoffs 90,45,15,10 --beliefs .6,.5,.2 --alpha .1 --beta .2 --kappa .3 --precision .1
     python -m econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --types 3
-    python -m econmoral fit runs/demo/eval/choices.jsonl --family alpha_beta_kappa --arm moralis
+    python -m econmoral fit runs/demo/eval/choices.jsonl --set payoffs --mode reasoned --arm moralis
+    python -m econmoral import-otree export.csv --map map.yaml --out long.csv
     python -m econmoral power --effect 0.05
     python -m econmoral market --kappa 0 .5 --group firms
+    python -m econmoral garp budgets.csv
+    python -m econmoral amce conjoint.csv --baseline colour=red
 
 Every command takes --json.
 """
@@ -14,23 +17,24 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from pathlib import Path
+import sys
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from econmoral.choice import best_replies, logit, read_decision, switch_points
-from econmoral.estimation import Design, Fit, Mixture, NotIdentified, allocations, design, fit, mixture
+from econmoral.choice import best_replies, logit, switch_points
+from econmoral.commands import budgets, conjoint, markets, negative_values, planning
+from econmoral.fitting import add_to as add_fit
+from econmoral.fitting import run as run_fit
 from econmoral.games import GAMES, TABLE_GAMES, belief_weights, tables_of
-from econmoral.market import GROUPS, Market
-from econmoral.power import required
+from econmoral.otree import add_to as add_import
+from econmoral.otree import run as run_import
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, finite, read_lines, terminal
+from econmoral.records import InputError, command, finite, terminal
 
-ALLOCATION_COLUMNS = ("self_x", "self_y", "other_x", "other_y", "choice_x")
+OWN = {"power": planning, "market": markets, "garp": budgets, "amce": conjoint}  # commands that live in a module of their own
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -58,33 +62,12 @@ def arguments() -> argparse.Namespace:
     reply.add_argument("--beta", type=float, default=0.0, help="aversion to being ahead (default 0)")
     reply.add_argument("--kappa", type=float, default=0.0, help="degree of morality, 0 to 1 (default 0)")
     reply.add_argument("--precision", type=float, default=0.1, help="logit lambda per point (default 0.1)")
-    estimate = commands.add_parser("fit", help="maximum likelihood on a CSV of binary allocations or on choices.jsonl of a measurement")
-    estimate.add_argument("file", type=Path, help=f"CSV with {', '.join(ALLOCATION_COLUMNS)} (optional q, v: kind, unkind act before), or choices.jsonl")
-    estimate.add_argument("--family", default="alpha_beta_kappa", help=f"one of {', '.join(FAMILIES)} (default alpha_beta_kappa)")
-    estimate.add_argument("--cluster", help="column that names the subject (CSV; default: every row its own); choices.jsonl are clustered by item")
-    estimate.add_argument("--errors", choices=("clustered", "sandwich", "hessian"), default="clustered", help="kind of standard errors (default clustered)")
-    estimate.add_argument("--types", type=int, default=1, help="types of a finite mixture (default 1: none)")
-    estimate.add_argument("--arm", help="arm of choices.jsonl (default: the only one)")
-    size = commands.add_parser("power", help="items or samples needed to tell two arms apart")
-    size.add_argument("--effect", type=float, required=True, help="difference in mean choice probability")
-    size.add_argument("--alpha", type=float, default=0.05, help="two-sided level (default 0.05)")
-    size.add_argument("--power", type=float, default=0.8, help="(default 0.8)")
-    size.add_argument("--share", type=float, default=0.5, help="baseline share (default 0.5)")
-    size.add_argument("--spread", type=float, default=0.25, help="standard deviation of exact probabilities over items (default 0.25)")
-    size.add_argument("--correlation", type=float, default=0.5, help="between arms over the same items (default 0.5)")
-    rivals = commands.add_parser("market", help="equilibrium prices of firms with given degrees of morality under logit demand")
-    rivals.add_argument("--kappa", type=float, nargs="+", default=[0.0, 0.0], help="degree of morality of every firm (default 0 0)")
-    rivals.add_argument("--group", choices=GROUPS, default="firms", help="who stands behind the veil (default firms)")
-    rivals.add_argument("--quality", type=float, nargs="+", default=[2.0], help="a of every firm, or one for all (default 2)")
-    rivals.add_argument("--cost", type=float, nargs="+", default=[1.0], help="unit cost of every firm, or one for all (default 1)")
-    rivals.add_argument("--outside", type=float, default=0.0, help="quality of the outside good (default 0)")
-    rivals.add_argument("--mu", type=float, default=0.25, help="horizontal differentiation (default 0.25)")
-    rivals.add_argument("--scale", type=float, default=1.0, help="size of the market (default 1)")
-    rivals.add_argument("--currency", type=float, default=1.0, help="units of currency per unit of utility (default 1)")
-    rivals.add_argument("--prices", type=float, nargs="+", help="describe these prices instead of the equilibrium")
-    for sub in (reply, estimate, size, rivals):
-        sub.add_argument("--json", action="store_true", help="print JSON")
-    return parser.parse_args()
+    add_fit(commands)
+    add_import(commands)
+    for module in OWN.values():
+        module.add_to(commands)
+    reply.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args(negative_values(sys.argv[1:]))
 
 
 def best_reply(args: argparse.Namespace) -> dict[str, Any]:
@@ -118,116 +101,6 @@ def best_reply(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def read_allocations(args: argparse.Namespace) -> Design:
-    """The table of binary allocation choices."""
-    try:
-        # as it stands: a packed file could unpack to more than the memory
-        frame = pd.read_csv(args.file, dtype={args.cluster: str} if args.cluster else None, compression=None)
-    except FileNotFoundError:
-        raise InputError(f"{args.file} does not exist") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"{args.file} is not a CSV table: {error}") from None
-    wanted = [*ALLOCATION_COLUMNS, *([args.cluster] if args.cluster else [])]
-    if missing := [c for c in wanted if c not in frame.columns]:
-        raise InputError(f"{args.file} lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, frame.columns[:20]))}")
-    for column in [c for c in (*ALLOCATION_COLUMNS, "q", "v") if c in frame.columns]:
-        values = pd.to_numeric(frame[column], errors="coerce")
-        bad = ~np.isfinite(values.to_numpy(float))
-        if column in ("choice_x", "q", "v"):
-            bad |= ~values.isin((0, 1)).to_numpy()
-        if bad.any():
-            raise InputError(f"{args.file}, line {int(bad.argmax()) + 2}: column {column} holds {frame[column].iloc[int(bad.argmax())]!r}")
-        frame[column] = values
-    if frame.empty:
-        raise InputError(f"{args.file} holds no rows")
-    cluster = frame[args.cluster].astype(str) if args.cluster else pd.Series(range(len(frame))).astype(str)
-    kind, unkind = (frame[c].to_numpy(float) if c in frame.columns else 0.0 for c in ("q", "v"))
-    own, other = (frame[[f"{who}_x", f"{who}_y"]].to_numpy(float) for who in ("self", "other"))
-    try:
-        return allocations(own, other, 1 - frame["choice_x"].to_numpy(int), list(cluster), args.family, kind, unkind)
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
-def read_choices(args: argparse.Namespace) -> Design:
-    """Decisions of one arm of a measurement."""
-    rows = list(read_lines(args.file))
-    arms = sorted({str(row.get("arm")) for _, row in rows})
-    if args.arm is None and len(arms) > 1:
-        raise InputError(f"{args.file} holds several arms; choose one with --arm: {', '.join(arms)}")
-    rows = [(number, row) for number, row in rows if args.arm in (None, row.get("arm"))]
-    if not rows:
-        raise InputError(f"{args.file} has no arm {args.arm!r}; it has {', '.join(arms)}")
-    decisions = []
-    for number, row in rows:
-        if row.get("probabilities", "") is None:  # refused on every page
-            continue
-        try:
-            decisions.append(read_decision(row))
-        except ValueError as error:
-            raise InputError(f"{args.file}, line {number}: no decision of eval.games ({error})") from None
-    if not decisions:
-        raise InputError(f"{args.file}: every decision was refused; there is nothing to estimate from")
-    try:
-        return design(decisions, args.family)
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
-def described(found: Fit) -> dict[str, Any]:
-    """JSON of a fit."""
-    return {
-        "family": found.family,
-        "estimates": {k: {"value": v, "se": found.se[k]} for k, v in found.estimates.items()},
-        "log_likelihood": found.log_likelihood, "n": found.n, "clusters": found.clusters, "errors": found.errors, "types": [], "identified": True,
-    }  # fmt: skip
-
-
-def described_mixture(found: Mixture) -> dict[str, Any]:
-    """JSON of a mixture."""
-    types = [
-        {"share": float(s), "share_se": float(e), "estimates": {k: {"value": v, "se": se[k]} for k, v in t.items()}}
-        for s, e, t, se in zip(found.shares, found.share_se, found.types, found.se, strict=True)
-    ]
-    return {
-        "log_likelihood": found.log_likelihood, "entropy": found.entropy, "nec": found.nec, "bic": found.bic,
-        "starts": found.starts, "starts_that_agree": found.agreeing, "types": types,
-    }  # fmt: skip
-
-
-def estimate(args: argparse.Namespace) -> dict[str, Any]:
-    """Fit of a file; what is not identified is said, with bounds where there are any."""
-    if args.family not in FAMILIES:
-        raise InputError(f"unknown family {args.family!r}; known: {', '.join(FAMILIES)}")
-    if not 1 <= args.types <= 10:
-        raise InputError(f"--types must lie between 1 and 10, got {args.types}")
-    data = read_choices(args) if args.file.suffix == ".jsonl" else read_allocations(args)
-    try:
-        result = described(fit(data, errors=args.errors))
-        if args.types > 1:  # the estimates stay those of one type; the likelihood is that of the model asked for
-            result = {**result, "log_likelihood_one_type": result["log_likelihood"], **described_mixture(mixture(data, args.types))}
-    except NotIdentified as error:
-        return {"family": args.family, "identified": False, "reason": str(error), "bounds": error.bounds, "n": len(data.index), "clusters": len(data.names)}
-    return result
-
-
-def market(args: argparse.Namespace) -> dict[str, Any]:
-    """Equilibrium, or given prices, of a market."""
-    n = len(args.prices or args.kappa)
-    quality, cost = (tuple(x * n if len(x) == 1 else x) for x in (args.quality, args.cost))
-    try:
-        firms = Market(quality, cost, args.outside, args.mu, args.scale, args.currency)
-        if args.prices and len(args.prices) != firms.n:
-            raise ValueError(f"{firms.n} firms and {len(args.prices)} prices")
-        prices = np.array(args.prices, float) if args.prices else firms.equilibrium(tuple(args.kappa), args.group)
-        if not np.isfinite(prices).all():
-            raise ValueError("prices must be finite")
-        result = firms.describe(prices)
-        return result | {"critical_discount": [firms.critical_discount(i) for i in range(n)] if n > 1 else []}
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
 def grid(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
     """A table for a person."""
     table = Table(box=SIMPLE_HEAD)
@@ -246,45 +119,18 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
         console.print(grid(("strategy", "pi(x, y)", "pi(x, x)", "utility", "probability"), rows))
         console.print("best replies:", ", ".join(result["best_replies"]) + (" (tie)" if len(result["best_replies"]) > 1 else ""))
         console.print("as kappa rises:", ", ".join(f"{p['strategy']} from {p['kappa']:.6g}" for p in result["best_reply_from"]))
-    elif args.command == "power":
-        console.print(f"to find a difference of {args.effect:g} in mean choice probability:")
-        console.print(grid(("design", "needed"), [(k, str(v)) for k, v in result.items()]))
-    elif args.command == "market":
-        names = ("prices", "shares", "profits", "price_index", "profit_gain", "nash", "monopoly")
-        rows = [(str(i + 1), *("–" if result[k][i] is None else f"{result[k][i]:.6g}" for k in names)) for i in range(len(result["prices"]))]
-        console.print(grid(("firm", "price", "share", "profit", "price index", "profit gain", "Nash price", "monopoly price"), rows))
-        console.print(f"consumer surplus {result['consumer_surplus']:.6g}; price index and profit gain: 0 at Nash, 1 at joint monopoly")
-        if result["critical_discount"]:
-            console.print("monopoly is held by the threat of Nash from discount factor", ", ".join(f"{d:.4f}" for d in result["critical_discount"]))
-    elif not result["identified"]:
-        console.print(f"not identified: {result['reason']}")
-    else:
-        rows = [(k, f"{v['value']:.6g}", f"{v['se']:.3g}") for k, v in result["estimates"].items()]
-        value = result.get("log_likelihood_one_type", result["log_likelihood"])
-        title = f"{result['family']}, lnL {value:.4f}, {result['n']} decisions, {result['clusters']} clusters, {result['errors']} errors"
-        console.print(title)
-        console.print(grid(("parameter", "estimate", "SE"), rows))
-        for number, kind in enumerate(result["types"], 1):
-            rows = [(k, f"{v['value']:.6g}", f"{v['se']:.3g}") for k, v in kind["estimates"].items()]
-            console.print(f"type {number}: share {kind['share']:.3f} (SE {kind['share_se']:.3f})")
-            console.print(grid(("parameter", "estimate", "SE"), rows))
-        if result["types"]:
-            agree = f"{result['starts_that_agree']} of {result['starts']} starts agree"
-            console.print(f"mixture: lnL {result['log_likelihood']:.4f}, NEC {result['nec']:.4g}, BIC {result['bic']:.1f}, {agree}")
 
 
 def main() -> None:
     """Entry point."""
     args = arguments()
-    if args.command == "power":
-        try:
-            result: dict[str, Any] = required(args.effect, args.alpha, args.power, args.share, args.spread, args.correlation)
-        except ValueError as error:
-            raise InputError(str(error)) from None
-    else:
-        result = {"best-reply": best_reply, "fit": estimate, "market": market}[args.command](args)
+    if args.command in ("fit", "import-otree"):
+        sys.exit({"fit": run_fit, "import-otree": run_import}[args.command](args))
+    result: dict[str, Any] = OWN[args.command].run(args) if args.command in OWN else best_reply(args)
     if args.json:
         print(json.dumps(finite(result), indent=2, allow_nan=False))
+    elif args.command in OWN:
+        OWN[args.command].show(args, result)
     else:
         show(args, result)
 

@@ -223,7 +223,7 @@ def load_tokenizer(place: Place) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(place.folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the library has no common kind for a damaged or foreign tokenizer
-        raise InputError(f"cannot load the tokenizer of {place.source}: {_first_line(error)}") from None
+        raise InputError(f"cannot load the tokenizer of {place.source}: {_brief(error)}") from None
     tokenizer.name_or_path = place.source
     if not tokenizer.chat_template:
         raise InputError(f"{place.source} has no chat template; use an instruction-tuned checkpoint")
@@ -252,7 +252,7 @@ def load_checkpoint(place: Place, dtype: Any = "auto", four_bit: bool = False) -
     try:
         model, found = AutoModelForCausalLM.from_pretrained(str(place.folder), output_loading_info=True, trust_remote_code=False, **options)
     except Exception as error:  # damaged weights raise whatever the library happens to stumble over
-        raise InputError(f"cannot load {place.source}: {_first_line(error)}") from None
+        raise InputError(f"cannot load {place.source}: {_brief(error)}") from None
     finally:
         logging.set_verbosity(level)
         if bars:
@@ -313,9 +313,8 @@ def window(model: Any) -> int | None:
     return length if isinstance(length, int) and length > 0 else None
 
 
-def _first_line(error: Exception) -> str:
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return plain(text)[:200]
+def _brief(error: Exception) -> str:
+    return plain(" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
 # --- adapters
@@ -363,6 +362,7 @@ def _expected(folder: Path, base: Path) -> dict[str, list[int]]:
         bare = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     plan = PeftConfig.from_pretrained(str(folder))
     plan.inference_mode = True
+    bare.name_or_path = plan.base_model_name_or_path  # else PEFT warns of the cache's folder
     model = get_peft_model(bare, plan, low_cpu_mem_usage=True)
     tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: list(tensor.shape) for name, tensor in tensors.items()}
@@ -377,7 +377,7 @@ def check_fit(folder: Path, place: Place) -> None:
     try:
         expected = _expected(folder, place.folder)
     except Exception as error:  # PEFT raises many kinds for a configuration that finds no module
-        raise InputError(f"{folder} does not fit {place.source}: {_first_line(error)}") from None
+        raise InputError(f"{folder} does not fit {place.source}: {_brief(error)}") from None
     found = {name: entry["shape"] for name, entry in read_header(folder / "adapter_model.safetensors")[0].items()}
     if own := sorted(n for n in found.keys() - expected.keys() if "embed" in n or "lm_head" in n):
         raise InputError(
@@ -443,7 +443,7 @@ def attach(model: Any, adapters: dict[str, Path], source: str) -> Any:
             else:
                 model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, use_safetensors=True)
         except (RuntimeError, ValueError, OSError, KeyError) as error:
-            raise InputError(f"{folder} does not fit {source}: {_first_line(error)}") from None
+            raise InputError(f"{folder} does not fit {source}: {_brief(error)}") from None
     return model
 
 

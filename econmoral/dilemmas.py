@@ -149,7 +149,7 @@ def rating_conversation(cell: Rating, reverse: bool, wording: int, system: str |
     return Conversation(text, (Question(f"{question} {NUMBER}", options),), controls, before=head)
 
 
-def agreement(probabilities: np.ndarray, reverse: bool) -> np.ndarray:
+def unreversed(probabilities: np.ndarray, reverse: bool) -> np.ndarray:
     """(101,) probability of every degree of agreement, 0 to 100, from that of every reply; its own inverse."""
     return probabilities[::-1] if reverse else probabilities
 

@@ -78,10 +78,13 @@ def q_learners(market: Market, sessions: int, seed: int, learning: Learning = Le
 
     Q(s, a) <- (1 - rate) Q(s, a) + rate (profit + discount max_b Q(s', b)); s the last pair of prices, epsilon-greedy.
     Returns profit_gain (sessions,) over the cycle that greedy play ends in, prices (sessions, 2), periods (sessions,) until
-    settled, or -1.  Raises ValueError unless the market is a symmetric duopoly.
+    settled, or -1.  Raises ValueError unless the market is a symmetric duopoly in which the joint monopoly earns more than Nash.
     """
     if market.n != 2 or len({*zip(market.quality, market.cost, strict=True)}) > 1:
         raise ValueError("Q-learners need a symmetric duopoly")
+    low, high = market.profits(market.nash()).mean(), market.profits(market.monopoly()).mean()
+    if not high - low > 1e-9 * high:
+        raise ValueError("the joint monopoly earns no more than Nash, so there is nothing to learn and no profit gain; make the outside good worse")
     grid = learning_grid(market, learning)
     m = len(grid)
     pairs = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1)  # own, other
@@ -122,5 +125,4 @@ def q_learners(market: Market, sessions: int, seed: int, learning: Learning = Le
         state = pair[:, 0] * m + pair[:, 1]
     prices = grid[np.array(seen[-840:])]  # 840 is a multiple of every cycle up to 8 periods
     earned = market.profits(prices).mean((0, 2))
-    low, high = market.profits(market.nash()).mean(), market.profits(market.monopoly()).mean()
     return {"profit_gain": (earned - low) / (high - low), "prices": prices.mean(0), "periods": settled}

@@ -6,7 +6,7 @@ and the heads' output twice 5 a; of the gated inner layer what enters the activa
 their product 4 m; 7 r behind the adapters' first factors.  With activation checkpointing only h a layer is kept, and one
 layer in full while it is computed again.  Of every token that is scored, a few rows of the vocabulary's length.
 
-Sizes are those of a linear layer with an adapter: a mixture of experts keeps more.  Pure arithmetic, no library.
+Sizes are those of a linear layer with an adapter: a mixture of experts keeps more.  Arithmetic, no library.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CPU_LIMIT = 4e9  # bytes that training takes of a machine without GPU, whatever 
 CPU_SHARE = 0.5  # of the memory that is free, so that a neighbour is not pushed out
 GPU_SHARE = 0.9
 LOGITS = 4  # rows of the vocabulary's length that are alive at once for a scored token, in single precision
-SLACK = 1.15  # what the allocator and the temporaries of the backward pass add
+SLACK = 1.25  # what the allocator and the temporaries of the backward pass add
 FULL = 4  # examples in one forward pass that are worth having without activation checkpointing
 
 

@@ -218,6 +218,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     number, found = 0, False
     with file:
         for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")  # a byte-order mark
             if not line.strip():
                 continue
             if len(line) > LONGEST_LINE:

@@ -149,6 +149,16 @@ def check_sources(args: argparse.Namespace, folder: str) -> None:
         args.out = args.adapter[0] / folder
 
 
+def check_temperature(args: argparse.Namespace) -> None:
+    """Raises InputError for a temperature that cannot be had."""
+    if not 0 <= args.temperature <= 5:
+        raise InputError(f"--temperature must lie between 0 and 5, got {args.temperature:g}")
+    if args.temperature == 0 and args.samples > 1:
+        raise InputError("--temperature 0 writes the same derivation every time; leave --samples at 1")
+    if args.temperature != 1 and args.replies == "sampled":
+        raise InputError("--temperature is for derivations before exact probabilities; sampled replies are drawn at 1")
+
+
 def load(args: argparse.Namespace, adapters: dict[str, Path], console: Console) -> Engine:
     """The engine, and a line that says which and why.  Imported late: bad input is reported before torch is loaded."""
     if args.endpoint:

@@ -90,14 +90,14 @@ def refused_field(said: str, body: dict[str, Any]) -> str | None:
     """The field of a request that an error's explanation refuses, if it can do without that field under that name."""
     if _TOO_LONG.search(said):
         return None
-    with suppress(*TROUBLE):
-        field = json.loads(said)["error"]["param"]
-        if field in DIALECT and field in body:
-            return str(field)
     places = {name: m.start() for name in body if name in DIALECT and (m := re.search(rf"(?<!\w){name}(?!\w)", said))}
+    with suppress(*TROUBLE):
+        places = {name: 0 for name in places if name == json.loads(said)["error"]["param"]} or places
     if not _UNKNOWN.search(said):  # a value out of range is no reason to send no length at all
         places = {name: k for name, k in places.items() if name in SAMPLING and _OUT_OF_RANGE.search(said)}
-    return min(places, key=lambda name: places[name], default=None)
+    field = min(places, key=lambda name: places[name], default=None)
+    # a temperature that was asked for is not given up in silence
+    return None if field == "temperature" and body[field] != SAMPLING[field] else field
 
 
 class Endpoint:
@@ -268,7 +268,7 @@ class Served(Exact):
 
     def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
         """Sampled texts; one that never came is empty."""
-        fixed = {"model": arm.adapter or self.base, "max_tokens": longest, "stop_token_ids": self.ends_of_turn()} | SAMPLING
+        fixed = {"model": arm.adapter or self.base, "max_tokens": longest, "stop_token_ids": self.ends_of_turn()} | SAMPLING | {"temperature": self.temperature}
         bodies = [fixed | {"prompt": head, "n": n, "seed": seed_of(seed, i)} for i, (head, n) in enumerate(zip(heads, samples, strict=True))]
         results = []
         for reply, n in zip(self.endpoint.post_all("/completions", bodies, texts_of), samples, strict=True):

@@ -73,7 +73,7 @@ class VLLM(Exact):
         ends = self.ends_of_turn()
         settings = [
             SamplingParams(
-                n=n, temperature=1.0, top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0, presence_penalty=0.0,
+                n=n, temperature=self.temperature, top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0, presence_penalty=0.0,
                 frequency_penalty=0.0, max_tokens=longest, seed=seed_of(seed, i), stop_token_ids=ends, ignore_eos=True,
                 skip_special_tokens=True,
             )

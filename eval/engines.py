@@ -128,6 +128,7 @@ class Exact(ABC):
 
     tokenizer: Any
     tokens: int = 0
+    temperature: float = 1.0  # of what is written; 0 is the most probable token at every step
     note: str | None = None
     window: int | None = None  # tokens that the model reads, where that is known
 
@@ -140,7 +141,7 @@ class Exact(ABC):
 
     @abstractmethod
     def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
-        """So many continuations of every head, sampled at temperature 1 up to the end of the assistant's turn:
+        """So many continuations of every head, sampled at ``temperature``, up to the end of the assistant's turn:
         (text, whether it was cut at ``longest`` tokens)."""
 
     def write(self, conversations: Sequence[list[Message]], arm: Arm, seed: int, longest: int = LONGEST_DERIVATION) -> list[Written]:

@@ -45,7 +45,7 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
+from eval.arms import adapter_names, add_engine_options, base_of, check_sources, check_temperature, collect, load, parse_parameters, settings_key
 from eval.engines import LONGEST_DERIVATION, Arm, Engine, Sampled, Simulated
 from eval.figure import draw
 from eval.measure import DRAWN, SETS, TITLES, Problem, draw_problems, measure, requests_of
@@ -82,6 +82,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=120, help="decisions in each set (default 120)")
     parser.add_argument("--pairs", type=int, default=2, help="counterbalanced pairs of layouts per decision (default 2)")
     parser.add_argument("--samples", type=int, default=1, help="per layout: derivations in reasoned mode; conversations where replies are sampled (default 1)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of derivations; 0 takes the most probable token at every step (default 1)")
     parser.add_argument("--longest", type=int, default=LONGEST_DERIVATION, help=f"tokens at which a derivation is cut (default {LONGEST_DERIVATION})")
     parser.add_argument(
         "--replies", choices=("exact", "sampled"), default="exact",
@@ -104,6 +105,7 @@ def arguments() -> argparse.Namespace:
             raise InputError(f"--{name} must be at least 1, got {getattr(args, name)}")
     if args.kappa is not None and not 0 <= args.kappa <= 1:
         raise InputError(f"--kappa must lie in [0, 1], got {args.kappa}")
+    check_temperature(args)
     if args.seed < 0:
         raise InputError(f"--seed must not be negative, got {args.seed}")
     args.mode, args.sets = list(dict.fromkeys(args.mode)), list(dict.fromkeys(args.sets))
@@ -161,11 +163,8 @@ def measure_all(
         base: list[dict[str, Any]] | None = None
         for arm in arms:
             asked = fingerprint(r.conversation for r in requests_of(problems, arm, mode, args.beliefs, args.samples))
-            part = (
-                args.out
-                / "parts"
-                / f"{settings_key(args, arm, adapters, [asked, args.beliefs, args.replies, args.longest if mode == 'reasoned' else 0])}.jsonl"
-            )
+            how = [args.longest, args.temperature] if mode == "reasoned" else 0
+            part = args.out / "parts" / f"{settings_key(args, arm, adapters, [asked, args.beliefs, args.replies, how])}.jsonl"
             if part.is_file():
                 found = [row for _, row in read_lines(part)]
             else:
@@ -192,6 +191,8 @@ def open_engine(args: argparse.Namespace, adapters: dict[str, Path], console: Co
     if args.simulate:
         return parse_chooser(args.simulate)
     engine = load(args, adapters, console)
+    if args.temperature != 1 and not isinstance(engine, Sampled):
+        engine.temperature = args.temperature  # type: ignore[attr-defined]
     return Sampled(engine) if args.replies == "sampled" and not isinstance(engine, Sampled) else engine  # type: ignore[arg-type]
 
 

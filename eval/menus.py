@@ -35,7 +35,7 @@ from econmoral.menus import FRAMES, HELD_OUT, MENUS, TRAIN, Menu, MenuPage, draw
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, finite, lock, origin, read_json, spreadsheet_cell, terminal, write_json, write_lines, write_text
 from econmoral.target import ECONOMICUS, Target
-from eval.arms import adapter_names, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
+from eval.arms import adapter_names, add_engine_options, base_of, check_sources, check_temperature, collect, load, parse_parameters, settings_key
 from eval.engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request, Sampled
 from eval.validity import OUTSIDE, advice, fingerprint, is_placebo, outside, overall, percent, quality, told_arms
 
@@ -110,6 +110,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=2, help="counterbalanced pairs of pages per menu (default 2)")
     parser.add_argument("--limit", type=int, help="only the first so many menus of each battery")
     parser.add_argument("--samples", type=int, default=1, help="per page: derivations in reasoned mode; replies where they are sampled (default 1)")
+    parser.add_argument("--longest", type=int, default=LONGEST_DERIVATION, help=f"tokens at which a derivation is cut (default {LONGEST_DERIVATION})")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of derivations; 0 takes the most probable token at every step (default 1)")
     parser.add_argument(
         "--replies", choices=("exact", "sampled"), default="exact", help="exact probabilities, or sampled replies that are read (default exact)"
     )
@@ -121,6 +123,7 @@ def arguments() -> argparse.Namespace:
     check_sources(args, "menus")
     if args.pairs < 1 or args.samples < 1 or args.seed < 0 or (args.limit is not None and args.limit < 1):
         raise InputError("--pairs, --samples and --limit must be at least 1, --seed at least 0")
+    check_temperature(args)
     args.battery = list(MENUS) if "all" in args.battery else list(dict.fromkeys(args.battery))
     args.mode = list(dict.fromkeys(args.mode))
     return args
@@ -312,7 +315,11 @@ def survey(args: argparse.Namespace, adapters: dict[str, Path], console: Console
         bases: dict[str, dict[str, dict[str, Any]]] = {}
         for arm in arms:
             asked = fingerprint(r.conversation for r in requests_of(menus, arm, mode, args.samples))
-            part = args.out / "parts" / f"{settings_key(args, arm, adapters, [asked, args.replies, args.longest if mode == 'reasoned' else 0])}.jsonl"
+            part = (
+                args.out
+                / "parts"
+                / f"{settings_key(args, arm, adapters, [asked, args.replies, [args.longest, args.temperature] if mode == 'reasoned' else 0])}.jsonl"
+            )
 
             def ask(some: list[Asked], start: int, arm: Arm = arm, mode: Mode = mode) -> list[dict[str, Any]]:
                 nonlocal engine
@@ -349,6 +356,8 @@ def open_engine(args: argparse.Namespace, adapters: dict[str, Path], console: Co
     if args.simulate:
         return AllocationChooser(*parse_parameters(args.simulate, FAMILIES[FAMILY].parameters))
     engine = load(args, adapters, console)
+    if args.temperature != 1 and not isinstance(engine, Sampled):
+        engine.temperature = args.temperature  # type: ignore[attr-defined]
     return Sampled(engine) if getattr(args, "replies", "exact") == "sampled" and not isinstance(engine, Sampled) else engine  # type: ignore[arg-type]
 
 

@@ -1,20 +1,24 @@
 """Repeated price competition between agents of different preferences: what happens to prices, profits and consumers.
 
     python -m eval.pricing --agents runs/moralis runs/economicus base
-    python -m eval.pricing --agents base grim tit-for-tat --runs 3 --out runs/market
+    python -m eval.pricing --agents base told:homo_moralis:kappa=0.5 grim --runs 3 --model qwen2.5-0.5b --out runs/market
     python -m eval.pricing --calibrate --out runs/calibration
 
 Every pairing of the agents meets in several markets, all of which advance together: one batch a period.  An agent is an
-adapter's folder, ``base``, ``told-economicus`` or ``told-moralis`` (base with the preference described), or scripted (myopic,
-monopoly, nash, tit-for-tat, grim).  Protocol *compact*: the last rounds, a price drawn from exact probabilities over a grid;
-*full*: market data of 100 rounds, the firm's own notes, any price in free text.  First every model runs a firm alone: one that
-does not find the monopoly price is reported as not competent, not as collusive.  --calibrate runs firms whose behaviour is
-known from theory and from the literature instead.  Every period is on disk; an interrupted run continues.
+adapter's folder, ``base``, ``told:TARGET`` (base with the target described, ``told:family:name=value``; also told-economicus
+and told-moralis), or scripted (myopic, monopoly, nash, tit-for-tat, grim).  Protocol *compact*: the last rounds, a price drawn
+from exact probabilities over a grid; *full*: market data of 100 rounds, the firm's own notes, any price in free text.  First
+every model runs a firm alone: one that does not find the monopoly price is reported as not competent, not as collusive.
+Beside the figures stand every model's valid-answer probability (how likely its reply is a price as asked) and comprehension
+(how likely it answers control questions right, asked every tenth period); markets of a model that is valid with less than one
+half get no figures.  --calibrate runs firms whose behaviour is known from theory and from the literature instead.  Every period
+is on disk; an interrupted run continues.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
 from collections.abc import Sequence
@@ -33,8 +37,7 @@ from scipy import stats
 
 from econmoral.firms import SCRIPTED, Learning, q_learners
 from econmoral.market import GROUPS, Market, NoEquilibrium
-from econmoral.pricing import COMPACT_WORDINGS, PREFIXES, STEPS, View, compact_answers, parse_full, price_grid, render_compact, render_full
-from econmoral.prompts import preference_text
+from econmoral.pricing import HELD_OUT, PREFIXES, STEPS, TRAIN, View, parse_full, price_conversation, price_grid, render_full
 from econmoral.records import (
     InputError,
     append_lines,
@@ -49,9 +52,11 @@ from econmoral.records import (
     write_lines,
     write_text,
 )
+from econmoral.target import ECONOMICUS, Target, moralis
 from eval.arms import adapter_names, add_engine_options, base_of, check_sources, load, settings_key
-from eval.engines import Arm, Engine, Request
+from eval.engines import Arm, Engine, Request, Sampled
 from eval.figure import COLOURS, save
+from eval.validity import OUTSIDE, advice, fingerprint, overall, percent, quality
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -61,7 +66,9 @@ LAST = 50  # periods that outcomes are means of
 GATE = (0.95, 1.05)  # of the monopoly price, for the 10th and 90th percentile of a firm alone
 ECHO = 15  # periods that are followed after a forced price
 TRIES = 10  # of one price in the full protocol
-TOLD = {"told-economicus": "homo_economicus", "told-moralis": "homo_moralis"}
+CONTROLS = 10  # control questions are asked in the second period and then in every tenth
+TOLD = ("told-economicus", "told-moralis")
+WORDINGS = {"train": TRAIN, "held-out": HELD_OUT}
 SCALE = 100.0  # market size
 
 
@@ -88,7 +95,7 @@ def arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m eval.pricing", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_engine_options(parser)
-    parser.add_argument("--agents", nargs="+", default=[], metavar="AGENT", help=f"adapter folders, base, {', '.join(TOLD)}, {', '.join(SCRIPTED)}")
+    parser.add_argument("--agents", nargs="+", default=[], metavar="AGENT", help=f"adapter folders, base, told:TARGET, {', '.join((*TOLD, *SCRIPTED))}")
     parser.add_argument("--calibrate", action="store_true", help="no models: scripted firms and Q-learners against what is known of them")
     parser.add_argument("--protocol", choices=("compact", "full"), default="compact", help="default compact")
     parser.add_argument("--prefix", choices=tuple(PREFIXES), default="P1", help="full protocol: aim with (P1) or without (P2) a warning (default P1)")
@@ -98,12 +105,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--currency", type=float, nargs="+", default=[1.0], help="units of currency, e.g. 1 3.2 10 (default 1)")
     parser.add_argument("--group", choices=GROUPS, default="firms", help="reference group of the revealed kappa (default firms)")
     parser.add_argument("--kappa", type=float, default=0.5, help="degree of morality that told-moralis is told (default 0.5)")
-    parser.add_argument("--samples", type=int, default=20, help="replies per price, at an endpoint without log-probabilities (default 20)")
+    parser.add_argument("--wordings", choices=tuple(WORDINGS), default="train", help="compact: wordings used in training, or held-out ones (default train)")
+    parser.add_argument(
+        "--replies", choices=("exact", "sampled"), default="exact", help="compact: probabilities of the allowed prices, or free replies that are read"
+    )
+    parser.add_argument("--samples", type=int, default=20, help="replies per price, where they are sampled (default 20)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="folder of the result (default: pricing/ in the first adapter's folder)")
     args = parser.parse_args()
     args.simulate = None
-    folders = [a for a in args.agents if a not in SCRIPTED and a not in TOLD and a != "base"]
+    folders = [a for a in args.agents if a not in SCRIPTED and a != "base" and not is_told(a)]
     args.adapter = [*args.adapter, *map(Path, folders)]
     if args.calibrate or not (models(args.agents) or args.adapter):
         if args.agents and args.calibrate:
@@ -121,7 +132,19 @@ def arguments() -> argparse.Namespace:
     small = args.runs < 1 or args.samples < 1 or args.seed < 0 or not 2 <= args.firms <= 10 or args.periods < LAST + 2
     if small or not 0 <= args.kappa <= 1 or not all(0.01 <= c <= 1000 for c in args.currency):
         raise InputError(f"--runs, --samples at least 1, --firms 2 to 10, --periods at least {LAST + 2}, --kappa in [0, 1], --currency in [0.01, 1000]")
+    if args.protocol == "full" and (args.replies, args.wordings) != ("exact", "train"):
+        raise InputError("--replies and --wordings belong to the compact protocol; the full one is always written freely, in one wording")
+    for agent in args.agents:
+        arm_of(agent, args.kappa)  # a target that is none is refused before anything is loaded
+    if models(args.agents) and args.protocol == "compact":
+        for currency in args.currency:
+            price_grid(100 * currency)  # prices are printed exactly, or refused
     return args
+
+
+def is_told(agent: str) -> bool:
+    """Whether an agent is the base told of a target."""
+    return agent in TOLD or agent.startswith("told:")
 
 
 def models(agents: Sequence[str]) -> list[str]:
@@ -153,6 +176,7 @@ class Simulation:
         self.history: list[np.ndarray] = []
         self.notes = [[("", "")] * self.firms for _ in sessions]
         self.failures = 0
+        self.quality: dict[str, list[dict[str, Any]]] = {}  # agent -> validity and comprehension of each of its prices
         for row in read_whole_lines(path):
             self._take(row)
         # in the full protocol customers pay at most so much, in hundredths
@@ -163,6 +187,8 @@ class Simulation:
         self.history.append(np.array(row["prices"], float))
         self.notes = [[(n[0], n[1]) for n in firms] for firms in row["notes"]] if row.get("notes") else self.notes
         self.failures += row["failures"]
+        for agent, answers in row.get("quality", {}).items():
+            self.quality.setdefault(agent, []).extend(answers)
 
     @property
     def prices(self) -> np.ndarray:
@@ -173,15 +199,17 @@ class Simulation:
         """Prices (sessions, periods, firms) after so many periods, what is on disk included."""
         write_lines(self.path, read_whole_lines(self.path))  # without a line that was cut short
         for t in track(range(len(self.history), periods), label, transient=True):
-            new, notes, failures = self._next(t)
+            new, notes, failures, answered = self._next(t)
             row: dict[str, Any] = {"period": t, "prices": np.round(new, 6).tolist(), "failures": failures}
+            if answered:
+                row["quality"] = answered
             if self.args.protocol == "full":
                 row["notes"] = notes
             append_lines(self.path, [row])
             self._take(row)
         return self.prices[:, :periods]
 
-    def _next(self, t: int) -> tuple[np.ndarray, list[list[tuple[str, str]]], int]:
+    def _next(self, t: int) -> tuple[np.ndarray, list[list[tuple[str, str]]], int, dict[str, list[dict[str, Any]]]]:
         past = self.prices
         new = np.full((len(self.sessions), self.firms), np.nan)
         notes = [list(some) for some in self.notes]
@@ -192,12 +220,14 @@ class Simulation:
                     new[i, firm] = SCRIPTED[agent](session.market, firm, past[i])
                 else:
                     jobs.setdefault(agent, []).append((i, firm))
-        failures = 0
+        failures, answered = 0, {}
         for agent, places in jobs.items():
-            failures += (self._full if self.args.protocol == "full" else self._compact)(agent, places, t, past, new, notes)
+            ask = self._full if self.args.protocol == "full" else self._compact
+            unnamed, answered[agent] = ask(agent, places, t, past, new, notes)
+            failures += unnamed
         if t in self.forced:
             new[:, 0] = self.forced[t]
-        return new, notes, failures
+        return new, notes, failures, answered
 
     def _view(self, i: int, firm: int, past: np.ndarray) -> View:
         market = self.sessions[i].market
@@ -210,35 +240,41 @@ class Simulation:
             self.ceilings[i], plans, insights,
         )  # fmt: skip
 
-    def _compact(self, agent: str, places: list[tuple[int, int]], t: int, past: np.ndarray, new: np.ndarray, notes: Any) -> int:
+    def _compact(self, agent: str, places: list[tuple[int, int]], t: int, past: np.ndarray, new: np.ndarray, notes: Any) -> tuple[int, list[dict[str, Any]]]:
         arm, requests, failures = arm_of(agent, self.args.kappa), [], 0
+        wordings = WORDINGS[self.args.wordings]
         for i, firm in places:
-            view = self._view(i, firm, past)
-            wording = self.sessions[i].number % len(COMPACT_WORDINGS)
-            page: Any = view
-            requests.append(Request(render_compact(view, wording, arm.system), compact_answers(view.cost), page, page))
+            view, wording = self._view(i, firm, past), wordings[self.sessions[i].number % len(wordings)]
+            talk = price_conversation(view, wording, arm.system, controls=t % CONTROLS == 1)
+            requests.append(Request(talk, view, wording, self.args.samples))
         assert self.engine is not None
-        for (i, firm), answer in zip(places, self.engine.score(requests, arm, seed=t), strict=True):
-            mass = float(answer.probabilities.sum())
-            if not (0 < mass < 1 + 1e-4 or (answer.sampled and mass == 0)):
-                raise InputError(f"{agent}: the prices of the grid have probability {mass}; is this a chat model, and is its template right?")
+        answers = self.engine.score(requests, arm, seed=t)
+        for (i, firm), request, answer in zip(places, requests, answers, strict=True):
+            p = answer.probabilities
             # one uniform draw a firm and period: the same with and without a forced price
             draw = np.random.default_rng([self.args.seed, self.sessions[i].number, 2, t]).random(self.firms)[firm]
-            if mass > 0:
-                k = min(int(np.searchsorted(np.cumsum(answer.probabilities / mass), draw)), STEPS - 1)
-                new[i, firm] = price_grid(float(self.sessions[i].market.unit_cost[firm]))[k]
-            else:
+            if p is None or not np.isfinite(p).all():
                 new[i, firm], failures = self._fallback(i, firm, past), failures + 1
-        return failures
+            else:
+                k = min(int(np.searchsorted(np.cumsum(p), draw)), STEPS - 1)
+                # what is charged is what was printed
+                new[i, firm] = float(request.conversation.questions[0].options[k]) / 100
+        # one line a price, with the texts that were read, if any
+        return failures, [short(quality([a])) | {"market": self.sessions[i].number} for (i, _), a in zip(places, answers, strict=True)]
 
-    def _full(self, agent: str, places: list[tuple[int, int]], t: int, past: np.ndarray, new: np.ndarray, notes: list[list[tuple[str, str]]]) -> int:
+    def _full(
+        self, agent: str, places: list[tuple[int, int]], t: int, past: np.ndarray, new: np.ndarray, notes: list[list[tuple[str, str]]]
+    ) -> tuple[int, list[dict[str, Any]]]:
         arm = arm_of(agent, self.args.kappa)
-        left = list(places)
+        left, asked = list(places), dict.fromkeys(places, 0)
+        texts: dict[tuple[int, int], list[str]] = {place: [] for place in places}
         for attempt in range(TRIES):
             pages = [render_full(self._view(i, firm, past), self.args.prefix, arm.system) for i, firm in left]
-            texts = self.engine.write(pages, arm, seed=TRIES * t + attempt) if left else []  # type: ignore[union-attr]
+            replies = self.engine.write(pages, arm, seed=TRIES * t + attempt) if left else []  # type: ignore[union-attr]
             again = []
-            for (i, firm), text in zip(left, texts, strict=True):
+            for (i, firm), text in zip(left, replies, strict=True):
+                asked[i, firm] += 1
+                texts[i, firm].append(text)
                 reply = parse_full(text, self.ceilings[i])
                 if reply is None:
                     again.append((i, firm))
@@ -247,18 +283,51 @@ class Simulation:
             left = again
         for i, firm in left:
             new[i, firm] = self._fallback(i, firm, past)
-        return len(left)
+        answered = [
+            {
+                "valid_answer_probability": float(place not in left) / asked[place], "comprehension": None, "texts": texts[place],
+                "outcomes": {"answered": int(place not in left), "unreadable": asked[place] - int(place not in left), "refused": 0},
+                "market": self.sessions[place[0]].number,
+            }
+            for place in places
+        ]  # fmt: skip
+        return len(left), answered
 
     def _fallback(self, i: int, firm: int, past: np.ndarray) -> float:
         """A firm that names no price keeps its last one, at first that of the middle of the grid; it is counted."""
-        return float(past[i, -1, firm]) if past.shape[1] else float(price_grid(float(self.sessions[i].market.unit_cost[firm]))[STEPS // 2])
+        return float(past[i, -1, firm]) if past.shape[1] else float(self.sessions[i].market.unit_cost[firm] * (1 + 0.05 * (STEPS // 2)))
+
+
+def short(row: dict[str, Any]) -> dict[str, Any]:
+    """A line about one price: numbers to six digits, and the texts of its one page."""
+    known = row["comprehension"]
+    return row | {
+        "valid_answer_probability": float(f"{row['valid_answer_probability']:.6g}"),
+        "comprehension": None if known is None else float(f"{known:.6g}"),
+        "texts": row["texts"][0],
+    }
 
 
 def arm_of(agent: str, kappa: float) -> Arm:
-    """The arm behind an agent's name."""
-    if agent in TOLD:
-        return Arm(agent, None, preference_text(TOLD[agent], kappa))
+    """The arm behind an agent's name.  Raises InputError for a target that is none."""
+    if is_told(agent):
+        known = {"told-economicus": ECONOMICUS, "told-moralis": moralis(kappa)}
+        target = known[agent] if agent in known else Target.parse(agent.removeprefix("told:"))
+        return Arm(agent, None, target.describe())
     return Arm(agent, None if agent == "base" else agent)
+
+
+def sample_pages(wordings: tuple[int, ...], firms: int, currencies: Sequence[float]) -> str:
+    """Hash of pages as they are asked, for the resume key: views without, with some and with many rounds, alone and not."""
+    talks = []
+    for currency in currencies:
+        cost = 100 * currency
+        for n in (1, firms):
+            for rounds in (0, 1, 5):
+                past = tuple(cost * (1.2 + 0.05 * k) for k in range(rounds))
+                view = View(cost, n, past, tuple((p,) * (n - 1) for p in past), (20.0,) * rounds, (10.0,) * rounds)
+                talks += [price_conversation(view, w) for w in wordings]
+    return fingerprint(talks)
 
 
 # --------------------------------------------------------------------------------------------------------------- measures
@@ -344,13 +413,20 @@ def lag_regression(paths: list[np.ndarray]) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def summarise(sessions: list[Session], prices: np.ndarray, group: str) -> dict[str, Any]:
-    """Outcomes of every market and, over runs, of every pairing."""
-    runs = [outcome(s, p) for s, p in zip(sessions, prices, strict=True)]
+def summarise(sessions: list[Session], prices: np.ndarray, group: str, not_valid: Sequence[str] = ()) -> dict[str, Any]:
+    """Outcomes of every market and, over runs, of every pairing.
+
+    not_valid : agents that answer outside the form; their pairings have no outcomes, only ``outside``, who it is.
+    """
+    runs = [outcome(s, p) for s, p in zip(sessions, prices, strict=True) if not set(s.agents) & set(not_valid)]
     found: dict[str, Any] = {}
     for name in dict.fromkeys(s.name for s in sessions):
         mine = [r for r in runs if r["pairing"] == name]
-        row: dict[str, Any] = {"agents": mine[0]["agents"]}
+        if not mine:
+            agents = next(s.agents for s in sessions if s.name == name)
+            found[name] = {"agents": list(agents), "outside": [a for a in dict.fromkeys(agents) if a in not_valid]}
+            continue
+        row: dict[str, Any] = {"agents": mine[0]["agents"], "outside": []}
         for key in ("price_index", "profit_gain", "consumer_surplus", "dispersion"):
             row[key] = over_runs([r[key] for r in mine])
         row["firms"] = [
@@ -416,7 +492,7 @@ def draw_matrix(summary: dict[str, Any], path: Path) -> None:
     """Price index of every pairing of a duopoly, and the profit gain of the row's firm against the column's."""
     agents = list(dict.fromkeys(a for row in summary["pairings"].values() for a in row["agents"]))
     index, gain = np.full((len(agents), len(agents)), np.nan), np.full((len(agents), len(agents)), np.nan)
-    for row in summary["pairings"].values():
+    for row in answering(summary).values():
         i, j = agents.index(row["agents"][0]), agents.index(row["agents"][-1])
         index[i, j] = index[j, i] = row["price_index"]["mean"]
         gain[i, j], gain[j, i] = row["firms"][0]["profit_gain"]["mean"], row["firms"][-1]["profit_gain"]["mean"]
@@ -450,6 +526,11 @@ def draw_impulse(sessions: list[Session], without: np.ndarray, shocked: np.ndarr
     save(figure, path)
 
 
+def answering(summary: dict[str, Any]) -> dict[str, Any]:
+    """The pairings of which every agent answers in the form."""
+    return {name: row for name, row in summary["pairings"].items() if not row["outside"]}
+
+
 def interval(value: dict[str, float | None], digits: int = 2) -> str:
     """``0.41 [0.35, 0.47]``."""
     if value["low"] is None:
@@ -460,26 +541,47 @@ def interval(value: dict[str, float | None], digits: int = 2) -> str:
 def show(summary: dict[str, Any], console: Console) -> list[dict[str, str]]:
     """Print the pairings; the rows, for the CSV."""
     rows = []
+    measures = ("price_index", "profit_gain", "consumer_surplus")
     for name, row in summary["pairings"].items():
-        kappa = row["revealed_kappa"]
-        cells = {"pairing": name, "price": " / ".join(f"{f['price']['mean']:.3f}" for f in row["firms"])}
-        cells |= {key.replace("_", " "): interval(row[key]) for key in ("price_index", "profit_gain", "consumer_surplus")}
-        cells |= {"dispersion": f"{row['dispersion']['mean']:.3f}", "revealed kappa": kappa["why"] if kappa["value"] is None else f"{kappa['value']:.2f}"}
-        rows.append(cells)
+        if row["outside"]:
+            cells = dict.fromkeys(("price", *(m.replace("_", " ") for m in measures), "dispersion", "revealed kappa"), "")
+            rows.append({"pairing": name} | cells | {"price": f"{', '.join(row['outside'])}: {OUTSIDE}"})
+        else:
+            kappa = row["revealed_kappa"]
+            cells = {"pairing": name, "price": " / ".join(f"{f['price']['mean']:.3f}" for f in row["firms"])}
+            cells |= {key.replace("_", " "): interval(row[key]) for key in measures}
+            cells |= {"dispersion": f"{row['dispersion']['mean']:.3f}", "revealed kappa": kappa["why"] if kappa["value"] is None else f"{kappa['value']:.2f}"}
+            rows.append(cells)
+        known = [summary["agents"][a] for a in row["agents"] if a in summary.get("agents", {})]
+        for key, title in (("valid_answer_probability", "valid"), ("comprehension", "comprehension")):
+            rows[-1][title] = " / ".join(percent(k[key]) for k in known)
     grid = Table(title="last 50 periods, mean over markets [95 % interval over markets]", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in rows[0]:
         grid.add_column(column, justify="left" if column == "pairing" else "right")
     for cells in rows:
         grid.add_row(*cells.values())
     console.print(grid)
+    for agent, result in summary.get("agents", {}).items():
+        console.print(f"{agent}: {of_agent(result)}", highlight=False)
     for agent, result in summary.get("gate", {}).items():
+        if result["outside"]:
+            console.print(f"{agent}, alone: {OUTSIDE}", highlight=False)
+            continue
         verdict = "competent" if result["competent"] else "NOT COMPETENT in this task: read its prices as noise, not as collusion"
         range_ = f"10th and 90th percentile {result['percentile_10']:.2f} and {result['percentile_90']:.2f} of the monopoly price"
         console.print(f"{agent}, alone: {range_}: {verdict}", highlight=False)
-    for name, row in summary["pairings"].items():
+    for name, row in answering(summary).items():
         if row["lags"] and row["lags"]["warning"]:
             console.print(f"{name}: lag coefficients {row['lags']['warning']}", highlight=False)
     return rows
+
+
+def of_agent(found: dict[str, Any]) -> str:
+    """A line about how an agent answered."""
+    text = f"valid-answer probability {percent(found['valid_answer_probability'])}, comprehension {percent(found['comprehension'])}"
+    if found["outcomes"]:
+        text += ", replies " + ", ".join(f"{n} {outcome}" for outcome, n in found["outcomes"].items())
+    return f"{OUTSIDE} ({text}); {advice()}" if found["outside"] else text
 
 
 # ------------------------------------------------------------------------------------------------------------ calibration
@@ -533,10 +635,14 @@ def main() -> None:
         console.print(f"{args.out}/: calibration.json impulse.png periods.jsonl forced.jsonl")
         return
     talking = models(args.agents)
-    engine = load(args, adapters, console) if talking else None
+    loaded = load(args, adapters, console) if talking else None
+    engine: Any = Sampled(loaded) if loaded is not None and args.replies == "sampled" and not isinstance(loaded, Sampled) else loaded  # type: ignore[arg-type]
     # what every price depends on: the folder's files of another setting are not continued
     keys = [settings_key(args, arm_of(a, args.kappa), adapters, []) for a in talking]
     what = [args.agents, args.protocol, args.prefix, args.firms, args.runs, args.currency, args.seed, keys]
+    if talking:
+        pages = sample_pages(WORDINGS[args.wordings], args.firms, args.currency) if args.protocol == "compact" else fingerprint_full(args.prefix)
+        what += [args.wordings, args.replies, pages]
     write_settings(args.out / "settings.json", what)
     sessions = [
         Session(agents, make_market(args.firms, currency), number)
@@ -545,11 +651,17 @@ def main() -> None:
     summary: dict[str, Any] = {"gate": {}}
     if talking:
         alone = [Session((agent,), make_market(1, c), 10_000 + i) for i, (agent, c) in enumerate(itertools.product(talking, args.currency))]
-        prices = Simulation(alone, args, engine, args.out / "alone.jsonl").run(min(args.periods, 150), "firms alone")
+        by_itself = Simulation(alone, args, engine, args.out / "alone.jsonl")
+        prices = by_itself.run(min(args.periods, 150), "firms alone")
         for agent in talking:
+            known = overall(by_itself.quality[agent])
+            if known["outside"]:
+                console.print(f"{agent}, alone: {of_agent(known)}", highlight=False)
+                summary["gate"][agent] = known | {"competent": False}
+                continue
             # a currency is a unit: the gate is about the price relative to the monopoly's
             relative = np.array([p / s.market.currency for s, p in zip(alone, prices, strict=True) if s.agents == (agent,)])[:, :, 0]
-            summary["gate"][agent] = gate(relative, make_market(1, 1.0))
+            summary["gate"][agent] = known | gate(relative, make_market(1, 1.0))
     main_run = Simulation(sessions, args, engine, args.out / "periods.jsonl")
     prices = main_run.run(args.periods, f"{len(sessions)} markets")
     # impulse response: the last periods once more, the first firm forced to Nash in one of them, the same random draws
@@ -558,22 +670,35 @@ def main() -> None:
         write_lines(args.out / "forced.jsonl", read_whole_lines(args.out / "periods.jsonl")[:at])
     forced = {at: np.array([float(s.market.nash()[0]) for s in sessions])}
     shocked = Simulation(sessions, args, engine, args.out / "forced.jsonl", forced).run(args.periods, "forced price")
-    summary |= summarise(sessions, prices, args.group) | {"unanswered": main_run.failures, "group": args.group, "periods": args.periods}
+    summary["agents"] = {agent: overall(main_run.quality[agent]) for agent in talking}
+    not_valid = [agent for agent, known in summary["agents"].items() if known["outside"]]
+    summary |= summarise(sessions, prices, args.group, not_valid) | {"unanswered": main_run.failures, "group": args.group, "periods": args.periods}
     gaps = [(b - a)[at:] / s.market.currency for s, a, b in zip(sessions, prices, shocked, strict=True)]
     names = [s.name for s in sessions]
-    summary["impulse"] = {name: np.mean([g for g, n in zip(gaps, names, strict=True) if n == name], axis=0).tolist() for name in dict.fromkeys(names)}
+    summary["impulse"] = {name: np.mean([g for g, n in zip(gaps, names, strict=True) if n == name], axis=0).tolist() for name in answering(summary)}
     write_json(args.out / "summary.json", finite(summary))
     write_text(args.out / "table.csv", pd.DataFrame(show(summary, console)).map(spreadsheet_cell).to_csv(index=False))
-    draw_paths(sessions, prices, args.out / "paths.png")
-    draw_impulse(sessions, prices, shocked, at, args.out / "impulse.png")
-    if args.firms == 2:
-        draw_matrix(summary, args.out / "matrix.png")
+    for name in ("paths", "impulse", "matrix"):
+        (args.out / f"{name}.png").unlink(missing_ok=True)  # of an earlier run
+    shown = [i for i, s in enumerate(sessions) if s.name in answering(summary)]
+    if shown:
+        some = [sessions[i] for i in shown]
+        draw_paths(some, prices[shown], args.out / "paths.png")
+        draw_impulse(some, prices[shown], shocked[shown], at, args.out / "impulse.png")
+        if args.firms == 2:
+            draw_matrix(summary, args.out / "matrix.png")
     if main_run.failures:
         tries = TRIES if args.protocol == "full" else args.samples
         console.print(f"{main_run.failures} prices were not named in {tries} tries; those firms kept their last price")
-    known = {"settings": settings, "tokens": getattr(engine, "tokens", None), "weights": getattr(engine, "weights", None)}
-    write_json(args.out / "run.json", origin(**inputs) | known)
+    made = {"settings": settings, "tokens": getattr(loaded, "tokens", None), "weights": getattr(loaded, "weights", None)}
+    write_json(args.out / "run.json", origin(**inputs) | made)
     console.print(f"{args.out}/: {' '.join(sorted(p.name for p in args.out.iterdir() if p.is_file()))}")
+
+
+def fingerprint_full(prefix: str) -> str:
+    """Hash of a page of the full protocol, for the resume key."""
+    page = render_full(View(100, 2, (150.0,), ((145.0,),), (40.0,), (22.0,), 300.0, "plans", "insights"), prefix)
+    return hashlib.sha256(json.dumps(page).encode()).hexdigest()
 
 
 def write_settings(path: Path, what: list[Any]) -> None:

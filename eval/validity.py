@@ -10,11 +10,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from econmoral.conversation import Conversation
+import numpy as np
+
+from econmoral.conversation import OUTCOMES, Conversation
 from econmoral.records import InputError, read_json
 from econmoral.target import Target
-from eval.engines import Arm
+from eval.engines import Answer, Arm
 
 OUTSIDE = "answers outside the form"
 LEAST_VALID = 0.5  # valid-answer probability below which no number of a condition is reported
@@ -54,3 +57,38 @@ def fingerprint(conversations: Iterable[Conversation]) -> str:
     for conversation in conversations:
         digest.update(json.dumps(asdict(conversation)).encode() + b"\n")
     return digest.hexdigest()
+
+
+def quality(answers: Sequence[Answer]) -> dict[str, Any]:
+    """What a record says about how its pages were answered.
+
+    valid_answer_probability : mean over pages and questions.  comprehension : mean probability of the right reply to a
+    control question; None without one.  texts : of every page.  outcomes : counts of sampled replies; empty where exact.
+    """
+    controls = [float(p) for a in answers for p in a.controls]
+    return {
+        "valid_answer_probability": float(np.mean([a.valid.mean() for a in answers])),
+        "comprehension": float(np.mean(controls)) if controls else None,
+        "texts": [list(a.texts) for a in answers],
+        "outcomes": {o: sum(a.outcomes[o] for a in answers) for o in OUTCOMES} if answers[0].outcomes else {},
+    }
+
+
+def overall(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The same over the records of one condition, without texts; and ``outside``."""
+    valid = float(np.mean([r["valid_answer_probability"] for r in records])) if records else float("nan")
+    known = [r["comprehension"] for r in records if r["comprehension"] is not None]
+    counted = [r["outcomes"] for r in records if r["outcomes"]]
+    return {
+        "valid_answer_probability": valid,
+        "comprehension": float(np.mean(known)) if known else None,
+        "outcomes": {o: sum(c[o] for c in counted) for o in OUTCOMES} if counted else {},
+        "outside": outside(valid),
+    }
+
+
+def percent(value: float | None) -> str:
+    """``87 %``; more digits where it is small; a dash where it is not known."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    return f"{100 * value:.0f} %" if value >= 0.1 or value == 0 else f"{100 * value:.2g} %"

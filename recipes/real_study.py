@@ -87,12 +87,12 @@ class Study:
         if stage == "tune":
             return [self.tune(name, n) for name, n in sizes.items()]
         if stage == "games":
-            out, size = self.out / "games", ("--items", str(self.plan["problems"]), "--pairs", "1", "--longest", LONGEST)
+            out, size = self.out / "games", ("--items", str(self.plan["problems"]), "--pairs", "1", "--longest", LONGEST, "--temperature", "0")
             words = ("-m", "eval.games", *base, *self.adapters("games"), "--prompted", "--mode", "direct", "reasoned", *size, "--out", str(out))
             return [Cell("games", words, out / "run.json")]
         if stage == "allocations":
             out, more = self.out / "allocations", self.out / "spillover"
-            allocation = ("--battery", "allocations", "bfs39", "--mode", "direct", "reasoned", "--pairs", "1", "--longest", LONGEST)
+            allocation = ("--battery", "allocations", "bfs39", "--mode", "direct", "reasoned", "--pairs", "1", "--longest", LONGEST, "--temperature", "0")
             everyone = [*self.adapters("allocations"), *self.adapters("games")]
             return [
                 Cell("allocations", ("-m", "eval.menus", *base, *self.adapters("allocations"), "--prompted", *allocation, "--out", str(out)), out / "run.json"),
@@ -103,15 +103,32 @@ class Study:
             found = [c for n in self.plan["curve"]["sizes"] for c in (self.draw(name, n), self.tune(name, n))]
             folders = [w for n in self.plan["curve"]["sizes"] for w in ("--adapter", str(self.folder(name, n)))]
             out = self.out / "curve"
-            words = ("-m", "eval.menus", *base, *folders, "--battery", "allocations", "--mode", "reasoned", "--pairs", "1", "--longest", LONGEST)
+            words = (
+                "-m",
+                "eval.menus",
+                *base,
+                *folders,
+                "--battery",
+                "allocations",
+                "--mode",
+                "reasoned",
+                "--pairs",
+                "1",
+                "--longest",
+                LONGEST,
+                "--temperature",
+                "0",
+            )
             return [*found, Cell("curve", (*words, "--out", str(out)), out / "run.json")]
         everyone = [*self.adapters("allocations"), *self.adapters("games")]
         dilemmas, pricing, size = self.out / "dilemmas", self.out / "pricing", self.plan["applications"]
+        asked = ("--battery", "conjoint", "--scenarios", str(size["scenarios"]), "--out", str(dilemmas))
         market = ("--runs", str(size["runs"]), "--periods", str(size["periods"]), "--out", str(pricing))
+        agents = ("--agents", "base", *(word for word in everyone if word != "--adapter"))
         return [
-            Cell("dilemmas", ("-m", "eval.dilemmas", *base, *everyone, "--battery", "conjoint", "--scenarios", str(size["scenarios"]), "--out", str(dilemmas)), dilemmas / "run.json"),
-            Cell("pricing", ("-m", "eval.pricing", *base, "--agents", "base", *[w for w in everyone if w != "--adapter"], *market), pricing / "run.json"),
-        ]  # fmt: skip
+            Cell("dilemmas", ("-m", "eval.dilemmas", *base, *everyone, *asked), dilemmas / "run.json"),
+            Cell("pricing", ("-m", "eval.pricing", *base, *agents, *market), pricing / "run.json"),
+        ]
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ Fed with random and broken input by ``test_fuzz.py``, and by ``fuzz.py`` with by
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import csv
 import io
@@ -20,9 +19,10 @@ from pathlib import Path
 import pandas as pd
 import study
 
-from econmoral import __main__ as calculator
-from econmoral import adapters, chat, conversation, dilemmas, pricing, records
+from econmoral import adapters, chat, dilemmas, otree, pricing, records, sheet
+from econmoral.data import read_choices
 from econmoral.models import NANO
+from econmoral.replies import read_reply
 from eval import arms, compare, engine_openai, report
 from eval import dilemmas as measured_dilemmas
 
@@ -57,12 +57,21 @@ def examples(data: bytes) -> None:
 
 
 def allocations(data: bytes) -> None:
-    options = argparse.Namespace(file=file("a.csv", data), cluster="sid", family="bruhin_fehr_schunk", arm=None)
-    calculator.read_allocations(options)
+    read_choices(file("a.csv", data), "bruhin_fehr_schunk", ["sid"])
+
+
+def games(data: bytes) -> None:
+    read_choices(file("g.csv", data), "homo_moralis")
 
 
 def choices(data: bytes) -> None:
-    calculator.read_choices(argparse.Namespace(file=file("c.jsonl", data), family="alpha_beta_kappa", arm=None))
+    read_choices(file("c.jsonl", data), "alpha_beta_kappa")
+
+
+def export(data: bytes) -> None:
+    mapping = otree.read_map(file("map.yaml", data))
+    with contextlib.suppress(records.InputError):
+        otree.long_rows(sheet.read_sheet(file("export.csv", b"participant.code,a.1.b,a.2.b\nx,1,2\ny,1,\n")), mapping)
 
 
 def compared(data: bytes) -> None:
@@ -96,7 +105,7 @@ def countries(data: bytes) -> None:
 
 def answer(data: bytes) -> None:
     for options in (("K", "M"), ("0", "5", "10"), ("Case 1", "Case 2")):
-        option, outcome = conversation.read_reply(text(data), options)
+        option, outcome = read_reply(text(data), options)
         assert (option is None) == (outcome != "answered")
 
 
@@ -191,6 +200,15 @@ READERS: dict[str, tuple[Reader, list[bytes]]] = {
     "lines": (lines, [b'{"a": 1}\n{"b": [null, 1e5, "\\u00e9"]}\n', b'{"a": 1']),
     "examples": (examples, [MESSAGES]),
     "allocations": (allocations, [b"self_x,other_x,self_y,other_y,choice_x,sid,q,v\n470,570,730,60,1,s1,0,1\n1,2,3,4,0,s2,1,0\n"]),
+    "games": (
+        games,
+        [
+            b"subject,game,T,R,P,S,belief1,belief2,move1,move2\na,tg,80,50,30,20,.5,.5,trust,k\nb,ug,80,50,10,20,,,1,\n",
+            b"game;players;endowment;mpcr;steps;plan\npublic_good;4;20;0,4;20;5\n",
+            b"self_1,other_1,self_2,other_2,choice\n1,2,3,4,b\n",
+        ],
+    ),
+    "export": (export, [b"row: {m: {column: 'a.{r}.b', recode: {1: C}}}\nrepeat: {r: 1-2}\n"]),
     "choices": (choices, [DECISION, DECISION + b"\n" + DECISION.replace(b"[0.25, 0.25, 0.25, 0.25]", b"null")]),
     "compared": (compared, [DECISION]),
     "plan": (plan, [p.read_bytes() for p in sorted((ROOT / "recipes" / "plans").glob("*.yaml"))]),

@@ -2,43 +2,76 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy.special import expit
 
 from econmoral.dilemmas import (
+    CASE_WORDINGS,
     DIMENSIONS,
+    HELD_OUT,
     KINDS,
+    LARGEST,
     NULLS,
     PAGES,
     PAIRS,
+    RATING_WORDINGS,
+    SAVED,
+    SCENES,
+    TRAIN,
     Design,
     Rating,
     amce,
+    case_pages,
     code,
     draw_scenarios,
     fit_sacrifice,
+    groups_on,
     levels,
     linear_chooser,
+    listed_shares,
     predicted_choice,
+    rating_conversation,
     rating_grid,
     read_scenario,
-    render_rating,
-    render_scenario,
     sacrifice_threshold,
+    scenario_conversation,
     scenario_record,
+    share_spared,
 )
 from econmoral.human import moral_machine
-from econmoral.lessons import EFFECTS, rating_mean
-from econmoral.records import read_json
-from eval.dilemmas import Known, ask_conjoint, ask_ratings, rating_summary, spared_matrix
-from eval.engine_transformers import Transformers
-from eval.engines import Arm
+from econmoral.records import InputError, read_json, write_json
+from econmoral.target import Target, moralis
+from eval.dilemmas import (
+    Known,
+    ask_conjoint,
+    ask_ratings,
+    conjoint_items,
+    conjoint_requests,
+    conjoint_rows,
+    conjoint_summary,
+    differences,
+    differences_to,
+    null_agents,
+    rating_differences,
+    rating_items,
+    rating_rows,
+    rating_summary,
+    show,
+    spared_matrix,
+    theory_lines,
+)
+from eval.engines import Answer, Arm, Exact, Sampled
+from eval.validity import OUTSIDE, fingerprint, is_placebo, outside, percent, told_arms
 
 TRUE = {"intervention": 0.06, "relation": 0.1, "law": 0.2, "gender": 0.1, "fitness": 0.15, "status": 0.3, "age": 0.35, "number": 0.4, "species": 0.5}
 
@@ -98,7 +131,7 @@ def test_intervals_cover_and_errors_match_the_spread() -> None:
 def test_a_habit_of_order_changes_no_effect() -> None:
     scenarios = draw_scenarios(500, np.random.default_rng(5))
     effects = {k: v / 3 for k, v in TRUE.items()}
-    items = [(i, s, 0) for i, s in enumerate(scenarios)]
+    items = [(i, s, 0, ("K", "M")) for i, s in enumerate(scenarios)]
     plain, habit = (spared_matrix(ask_conjoint(Known(effects | {"habit": h}, 1.0), items, Arm("chooser"), 0)) for h in (0.0, 0.33))
     one, two = amce(code(scenarios), plain), amce(code(scenarios), habit)
     assert np.abs(plain - habit).max() > 0.3
@@ -106,7 +139,7 @@ def test_a_habit_of_order_changes_no_effect() -> None:
         assert two[d]["value"] == pytest.approx(one[d]["value"], abs=0.02)  # the habit is cut at probability one where effects add up
 
 
-def test_refused_pages_are_left_out() -> None:
+def test_pages_that_were_not_read_are_left_out() -> None:
     scenarios = draw_scenarios(400, np.random.default_rng(6))
     spared = answers(scenarios, TRUE)
     holes = spared.copy()
@@ -150,25 +183,332 @@ def test_kappa_of_sacrifices_is_recovered(kappa: float) -> None:
 
 
 def test_scale_direction_cancels() -> None:
-    cells = [Rating("passenger", n, "choose") for n in (1, 10)]
-    up, down = (render_rating(cells[0], reverse, 0)[0]["content"] for reverse in (False, True))
+    cells = [(Rating("passenger", n, "choose"), 0) for n in (1, 10)]
+    up, down = (rating_conversation(cells[0][0], reverse, 0).questions[0].text for reverse in (False, True))
     assert up != down
     assert "100 means that you do not agree" in down
     assert " 0 means that you do not agree" in up
     records = ask_ratings(Known({"kappa": 0.8}, 4.0), cells, Arm("chooser"), 0)
-    for cell, record in zip(cells, records, strict=True):
+    for (cell, _), record in zip(cells, records, strict=True):
         gain = 0.2 * -1 + 0.8 * (cell.saved - 1) / (cell.saved + 1)
         assert record["mean"] == pytest.approx(100 * expit(4 * gain), abs=0.5)
         assert record["direction_bias"] == pytest.approx(0, abs=1e-9)
 
 
+class Thirty:
+    """Replies 30, whatever it is asked: a habit of the number, in both directions of the scale."""
+
+    def score(self, requests, arm, seed=0):
+        return [Answer.certain(np.eye(101)[30], r) for r in requests]
+
+
+def test_a_habit_of_a_number_is_a_bias_and_no_rating() -> None:
+    (record,) = ask_ratings(Thirty(), [(Rating("veil", 5, "moral"), 1)], Arm("habit"), 0)
+    assert record["mean"] == pytest.approx(50)
+    assert record["direction_bias"] == pytest.approx(40)
+
+
 def test_summary_of_ratings() -> None:
-    records = ask_ratings(Known({"kappa": 0.8}, 4.0), rating_grid(), Arm("chooser"), 0)
-    found = rating_summary(records, 0.5)
+    records = ask_ratings(Known({"kappa": 0.8}, 4.0), rating_items(TRAIN), Arm("chooser"), 0)
+    found = rating_summary(records, [Target("homo_economicus"), moralis(0.5)])
     assert found["kappa"]["kappa"]["value"] == pytest.approx(0.8, abs=0.01)
     assert found["social_dilemma_gap"]["value"] == pytest.approx(0, abs=1e-9)
     assert found["family_gap"]["value"] < 0
     assert found["theory"]["own kappa"]["agreement"] >= 0.9 > found["theory"]["homo economicus"]["agreement"]
+    assert found["valid_answer_probability"] == found["comprehension"] == 1
+    other = ask_ratings(Known({"kappa": 0.2}, 4.0), rating_items(TRAIN), Arm("chooser"), 0)
+    gaps = rating_differences(records, other)
+    means = [np.mean([r["mean"] for r in some if r["question"] == "buy"]) for some in (records, other)]
+    assert gaps["buy"]["value"] == pytest.approx(means[0] - means[1])
+    assert gaps["buy"]["n"] == 35
+
+
+def test_theory_speaks_of_kantian_targets_only() -> None:
+    targets = [Target("homo_economicus"), moralis(0.25), Target.parse("bruhin_fehr_schunk:alpha=0.2,beta=0.5")]
+    assert theory_lines(targets) == {"homo economicus": 0.0, "homo moralis 0.25": 0.25}
+
+
+# ------------------------------------------------------------------------------------------------------------------ pages
+
+
+def by_kind(text: str) -> int:
+    """Characters in a sentence that names them: the sum of its numbers."""
+    return sum(int(n) for n in re.findall(r"\b(\d+) ", text))
+
+
+@pytest.mark.parametrize("wording", range(len(RATING_WORDINGS)))
+def test_control_answers_of_ratings_stand_on_the_page(wording: int) -> None:
+    for cell in rating_grid()[::6]:
+        talk = rating_conversation(cell, False, wording)
+        straight, swerve = talk.controls
+        ahead = re.search(r"(\d+) (?:person|people)\b", talk.page)
+        assert ahead
+        assert straight.options[straight.right] == ahead[1] == str(cell.saved)
+        riders = {"both of you": "2"}.get(next((t for t in ("both of you",) if t in talk.page), ""), "1")
+        assert swerve.options[swerve.right] == riders == str(SCENES[cell.scene][0])
+        assert len(set(straight.options)) == len(straight.options)
+        assert straight.text != swerve.text
+        assert all(q.text.endswith("Reply with the number only.") for q in (*talk.questions, *talk.controls))
+        assert talk.questions[0].options == tuple(str(r) for r in range(101))
+
+
+@pytest.mark.parametrize("wording", range(len(CASE_WORDINGS)))
+def test_control_answers_of_the_conjoint_stand_on_the_page(wording: int) -> None:
+    for scenario in draw_scenarios(40, np.random.default_rng(wording)):
+        for page in case_pages(wording, ("K", "M")):
+            talk = scenario_conversation(scenario, page)
+            for line, label, control in zip(talk.page.splitlines()[1:], page.labels, talk.controls, strict=True):
+                assert f" {label}:" in line.split(":")[0] + ":"
+                assert f" {label}" in control.text
+                assert int(control.options[control.right]) == by_kind(line)
+                assert control.options == tuple(str(n) for n in range(1, LARGEST + 1))
+            assert talk.questions[0].options == page.labels
+            assert talk.questions[0].text.endswith("Reply with the letter only.")
+
+
+def test_a_control_answer_that_is_shifted_is_caught() -> None:
+    """The same page scored with its right answers moved by one: comprehension of a careful reader falls to 0."""
+
+    class Reader:
+        def score(self, requests, arm, seed=0):
+            answers = []
+            for r in requests:
+                lines = r.conversation.page.splitlines()[1:]
+                said = [str(by_kind(line)) for line in lines]
+                right = np.array([float(q.options[q.right] == a) for q, a in zip(r.conversation.controls, said, strict=True)])
+                answers.append(Answer(np.array([0.5, 0.5]), np.ones(1), right, np.ones(2)))
+            return answers
+
+    class Shifted(Reader):
+        def score(self, requests, arm, seed=0):
+            moved = []
+            for r in requests:
+                controls = tuple(replace(q, right=(q.right + 1) % len(q.options)) for q in r.conversation.controls)
+                moved.append(replace(r, conversation=replace(r.conversation, controls=controls)))
+            return super().score(moved, arm, seed)
+
+    items = conjoint_items(draw_scenarios(20, np.random.default_rng(3)), TRAIN, np.random.default_rng(4))
+    right, wrong = (conjoint_summary([s for _, s, _, _ in items], ask_conjoint(e, items, Arm("x"), 0), {}) for e in (Reader(), Shifted()))
+    assert right["comprehension"] == 1
+    assert wrong["comprehension"] == 0
+
+
+def test_wordings_are_several_and_held_out_ones_are_apart() -> None:
+    assert (TRAIN, HELD_OUT) == ((0, 1, 2), (3, 4))
+    assert [w.held_out for w in CASE_WORDINGS] == [w.held_out for w in RATING_WORDINGS]
+    cell, scenario = Rating("passenger", 5, "buy"), draw_scenarios(1, np.random.default_rng(1))[0]
+    assert len({rating_conversation(cell, False, w).page for w in range(5)}) == 5
+    assert len({scenario_conversation(scenario, case_pages(w, ("K", "M"))[0]).page for w in range(5)}) == 5
+    items = rating_items(TRAIN)
+    assert {cell for cell, _ in items} == set(rating_grid())
+    assert len(items) == 210
+    for scene in SCENES:  # statements about one accident share a wording; every scene is seen in all of them
+        used = {c.saved: {w for d, w in items if (d.scene, d.saved) == (scene, c.saved)} for c, _ in items if c.scene == scene}
+        assert len(used) == len(SAVED)
+        assert all(len(one) == 1 for one in used.values())
+        assert set.union(*used.values()) == set(TRAIN)
+
+
+def test_labels_and_orders_leave_a_preference_untouched() -> None:
+    """An agent with effects gives the same probabilities of sparing on every page, whatever letters and order they have."""
+    scenarios = draw_scenarios(60, np.random.default_rng(12))
+    engine = Known({k: v / 3 for k, v in TRUE.items()}, 1.0)
+    one = [(i, s, 0, ("K", "M")) for i, s in enumerate(scenarios)]
+    two = [(i, s, 2, ("M", "K")) for i, s in enumerate(scenarios)]
+    a, b = (spared_matrix(ask_conjoint(engine, items, Arm("x"), 0)) for items in (one, two))
+    np.testing.assert_allclose(a, b, atol=1e-12)
+    np.testing.assert_allclose(a[:, 0], a[:, 1], atol=1e-12)  # cases exchanged
+    np.testing.assert_allclose(a[:, 2], a[:, 3], atol=1e-12)
+    page = case_pages(0, ("K", "M"))[1]
+    assert share_spared(listed_shares(0.3, page), page) == pytest.approx(0.3)
+
+
+class Letters:
+    """Prefers the letter that comes first in the alphabet, whatever happens."""
+
+    def score(self, requests, arm, seed=0):
+        found = []
+        for r in requests:
+            a, b = r.conversation.questions[0].options
+            found.append(Answer.certain(np.array([0.9, 0.1]) if a < b else np.array([0.1, 0.9]), r))
+        return found
+
+
+def test_a_habit_of_letters_cancels() -> None:
+    scenarios = draw_scenarios(300, np.random.default_rng(13))
+    items = conjoint_items(scenarios, TRAIN, np.random.default_rng(14))
+    records = ask_conjoint(Letters(), items, Arm("x"), 0)
+    assert {r["wording"] for r in records} == set(TRAIN)
+    assert len({tuple(r["labels"]) for r in records}) > 100
+    effects = amce(code(scenarios), spared_matrix(records))
+    assert max(abs(e["value"]) for e in effects.values()) < 1e-9
+    # exchanged together with the groups, so that a habit of letters does not look like one of place
+    assert np.mean([r["first_case"] for r in records]) == pytest.approx(0.5)
+
+
+# --------------------------------------------------------------------------------------------------------------- validity
+
+
+@dataclass
+class Weak:
+    """Knows what it wants, but says it in the form only with probability ``valid``."""
+
+    valid: float
+
+    def score(self, requests, arm, seed=0):
+        found = Known({"age": 0.4}, 4.0).score(requests, arm, seed)
+        return [replace(a, valid=np.array([self.valid]), controls=np.full(2, 0.3)) for a in found]
+
+
+def summary_of(*valid: float) -> tuple[dict, list]:
+    scenarios = draw_scenarios(60, np.random.default_rng(15))
+    items = conjoint_items(scenarios, TRAIN, np.random.default_rng(16))
+    cells = rating_items(TRAIN)
+    names = ["base", "placebo", "tuned"][: len(valid)]
+    found: dict = {"conjoint": {}, "ratings": {}}
+    for name, v in zip(names, valid, strict=True):
+        found["conjoint"][name] = ask_conjoint(Weak(v), items, Arm(name), 0)
+        found["ratings"][name] = ask_ratings(Weak(v), cells, Arm(name), 0)
+    summary: dict = {"arms": {name: {} for name in names}, "null_agents": null_agents(scenarios), "humans": moral_machine()}
+    for name in names:
+        summary["arms"][name]["conjoint"] = conjoint_summary(scenarios, found["conjoint"][name], {})
+        summary["arms"][name]["ratings"] = rating_summary(found["ratings"][name], [moralis(0.5)])
+    for name in names[1:]:
+        differences_to(name, ["base", "placebo"], found, summary, scenarios)
+    return summary, scenarios
+
+
+def test_below_one_half_no_number_is_printed() -> None:
+    summary, _ = summary_of(0.49, 0.9, 0.95)
+    base, tuned = summary["arms"]["base"], summary["arms"]["tuned"]
+    assert base["conjoint"]["valid_answer_probability"] == pytest.approx(0.49)
+    assert base["conjoint"]["effects"] == {}
+    assert base["ratings"]["questions"] == {}
+    assert base["ratings"]["theory"] == {}
+    assert not tuned["conjoint"]["outside"]
+    for row in conjoint_rows(summary)[: len(DIMENSIONS)]:
+        assert row["base"] == OUTSIDE
+        assert row["tuned"] != OUTSIDE
+    printed = [row["base"] for row in rating_rows({a: s["ratings"] for a, s in summary["arms"].items()})]
+    assert [cell for cell in printed if cell != OUTSIDE] == ["49 %", "30 %"]  # validity and comprehension themselves
+    # no difference to a condition outside the form
+    assert set(tuned["conjoint"]["minus"]) == set(tuned["ratings"]["minus"]) == {"placebo"}
+    console = Console(record=True, width=200, file=io.StringIO())
+    rows = show(summary, console)
+    text = console.export_text()
+    assert "base, conjoint: answers outside the form (valid-answer probability 49 %)" in text
+    assert "--replies sampled" in text
+    assert "placebo" in text
+    assert not [r for r in rows if "minus base" in r["measure"]]
+
+
+def test_differences_are_to_base_and_placebo() -> None:
+    summary, scenarios = summary_of(0.6, 0.9, 0.95)
+    tuned = summary["arms"]["tuned"]
+    assert set(tuned["conjoint"]["minus"]) == {"base", "placebo"}
+    assert set(summary["arms"]["placebo"]["ratings"]["minus"]) == {"base"}
+    assert tuned["conjoint"]["minus"]["placebo"]["age"]["value"] == pytest.approx(0, abs=1e-12)
+    assert differences([{"spared": [1.0] * 4}] * 60, [{"spared": [0.0] * 4}] * 60, scenarios).keys() == set(DIMENSIONS)
+
+
+def test_outside_and_percent() -> None:
+    assert outside(0.4999)
+    assert not outside(0.5)
+    assert outside(float("nan"))
+    assert [percent(v) for v in (0.874, 0.0123, 0.0, None, float("nan"))] == ["87 %", "1.2 %", "0 %", "–", "–"]
+
+
+def test_told_arms_and_placebos(tmp_path: Path) -> None:
+    arms = told_arms([Target("homo_economicus"), moralis(0.5)])
+    assert [a.name for a in arms] == ["base, told economicus", "base, told moralis 0.5"]
+    assert all(a.adapter is None and a.system for a in arms)
+    with pytest.raises(InputError, match="twice"):
+        told_arms([moralis(0.5), moralis(0.5)])
+    assert not is_placebo(tmp_path)
+    for value in (False, "yes", True):
+        write_json(tmp_path / "run.json", {"shuffled": value})
+        assert is_placebo(tmp_path) is (value is True)
+
+
+def test_a_changed_page_is_asked_again() -> None:
+    items = conjoint_items(draw_scenarios(5, np.random.default_rng(1)), TRAIN, np.random.default_rng(2))
+    talks = [r.conversation for r in conjoint_requests(items, Arm("base"))]
+    assert fingerprint(talks) == fingerprint([r.conversation for r in conjoint_requests(items, Arm("other"))])
+    changed = [replace(talks[0], page=talks[0].page + " "), *talks[1:]]
+    assert fingerprint(talks) != fingerprint(changed)
+    told = [r.conversation for r in conjoint_requests(items, Arm("base", None, "Be kind."))]
+    assert fingerprint(talks) != fingerprint(told)
+
+
+class Characters:
+    """A tokenizer whose tokens are characters."""
+
+    chat_template, name_or_path = "{{ messages }}", "characters"
+
+    def apply_chat_template(self, messages, tokenize=False, add_generation_prompt=False, **more):
+        text = "".join(f"<{m['role']}>{m['content']}|" for m in messages)
+        return text + "<assistant>" * add_generation_prompt
+
+    def __call__(self, text, add_special_tokens=False):
+        return {"input_ids": [ord(c) for c in text]}
+
+
+class Even(Exact):
+    """Every character has probability one half."""
+
+    tokenizer = Characters()
+
+    def log_probabilities(self, groups, arm):
+        return [[np.array([np.logaddexp.reduce([len(f) * np.log(0.5) for f in forms]) for forms in s.options]) for s in g] for g in groups]
+
+    def derive(self, heads, samples, arm, seed, longest):
+        raise AssertionError("a dilemma has no derivation")
+
+
+def test_no_user_turn_counts() -> None:
+    """Scored are the reply, with or without its full stop, and the end of the turn: 2^-2 + 2^-3 for each letter."""
+    items = conjoint_items(draw_scenarios(3, np.random.default_rng(1)), TRAIN, np.random.default_rng(2))
+    for record in ask_conjoint(Even(), items, Arm("base"), 0):
+        assert record["valid_answer_probability"] == pytest.approx(2 * (1 / 4 + 1 / 8))
+        assert record["comprehension"] == pytest.approx(1 / 4 + 1 / 8)
+        assert record["spared"] == pytest.approx([0.5] * 4)
+    (rated,) = ask_ratings(Even(), rating_items(TRAIN)[:1], Arm("base"), 0)
+    digits = sum(0.5 ** (len(str(r)) + 1) + 0.5 ** (len(str(r)) + 2) for r in range(101))
+    assert rated["valid_answer_probability"] == pytest.approx(digits)
+
+
+class Talker:
+    """Writes like a chat model; declines every fourth time, and rambles every fifth."""
+
+    tokens = 0
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def write(self, conversations, arm, seed, longest=60):
+        replies = []
+        for messages in conversations:
+            assert messages[-1]["role"] == "user"
+            self.calls += 1
+            letters = re.findall(r", ([B-Z]) or ([B-Z])\?", messages[-1]["content"])
+            said = f"**Answer**: I choose {letters[-1][0]} because it is right." if letters else "**30**"
+            replies.append("I'm sorry, I cannot decide this." if self.calls % 4 == 0 else "Well." if self.calls % 5 == 0 else said)
+        return replies
+
+
+def test_sampled_replies_are_read_counted_and_kept() -> None:
+    items = conjoint_items(draw_scenarios(10, np.random.default_rng(1)), TRAIN, np.random.default_rng(2))
+    records = ask_conjoint(Sampled(Talker()), items, Arm("base"), 0, samples=5)
+    outcomes = [sum(r["outcomes"][o] for r in records) for o in ("answered", "unreadable", "refused")]
+    assert sum(outcomes) == 10 * 4 * 5
+    assert min(outcomes) > 0
+    assert all(len(r["texts"]) == 4 and all(len(page) == 5 for page in r["texts"]) for r in records)
+    assert np.mean([r["valid_answer_probability"] for r in records]) == pytest.approx(outcomes[0] / 200)
+    assert np.mean([r["first_case"] for r in records]) == 1  # it always names the case that is listed first
+    summary = conjoint_summary([s for _, s, _, _ in items], records, {})
+    assert summary["outcomes"] == dict(zip(("answered", "unreadable", "refused"), outcomes, strict=True))
+    rated = ask_ratings(Sampled(Talker()), rating_items(HELD_OUT)[:10], Arm("base"), 0, samples=3)
+    assert {r["mean"] for r in rated if r["mean"] is not None} == {50.0}
 
 
 def test_scenarios_swap_and_come_back_from_a_file() -> None:
@@ -178,8 +518,12 @@ def test_scenarios_swap_and_come_back_from_a_file() -> None:
     assert all({*pair} <= set(KINDS) for pairs in PAIRS.values() for pair in pairs)
     for s in draw_scenarios(300, np.random.default_rng(9)):
         assert read_scenario(json.loads(json.dumps(scenario_record(s)))) == s
-        one, two = (render_scenario(s, False, r, 0)[0]["content"].splitlines() for r in (False, True))
+        pages = case_pages(0, ("K", "M"))
+        assert [(p.swapped, p.reverse) for p in pages] == list(PAGES)
+        one, two = (scenario_conversation(s, p).page.splitlines() for p in pages[:2])
         assert (one[1][8:], one[2][8:]) == (two[2][8:], two[1][8:])
+        assert groups_on(s, pages[2]) == groups_on(s, pages[0])[::-1]
+        assert [p.labels for p in pages] == [("K", "M"), ("K", "M"), ("M", "K"), ("M", "K")]
         plain, swapped = levels(s, False), levels(s, True)
         assert plain[s.attribute] == (1, 0)
         assert swapped[s.attribute] == (0, 1)
@@ -229,6 +573,10 @@ def test_the_command(tmp_path: Path) -> None:
         (("--simulate", "lambda=1", "--scenarios", "1"), "--scenarios"),
         (("--simulate", "lambda=1", "--countries", "README.md"), "needs columns"),
         (("--simulate", "lambda=1", "--read", "nowhere.jsonl"), "does not exist"),
+        (("--simulate", "lambda=1", "--targets", "homo_moralis:kappa=2"), "kappa must lie"),
+        (("--simulate", "lambda=1", "--targets", "homo_moralis:kappa=0.5", "--kappa", "0.4"), "--kappa belongs"),
+        (("--simulate", "lambda=1", "--replies", "sampled"), "--simulate"),
+        (("--model", "nano", "--targets", "homo_economicus", "homo_economicus"), "given twice"),
     ],
 )
 def test_bad_input(tmp_path: Path, options: tuple[str, ...], complaint: str) -> None:
@@ -238,18 +586,15 @@ def test_bad_input(tmp_path: Path, options: tuple[str, ...], complaint: str) -> 
     assert "Traceback" not in done.stderr
 
 
-def test_the_built_in_model_gives_its_population_back() -> None:
-    """nano-applications learnt from answers of known effects: what is measured on it must order them, in both instruments."""
-    engine, base = Transformers("nano-applications", {}), Arm("base")
-    scenarios = draw_scenarios(150, np.random.default_rng(11))
-    records = ask_conjoint(engine, [(i, s, i % 2) for i, s in enumerate(scenarios)], base, 0)
-    assert min(r["mass"] for r in records) > 0.98
-    found = amce(code(scenarios), spared_matrix(records))
-    true, measured = ([source[d] if isinstance(source[d], float) else source[d]["value"] for d in DIMENSIONS] for source in (EFFECTS, found))
-    # it never learnt to count, so "number" is left out; the others come back in order and not beyond their size
-    kept = [i for i, d in enumerate(DIMENSIONS) if d != "number"]
-    assert np.corrcoef(np.array(true)[kept], np.array(measured)[kept])[0, 1] > 0.9
-    cells = [Rating(scene, saved, q) for scene in ("passenger", "veil") for saved in (1, 10, 100) for q in ("moral", "buy", "law")]
-    rated = ask_ratings(engine, cells, base, 0)
-    assert np.corrcoef([r["mean"] for r in rated], [rating_mean(c) for c in cells])[0, 1] > 0.95
-    assert np.abs(np.array([r["mean"] for r in rated]) - [rating_mean(c) for c in cells]).mean() < 8
+def test_a_real_model_is_measured_whatever_it_says() -> None:
+    """Not what it prefers, but that every page of every wording can be scored and has a validity."""
+    from eval.engine_transformers import Transformers
+
+    engine, base = Transformers("nano", {}), Arm("base")
+    scenarios = draw_scenarios(2, np.random.default_rng(11))
+    records = ask_conjoint(engine, conjoint_items(scenarios, TRAIN, np.random.default_rng(0)), base, 0)
+    records += ask_ratings(engine, rating_items(HELD_OUT)[:2], base, 0)
+    for r in records:
+        assert 0 <= r["valid_answer_probability"] <= 1
+        assert 0 <= r["comprehension"] <= 1
+        assert r["outcomes"] == {}

@@ -589,6 +589,9 @@ def test_what_is_no_refusal_of_a_field_stays_an_error() -> None:
     assert refused_field("max_tokens must be less than 50", body) is None
     assert refused_field("bad key", body) is None
     assert refused_field("no such model: temperature-1", {"model": "temperature-1"}) is None
+    assert refused_field('{"error": {"message": "max_tokens must be below 50", "param": "max_tokens"}}', body) is None
+    assert refused_field("temperature is not supported", body) == "temperature"
+    assert refused_field("temperature is not supported", body | {"temperature": 0}) is None
     assert refused_field("top_k must be at least 1, got -1", body) == "top_k"
     assert refused_field("{" * 3000 + " unknown seed", body) == "seed"
     calls: list[int] = []

@@ -21,12 +21,17 @@ MUTATIONS = {
         '"enable_thinking": True',
         "test_checkpoints.py::test_training_and_measurement_render_the_same_bytes",
     ),
-    "firms without morality": ("econmoral/market.py", "[..., firm] + moral", "[..., firm]", "test_market.py::test_moral_firms_collude"),
     "refused replies counted": (
         "eval/engines.py",
         'if talk.outcome == "answered":',
         "if talk.choices or not counts.any():",
         "test_engines.py::test_three_outcomes_are_counted_and_all_texts_kept",
+    ),
+    "firms without morality": (
+        "econmoral/market.py",
+        "return (1 - kappa) * selfish + kappa / self.n * moral",
+        "return (1 - kappa) * selfish",
+        "test_market.py::test_moral_firms_collude",
     ),
     "base served for the adapter": (
         "eval/engine_transformers.py",
@@ -84,6 +89,19 @@ MUTATIONS = {
         "test_report.py::test_renderers_escape_everything",
     ),
     "labels not exchanged in twins": ("econmoral/prompts.py", "tuple((b, a) for a, b in layout.labels)", "layout.labels", "test_prompts.py"),
+    "variances of equal shares": (
+        "econmoral/power.py",
+        "whole = [p * (1 - p) for p in self.shares]",
+        "whole = [self.shares[0] * (1 - self.shares[0])] * 2",
+        "test_planning.py::test_unpaired_shares_by_hand",
+    ),
+    "collusion that pays nobody": (
+        "econmoral/market.py",
+        " if _better(reward, punishment) else None",
+        "",
+        "test_odd_markets.py::test_a_firm_that_loses_by_collusion_never_keeps_to_it",
+    ),
+    "profiles without weights": ("econmoral/amce.py", "inner = x.T @ (x * w[:, None])", "inner = x.T @ x", "test_amce.py"),
     "cluster ignored": (
         "econmoral/estimation.py",
         "np.add.at(groups, cluster, score)",

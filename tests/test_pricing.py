@@ -3,27 +3,58 @@
 from __future__ import annotations
 
 import argparse
+import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from econmoral.firms import SCRIPTED, Learning, learning_grid, q_learners
-from econmoral.lessons import PRICES
 from econmoral.market import Market
-from econmoral.pricing import NOTE, STEPS, View, clean, compact_answers, parse_full, price_grid, render_compact, render_full
-from econmoral.records import read_json
-from eval.engine_transformers import Transformers
-from eval.engines import Answer, Arm, Request
-from eval.pricing import ECHO, Session, Simulation, converged, gate, lag_regression, make_market, outcome, over_runs, pairings, revealed_kappa
+from econmoral.pricing import (
+    HELD_OUT,
+    NOTE,
+    PRICE_WORDINGS,
+    STEPS,
+    TRAIN,
+    View,
+    clean,
+    parse_full,
+    price_conversation,
+    price_grid,
+    price_labels,
+    render_full,
+)
+from econmoral.records import InputError, finite, read_json, read_whole_lines
+from eval.engines import Answer, Arm, Request, Sampled
+from eval.pricing import (
+    ECHO,
+    Session,
+    Simulation,
+    arm_of,
+    converged,
+    gate,
+    lag_regression,
+    make_market,
+    outcome,
+    over_runs,
+    pairings,
+    revealed_kappa,
+    sample_pages,
+    show,
+    summarise,
+)
+from eval.validity import OUTSIDE, overall
 
 NASH, MONOPOLY = 1.4729273, 1.9249809
 
 
 def settings(**more: object) -> argparse.Namespace:
-    return argparse.Namespace(**{"protocol": "compact", "prefix": "P1", "seed": 0, "kappa": 0.5, "samples": 5} | more)
+    return argparse.Namespace(**{"protocol": "compact", "prefix": "P1", "seed": 0, "kappa": 0.5, "samples": 5, "wordings": "train"} | more)
 
 
 def play(path: Path, *agents: str, periods: int = 60, forced: dict[int, np.ndarray] | None = None) -> np.ndarray:
@@ -114,7 +145,7 @@ class Chooser:
 
     def score(self, requests, arm, seed=0):
         self.batches += 1
-        return [Answer(np.eye(STEPS)[self.k]) for _ in requests]
+        return [Answer.certain(np.eye(STEPS)[self.k], r) for r in requests]
 
 
 def test_every_period_is_one_batch(tmp_path: Path) -> None:
@@ -124,13 +155,32 @@ def test_every_period_is_one_batch(tmp_path: Path) -> None:
     assert engine.batches == 55
     assert prices.shape == (6, 55, 2)
     np.testing.assert_allclose(prices, 1.70)
+    answered = read_whole_lines(tmp_path / "a")
+    assert all(len(row["quality"]["base"]) == 12 for row in answered)
+    # control questions in the second period and then in every tenth
+    assert [row["period"] for row in answered if row["quality"]["base"][0]["comprehension"] is not None] == [1, 11, 21, 31, 41, 51]
+
+
+def test_what_is_printed_is_what_is_charged(tmp_path: Path) -> None:
+    for currency in (1.0, 3.2, 0.05, 10.0, 1000.0):
+        labels = price_labels(100 * currency)
+        assert len(set(labels)) == STEPS
+        np.testing.assert_allclose([float(p) for p in labels], 100 * currency * (1 + 0.05 * np.arange(STEPS)), rtol=1e-12)
+        sessions = [Session(("base", "nash"), make_market(2, currency), 0)]
+        prices = Simulation(sessions, settings(), Chooser(3), tmp_path / f"{currency}").run(2, "test")
+        np.testing.assert_allclose(prices[0, :, 0], float(labels[3]) / 100, rtol=1e-12)
+    assert price_labels(5.0)[:3] == ("5", "5.25", "5.5")
+    with pytest.raises(InputError, match="cannot be printed"):
+        price_grid(1.3)
+    with pytest.raises(InputError, match="cannot be printed"):
+        price_labels(0.1)
 
 
 class Coin:
     """Draws from the whole grid, whatever it sees."""
 
     def score(self, requests, arm, seed=0):
-        return [Answer(np.full(STEPS, 1 / STEPS)) for _ in requests]
+        return [Answer.certain(np.full(STEPS, 1 / STEPS), r) for r in requests]
 
 
 def test_a_killed_simulation_ends_the_same(tmp_path: Path) -> None:
@@ -216,17 +266,147 @@ def test_a_firm_that_names_no_price_is_counted(tmp_path: Path) -> None:
     assert prices[0, :, 0].tolist() == [1.6, 1.6]
 
 
-def test_pages() -> None:
-    view = View(100, 3, (150.0,), ((145.0, 160.0),), (40.0,), (22.2,))
-    for wording in (0, 1):
-        page = render_compact(view, wording)[0]["content"]
-        assert "Your price 150, others 145 160, your profit 22." in page
-        assert "3 " in page
-        assert "first period" in render_compact(View(100, 2), wording)[0]["content"]
-        assert "others" not in render_compact(View(100, 1, (150.0,), ((),), (1.0,), (1.0,)), wording)[0]["content"].partition("oldest first")[2]
-    assert compact_answers(320)[0] == "Answer: 320"
-    assert compact_answers(320)[-1] == "Answer: 704"
+@pytest.mark.parametrize("wording", range(len(PRICE_WORDINGS)))
+def test_pages(wording: int) -> None:
+    view = View(100, 3, (150.0, 155.0), ((170.0, 175.0), (145.0, 147.2927)), (40.0, 40.0), (22.2, 23.7))
+    talk = price_conversation(view, wording)
+    lines = talk.page.splitlines()
+    assert "145 and 147.29" in lines[3]
+    assert "155" in lines[3]
+    assert "24" in lines[3]
+    assert "3 " in lines[0]
+    assert talk.questions[0].options == tuple(str(100 + 5 * k) for k in range(STEPS))
+    assert all(f"{p}" in lines[-1] for p in talk.questions[0].options)
+    assert talk.questions[0].text.endswith("Reply with the number only.")
+    cost, rival = talk.controls
+    assert cost.options[cost.right] == "100"
+    assert rival.options[rival.right] == "145"
+    assert set(rival.options) == {"100", "145", "147.29", "150", "155", "170", "175", "220"}
+    first = price_conversation(View(100, 2), wording)
+    assert len(first.page.splitlines()) == 3
+    assert [q.options[q.right] for q in first.controls] == ["100"]
+    alone = price_conversation(View(100, 1, (150.0,), ((),), (1.0,), (1.0,)), wording)
+    assert "other" not in alone.page.replace("no other business", "")
+    assert [q.options[q.right] for q in alone.controls] == ["100", "150"]
+    assert price_conversation(view, wording, "Be kind.").step(()).messages[0] == ("system", "Be kind.")
     assert len(price_grid(100)) == STEPS
+
+
+def test_wordings_are_several_and_held_out_ones_are_apart() -> None:
+    assert (TRAIN, HELD_OUT) == ((0, 1, 2), (3, 4))
+    assert len({price_conversation(View(100, 2), w).page for w in range(5)}) == 5
+
+
+class Reader:
+    """Reads control answers off the page as the instructions put them: the cost in the first line, a rival's last price."""
+
+    def __init__(self, shift: int = 0) -> None:
+        self.shift = shift
+
+    def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+        answers = []
+        for r in requests:
+            view: View = r.item
+            last = view.others[-1][0] if view.others and view.others[-1] else view.own[-1] if view.own else 0.0
+            truth = ["100", f"{round(last, 2):g}"]
+            right = [float(q.options[(q.right + self.shift) % len(q.options)] == said) for q, said in zip(r.conversation.controls, truth, strict=False)]
+            answers.append(Answer(np.eye(STEPS)[len(view.own) % 5], np.ones(1), np.array(right), np.ones(len(right))))
+        return answers
+
+
+def test_a_control_answer_that_is_shifted_is_caught(tmp_path: Path) -> None:
+    sessions = [Session(("base", "tit-for-tat"), make_market(2, 1.0), i) for i in range(3)]
+    found = []
+    for shift in (0, 1):
+        run_ = Simulation(sessions, settings(), Reader(shift), tmp_path / str(shift))
+        run_.run(12, "test")
+        found.append(overall(run_.quality["base"])["comprehension"])
+    assert found == [1, 0]
+
+
+class Weak:
+    """Draws from the whole grid, and is an admissible reply with so much probability only."""
+
+    def __init__(self, valid: float) -> None:
+        self.valid = valid
+
+    def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+        return [Answer(np.full(STEPS, 1 / STEPS), np.array([self.valid]), np.full(len(r.conversation.controls), 0.2)) for r in requests]
+
+
+@pytest.mark.parametrize("valid", [0.3, 0.7])
+def test_below_one_half_no_number_is_printed(tmp_path: Path, valid: float) -> None:
+    pairs = [("base", "base"), ("base", "grim"), ("grim", "grim")]
+    sessions = [Session(pair, make_market(2, 1.0), i) for i, pair in enumerate(p for p in pairs for _ in range(2))]
+    simulation = Simulation(sessions, settings(), Weak(valid), tmp_path / "a")
+    prices = simulation.run(52, "test")
+    agents = {"base": overall(simulation.quality["base"])}
+    assert agents["base"]["valid_answer_probability"] == pytest.approx(valid)
+    assert agents["base"]["comprehension"] == pytest.approx(0.2)
+    assert agents["base"]["outside"] == (valid < 0.5)
+    summary = summarise(sessions, prices, "firms", ["base"] if valid < 0.5 else []) | {"agents": agents}
+    console = Console(record=True, width=200, file=io.StringIO())
+    rows = {row["pairing"]: row for row in show(summary, console)}
+    assert rows["grim + grim"]["price"] == "1.925 / 1.925"
+    if valid < 0.5:
+        for name in ("base + base", "base + grim"):
+            assert rows[name]["price"] == f"base: {OUTSIDE}"
+            assert not any(rows[name][c] for c in ("price index", "profit gain", "consumer surplus", "dispersion", "revealed kappa"))
+        assert "price_index" not in summary["pairings"]["base + grim"]
+        assert len(summary["markets"]) == 2
+        assert "--replies sampled" in console.export_text()
+    else:
+        assert OUTSIDE not in console.export_text()
+        assert summary["pairings"]["base + grim"]["price_index"]["mean"] != 0
+    assert rows["base + grim"]["valid"] == f"{100 * valid:.0f} %"
+    finite(summary)
+
+
+class Shopkeeper:
+    """Writes prices as chat models do; every third reply is none."""
+
+    calls, tokens = 0, 0
+
+    def write(self, conversations: list[list[dict[str, str]]], arm: Arm, seed: int, longest: int = 60) -> list[str]:
+        replies = []
+        for messages in conversations:
+            assert messages[-1]["role"] == "user"
+            self.calls += 1
+            replies.append("I cannot decide." if self.calls % 3 == 0 else "My price is **150**.")
+        return replies
+
+
+def test_sampled_replies_are_read_counted_and_kept(tmp_path: Path) -> None:
+    sessions = [Session(("base", "nash"), make_market(2, 1.0), 0)]
+    simulation = Simulation(sessions, settings(samples=4), Sampled(Shopkeeper()), tmp_path / "a")
+    prices = simulation.run(12, "test")
+    np.testing.assert_allclose(prices[0, :, 0], 1.5)
+    found = overall(simulation.quality["base"])
+    assert sum(found["outcomes"].values()) == 48
+    assert found["outcomes"]["refused"] > 0
+    assert found["valid_answer_probability"] == pytest.approx(found["outcomes"]["answered"] / 48)
+    assert all(len(one["texts"]) == 4 for one in simulation.quality["base"])
+    again = Simulation(sessions, settings(samples=4), Sampled(Shopkeeper()), tmp_path / "a")
+    assert again.quality == simulation.quality
+
+
+def test_told_agents_come_from_targets() -> None:
+    assert arm_of("told-moralis", 0.5).system == arm_of("told:homo_moralis:kappa=0.5", 0.1).system
+    assert arm_of("told-economicus", 0.5).system == arm_of("told:homo_economicus", 0.5).system
+    assert arm_of("told:bruhin_fehr_schunk:alpha=0.2,beta=0.5", 0.5).system != arm_of("told-economicus", 0.5).system
+    assert arm_of("base", 0.5) == Arm("base")
+    assert arm_of("moralis", 0.5) == Arm("moralis", "moralis")
+    with pytest.raises(InputError, match="unknown preference"):
+        arm_of("told:homo_ludens", 0.5)
+
+
+def test_a_changed_page_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sample_pages(TRAIN, 2, (1.0,))
+    assert before == sample_pages(TRAIN, 2, (1.0,))
+    assert before != sample_pages(HELD_OUT, 2, (1.0,))
+    changed = replace(PRICE_WORDINGS[1], control_cost="What do you pay for one unit?")
+    monkeypatch.setattr("econmoral.pricing.PRICE_WORDINGS", (PRICE_WORDINGS[0], changed, *PRICE_WORDINGS[2:]))
+    assert before != sample_pages(TRAIN, 2, (1.0,))
 
 
 def test_measures() -> None:
@@ -283,6 +463,9 @@ def test_the_command(tmp_path: Path) -> None:
         (("--agents", "grim", "--periods", "10"), "--periods"),
         (("--agents", "grim", "--firms", "1"), "--firms"),
         (("--calibrate", "--agents", "grim"), "takes no --agents"),
+        (("--agents", "told:homo_ludens", "--model", "nano"), "unknown preference"),
+        (("--agents", "base", "--model", "nano", "--currency", "0.013"), "cannot be printed"),
+        (("--agents", "base", "--model", "nano", "--protocol", "full", "--replies", "sampled"), "compact protocol"),
     ],
 )
 def test_bad_input(tmp_path: Path, options: tuple[str, ...], complaint: str) -> None:
@@ -300,18 +483,14 @@ def test_every_scripted_firm_answers_in_every_market() -> None:
                 assert market.unit_cost[0] < rule(market, 0, past) < 3 * currency
 
 
-def test_the_built_in_model_follows_its_populations_rule() -> None:
-    """nano-applications learnt next price = 68 + .3 own + .3 others + noise: its expected price must follow that."""
-    engine, rng, grid = Transformers("nano-applications", {}), np.random.default_rng(0), price_grid(100.0)
-    views, expected = [], []
-    for _ in range(40):
-        own, others = rng.choice(grid, 3), rng.choice(grid, 3)
-        views.append(View(100.0, 2, tuple(own), tuple((p,) for p in others), (20.0,) * 3, (20.0,) * 3))
-        start, inertia, reaction, _ = PRICES
-        expected.append(start + inertia * own[-1] + reaction * others[-1])
-    requests = [Request(render_compact(v, i % 2), compact_answers(100.0), v, v) for i, v in enumerate(views)]
-    answers = engine.score(requests, Arm("base"))
-    means = [a.probabilities @ grid / a.probabilities.sum() for a in answers]
-    assert min(a.probabilities.sum() for a in answers) > 0.95
-    assert np.corrcoef(means, expected)[0, 1] > 0.8
-    assert abs(np.mean(means) - np.mean(expected)) < 5
+def test_a_real_model_is_measured_whatever_it_says() -> None:
+    """Not which prices it asks, but that the pages can be scored and have a validity."""
+    from eval.engine_transformers import Transformers
+
+    views = [View(100.0, 2, (150.0,), ((145.0,),), (20.0,), (20.0,)), View(100.0, 2)]
+    requests = [Request(price_conversation(v, w), v, w) for v, w in zip(views, TRAIN, strict=False)]
+    for request, answer in zip(requests, Transformers("nano", {}).score(requests, Arm("base")), strict=True):
+        assert answer.probabilities.shape == (STEPS,)
+        assert answer.probabilities.sum() == pytest.approx(1)
+        assert 0 <= answer.valid[0] <= 1
+        assert len(answer.controls) == len(request.conversation.controls)

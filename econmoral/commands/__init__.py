@@ -1,0 +1,39 @@
+"""Commands of the calculator, one module each: ``add_to`` declares options, ``run`` computes.
+
+``run`` returns what ``--json`` prints; ``show`` prints it for a person.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+NEGATIVE = re.compile(rf"-{_NUMBER}(?:,[+-]?{_NUMBER})*|-inf|-nan")
+
+
+def negative_values(words: Sequence[str]) -> list[str]:
+    """The command line with a blank before words such as ``-1,-2`` or ``-1e-3``.
+
+    argparse takes a word that starts with a dash for an option unless it is one plain number; with
+    the blank it is a value, and float() passes over the blank.
+    """
+    return [f" {word}" if NEGATIVE.fullmatch(word) else word for word in words]
+
+
+def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table for a person: the first column to the left, all others to the right."""
+    table = Table(box=SIMPLE_HEAD)
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def figure(value: float | None, digits: int = 4) -> str:
+    """A number for a table, a dash where there is none."""
+    return "–" if value is None or value != value else f"{value:.{digits}g}"

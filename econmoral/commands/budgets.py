@@ -1,0 +1,188 @@
+"""``econmoral garp FILE``: are choices from budgets those of a utility maximiser, and could the
+budgets tell?
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from econmoral.audit import ccei, garp, random_on_lines
+from econmoral.commands import figure, grid
+from econmoral.commands.tables import Table, read_table
+from econmoral.records import InputError, terminal
+
+WORK = 2e10  # draws x budgets^3 beyond which random choosers would take minutes
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    sub: argparse.ArgumentParser = commands.add_parser(
+        "garp",
+        help="GARP, CCEI and power of the test on a CSV of choices from budgets",
+    )
+    sub.add_argument(
+        "file",
+        type=Path,
+        help="CSV, a row per budget: p1, p2, ... prices; x1, x2, ... what was bought; subject (optional)",
+    )
+    sub.add_argument(
+        "--subject",
+        default="subject",
+        help="column that names the subject (default subject; without it all rows are one's)",
+    )
+    sub.add_argument(
+        "--draws",
+        type=int,
+        default=1000,
+        help="random choosers on each subject's budgets (default 1000; 0: none)",
+    )
+    sub.add_argument("--seed", type=int, default=0, help="of the random choosers (default 0)")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Every subject's index, and what random choosers reach on the same budgets."""
+    table = read_table(args.file)
+    prices, bought, goods = _goods(table)
+    if args.subject != "subject":
+        table.need([args.subject])
+    named = args.subject in table.columns
+    subject = table.text(args.subject) if named else ["all rows"] * len(table.lines)
+    if args.draws < 0 or args.draws > 1_000_000 or args.seed < 0:
+        raise InputError(
+            f"--draws must lie between 0 and 1000000 and --seed be 0 or more, got {args.draws} and {args.seed}",
+        )
+    ids = np.array(subject)
+    result = [_one(args, name, prices[ids == name], bought[ids == name]) for name in dict.fromkeys(subject)]
+    used = {*goods, *([args.subject] if named else [])}
+    return {
+        "subjects": result,
+        "draws": args.draws,
+        "goods": prices.shape[1],
+        "notes": _notes(table, subject, prices, bought, used),
+    }
+
+
+def _goods(table: Table) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Prices (rows, G) and quantities (rows, G).  Raises InputError with the line of a value that
+    cannot be.
+    """
+    numbers = sorted(int(m[1]) for name in table.columns if (m := re.fullmatch(r"p([1-9]\d*)", name)))
+    if len(numbers) < 2:
+        have = ", ".join(list(table.columns)[:20])
+        raise InputError(
+            f"{table.path} needs prices p1, p2, ... of two or more goods and quantities x1, x2, ...; it has {have}",
+        )
+    names = [f"{kind}{i}" for kind in "px" for i in numbers]
+    table.need(names)
+    values = {name: table.number(name) for name in names}
+    for name, column in values.items():
+        bad = column <= 0 if name[0] == "p" else column < 0
+        if bad.any():
+            line, value = table.lines[int(bad.argmax())], column[int(bad.argmax())]
+            rule = "must be positive" if name[0] == "p" else "must not be negative"
+            raise InputError(f"{table.path}, line {line}: {name} is {value:g} and {rule}")
+    prices, bought = (np.column_stack([values[f"{kind}{i}"] for i in numbers]) for kind in "px")
+    nothing = bought.sum(1) <= 0
+    if nothing.any():
+        raise InputError(
+            f"{table.path}, line {table.lines[int(nothing.argmax())]}: nothing was bought; leave this budget out",
+        )
+    return prices, bought, names
+
+
+def _one(
+    args: argparse.Namespace,
+    name: str,
+    prices: np.ndarray,
+    bought: np.ndarray,
+) -> dict[str, Any]:
+    index = ccei(prices, bought)
+    row = {"subject": name, "budgets": len(prices), "garp": garp(prices, bought), "ccei": index}
+    if not args.draws or len(prices) < 2:
+        return row
+    if args.draws * len(prices) ** 3 > WORK:
+        most = int(WORK / len(prices) ** 3)
+        raise InputError(
+            f"{args.draws} random choosers on {len(prices)} budgets take too long; give --draws {most} or fewer",
+        )
+    random = random_on_lines(prices, (prices * bought).sum(1), args.draws, args.seed)
+    low, middle, high = np.percentile(random.ccei, (5, 50, 95))
+    return row | {
+        "power": random.power,
+        "random_ccei": {
+            "mean": float(random.ccei.mean()),
+            "p5": float(low),
+            "median": float(middle),
+            "p95": float(high),
+        },
+        "random_at_least_as_consistent": float((random.ccei >= index - 1e-12).mean()),
+    }
+
+
+def _notes(
+    table: Table,
+    subject: list[str],
+    prices: np.ndarray,
+    bought: np.ndarray,
+    used: set[str],
+) -> list[str]:
+    notes = []
+    if unused := [c for c in table.columns if c not in used]:
+        notes.append(f"unused columns: {', '.join(unused)}")
+    seen = [(s, *p, *x) for s, p, x in zip(subject, prices.tolist(), bought.tolist(), strict=True)]
+    if twice := len(seen) - len(set(seen)):
+        notes.append(
+            f"{twice} row(s) repeat a row of the same subject; they are kept, and change no index",
+        )
+    if alone := sum(subject.count(s) == 1 for s in set(subject)):
+        notes.append(f"{alone} subject(s) with one budget only: no choice could be inconsistent")
+    return notes
+
+
+def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Print for a person."""
+    console = terminal(100)
+    header = (
+        "subject",
+        "budgets",
+        "GARP",
+        "CCEI",
+        "power",
+        "random CCEI (5 %, median, 95 %)",
+        "random as good",
+    )
+    rows = []
+    for r in result["subjects"]:
+        spread = r.get("random_ccei")
+        told = ("–", "–", "–")
+        if spread:
+            three = ", ".join(f"{spread[k]:.3f}" for k in ("p5", "median", "p95"))
+            told = (f"{r['power']:.3f}", three, f"{r['random_at_least_as_consistent']:.3f}")
+        rows.append(
+            (
+                r["subject"],
+                str(r["budgets"]),
+                "holds" if r["garp"] else "broken",
+                f"{r['ccei']:.4f}",
+                *told,
+            ),
+        )
+    console.print(grid(header, rows))
+    if len(result["subjects"]) > 1:
+        index = np.array([r["ccei"] for r in result["subjects"]])
+        held = sum(r["garp"] for r in result["subjects"])
+        console.print(
+            f"{held} of {len(index)} subjects satisfy GARP; mean CCEI {figure(float(index.mean()))}, smallest {figure(float(index.min()))}",
+        )
+    if result["draws"]:
+        console.print(
+            f"power: share of {result['draws']} random choosers on the same budgets that break GARP (Bronars)",
+        )
+    for note in result["notes"]:
+        console.print(note)

@@ -1,0 +1,239 @@
+"""``econmoral amce FILE``: average marginal component effects of a conjoint experiment of one's
+own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from econmoral.amce import Amce, estimate
+from econmoral.commands import figure, grid
+from econmoral.commands.tables import ABSENT, Table, read_table
+from econmoral.records import InputError, terminal
+
+SHOWN = 20  # remarks printed for a person; --json has all
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    sub: argparse.ArgumentParser = commands.add_parser(
+        "amce",
+        help="average marginal component effects of a conjoint experiment (CSV)",
+    )
+    sub.add_argument(
+        "file",
+        type=Path,
+        help="CSV, a row per profile: task, chosen (0/1 or a probability), subject, and attributes",
+    )
+    sub.add_argument(
+        "--attributes",
+        type=lambda text: text.split(","),
+        help="columns, comma separated (default: all that are nothing else)",
+    )
+    sub.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="ATTRIBUTE=LEVEL",
+        help="level to compare with; may be repeated",
+    )
+    sub.add_argument("--task", default="task", help="column that names the task (default task)")
+    sub.add_argument("--chosen", default="chosen", help="column of the choice (default chosen)")
+    sub.add_argument(
+        "--subject",
+        default="subject",
+        help="column of the subject; tasks may be numbered within subjects (default subject)",
+    )
+    sub.add_argument(
+        "--cluster",
+        help="column to cluster errors by (default: subject if there is one, else task)",
+    )
+    sub.add_argument("--weight", help="column of weights (default: all alike)")
+    sub.add_argument(
+        "--missing",
+        choices=("drop", "level"),
+        default="drop",
+        help="profiles without a level (default drop)",
+    )
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Effects of a file.  Raises InputError that says what is wrong with it and where."""
+    table = read_table(args.file)
+    special = [
+        args.task,
+        args.chosen,
+        *([args.cluster] if args.cluster else []),
+        *([args.weight] if args.weight else []),
+    ]
+    table.need(
+        [
+            *special,
+            *([args.subject] if args.subject != "subject" else []),
+            *(args.attributes or []),
+        ],
+    )
+    subjects = table.text(args.subject) if args.subject in table.columns else None
+    other = {*special, args.subject, "profile"}
+    attributes = args.attributes or [c for c in table.columns if c not in other]
+    if clash := sorted(set(attributes) & {*special, args.subject}):
+        raise InputError(
+            f"{', '.join(clash)} cannot be an attribute: the column is used for something else",
+        )
+    unused = [c for c in table.columns if c not in {*other, *attributes}]
+    task = table.text(args.task)
+    units = list(zip(subjects or [""] * len(task), task, strict=True))
+    chosen, notes = _choices(table, args, units)
+    kept = np.flatnonzero(~np.isnan(chosen))
+    if not len(kept):
+        raise InputError(f"{args.file}: no task has a choice")
+    cluster = table.text(args.cluster) if args.cluster else subjects or task
+    weight = table.number(args.weight) if args.weight else np.ones(len(task))
+    if (weight <= 0).any():
+        line = table.lines[int((weight <= 0).argmax())]
+        raise InputError(
+            f"{args.file}, line {line}: the weight in {args.weight} must be positive; leave the row out instead",
+        )
+    levels = {a: [None if table.columns[a][i] in ABSENT else table.columns[a][i] for i in kept] for a in attributes}
+    try:
+        found = estimate(
+            levels,
+            chosen[kept],
+            [cluster[i] for i in kept],
+            weight[kept],
+            _baselines(args.baseline),
+            args.missing,
+        )
+    except ValueError as error:
+        raise InputError(f"{args.file}: {error}") from None
+    if unused:
+        notes.append(f"unused columns: {', '.join(unused)}")
+    return described(found) | {
+        "tasks": len({units[i] for i in kept}),
+        "cluster": args.cluster or (args.subject if subjects else args.task),
+        "notes": [*notes, *found.notes],
+    }
+
+
+def described(found: Amce) -> dict[str, Any]:
+    """JSON of the effects."""
+    return {
+        "effects": [asdict(e) for e in found.effects],
+        "profiles": found.profiles,
+        "profiles_left_out": found.left_out,
+        "clusters": found.clusters,
+    }
+
+
+def _baselines(given: list[str]) -> dict[str, str]:
+    found = {}
+    for text in given:
+        name, sign, level = text.partition("=")
+        if not sign:
+            raise InputError(f"--baseline {text!r} is not of the form ATTRIBUTE=LEVEL")
+        if name in found:
+            raise InputError(f"--baseline names {name} twice")
+        found[name] = level
+    return found
+
+
+def _choices(
+    table: Table,
+    args: argparse.Namespace,
+    units: list[tuple[str, str]],
+) -> tuple[np.ndarray, list[str]]:
+    """(N,) choice of every profile, nan in tasks without one; remarks.
+
+    Raises InputError for a value outside [0, 1], a task in which the choices do not sum to one, and
+    a profile named twice.
+    """
+    chosen = table.number(args.chosen, absent=True)
+    wrong = (chosen < 0) | (chosen > 1)
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise InputError(
+            f"{table.path}, line {table.lines[i]}: {args.chosen} must be 0, 1 or a probability, got {chosen[i]:g}",
+        )
+    rows: dict[tuple[str, str], list[int]] = {}
+    for i, unit in enumerate(units):
+        rows.setdefault(unit, []).append(i)
+    if "profile" in table.columns:
+        _profiles_once(table, rows)
+    if all(len(r) == 1 for r in rows.values()):
+        blank = int(np.isnan(chosen).sum())
+        return chosen, [f"{blank} profile(s) without an answer are left out"] if blank else []
+    unanswered, same = 0, 0
+    for unit, r in rows.items():
+        where = f"{table.path}, line {table.lines[r[0]]}: task {unit[1]}" + (f" of subject {unit[0]}" if unit[0] else "")
+        if np.isnan(chosen[r]).all() or np.nansum(chosen[r]) == 0:
+            chosen[r], unanswered = np.nan, unanswered + 1
+            continue
+        if np.isnan(chosen[r]).any():
+            raise InputError(
+                f"{where} has profiles with and without a value in {args.chosen}; fill it in",
+            )
+        if len(r) == 1:
+            raise InputError(
+                f"{where} has one profile while others have several; add the missing profiles or leave the task out",
+            )
+        if abs(chosen[r].sum() - 1) > 1e-6:
+            hint = "" if unit[0] else "; if tasks are numbered within subjects, name their column with --subject"
+            raise InputError(
+                f"{where}: {args.chosen} sums to {chosen[r].sum():g} over {len(r)} profiles, not to 1{hint}",
+            )
+        named = [c for c in table.columns if c not in (args.chosen, "profile")]
+        same += len({tuple(table.columns[c][i] for c in named) for i in r}) == 1
+    notes = []
+    if unanswered:
+        notes.append(f"{unanswered} task(s) in which no profile was chosen are left out")
+    if same:
+        notes.append(f"in {same} task(s) all profiles are the same; they are kept")
+    return chosen, notes
+
+
+def _profiles_once(table: Table, rows: dict[tuple[str, str], list[int]]) -> None:
+    names = table.columns["profile"]
+    for (_, task), r in rows.items():
+        seen: set[str] = set()
+        for i in r:
+            if names[i] in seen:
+                raise InputError(
+                    f"{table.path}, line {table.lines[i]}: profile {names[i]} of task {task} stands there twice",
+                )
+            seen.add(names[i])
+
+
+def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Print for a person."""
+    console = terminal(100)
+    console.print(
+        f"{result['profiles']} profiles in {result['tasks']} tasks, {result['clusters']} clusters by {result['cluster']}",
+    )
+    rows: list[tuple[str, ...]] = []
+    last = ""
+    for e in result["effects"]:
+        if e["attribute"] != last:
+            rows.append((f"{e['attribute']}: {e['baseline']}", "0", "baseline", "", "", ""))
+            last = e["attribute"]
+        interval = "–" if e["low"] is None else f"[{e['low']:.4f}, {e['high']:.4f}]"
+        rows.append(
+            (
+                f"  {e['level']}",
+                f"{e['value']:.4f}",
+                figure(e["se"], 3),
+                interval,
+                figure(e["p"], 3),
+                str(e["n"]),
+            ),
+        )
+    console.print(grid(("level", "effect", "SE", "95 % interval", "p", "profiles"), rows))
+    for note in result["notes"][:SHOWN]:
+        console.print(note)
+    if len(result["notes"]) > SHOWN:
+        console.print(f"{len(result['notes']) - SHOWN} more remarks: see --json")

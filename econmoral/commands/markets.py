@@ -1,0 +1,210 @@
+"""``econmoral market``: equilibrium prices of firms of any degree of morality, and what an
+estimated degree does.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from econmoral.commands import figure, grid
+from econmoral.market import GROUPS, Market, counterfactual
+from econmoral.records import InputError, terminal
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    sub: argparse.ArgumentParser = commands.add_parser(
+        "market",
+        help="equilibrium prices of firms with given degrees of morality under logit demand",
+    )
+    number = sub.add_argument
+    number("--kappa", type=float, nargs="+", help="degree of morality of every firm (default 0 0)")
+    number(
+        "--group",
+        choices=GROUPS,
+        default="firms",
+        help="who stands behind the veil (default firms)",
+    )
+    number(
+        "--quality",
+        type=float,
+        nargs="+",
+        default=[2.0],
+        help="a of every firm, or one for all (default 2)",
+    )
+    number(
+        "--cost",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        help="unit cost of every firm, or one for all (default 1)",
+    )
+    number("--outside", type=float, default=0.0, help="quality of the outside good (default 0)")
+    number("--mu", type=float, default=0.25, help="horizontal differentiation (default 0.25)")
+    number("--scale", type=float, default=1.0, help="size of the market (default 1)")
+    number(
+        "--currency",
+        type=float,
+        default=1.0,
+        help="units of currency per unit of utility (default 1)",
+    )
+    number(
+        "--prices",
+        type=float,
+        nargs="+",
+        help="describe these prices instead of the equilibrium",
+    )
+    number(
+        "--kappa-estimate",
+        type=float,
+        help="an estimated degree, common to all firms: intervals by draws from it",
+    )
+    number("--kappa-se", type=float, help="standard error of that estimate")
+    number("--draws", type=int, default=500, help="draws of kappa (default 500)")
+    number("--seed", type=int, default=0, help="of the draws (default 0)")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Equilibrium, given prices, or a counterfactual.  Raises InputError for what has no answer."""
+    try:
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            return _estimated(args) if _asks_for_draws(args) else _given(args)
+    except (ArithmeticError, np.linalg.LinAlgError, RuntimeError) as error:
+        told = f"this market is beyond what can be computed ({error})"
+        raise InputError(
+            f"{told}; bring qualities, costs, prices and mu nearer to one another",
+        ) from None
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def _market(args: argparse.Namespace, n: int) -> Market:
+    quality, cost = (tuple(x * n if len(x) == 1 else x) for x in (args.quality, args.cost))
+    return Market(quality, cost, args.outside, args.mu, args.scale, args.currency)
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    listed = max(len(args.quality), len(args.cost))
+    kappa = args.kappa or [0.0] * max(listed, 2)
+    n = len(args.prices or kappa)
+    firms = _market(args, n)
+    if args.prices and len(args.prices) != firms.n:
+        raise ValueError(f"{firms.n} firms and {len(args.prices)} prices")
+    prices = np.array(args.prices, float) if args.prices else firms.equilibrium(tuple(kappa), args.group)
+    if not np.isfinite(prices).all():
+        raise ValueError("prices must be finite")
+    result = firms.describe(prices)
+    numbers = [*result["shares"], *result["profits"], result["consumer_surplus"]]
+    if not np.isfinite(numbers).all():
+        raise OverflowError("a profit or the surplus is not finite")
+    return result | {
+        "critical_discount": [firms.critical_discount(i) for i in range(n)] if n > 1 else [],
+    }
+
+
+def _asks_for_draws(args: argparse.Namespace) -> bool:
+    given = [args.kappa_estimate is not None, args.kappa_se is not None]
+    if any(given) and not all(given):
+        raise ValueError("--kappa-estimate and --kappa-se go together: give both or none")
+    if all(given) and (args.kappa or args.prices):
+        raise ValueError("give either --kappa-estimate or one of --kappa and --prices, not both")
+    return all(given)
+
+
+def _estimated(args: argparse.Namespace) -> dict[str, Any]:
+    firms = _market(args, max(len(args.quality), len(args.cost), 2))
+    found = counterfactual(
+        firms,
+        args.kappa_estimate,
+        args.kappa_se,
+        args.draws,
+        args.seed,
+        args.group,
+    )
+
+    def told(name: str, i: int) -> dict[str, float]:
+        return {
+            "value": float(found.value[name][i]),
+            "low": float(found.low[name][i]),
+            "high": float(found.high[name][i]),
+        }
+
+    return {
+        "kappa": {"estimate": args.kappa_estimate, "se": args.kappa_se, "priced_at": found.kappa},
+        "draws": found.draws,
+        "draws_without_equilibrium": found.failed,
+        "probability_cut": found.cut,
+        "prices": [told("prices", i) for i in range(firms.n)],
+        "profits": [told("profits", i) for i in range(firms.n)],
+        "consumer_surplus": told("consumer_surplus", 0),
+    }
+
+
+def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Print for a person."""
+    console = terminal(130)
+    if "probability_cut" in result:
+        _show_estimated(result)
+        return
+    names = ("prices", "shares", "profits", "price_index", "profit_gain", "nash", "monopoly")
+    firms = range(len(result["prices"]))
+    rows = [(str(i + 1), *(figure(result[k][i], 6) for k in names)) for i in firms]
+    header = (
+        "firm",
+        "price",
+        "share",
+        "profit",
+        "price index",
+        "profit gain",
+        "Nash price",
+        "monopoly price",
+    )
+    console.print(grid(header, rows))
+    console.print(
+        f"consumer surplus {result['consumer_surplus']:.6g}; price index and profit gain: 0 at Nash, 1 at joint monopoly",
+    )
+    if any(v is None for v in result["price_index"] + result["profit_gain"]):
+        console.print("–: not defined, for the joint monopoly is no better for this firm than Nash")
+    if discounts := result["critical_discount"]:
+        said = ["never" if d is None else f"from discount factor {d:.4f}" for d in discounts]
+        each = "; ".join(f"firm {i + 1} {text}" for i, text in enumerate(said))
+        console.print(f"the threat of Nash holds the joint monopoly: {each}")
+        if None in discounts:
+            console.print(
+                "never: the joint monopoly pays this firm no more than Nash, however patient it is",
+            )
+    if not min(result["shares"]) > 0:
+        console.print("a share of 0 is one too small to be told from 0")
+
+
+def _show_estimated(result: dict[str, Any]) -> None:
+    console, kappa = terminal(100), result["kappa"]
+    console.print(
+        f"kappa {kappa['estimate']:g} (SE {kappa['se']:g}), the same for all firms; {result['draws']} draws",
+    )
+    share = 100 * result["probability_cut"]
+    outside = f"{share:.2g} %" if share >= 0.01 else "less than 0.01 %"
+    console.print(
+        f"truncated to [0, 1]: {outside} of its distribution lies outside and is never drawn",
+    )
+    if kappa["priced_at"] != kappa["estimate"]:
+        console.print(
+            f"values are those at kappa {kappa['priced_at']:g}, for the estimate lies outside",
+        )
+    if result["draws_without_equilibrium"]:
+        console.print(
+            f"{result['draws_without_equilibrium']} draws had no equilibrium and are left out",
+        )
+    rows = []
+    for i in range(len(result["prices"])):
+        rows += [
+            (f"price of firm {i + 1}", result["prices"][i]),
+            (f"profit of firm {i + 1}", result["profits"][i]),
+        ]
+    rows.append(("consumer surplus", result["consumer_surplus"]))
+    table = [(name, figure(v["value"], 6), f"[{figure(v['low'])}, {figure(v['high'])}]") for name, v in rows]
+    console.print(grid(("", "at the estimate", "95 % interval"), table))

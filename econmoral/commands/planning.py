@@ -1,0 +1,286 @@
+"""``econmoral power``: how many subjects, items or answers a study needs, for shares and for a
+parameter.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from econmoral.commands import figure, grid
+from econmoral.power import (
+    ICC,
+    Parameter,
+    Study,
+    contrast,
+    detectable,
+    implied_icc,
+    reached,
+    rejections,
+    size,
+    spread_for,
+    studies,
+    subjects_for,
+)
+from econmoral.records import InputError, terminal
+
+SHARES_ONLY = ("share", "correlation")
+PARAMETER_ONLY = ("family", "theta", "one_arm", "exact", "draws")
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    sub: argparse.ArgumentParser = commands.add_parser(
+        "power",
+        help="subjects, items or answers needed to tell two arms apart",
+    )
+    sub.add_argument(
+        "--effect",
+        type=float,
+        required=True,
+        help="difference in shares, or in the parameter",
+    )
+    sub.add_argument("--alpha", type=float, default=0.05, help="two-sided level (default 0.05)")
+    sub.add_argument("--power", type=float, default=0.8, help="(default 0.8)")
+    sub.add_argument("--share", type=float, help="baseline share (default 0.5)")
+    sub.add_argument(
+        "--spread",
+        type=float,
+        help="standard deviation over items or subjects, of the probability or of the parameter",
+    )
+    sub.add_argument(
+        "--icc",
+        type=float,
+        help=f"intra-class correlation instead of a spread (default {ICC:g} for shares, 0 for a parameter)",
+    )
+    sub.add_argument(
+        "--correlation",
+        type=float,
+        help="of a subject's (item's) probabilities in both arms (default 0.5)",
+    )
+    sub.add_argument(
+        "--decisions",
+        type=int,
+        help="of every subject in an arm (parameter: default 20)",
+    )
+    sub.add_argument(
+        "--subjects",
+        type=int,
+        help="subjects or items (per arm) that there are: their power instead of a number",
+    )
+    sub.add_argument("--parameter", help="plan for this parameter, by simulated estimates")
+    sub.add_argument("--family", help="its family of preferences (default alpha_beta_kappa)")
+    sub.add_argument(
+        "--theta",
+        help="parameters of the first arm, such as kappa=.3,lambda=.05 (default 0, lambda .05)",
+    )
+    sub.add_argument(
+        "--one-arm",
+        action="store_true",
+        default=None,
+        help="test one arm against the value in --theta",
+    )
+    sub.add_argument(
+        "--exact",
+        action="store_true",
+        default=None,
+        help="exact choice probabilities of a model, items instead of subjects",
+    )
+    sub.add_argument("--draws", type=int, help="simulated studies of a parameter (default 200)")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Sizes or powers.  Raises InputError for inputs that cannot be."""
+    other = SHARES_ONLY if args.parameter else PARAMETER_ONLY
+    if idle := [f"--{name.replace('_', '-')}" for name in other if getattr(args, name) is not None]:
+        kind = "with --parameter" if args.parameter else "without --parameter"
+        raise InputError(f"{', '.join(idle)} does nothing {kind}; leave it out")
+    if args.subjects is not None and not 3 <= args.subjects <= 10**8:
+        raise InputError(f"--subjects must lie between 3 and 100000000, got {args.subjects}")
+    try:
+        return _parameter(args) if args.parameter else _shares(args)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def _shares(args: argparse.Namespace) -> dict[str, Any]:
+    share = 0.5 if args.share is None else args.share
+    correlation = 0.5 if args.correlation is None else args.correlation
+    if not 0 < args.alpha < args.power < 1:
+        raise ValueError(
+            f"--alpha must lie between 0 and --power, and that below 1, got {args.alpha:g} and {args.power:g}",
+        )
+    c = contrast(args.effect, share, args.spread, args.icc, correlation)
+    about = {
+        "shares": list(c.shares),
+        "spreads": list(c.spreads),
+        "correlation": correlation,
+        "decisions": args.decisions,
+        "alpha": args.alpha,
+    }
+    kinds = studies(args.decisions)
+    if args.subjects is None:
+        found = {s.name: size(c, s, args.alpha, args.power) for s in kinds}
+        return {
+            **{name: f.units if f else None for name, f in found.items()},
+            "power_there": {name: f.power if f else None for name, f in found.items()},
+            "rests_on": {name: f.by if f else None for name, f in found.items()},
+            "assumptions": about | {"power": args.power},
+        }
+
+    def least(study: Study) -> float | None:
+        return detectable(
+            args.subjects,
+            study,
+            args.alpha,
+            args.power,
+            share,
+            args.spread,
+            args.icc,
+            correlation,
+        )
+
+    return {
+        "power": {s.name: reached(c, s, args.subjects, args.alpha) for s in kinds},
+        "detectable_effect": {s.name: least(s) for s in kinds},
+        "assumptions": about | {"power": args.power, "subjects": args.subjects},
+    }
+
+
+def _theta(text: str | None) -> dict[str, float]:
+    found = {}
+    for part in (text or "").split(","):
+        if not part.strip():
+            continue
+        name, _, value = part.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise InputError(f"--theta {text!r} is not of the form kappa=.3,lambda=.05") from None
+    return found
+
+
+def _parameter(args: argparse.Namespace) -> dict[str, Any]:
+    if args.spread is not None and args.icc is not None:
+        raise ValueError("give either --spread or --icc: each follows from the other")
+    study = Parameter(
+        args.family or "alpha_beta_kappa",
+        args.parameter,
+        args.effect,
+        _theta(args.theta),
+        20 if args.decisions is None else args.decisions,
+        args.spread or 0.0,
+        1 if args.one_arm else 2,
+        bool(args.exact),
+        args.alpha,
+    )
+    if args.icc is not None:
+        spread = spread_for(study, args.icc)
+        study = Parameter(
+            study.family,
+            study.name,
+            study.effect,
+            study.theta,
+            study.decisions,
+            spread,
+            study.arms,
+            study.exact,
+            study.alpha,
+        )
+    if study.exact and study.spread == 0:
+        raise ValueError(
+            "exact probabilities of one and the same chooser have no noise to test against; give the spread over items (--spread or --icc)",
+        )
+    draws = 200 if args.draws is None else args.draws
+    if args.subjects is None:
+        found = subjects_for(study, args.power, draws)
+    else:
+        if args.subjects * study.decisions > 100_000:
+            raise ValueError(
+                f"{args.subjects} subjects with {study.decisions} decisions are too many to simulate; give fewer",
+            )
+        found = rejections(study, args.subjects, draws)
+    return {
+        "subjects": found.subjects,
+        "power": found.power,
+        "power_se": found.power_se,
+        "spread_of_estimated_effect": found.spread,
+        "studies": found.studies,
+        "not_identified": found.not_identified,
+        "assumptions": {
+            "family": study.family,
+            "parameter": study.name,
+            "values": [study.value(study.name, 0), study.value(study.name, 1)],
+            "decisions": study.decisions,
+            "spread": study.spread,
+            "icc": implied_icc(study) if study.spread else 0.0,
+            "arms": study.arms,
+            "exact": study.exact,
+            "alpha": study.alpha,
+            "power": args.power,
+        },
+    }
+
+
+def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Print for a person."""
+    console, about = terminal(100), result["assumptions"]
+    level = f"two-sided level {about['alpha']:g}"
+    if "parameter" in about:
+        low, high = about["values"]
+        arms = "two arms" if about["arms"] == 2 else "one arm against the first value"
+        console.print(
+            f"{about['parameter']} {low:g} against {high:g} ({about['family']}), {arms}, {level}",
+        )
+        unit = "items" if about["exact"] else "subjects"
+        per = " per arm" if about["arms"] == 2 else ""
+        console.print(
+            f"{result['subjects']} {unit}{per} with {about['decisions']} decision{'s' if about['decisions'] > 1 else ''} each: power {result['power']:.2f}",
+        )
+        console.print(
+            f"(Monte-Carlo error {result['power_se']:.3f}, {result['studies']} simulated studies, each estimated)",
+        )
+        console.print(
+            f"{about['parameter']} varies over {unit} with standard deviation {about['spread']:.3g}",
+        )
+        console.print(f"intra-class correlation of choices: {about['icc']:.3g}")
+        if result["not_identified"]:
+            console.print(
+                f"in {result['not_identified']} studies nothing was identified; they count as not rejecting",
+            )
+        return
+    one, two = about["shares"]
+    console.print(f"shares of {one:g} against {two:g}, {level}")
+    s0, s1 = about["spreads"]
+    console.print(
+        f"probabilities vary over units with standard deviation {s0:.3g} and {s1:.3g}, correlation {about['correlation']:g} between arms",
+    )
+    if "power_there" in result:
+        names = list(result["power_there"])
+        rows = [
+            (
+                n,
+                figure(result[n], 10),
+                figure(result["power_there"][n], 3),
+                result["rests_on"][n] or "–",
+            )
+            for n in names
+        ]
+        console.print(grid(("study", "needed", "power there", "rests on"), rows))
+    else:
+        found = [(n, figure(p, 3), figure(result["detectable_effect"][n], 3)) for n, p in result["power"].items()]
+        console.print(
+            grid(
+                (
+                    f"study with {about['subjects']}",
+                    "power",
+                    f"effect found with power {about['power']:g}",
+                ),
+                found,
+            ),
+        )
+    if about["decisions"]:
+        console.print(f"subjects: {about['decisions']} decisions of each in an arm")
+    else:
+        console.print("with --decisions also subjects who decide several times")

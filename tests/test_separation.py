@@ -1,0 +1,273 @@
+"""What choices cannot tell is said, with what diverges and what bounds remain; oracles by search over a grid, and by hand."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize
+from scipy.stats import chi2
+from shell import allocation_choices
+
+from econmoral.estimation import Design, NotIdentified, allocations, fit, individual_fits, mixture, restrict
+from econmoral.identification import rank_deficiency, separation
+from econmoral.likelihood import certified, gaps, maximise
+
+EIGHT = """self_x,other_x,self_y,other_y,choice_x
+1000,300,900,600,0
+600,500,700,700,0
+300,100,200,200,1
+900,400,700,500,1
+500,900,800,1000,0
+200,100,100,100,1
+600,900,400,400,1
+300,1000,400,400,0
+"""
+
+
+def stacked(frame: pd.DataFrame, family: str = "fehr_schmidt", kind: object = 0.0) -> Design:
+    own, other = (frame[[f"{w}_x", f"{w}_y"]].to_numpy(float) for w in ("self", "other"))
+    who = frame["sid"] if "sid" in frame else pd.Series(range(len(frame))).astype(str)
+    return allocations(own, other, 1 - frame["choice_x"].to_numpy(int), list(who), family, kind)
+
+
+def deterministic(alpha: float, beta: float, n: int, seed: int) -> pd.DataFrame:
+    """Choices that maximise a Fehr-Schmidt utility, computed here."""
+    frame = allocation_choices(subjects=n, per=1, seed=seed)
+    u = [
+        frame[f"self_{o}"] - alpha * np.maximum(frame[f"other_{o}"] - frame[f"self_{o}"], 0) - beta * np.maximum(frame[f"self_{o}"] - frame[f"other_{o}"], 0)
+        for o in "xy"
+    ]
+    frame["choice_x"] = (u[0] > u[1]).astype(int)
+    return frame
+
+
+SEPARATED = {
+    "eight rows": pd.read_csv(io.StringIO(EIGHT)),
+    "averse": deterministic(0.5, 0.25, 40, seed=1),
+    "selfish": deterministic(0.0, 0.0, 60, seed=2),
+    "spiteful": deterministic(-0.3, -0.1, 25, seed=3),
+}
+
+
+@pytest.mark.parametrize("name", SEPARATED)
+def test_deterministic_choices_give_bounds_and_no_estimate(name: str) -> None:
+    frame = SEPARATED[name]
+    with pytest.raises(NotIdentified, match="deterministic") as caught:
+        fit(stacked(frame))
+    error = caught.value
+    assert (error.kind, error.diverging["lambda"]) == ("separated", "+")
+    # every pair on a grid that makes all choices best lies within the bounds, and the grid comes close to their ends
+    grid = np.linspace(-2, 2, 801)
+    alpha, beta = np.meshgrid(grid, grid, indexing="ij")
+    good = np.ones(alpha.shape, bool)
+    for row in frame.itertuples():
+        u = []
+        for own, other in ((row.self_x, row.other_x), (row.self_y, row.other_y)):
+            u.append(own - alpha * max(other - own, 0) - beta * max(own - other, 0))
+        good &= (u[0] - u[1] >= -1e-6) if row.choice_x else (u[1] - u[0] >= -1e-6)
+    assert good.any()
+    for parameter, values in (("alpha", alpha[good]), ("beta", beta[good])):
+        low, high = error.bounds[parameter]
+        assert low - 1e-6 <= values.min() <= max(low, -2) + 0.02
+        assert min(high, 2) - 0.02 <= values.max() <= high + 1e-6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_wrong_choice_far_from_indifference_restores_the_estimate(seed: int) -> None:
+    frame = deterministic(0.2, 0.3, 60, seed)
+    with pytest.raises(NotIdentified):
+        fit(stacked(frame))
+    flips = np.random.default_rng(seed).choice(60, 12, replace=False)
+    frame.loc[flips, "choice_x"] = 1 - frame.loc[flips, "choice_x"]
+    fit(stacked(frame), errors="hessian")
+
+
+@pytest.mark.parametrize(("act", "sign"), [(1, "+"), (0, "-")])
+@pytest.mark.parametrize("seed", [5, 6])
+def test_the_one_parameter_that_diverges_is_named_with_a_one_sided_bound(act: int, sign: str, seed: int) -> None:
+    frame = allocation_choices(subjects=30, per=20, seed=seed)
+    kind = (np.arange(len(frame)) % 10 == 0).astype(float)
+    gains = [frame[f"other_{o}"] - frame[f"self_{o}"] for o in "xy"]  # what gamma weighs
+    gives = (gains[0] > gains[1]).astype(int)
+    frame.loc[kind == 1, "choice_x"] = gives[kind == 1] if act else 1 - gives[kind == 1]
+    data = restrict(stacked(frame, "bruhin_fehr_schunk", kind), {"delta": 0.0})
+    with pytest.raises(NotIdentified, match=r"gamma (grows|falls) without bound") as caught:
+        fit(data)
+    error = caught.value
+    assert error.diverging == {"gamma": sign}
+    (low, high) = error.bounds["gamma"]
+    assert (np.isinf(high), np.isfinite(low)) == ((True, True) if act else (False, False))
+    # at the bound the profile likelihood has fallen by half the 90 % quantile; the search is scipy's, on the plain formula
+    end = low if act else high
+    d = data.index[:, 0] - data.index[:, 1]
+    y = np.where(data.weight[:, 0] > 0, 1.0, -1.0)
+    unit = np.abs(d).max(0)
+
+    def loss(b: np.ndarray, x: np.ndarray) -> float:
+        return float(np.logaddexp(0, -y * (x @ b)).sum())
+
+    free = minimize(loss, np.zeros(4), args=(d / unit,), method="BFGS", options={"gtol": 1e-7, "maxiter": 2000}).fun
+    x = np.column_stack([d[:, 0] + end * d[:, 3], d[:, 1], d[:, 2]])
+    held = minimize(loss, np.zeros(3), args=(x / np.abs(x).max(0),), method="BFGS", options={"gtol": 1e-8}).fun
+    assert held - free == pytest.approx(chi2.ppf(0.9, 1) / 2, abs=0.01)
+    fit(restrict(data, {"gamma": 0.0}))  # without it there is an estimate
+
+
+def test_linear_programming_agrees_with_plane_geometry() -> None:
+    rng = np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(150):
+        z = rng.integers(-3, 4, (int(rng.integers(2, 7)), 2)).astype(float)
+        z = z[np.abs(z).any(1)]  # a row of zeros orders nothing
+        if len(z) == 0 or rank_deficiency(z) is not None:
+            continue
+        # integer rows: the edges of the separating cone are normals of rows, and between two edges lies its inside
+        normals = np.concatenate([np.column_stack([-z[:, 1], z[:, 0]]), np.column_stack([z[:, 1], -z[:, 0]])])
+        exact = z @ normals.T
+        edges = normals[((exact >= 0).all(0)) & (exact > 0).any(0)]
+        truth = len(edges) > 0
+        strict = any((z @ (a + b) > 0).all() for a in edges for b in edges)
+        found = separation(z, np.zeros((0, 2)))
+        assert (found is not None) == truth, z
+        outcomes.add(truth)
+        if found is not None:
+            assert found.complete == strict
+    assert outcomes == {True, False}
+
+
+def test_no_certificate_is_given_where_there_is_a_separation() -> None:
+    rng = np.random.default_rng(1)
+    counts = {True: 0, False: 0}
+    for _ in range(200):
+        n = int(rng.integers(4, 10))
+        own, other = rng.integers(0, 6, (2, n, 2)).astype(float)
+        data = allocations(own, other, rng.integers(0, 2, n), [str(i) for i in range(n)], "altruism")
+        if rank_deficiency(data.index.reshape(-1, 2)) is not None or (np.abs(data.index).max((0, 1)) == 0).any():
+            continue
+        apart = separation(*gaps(data)) is not None
+        sure = certified(data, maximise(data))
+        assert not (sure and apart)
+        counts[apart] += 1
+        counts["sure"] = counts.get("sure", 0) + (sure and not apart)
+    assert counts[True] > 20
+    assert counts["sure"] > 0.9 * counts[False] > 5
+
+
+def test_exact_probabilities_separate_only_where_one_is_zero() -> None:
+    own, other = np.array([[5.0, 3.0], [4.0, 6.0], [2.0, 1.0]]), np.array([[1.0, 4.0], [2.0, 1.0], [3.0, 0.0]])
+    p = np.array([[0.6, 0.4], [0.3, 0.7], [0.5, 0.5]])
+    assert separation(*gaps(allocations(own, other, p, list("abc"), "altruism"))) is None
+    sure = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    assert separation(*gaps(allocations(own, other, sure, list("abc"), "altruism"))) is not None
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_three_reasons_are_told_apart(seed: int) -> None:
+    frame = allocation_choices(seed=seed)
+    with pytest.raises(NotIdentified, match="other way round") as caught:
+        fit(stacked(frame.assign(choice_x=1 - frame["choice_x"])))
+    assert caught.value.kind == "reversed"
+    frame_d = deterministic(0.1, 0.2, 40, seed)
+    with pytest.raises(NotIdentified, match="other way round"):
+        fit(stacked(frame_d.assign(choice_x=1 - frame_d["choice_x"]), "altruism"))
+    coin = np.random.default_rng(seed).integers(0, 2, len(frame))
+    with pytest.raises(NotIdentified, match="hardly respond") as caught:
+        fit(stacked(frame.assign(choice_x=coin)))
+    assert caught.value.kind == "unresponsive"
+    with pytest.raises(NotIdentified, match="alpha cannot be identified") as caught:
+        fit(stacked(frame.assign(other_x=frame["self_x"] * 0, other_y=frame["self_y"] * 0)))  # never behind
+    assert caught.value.kind == "collinear"
+    rich = frame.assign(other_x=3000 - frame["self_x"], other_y=3000 - frame["self_y"])  # always behind, fixed pie
+    with pytest.raises(NotIdentified, match="beta cannot be identified"):
+        fit(stacked(rich))
+    with pytest.raises(NotIdentified, match="altruism from lambda"):
+        fit(stacked(rich, "altruism"))
+
+
+@pytest.mark.parametrize("shift", [1e8, -3e6])
+@pytest.mark.parametrize("family", ["fehr_schmidt", "altruism", "maximin", "utilitarian"])
+def test_the_level_of_payoffs_does_not_matter(shift: float, family: str) -> None:
+    frame = allocation_choices(seed=3)
+    moved = frame.copy()
+    moved[["self_x", "self_y", "other_x", "other_y"]] += shift
+    here, there = fit(stacked(frame, family)), fit(stacked(moved, family))
+    for name, value in here.estimates.items():
+        assert there.estimates[name] == pytest.approx(value, rel=1e-9)
+        assert there.se[name] == pytest.approx(here.se[name], rel=1e-9)
+
+
+def test_the_order_of_rows_and_the_names_of_options_do_not_matter() -> None:
+    frame = allocation_choices(seed=4)
+    names = {"self_x": "self_y", "self_y": "self_x", "other_x": "other_y", "other_y": "other_x"}
+    swapped = frame.rename(columns=names).assign(choice_x=1 - frame["choice_x"])
+    here = fit(stacked(frame))
+    for other in (fit(stacked(frame.sample(frac=1, random_state=0))), fit(stacked(swapped))):
+        for name, value in here.estimates.items():
+            assert other.estimates[name] == pytest.approx(value, rel=1e-9)
+            assert other.se[name] == pytest.approx(here.se[name], rel=1e-9)
+
+
+def people(*groups: tuple[int, tuple[float, float], float], seed: int = 0) -> Design:
+    parts = [
+        allocation_choices(subjects=n, per=30, theta=theta, precision=precision, seed=seed + i, prefix=f"g{i}-")
+        for i, (n, theta, precision) in enumerate(groups)
+    ]
+    return stacked(pd.concat(parts))
+
+
+@pytest.mark.parametrize(
+    ("groups", "seed"),
+    [
+        (((30, (0.1, 0.3), 0.015), (20, (0.5, 0.6), 0.015), (8, (0.0, 0.0), 50.0)), 0),
+        (((25, (-0.2, 0.1), 0.01), (20, (0.4, 0.6), 0.01), (10, (0.2, 0.4), 80.0)), 10),
+    ],
+)
+def test_a_type_that_is_not_identified_is_refused_by_name(groups: tuple, seed: int) -> None:
+    with pytest.raises(NotIdentified, match=r"type 3 of 3 .* not identified.*lambda grows") as caught:
+        mixture(people(*groups, seed=seed), 3, starts=6)
+    low, high = caught.value.bounds["beta"]
+    # weight on the other is beta of Fehr and Schmidt where ahead
+    assert low - 1e-6 <= groups[2][1][1] <= high + 1e-6
+
+
+def test_equal_and_empty_types_are_refused() -> None:
+    one = allocation_choices(subjects=1, per=80, seed=5)
+    clones = pd.concat([one.assign(sid=f"copy {k}") for k in range(30)])
+    with pytest.raises(NotIdentified, match=r"equal|empty") as caught:
+        mixture(stacked(clones), 2, starts=3)
+    assert caught.value.kind == "type"
+    with pytest.raises(ValueError, match="its own cluster"):
+        mixture(stacked(deterministic(0.1, 0.2, 40, 1)), 2)
+    with pytest.raises(NotIdentified, match="too few for 2 types"):
+        mixture(stacked(allocation_choices(subjects=7, per=40)), 2)
+
+
+def test_one_type_split_in_two_is_said_to_be_one() -> None:
+    data = stacked(allocation_choices(seed=5))
+    found = mixture(data, 2, starts=4)
+    assert found.nec > 1
+    assert any("NEC" in note for note in found.notes)
+
+
+def test_individuals_are_guarded_like_all() -> None:
+    frame = pd.concat([allocation_choices(subjects=2, per=60, seed=6, prefix="noisy"), deterministic(0.1, 0.2, 40, 7).assign(sid="exact")])
+    found = individual_fits(stacked(frame))
+    assert isinstance(found["exact"], NotIdentified)
+    assert found["exact"].kind == "separated"
+    assert found["exact"].bounds
+    assert all(not isinstance(f, NotIdentified) for name, f in found.items() if name.startswith("noisy"))
+
+
+def test_too_few_clusters_are_refused_and_few_are_said() -> None:
+    for subjects in (2, 3):
+        with pytest.raises(NotIdentified, match="more clusters than parameters"):
+            fit(stacked(allocation_choices(subjects=subjects, per=100)))
+    few = fit(stacked(allocation_choices(subjects=6, per=100)))
+    assert few.df == 5
+    assert any("only 6 clusters" in note for note in few.notes)
+    low, high = few.interval("beta")
+    assert (high - low) / 2 == pytest.approx(2.570582 * few.se["beta"], rel=1e-6)  # t(5), from a printed table
+    assert not fit(stacked(allocation_choices(subjects=30, per=30))).notes
