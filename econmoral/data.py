@@ -154,13 +154,9 @@ def _table(
     if twice := sheet.duplicates():
         i, j = twice[0]
         notes.append(
-<<<<<<< HEAD
-            f"{len(twice)} row(s) are identical to an earlier one (first: {sheet.unit} {sheet.lines[i]} = {sheet.unit} {sheet.lines[j]}); all are kept"
-=======
             f"{len(twice)} row(s) are identical to an earlier one (first: {sheet.unit} "
             f"{sheet.lines[i]} = {sheet.unit} {sheet.lines[j]}); "
             "all are kept"
->>>>>>> economist
         )
     if unused := [plain(c) for c in sheet.columns if c not in used]:
         notes.append(
@@ -530,9 +526,6 @@ def _move(text: str, moves: list[str]) -> str | None:
 # ---- our own measurements
 
 
-<<<<<<< HEAD
-def _measurement(path: Path, rows: list[tuple[int, dict[str, Any]]], family: str, cluster: Sequence[str], weight: str | None, chosen: dict[str, str]) -> Sample:
-=======
 def _measurement(
     path: Path,
     rows: list[tuple[int, dict[str, Any]]],
@@ -541,7 +534,6 @@ def _measurement(
     weight: str | None,
     chosen: dict[str, str],
 ) -> Sample:
->>>>>>> economist
     """Decisions of one set, mode and arm of ``eval.games``, or of one battery of ``eval.menus``."""
     rows = [(n, {"set": row["battery"], **row} if "battery" in row else row) for n, row in rows]
     for name in SELECTORS:

@@ -183,13 +183,9 @@ def describe(found: Separation, names: Sequence[str]) -> tuple[str, dict[str, st
     kind = "complete" if found.complete else "quasi-complete"
     if signs.get(names[0]) in ("+", "?"):
         return (
-<<<<<<< HEAD
-            f"the choices are deterministic ({kind} separation): lambda grows without bound and the preference is only bounded, not estimated",
-=======
             f"the choices are deterministic ({kind} separation): lambda grows without bound and "
             f"the preference is only "
             "bounded, not estimated",
->>>>>>> economist
             signs,
         )
     if signs.get(names[0]) == "-":

@@ -89,15 +89,11 @@ def resampled_covariance(
         values = jackknife(data)
         lost = [name for name, row in zip(data.names, values, strict=True) if np.isnan(row).any()]
         if lost:
-<<<<<<< HEAD
-            raise NotIdentified(f"without cluster {lost[0]!r} the parameters are not identified, so there is no jackknife; use other errors", kind="few")
-=======
             raise NotIdentified(
                 f"without cluster {lost[0]!r} the parameters are not identified, so there is no "
                 f"jackknife; use other errors",
                 kind="few",
             )
->>>>>>> economist
         gap = values - estimate
         return gap.T @ gap * (len(values) - 1) / len(values), ()
     values = bootstrap(data, replications, seed)
@@ -218,10 +214,6 @@ def _with_lambda(data: Design, value: float, start: np.ndarray | None) -> np.nda
     return b
 
 
-<<<<<<< HEAD
-def wild_interval(data: Design, name: str, estimate: np.ndarray, se: float, level: float, replications: int, seed: int) -> tuple[float, float]:
-    """Values of a parameter that the wild score bootstrap does not reject; an end not found within 100 SE is infinite.
-=======
 def wild_interval(
     data: Design,
     name: str,
@@ -233,7 +225,6 @@ def wild_interval(
 ) -> tuple[float, float]:
     """Values of a parameter that the wild score bootstrap does not reject; an end not found within
     100 SE is infinite.
->>>>>>> economist
 
     estimate : (1 + K,) the maximum in (lambda, gamma).
     """

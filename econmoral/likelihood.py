@@ -357,13 +357,9 @@ def scales(data: Design) -> np.ndarray:
             else ""
         )
         raise NotIdentified(
-<<<<<<< HEAD
-            f"{data.family}: {' and '.join(dead)} cannot be identified: the feature is zero in every decision, so it has no effect on any choice{hint}",
-=======
             f"{data.family}: {' and '.join(dead)} cannot be identified: the feature is zero in "
             f"every decision, so it has no "
             f"effect on any choice{hint}",
->>>>>>> economist
             kind="collinear",
         )
     return scale

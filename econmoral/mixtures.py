@@ -1,15 +1,10 @@
 """Finite mixtures of preference types, with the guards of a single fit for each type.
 
-<<<<<<< HEAD
-lnL = sum_j ln sum_k share_k prod_{i of j} P_i(x_i; theta_k),       by EM, each maximisation step a Newton search
-NEC(K) = E / (lnL(K) - lnL(1)),  E = - sum tau ln tau               Celeux and Soromenho (1996), J. of Classification 13
-=======
     lnL = sum_j ln sum_k share_k prod_{i of j} P_i(x_i; theta_k)
     NEC(K) = E / (lnL(K) - lnL(1)),  E = - sum tau ln tau
 
 by EM, each maximisation step a Newton search; NEC after Celeux and Soromenho (1996), Journal of
 Classification 13.
->>>>>>> economist
 """
 
 from __future__ import annotations
@@ -265,15 +260,11 @@ def mixture(
             "jackknife"
         )
     if types * k + types - 1 >= j and errors != "hessian":
-<<<<<<< HEAD
-        raise NotIdentified(f"{j} clusters are too few for {types} types with {types * k + types - 1} parameters together; use fewer types", kind="few")
-=======
         raise NotIdentified(
             f"{j} clusters are too few for {types} types with {types * k + types - 1} parameters "
             f"together; use fewer types",
             kind="few",
         )
->>>>>>> economist
     rng = np.random.default_rng(seed)
     people, times = _people(data), np.ones(j)
     single = float(maximise(compress(data)[0]).value.sum())
@@ -339,15 +330,11 @@ def guard(data: Design, people: _People, state: _State, single: float, errors: s
         return
     for i, share in enumerate(state.shares):
         if share * j < 1:
-<<<<<<< HEAD
-            raise NotIdentified(f"type {i + 1} of {types} is empty (it holds {share * j:.2f} of {j} clusters); use fewer types", kind="type")
-=======
             raise NotIdentified(
                 f"type {i + 1} of {types} is empty (it holds {share * j:.2f} of {j} clusters); "
                 f"use fewer types",
                 kind="type",
             )
->>>>>>> economist
     for a in range(types):
         for c in range(a + 1, types):
             loss = state.value - _merged_value(people, state, a, c)
@@ -518,7 +505,9 @@ def _analytic(data: Design, state: _State, errors: str) -> np.ndarray:
     return whole @ v @ whole.T
 
 
-def _resampled(data: Design, people: _People, state: _State, errors: str, replications: int, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
+def _resampled(
+    data: Design, people: _People, state: _State, errors: str, replications: int, seed: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Covariance of (theta and lambda of each type, shares) over resampled or left-out clusters."""
     j = len(data.names)
     rng = np.random.default_rng(seed)

@@ -1,8 +1,8 @@
 """An estimate as an object: summary, intervals, tests, predictions, functions of parameters.
 
->>> found.to_frame()
->>> found.nlcom(lambda e: e["beta"] / (1 - e["beta"]))
->>> ratio(arm, base, "kappa").interval()
+    >>> found.to_frame()
+    >>> found.nlcom(lambda e: e["beta"] / (1 - e["beta"]))
+    >>> ratio(arm, base, "kappa").interval()
 """
 
 from __future__ import annotations
@@ -134,16 +134,11 @@ class Fit:
         kind = f"t({self.df:.0f})" if np.isfinite(self.df) else "normal"
         frame = self.to_frame().map(lambda x: f"{x:.6g}")
         head = [
-<<<<<<< HEAD
-            f"{self.family}: {self.n} decisions, {self.clusters} clusters, {self.errors} errors, {kind} intervals (95 %)",
-            f"lnL {self.log_likelihood:.4f}, of a coin {self.null_log_likelihood:.4f}, pseudo-R2 {self.pseudo_r2:.4f}, AIC {self.aic:.2f}, BIC {self.bic:.2f}",
-=======
             f"{self.family}: {self.n} decisions, {self.clusters} clusters, {self.errors} errors, "
             f"{kind} intervals (95 %)",
             f"lnL {self.log_likelihood:.4f}, of a coin {self.null_log_likelihood:.4f}, pseudo-R2 "
             f"{self.pseudo_r2:.4f}, "
             f"AIC {self.aic:.2f}, BIC {self.bic:.2f}",
->>>>>>> economist
         ]
         held = (
             [f"held fixed: {', '.join(f'{k} = {v:g}' for k, v in self.fixed.items())}"]

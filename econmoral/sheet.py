@@ -257,14 +257,10 @@ def _from_text(path: Path) -> Sheet:
         raise InputError(f"{path} holds no rows: it is empty")
     separator = hint[1] if hint else max(SEPARATORS, key=lambda s: len(_fields(first, s)))
     if len(_fields(first, separator)) < 2:
-<<<<<<< HEAD
-        raise InputError(f"{path}: no separator recognised in the header {plain(first)[:60]!r}; separate columns by " + ", ".join(SEPARATORS.values()))
-=======
         raise InputError(
             f"{path}: no separator recognised in the header {plain(first)[:60]!r}; separate "
             f"columns by " + ", ".join(SEPARATORS.values())
         )
->>>>>>> economist
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows: list[list[str]] = []
     lines: list[int] = []

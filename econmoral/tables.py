@@ -227,9 +227,6 @@ def _columns(model: Any, title: str, intervals: bool, stars: bool) -> list[Colum
             }
             p = {name: model.p_value(k, name) for name in kind} if stars else {}
             ends = {name: model.interval(k, name) for name in kind} if intervals else {}
-<<<<<<< HEAD
-            columns.append(Column(f"{title} type {k + 1}".strip(), kind, model.se[k], p, ends, share | (statistics | rest if k == 0 else {})))
-=======
             columns.append(
                 Column(
                     f"{title} type {k + 1}".strip(),
@@ -240,7 +237,6 @@ def _columns(model: Any, title: str, intervals: bool, stars: bool) -> list[Colum
                     share | (statistics | rest if k == 0 else {}),
                 )
             )
->>>>>>> economist
         return columns
     p = {name: model.p_value(name) for name in model.estimates} if stars else {}
     ends = {name: model.interval(name) for name in model.estimates} if intervals else {}

@@ -771,16 +771,12 @@ def test_several_files_make_one_table_and_what_is_not_identified_has_its_own_exi
 
 
 def test_a_type_that_is_not_identified_ends_with_code_3(tmp_path: Path) -> None:
-<<<<<<< HEAD
-    frame = pd.concat([allocation_choices(20, 40, (0.1, 0.3), 0.006, 1, prefix="a"), allocation_choices(10, 40, (0.0, 0.0), 60.0, 2, prefix="b")])
-=======
     frame = pd.concat(
         [
             allocation_choices(20, 40, (0.1, 0.3), 0.006, 1, prefix="a"),
             allocation_choices(10, 40, (0.0, 0.0), 60.0, 2, prefix="b"),
         ]
     )
->>>>>>> economist
     frame.to_csv(tmp_path / "c.csv", index=False)
     found = json_of("fit", tmp_path / "c.csv", *CHOICES, "--types", "2", code=3)
     assert found["identified"] is False

@@ -197,16 +197,12 @@ def test_two_way_errors_by_the_formula() -> None:
 
 
 def test_errors_of_types_of_every_kind() -> None:
-<<<<<<< HEAD
-    frame = pd.concat([allocation_choices(18, 25, (0.0, 0.0), 0.03, 1, prefix="a"), allocation_choices(12, 25, (0.4, 0.6), 0.03, 2, prefix="b")])
-=======
     frame = pd.concat(
         [
             allocation_choices(18, 25, (0.0, 0.0), 0.03, 1, prefix="a"),
             allocation_choices(12, 25, (0.4, 0.6), 0.03, 2, prefix="b"),
         ]
     )
->>>>>>> economist
     data = stacked(frame)
     kinds = {
         e: mixture(data, 2, starts=3, errors=e, replications=40)

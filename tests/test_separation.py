@@ -47,7 +47,9 @@ def deterministic(alpha: float, beta: float, n: int, seed: int) -> pd.DataFrame:
     """Choices that maximise a Fehr-Schmidt utility, computed here."""
     frame = allocation_choices(subjects=n, per=1, seed=seed)
     u = [
-        frame[f"self_{o}"] - alpha * np.maximum(frame[f"other_{o}"] - frame[f"self_{o}"], 0) - beta * np.maximum(frame[f"self_{o}"] - frame[f"other_{o}"], 0)
+        frame[f"self_{o}"]
+        - alpha * np.maximum(frame[f"other_{o}"] - frame[f"self_{o}"], 0)
+        - beta * np.maximum(frame[f"self_{o}"] - frame[f"other_{o}"], 0)
         for o in "xy"
     ]
     frame["choice_x"] = (u[0] > u[1]).astype(int)
@@ -298,16 +300,12 @@ def test_one_type_split_in_two_is_said_to_be_one() -> None:
 
 
 def test_individuals_are_guarded_like_all() -> None:
-<<<<<<< HEAD
-    frame = pd.concat([allocation_choices(subjects=2, per=60, seed=6, prefix="noisy"), deterministic(0.1, 0.2, 40, 7).assign(sid="exact")])
-=======
     frame = pd.concat(
         [
             allocation_choices(subjects=2, per=60, seed=6, prefix="noisy"),
             deterministic(0.1, 0.2, 40, 7).assign(sid="exact"),
         ]
     )
->>>>>>> economist
     found = individual_fits(stacked(frame))
     assert isinstance(found["exact"], NotIdentified)
     assert found["exact"].kind == "separated"
