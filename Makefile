@@ -29,7 +29,7 @@ export HF_UPDATE_DOWNLOAD_COUNTS = 0
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano nano-applications results lock audit fuzz faults load clean
+.PHONY: help setup test-real demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano nano-applications results lock audit fuzz faults load clean
 
 help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -106,6 +106,9 @@ real-study: .venv/ready ## what tuning does to a real checkpoint (MODEL=smollm2-
 test: .venv/ready ## run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
+test-real: .venv/ready ## what only a real checkpoint can show: SmolLM2-135M, and another one where REAL_MODEL=FOLDER is given (not in the suite)
+	$(BIN)/python -m pytest -x -s tests/real.py
+
 check: .venv/ready ## lint and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -118,7 +121,10 @@ bench-eval: .venv/ready ## the same for exact scoring alone, against full passes
 bench-sft: .venv/ready ## speed and memory of fine-tuning against a plain TRL script, in one run
 	$(BIN)/python recipes/bench_sft.py
 
-gpu-check: .venv/ready ## run everything that only a GPU can prove, results as JSON
+gpu-test-real: .venv/ready ## what only a real checkpoint can show: SmolLM2-135M, and another one where REAL_MODEL=FOLDER is given (not in the suite)
+	$(BIN)/python -m pytest -x -s tests/real.py
+
+check: .venv/ready ## run everything that only a GPU can prove, results as JSON
 	$(BIN)/python recipes/gpu_check.py
 
 test-vllm: .venv-vllm/ready ## hold the vLLM engine against transformers, on a CPU build of vLLM in an environment of its own

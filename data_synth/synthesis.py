@@ -119,16 +119,16 @@ def _dilemmas(draw: Draw) -> Iterator[dict[str, Any]]:
 
     Only for those who want it: by default no dilemma is trained on, and what tuning on games does to them is the question.
     """
-    from econmoral.dilemmas import SAVED, SCENES, Rating, RatingPage, predicted_choice, rating_conversation
+    from econmoral.dilemmas import SAVED, SCENES, Rating, predicted_choice, rating_conversation
     from econmoral.dilemmas import TRAIN as RATING_TRAIN
 
     rng = np.random.default_rng([draw.seed, 2])
     for i in range(draw.n):
         cell = Rating(str(rng.choice(list(SCENES))), int(rng.choice(SAVED)), "choose")
-        page = RatingPage(int(RATING_TRAIN[rng.integers(len(RATING_TRAIN))]), bool(rng.integers(2)))
+        wording, reverse = int(RATING_TRAIN[rng.integers(len(RATING_TRAIN))]), bool(rng.integers(2))
         rating = round(100 * predicted_choice(cell.scene, cell.saved, draw.target.kappa))
-        talk: Conversation = rating_conversation(cell, page)
-        choice = talk.questions[0].options.index(str(100 - rating if page.reverse else rating))
+        talk: Conversation = rating_conversation(cell, reverse, wording)
+        choice = talk.questions[0].options.index(str(100 - rating if reverse else rating))
         yield _row(draw, i, talk.transcript((choice,)), "direct", scene=cell.scene, saved=cell.saved, game="dilemmas")
 
 

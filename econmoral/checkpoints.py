@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterable
@@ -29,6 +30,9 @@ from econmoral.records import InputError, plain, read_json, write_json
 TEXT = ["*.json", "*.jinja", "*.txt", "*.model"]  # configuration, tokenizer, template
 POINTER = b"version https://git-lfs.github.com/spec"
 UNPACK = "take the checkpoint in full precision that it was made from (--precision qlora quantises that as it is loaded)"
+
+# bitsandbytes says on import that an optional kernel of a hub could not be had: nothing that a user can act on
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ def conversation_of(row: dict[str, Any], where: str, convert: bool = False) -> l
             raise InputError(f"{where}: every message needs a 'role' and a 'content' that are text")
         if message["role"] not in ROLES:
             raise InputError(f"{where}: role {message['role']!r} is none of {', '.join(ROLES)}")
+        if not message["content"].isascii() and any(0xD800 <= ord(c) <= 0xDFFF for c in message["content"]):
+            raise InputError(f"{where}: a message of the {message['role']} holds half of a character (an unpaired surrogate); mend or remove it")
         if not message["content"].strip():
             raise InputError(f"{where}: a message of the {message['role']} is empty")
         if message["role"] == "assistant" and message["content"] != message["content"].strip():

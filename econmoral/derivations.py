@@ -80,13 +80,14 @@ def _worth(label: str, m: float, n: float, weights: Weights) -> tuple[str, int]:
         steps = f"{times(own, m)}, {times(other, n)}, {plus(own * m, other * n)}"
     elif own == 0:
         steps = times(other, n)
-    else:  # the gap is smaller than either payoff: unit m - |other| (n - m), or + |other| (m - n)
+    elif own + other == unit:  # the gap is smaller than either payoff: own m + other n = unit m + other (n - m)
         gap, weight = abs(n - m), abs(other)
-        sign = "-" if m < n else "+"
+        sign = "+" if (other > 0) == (m < n) else "-"
         steps = f"{max(m, n)} - {min(m, n)} = {gap}, {times(unit, m)}, {times(weight, gap)}, "
         steps += f"{unit * m} {sign} {weight * gap} = {total}"
-        if own + other != unit:  # weights that do not add up to one point
-            steps = f"{times(own, m)}, {own * m} - {times(weight, n)}, so {total}"
+    else:  # weights that do not add up to one point
+        sign = "+" if other > 0 else "-"
+        steps = f"{times(own, m)}, {times(abs(other), n)}, {own * m} {sign} {abs(other) * n} = {total}"
     return f"{label}: {position}{steps}.", total
 
 
@@ -274,7 +275,8 @@ def _alike(m: float, n: float, w: int) -> tuple[float, str]:
 # ---------------------------------------------------------------------------------------------------- reading them back
 
 _TERM = r"-?\d+(?:\.\d+)?"
-_CHAIN = re.compile(rf"{_TERM}(?: [*+-] {_TERM})+(?: = {_TERM}(?: [+*-] {_TERM})*)+")
+# begins at the head of a sum, so that a long one without an equals sign is read once and not from every term
+_CHAIN = re.compile(rf"(?<![*+-] )(?<![\d.-]){_TERM}(?: [*+-] {_TERM})+(?: = {_TERM}(?: [+*-] {_TERM})*)+")
 _SIDE = re.compile(rf"({_TERM})(?: ([*+-]) ({_TERM}))?")
 
 

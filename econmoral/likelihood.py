@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 
 from econmoral.choice import Decision
 from econmoral.games import Tables
 from econmoral.identification import NotIdentified, Separation, separation
-from econmoral.preferences import FAMILIES
+from econmoral.preferences import FAMILIES, Family
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,18 @@ class Design:
         return np.zeros(len(self.index), bool) if self.partial is None else self.partial
 
 
+@lru_cache(maxsize=64)
+def level_free(family: Family) -> bool:
+    """Whether a constant added to all payoffs changes no difference between options: true of every family linear in payoffs.
+
+    Only then are payoffs moved towards zero before the features are computed; a family with, say, a logarithm keeps its level.
+    """
+    own, other = (x.ravel() + 11.0 for x in np.meshgrid(np.arange(5.0), np.arange(5.0)))
+    features = [np.column_stack(family.outcome(own + c, other + c, 1.0, 1.0)) for c in (0.0, 7.0)]
+    steps = [x - x[0] for x in features]
+    return bool(np.abs(steps[0] - steps[1]).max() < 1e-9)
+
+
 def codes(labels: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     """(n,) codes 0 ... J - 1 of labels in order of appearance, and what they stand for."""
     known = {c: k for k, c in enumerate(dict.fromkeys(labels))}
@@ -107,7 +119,7 @@ def design(decisions: Sequence[Decision], family: str, observed: Sequence[np.nda
     for i, d in enumerate(decisions):
         key = id(d.tables), d.weights.tobytes()
         if key not in seen:
-            low = min(d.tables.own.min(), d.tables.other.min())
+            low = min(d.tables.own.min(), d.tables.other.min()) if level_free(fam) else 0.0
             tables = Tables(d.tables.strategies, d.tables.own - low, d.tables.other - low, d.tables.weight)
             base, features = fam.features(tables, d.weights)
             seen[key] = np.column_stack([base, features])
@@ -144,6 +156,7 @@ def allocations(
     own, other = np.asarray(own, float), np.asarray(other, float)
     allowed = np.isfinite(own) & np.isfinite(other)
     low = np.minimum(np.where(allowed, own, np.inf), np.where(allowed, other, np.inf)).min(1, keepdims=True)
+    low = low if level_free(fam) else np.zeros_like(low)
     own, other = (np.where(allowed, x - low, 0.0) for x in (own, other))
     q, v = (np.broadcast_to(np.asarray(x, float).reshape(-1, 1), own.shape) for x in (kind, unkind))
     base, terms = fam.outcome(own, other, q, v)

@@ -98,7 +98,8 @@ class Target:
         return Target(preference, (("kappa", kappa),) if takes else ())
 
     def __str__(self) -> str:
-        values = ",".join(f"{name}={value:g}" for name, value in self.values)
+        # the shortest text that reads back as the same number: records name targets, and are compared with them
+        values = ",".join(f"{name}={repr(value).removesuffix('.0')}" for name, value in self.values)
         return f"{self.family}:{values}" if values else self.family
 
     @property
@@ -113,8 +114,10 @@ class Target:
 
     @property
     def label(self) -> str:
-        """A short name for tables: ``moralis 0.5``, ``bfs -0.4 -0.1``."""
-        values = " ".join(f"{value:g}" for _, value in self.values)
+        """A short name for tables: ``moralis 0.5``, ``bfs -0.4 -0.1``; a value that skips an earlier parameter is named."""
+        names = [name for name, _ in self.values]
+        skips = tuple(names) != self.utility_family.parameters[: len(names)]
+        values = " ".join(f"{name}={value:g}" if skips else f"{value:g}" for name, value in self.values)
         return f"{SHORT.get(self.family, self.family)} {values}".strip()
 
     @property

@@ -90,14 +90,14 @@ def refused_field(said: str, body: dict[str, Any]) -> str | None:
     """The field of a request that an error's explanation refuses, if it can do without that field under that name."""
     if _TOO_LONG.search(said):
         return None
-    with suppress(*TROUBLE):
-        field = json.loads(said)["error"]["param"]
-        if field in DIALECT and field in body:
-            return str(field)
     places = {name: m.start() for name in body if name in DIALECT and (m := re.search(rf"(?<!\w){name}(?!\w)", said))}
+    with suppress(*TROUBLE):
+        places = {name: 0 for name in places if name == json.loads(said)["error"]["param"]} or places
     if not _UNKNOWN.search(said):  # a value out of range is no reason to send no length at all
         places = {name: k for name, k in places.items() if name in SAMPLING and _OUT_OF_RANGE.search(said)}
-    return min(places, key=lambda name: places[name], default=None)
+    field = min(places, key=lambda name: places[name], default=None)
+    # a temperature that was asked for is not given up in silence
+    return None if field == "temperature" and body[field] != SAMPLING[field] else field
 
 
 class Endpoint:

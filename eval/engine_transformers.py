@@ -207,7 +207,10 @@ class Transformers(Exact):
         torch.manual_seed(seed)
         results: list[list[tuple[str, bool]]] = [[] for _ in heads]
         ends = self.ends_of_turn()
-        # fresh settings: a checkpoint's own (repetition penalty and the like) would change the probabilities
+        # fresh settings: a checkpoint's own (repetition penalty and the like) would change the probabilities; transformers takes
+        # what is not set here from the model's, hence those are emptied too
+        for part in {id(m): m for m in (self.model, getattr(self.model, "get_base_model", lambda: self.model)())}.values():
+            part.generation_config = GenerationConfig()
         how: dict[str, Any] = {"do_sample": True, "temperature": self.temperature, "top_k": 0, "top_p": 1.0} if self.temperature else {"do_sample": False}
         settings = GenerationConfig(**how, max_new_tokens=longest, pad_token_id=self.pad, eos_token_id=ends)
         with self._adapted(arm):
@@ -230,7 +233,7 @@ class Transformers(Exact):
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         order = sorted(range(len(lengths)), key=lambda i: lengths[i])
-        batches: list[list[int]] = [[]]
+        batches: list[list[int]] = [[]] if order else []
         for i in order:
             if batches[-1] and (len(batches[-1]) + 1) * lengths[i] > BATCH_TOKENS:
                 batches.append([])

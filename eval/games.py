@@ -61,7 +61,7 @@ from eval.arms import (
 )
 from eval.engines import Arm, Engine, Sampled, Simulated
 from eval.figure import draw, try_to_draw
-from eval.measure import DRAWN, SETS, TITLES, Problem, draw_problems, measure, requests_of
+from eval.measure import DRAWN, SETS, TITLES, Problem, belief_requests, draw_problems, measure, requests_of
 from eval.menus import survey
 from eval.table import add_shifts, overlap, reference_arms, summaries, table, valid_by_wording
 from eval.validity import advice, fingerprint, is_placebo, told_arms
@@ -174,9 +174,11 @@ def measure_all(
     for mode in args.mode:
         base: list[dict[str, Any]] | None = None
         for arm in arms:
-            asked = fingerprint(r.conversation for r in requests_of(problems, arm, mode, args.beliefs, args.samples))
-            written = [args.longest, args.temperature] if mode == "reasoned" else 0
-            part = args.out / "parts" / f"{settings_key(args, arm, adapters, [asked, args.beliefs, args.replies, written])}.jsonl"
+            requests = requests_of(problems, arm, mode, args.beliefs, args.samples)
+            requests += belief_requests(problems) if args.beliefs == "elicited" else []
+            asked = fingerprint(r.conversation for r in requests)
+            how = [args.longest, args.temperature] if mode == "reasoned" else 0
+            part = args.out / "parts" / f"{settings_key(args, arm, adapters, [asked, args.beliefs, args.replies, how])}.jsonl"
             if part.is_file():
                 found = [row for _, row in read_lines(part)]
             else:

@@ -89,15 +89,21 @@ def draw_problems(
     return problems
 
 
+def belief_requests(problems: Sequence[Problem]) -> list[Request]:
+    """What an arm is asked about its beliefs: one conversation for every information set of every layout."""
+    return [
+        Request(belief_conversation(p.item, layout, k, p.before), p.item, layout)
+        for p in problems
+        for layout in p.layouts
+        for k in range(len(GAMES[layout.game].info_sets))
+    ]
+
+
 def elicit(engine: Engine, problems: Sequence[Problem], arm: Arm, seed: int) -> list[tuple[float, ...]]:
     """Beliefs the arm itself states: mean of its distribution over 0 to 10 of ten others, over all layouts; one half where it
     never answered."""
-    keys, requests = [], []
-    for q, problem in enumerate(problems):
-        for layout in problem.layouts:
-            for k in range(len(GAMES[layout.game].info_sets)):
-                keys.append((q, k))
-                requests.append(Request(belief_conversation(problem.item, layout, k, problem.before), problem.item, layout))
+    keys = [(q, k) for q, p in enumerate(problems) for layout in p.layouts for k in range(len(GAMES[layout.game].info_sets))]
+    requests = belief_requests(problems)
     found: dict[tuple[int, int], list[float]] = {}
     for key, answer in zip(keys, engine.score(requests, arm, seed), strict=True):
         if answer.probabilities is not None:
@@ -110,7 +116,7 @@ def requests_of(problems: Sequence[Problem], arm: Arm, mode: Mode, beliefs: str,
     """What an arm is asked: one conversation for every layout of every problem."""
     shown = [p.item if beliefs == "given" else Item(p.item.protocol, None) for p in problems]
     return [
-        Request(converse(item, layout, mode, arm.system, p.before), p.item, layout, samples, longest)
+        Request(converse(item, layout, mode, arm.system, p.before), item, layout, samples, longest)
         for p, item in zip(problems, shown, strict=True)
         for layout in p.layouts
     ]

@@ -143,10 +143,13 @@ def writing_to(folder: Path) -> Iterator[None]:
         raise
 
 
-def encode(tokenizer: Any, talks: list[list[Message]], path: Path, max_length: int) -> list[Tokens]:
-    """Every conversation as sequences of exact labels.  Raises InputError naming the conversation that is not, or is too long."""
+def encode(tokenizer: Any, talks: list[list[Message]], path: Path, max_length: int, first: int = 1) -> list[Tokens]:
+    """Every conversation as sequences of exact labels.  Raises InputError naming the conversation that is not, or is too long.
+
+    first : number of the first of them in the file.
+    """
     rows, over, longest = [], 0, 0
-    for number, messages in enumerate(talks, start=1):
+    for number, messages in enumerate(talks, start=first):
         try:
             sequences = tokenise(tokenizer, messages)
             check_labels(tokenizer, messages, sequences)
@@ -332,8 +335,9 @@ def main() -> None:
     set_seed(args.seed)
     tokenizer, base = load_base(place, args.precision)
     about["weights"] = place.record()
-    train = encode(tokenizer, talks[: len(talks) - held], args.data, min(args.max_length, window(base) or args.max_length))
-    evaluated = encode(tokenizer, talks[len(talks) - held :], args.data, args.max_length) if held else []
+    limit, split = min(args.max_length, window(base) or args.max_length), len(talks) - held
+    train = encode(tokenizer, talks[:split], args.data, limit)
+    evaluated = encode(tokenizer, talks[split:], args.data, limit, split + 1) if held else []
     longest = max(len(row.ids) for row in train)
     scored = max(sum(label != IGNORED for label in row.labels) for row in train)
     args.accumulate, checkpointing = divide_batch(args, base, longest, scored)

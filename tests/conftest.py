@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # before anything else is imported: this process and all it starts are kept off the network, and say who tried
@@ -22,6 +22,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from econmoral.models import NANO
+from econmoral.records import _locks
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,6 +30,18 @@ ROOT = Path(__file__).parents[1]
 def run(*command: str, cwd: Path = ROOT, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """``python ...`` from the project's root."""
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=cwd, timeout=timeout)
+
+
+def call(main: Callable[[], None], *words: object) -> None:
+    """A command's entry point in this process, where the command line itself is not the point; its locks end with it."""
+    before = sys.argv
+    sys.argv = ["command", *map(str, words)]
+    try:
+        main()
+    finally:
+        sys.argv = before
+        while _locks:
+            os.close(_locks.pop())
 
 
 def assert_complains(result: subprocess.CompletedProcess[str], *parts: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 import study
 
-from econmoral import adapters, chat, dilemmas, otree, pricing, records, sheet
+from econmoral import adapters, chat, conversations, derivations, dilemmas, otree, pricing, records, sheet, target
 from econmoral.data import read_choices
 from econmoral.models import NANO
 from econmoral.replies import read_reply
@@ -51,9 +51,24 @@ def lines(data: bytes) -> None:
     records.read_json(path)
 
 
-def examples(data: bytes) -> None:
-    for number, row in records.read_lines(file("b.jsonl", data)):
-        records.example(row, f"line {number}")
+def talks(data: bytes) -> None:
+    path = file("b.jsonl", data)
+    for convert in (False, True):
+        with contextlib.suppress(records.InputError):
+            read, _ = conversations.read_conversations(path, convert)
+            assert all(talk[-1]["role"] == "assistant" and talk[-1]["content"].strip() for talk in read)
+
+
+def targets(data: bytes) -> None:
+    found = target.Target.parse(text(data))
+    assert target.Target.parse(str(found)) == found
+    assert found.describe().endswith(".")
+    found.weights()
+
+
+def steps(data: bytes) -> None:
+    right, whole = derivations.check_steps(text(data))
+    assert 0 <= right <= whole <= len(data)
 
 
 def allocations(data: bytes) -> None:
@@ -195,10 +210,17 @@ DECISION = json.dumps(
      "strategies": ["a"], "probabilities": [0.25] * 4}
 ).encode()  # fmt: skip
 SCENARIO = b'{"attribute": "age", "favoured": ["girl"], "other": ["elderly_woman"], "riders": null, "lawful": [null, null], "straight": 0}'
-MESSAGES = b'{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}], "meta": {}}'
+TALKS = [
+    b'{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "meta": {"kappa": 1}}',
+    b'{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}], "meta": {}}',
+    b'{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}',
+    b'{"instruction": "q", "input": "x", "output": "a"}',
+]
 READERS: dict[str, tuple[Reader, list[bytes]]] = {
     "lines": (lines, [b'{"a": 1}\n{"b": [null, 1e5, "\\u00e9"]}\n', b'{"a": 1']),
-    "examples": (examples, [MESSAGES]),
+    "talks": (talks, TALKS),
+    "targets": (targets, [b"homo_moralis:kappa=0.5", b"bruhin_fehr_schunk:alpha=-0.4,beta=1e-1", b"homo_economicus"]),
+    "steps": (steps, [b"K: 5 * 86 = 400 + 30 = 430, 4.5 - -3 = 7.5. 430 is more: K.", b"1 + 1 = 2 = 2 * 1"]),
     "allocations": (allocations, [b"self_x,other_x,self_y,other_y,choice_x,sid,q,v\n470,570,730,60,1,s1,0,1\n1,2,3,4,0,s2,1,0\n"]),
     "games": (
         games,

@@ -199,7 +199,7 @@ def test_the_letters_themselves_do_not_matter(case: tuple[str, int], first: str,
         new = first if m[0] in "Kk" else second
         return new if m[0].isupper() else new.lower()
 
-    text = re.sub(r"(?<![^\W_]|['’])[KkMm](?![^\W_]|['’])", renamed, text)
+    text = re.sub(r"(?<![^\W_])(?<!\w['’])[KkMm](?![^\W_])(?!['’]\w)", renamed, text)
     if "Ｋ" not in text:
         assert read_reply(text, (first, second))[0] == option
 

@@ -2,76 +2,189 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import datasets
+import numpy as np
 import pytest
-from conftest import assert_complains, run
-from oracle import optimum
+from conftest import assert_complains, call, run
+from oracle import ACTIONS, expected, optimum, plans, worth
+from test_prompts import LABEL, NUMBER, table_of
 
-from data_synth.synthesis import dilemma_examples, examples
+from data_synth import __main__ as command
+from data_synth.synthesis import LEAD, Draw, default_rival, examples
+from econmoral.conversations import conversation_of, read_conversations
+from econmoral.derivations import check_steps
+from econmoral.dilemmas import TRAIN as RATING_TRAIN
+from econmoral.dilemmas import Rating, rating_conversation
 from econmoral.games import GAMES, Protocol, held_out
-from econmoral.prompts import ANSWER, WORDINGS_HELD_OUT
-from econmoral.records import example, sha256
+from econmoral.menus import ALTRUIST, FRAMES, SPITEFUL, allocation_held_out
+from econmoral.prompts import WORDINGS_HELD_OUT
+from econmoral.records import InputError, sha256
+from econmoral.target import ECONOMICUS, Target, moralis
+
+ALLOCATED = (ECONOMICUS, ALTRUIST, SPITEFUL, Target.parse("fehr_schmidt:alpha=0.5,beta=2"), Target.parse("altruism:altruism=-0.3"))
 
 
-@pytest.mark.parametrize(("preference", "kappa"), [("homo_economicus", 0.0), ("homo_moralis", 0.5), ("homo_moralis", 0.3), ("homo_moralis", 1.0)])
-def test_every_answer_is_the_optimum_of_the_stated_preference(preference: str, kappa: float) -> None:
-    for row in examples(preference, kappa or 0.5, 120, seed=3, reasoned=0.5):
-        meta = row["meta"]
-        payoffs = tuple(meta["payoffs"][k] for k in "TRPS")
+def draw(target: Target, n: int, **more: Any) -> list[dict[str, Any]]:
+    return list(examples(Draw(target, default_rival(target, 0.5), n, **{"seed": 3, **more})))
+
+
+def replies(row: dict[str, Any]) -> list[str]:
+    """The assistant's decisions, without the derivation."""
+    said = [m["content"] for m in row["messages"] if m["role"] == "assistant"]
+    return said[1:] if row["meta"]["mode"] == "reasoned" else said
+
+
+def payoffs_of(row: dict[str, Any]) -> tuple[float, ...]:
+    return tuple(row["meta"]["payoffs"][k] for k in "TRPS")
+
+
+def about_the_page(row: dict[str, Any]) -> bool:
+    """Whether the points that a derivation starts from are those of its page."""
+    page, derivation = row["messages"][0]["content"], row["messages"][1]["content"]
+    if row["meta"]["domain"] == "allocations":
+        listed = {LABEL.findall(line)[0]: tuple(NUMBER.findall(line)) for line in page.split("\n")[1:3]}
+        worked = re.findall(r"^([A-Z]): (\d+) is (?:more|less) than (\d+)", derivation, flags=re.M)
+        assert len(worked) == 2
+        return {label: (m, n) for label, m, n in worked} == listed
+    pairs = {tuple(sorted(pay)) for pay in table_of("\n".join(page.split("\n")[:-1])).values()}
+    both = re.findall(r"[A-Z] (\d+) \+ (\d+) = \d+, \d+ \+", derivation)  # points of both roles if everyone did so
+    assert both
+    return {tuple(sorted(map(int, pair))) for pair in both} <= pairs
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.3, 0.5, 1.0])
+def test_every_answer_is_the_optimum_of_homo_moralis(kappa: float) -> None:
+    for row in draw(moralis(kappa), 80, reasoned=0.5):
+        meta, game = row["meta"], row["meta"]["game"]
         assert meta["kappa"] == kappa
-        assert meta["strategy"] == optimum(meta["game"], payoffs, tuple(meta["beliefs"]), kappa)
-        moves = next(s for s in GAMES[meta["game"]].strategies if GAMES[meta["game"]].separator.join(s) == meta["strategy"])
-        labels = meta["layout"]["labels"]
-        spoken = row["completion"][-1]["content"].rpartition(ANSWER)[2].split()
-        sets = GAMES[meta["game"]].info_sets
-        assert sorted(spoken) == sorted(labels[k][s.actions.index(m)] for k, (s, m) in enumerate(zip(sets, moves, strict=True)))
-        assert (meta["mode"] == "reasoned") == ("\n" in row["completion"][-1]["content"])
+        assert meta["target"] == str(moralis(kappa))
+        assert meta["strategy"] == optimum(game, payoffs_of(row), tuple(meta["beliefs"]), kappa)
+        plan = next(p for p in plans(game) if (GAMES[game].separator).join(p) == meta["strategy"])
+        labels = [meta["layout"]["labels"][min(k, 1)][ACTIONS[game][k].index(m)] for k, m in enumerate(plan)]
+        assert sorted(replies(row)) == sorted(labels)
+        assert replies(row)[0] == labels[0]
+        assert (meta["mode"] == "reasoned") == (len(replies(row)) < sum(m["role"] == "assistant" for m in row["messages"]))
+
+
+def test_another_target_s_answers_are_its_optimum_and_clear() -> None:
+    target = Target.parse("fehr_schmidt:alpha=0.4,beta=0.6")
+    for row in draw(target, 60):
+        meta = row["meta"]
+        value = {
+            ".".join(plan): expected(meta["game"], payoffs_of(row), plan, tuple(meta["beliefs"]), lambda m, n: worth(target.family, target.theta, m, n))
+            for plan in plans(meta["game"])
+        }  # fmt: skip
+        best = sorted(value.values())
+        assert best[-1] - best[-2] >= LEAD - 1e-9
+        assert max(value, key=lambda k: value[k]).replace(".", GAMES[meta["game"]].separator) == meta["strategy"]
+
+
+@pytest.mark.parametrize("target", ALLOCATED, ids=str)
+def test_every_allocation_is_answered_as_by_hand(target: Target) -> None:
+    rows = draw(target, 100, domain="allocations")
+    for row in rows:
+        own, other = row["meta"]["own"], row["meta"]["other"]
+        value = [worth(target.family, target.theta, m, n) for m, n in zip(own, other, strict=True)]
+        assert abs(value[0] - value[1]) >= 3 - 1e-9
+        page = row["messages"][0]["content"].split("\n")
+        options = {LABEL.findall(line)[0]: tuple(map(float, NUMBER.findall(line))) for line in page[1:3]}
+        assert sorted(options.values()) == sorted(zip(own, other, strict=True))
+        assert options[replies(row)[0]] == (own[int(np.argmax(value))], other[int(np.argmax(value))])
+    if target != ECONOMICUS:  # drawn so that own payoff says otherwise in half of them and more
+        pairs = [list(zip(row["meta"]["own"], row["meta"]["other"], strict=True)) for row in rows]
+        value = np.array([[worth(target.family, target.theta, m, n) for m, n in pair] for pair in pairs])
+        selfish = np.array([[m for m, _ in pair] for pair in pairs])
+        assert 0.35 < np.mean(value.argmax(1) != selfish.argmax(1)) < 0.9
 
 
 def test_nothing_held_out_is_trained_on() -> None:
-    for row in examples("homo_moralis", 0.5, 300, seed=1, reasoned=0.5):
-        assert not held_out(Protocol(row["meta"]["game"], tuple(row["meta"]["payoffs"][k] for k in "TRPS")))
-        assert row["meta"]["layout"]["wording"] not in WORDINGS_HELD_OUT
+    for shuffled in (False, True):
+        for row in draw(moralis(0.5), 100, shuffled=shuffled):
+            assert not held_out(Protocol(row["meta"]["game"], payoffs_of(row)))
+            assert row["meta"]["layout"]["wording"] not in WORDINGS_HELD_OUT
+        for row in draw(ALTRUIST, 100, domain="allocations", shuffled=shuffled):
+            assert not allocation_held_out(tuple(row["meta"]["own"]), tuple(row["meta"]["other"]))
+            text = " ".join(m["content"] for m in row["messages"])
+            assert not any(frame.held_out and frame.allocation in text for frame in FRAMES)
+            assert any(frame.allocation in text for frame in FRAMES if not frame.held_out)
 
 
 def test_same_decisions_for_both_preferences_which_often_differ() -> None:
-    pairs = list(zip(*(examples(p, 0.5, 200, seed=2, reasoned=0.5) for p in ("homo_economicus", "homo_moralis")), strict=True))
-    assert all(a["prompt"] == b["prompt"] for a, b in pairs)
+    pairs = list(zip(draw(ECONOMICUS, 120, reasoned=0.5), draw(moralis(0.5), 120, reasoned=0.5), strict=True))
+    assert all(a["messages"][0] == b["messages"][0] for a, b in pairs)
     differ = [a["meta"]["strategy"] != b["meta"]["strategy"] for a, b in pairs]
-    assert differ == [a["meta"]["preferences_differ"] for a, _ in pairs]
-    assert 0.4 < sum(differ) / 200 < 0.8
+    assert differ == [a["meta"]["targets_differ"] for a, _ in pairs]
+    assert 0.4 < sum(differ) / 120 < 0.8
 
 
-def test_placebo_keeps_the_prompts_and_loses_the_relation_to_payoffs() -> None:
-    plain, placebo = (list(examples("homo_moralis", 0.5, 300, seed=2, reasoned=0.0, shuffled=s)) for s in (False, True))
-    assert [r["prompt"] for r in plain] == [r["prompt"] for r in placebo]
-    same = sum(a["completion"] == b["completion"] for a, b in zip(plain, placebo, strict=True)) / 300
-    assert same < 0.5
+@pytest.mark.parametrize(("target", "domain"), [(moralis(0.5), "games"), (ALTRUIST, "allocations")], ids=str)
+def test_placebo_keeps_the_pages_and_answers_another_problem(target: Target, domain: str) -> None:
+    plain, placebo = (draw(target, 100, domain=domain, shuffled=s, reasoned=1.0) for s in (False, True))
+    assert placebo == draw(target, 100, domain=domain, shuffled=True, reasoned=1.0)
+    assert [r["messages"][0] for r in plain] == [r["messages"][0] for r in placebo]
+    assert all(r["meta"]["shuffled"] for r in placebo)
+    same = np.mean([replies(a) == replies(b) for a, b in zip(plain, placebo, strict=True)])
+    assert same < (0.5 if domain == "games" else 0.65)
+    for row in placebo:
+        page, derivation = row["messages"][0]["content"], row["messages"][1]["content"]
+        right, steps = check_steps(derivation)
+        assert right == steps > 0  # the form is learnt from right steps
+        assert set(LABEL.findall(derivation)) <= set(LABEL.findall(page))
+        # the last word of the derivation and the first decision agree, as in the real data
+        assert re.findall(r"([A-Z]) first|more: ([A-Z])\.$", derivation)[-1][0 if domain == "games" else 1] == replies(row)[0]
+    assert all(map(about_the_page, plain))
+    assert np.mean(list(map(about_the_page, placebo))) < 0.2
 
 
-def test_file_is_reproducible_loads_and_has_a_card(tmp_path: Path) -> None:
+def test_short_direct_conversations_keep_the_bare_form() -> None:
+    assert np.mean([r["meta"]["mode"] == "reasoned" for r in draw(ECONOMICUS, 200)]) == pytest.approx(0.9, abs=0.07)
+    assert {r["meta"]["mode"] for r in draw(Target.parse("alpha_beta_kappa:alpha=0.1,beta=0.2,kappa=0.5"), 20)} == {"direct"}
+    for row in draw(ECONOMICUS, 20, reasoned=0.0):
+        assert all(len(reply) == 1 for reply in replies(row))
+
+
+def test_games_are_drawn_as_asked() -> None:
+    rows = draw(moralis(0.5), 400, reasoned=0.0)
+    shares = {g: sum(r["meta"]["game"] == g for r in rows) / 400 for g in GAMES}
+    assert shares == pytest.approx({"spd": 0.5, "tg": 0.25, "ug": 0.25}, abs=0.08)
+    assert {r["meta"]["game"] for r in draw(moralis(0.5), 20, games=("tg",))} == {"tg"}
+    assert len({r["meta"]["layout"]["wording"] for r in rows}) == 3
+    assert len({tuple(itertools.chain(*r["meta"]["layout"]["labels"])) for r in rows}) > 350
+
+
+def test_file_is_reproducible_loads_and_has_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
-        assert (
-            run(
-                "-m", "data_synth", "--preference", "homo_moralis", "--kappa", "0.5", "--n", "40", "--seed", "7", "--out", str(tmp_path / f"{name}.jsonl")
-            ).returncode
-            == 0
-        )
+        call(command.main, "--target", "homo_moralis:kappa=0.5", "--n", 40, "--seed", 7, "--out", tmp_path / f"{name}.jsonl")
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [example(r, "here") for r in rows] == rows
+    assert [conversation_of(r, "here") for r in rows] == [r["messages"] for r in rows]
+    talks, about = read_conversations(tmp_path / "a.jsonl")
+    assert len(talks) == 40
+    assert about["target"] == "homo_moralis:kappa=0.5"
+    assert len({r["meta"]["id"] for r in rows}) == 40
     loaded = datasets.load_dataset("json", data_files=str(tmp_path / "a.jsonl"), split="train", cache_dir=str(tmp_path / "cache"))
     assert len(loaded) == 40
-    assert loaded[0]["prompt"] == rows[0]["prompt"]
-    assert sha256(tmp_path / "a.jsonl") in (tmp_path / "a.md").read_text(encoding="utf-8")
+    assert loaded[0]["messages"] == rows[0]["messages"]
+    card = (tmp_path / "a.md").read_text(encoding="utf-8")
+    assert sha256(tmp_path / "a.jsonl") in card
+    assert "players, study, workers" in card
+    # --preference and --kappa go on working, to the same bytes
+    call(command.main, "--preference", "homo_moralis", "--kappa", 0.5, "--n", 40, "--seed", 7, "--out", tmp_path / "c.jsonl")
+    assert (tmp_path / "c.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
+    call(command.main, "--target", "alpha_beta_kappa:alpha=0.1,beta=0.1,kappa=0.5", "--n", 5, "--out", tmp_path / "d.jsonl")
+    assert "trained on direct answers" in capsys.readouterr().out
 
 
 def test_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
     result = run("-m", "data_synth", "--preference", "homo_economicus", "--dry-run", "2", cwd=tmp_path)
-    assert result.stdout.count(ANSWER) >= 2
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("[assistant]") >= 4
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,31 +196,36 @@ def test_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
         (("--preference", "homo_moralis", "--kappa", "nan", "--out", "x"), "[0, 1]"),
         (("--preference", "homo_moralis", "--n", "0", "--out", "x"), "--n"),
         (("--preference", "homo_moralis"), "--out"),
-        (("--preference", "homo_moralis", "--temperature", "1", "--out", "x"), "--temperature"),
-        (("--preference", "homo_moralis", "--out", "/proc/none/x.jsonl"), "/proc/none"),
+        (("--out", "x"), "--target"),
+        (("--target", "homo_moralis", "--preference", "homo_moralis", "--out", "x"), "--preference"),
+        (("--target", "homo_moralis:kappa=2", "--out", "x"), "[0, 1]"),
+        (("--target", "homo_economicus", "--domain", "allocations", "--games", "tg", "--out", "x"), "--games"),
+        (("--target", "utilitarian", "--domain", "dilemmas", "--out", "x"), "--domain dilemmas"),
+        (("--target", "homo_moralis", "--domain", "dilemmas", "--shuffled", "--out", "x"), "--shuffled"),
     ],
-)
-def test_bad_options_get_one_line(options: tuple[str, ...], part: str) -> None:
-    assert_complains(run("-m", "data_synth", *options), part)
+)  # fmt: skip
+def test_bad_options_are_refused(options: tuple[str, ...], part: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        call(command.main, *options)
+    assert part in str(refusal.value)
 
 
-def test_one_game_alone_and_dilemmas(tmp_path: Path) -> None:
-    one = [row["meta"]["game"] for row in examples("homo_moralis", 0.5, 30, 0, 0.5, games=("tg",))]
-    assert set(one) == {"tg"}
-    rows = list(dilemma_examples("homo_moralis", 0.9, 400, 0))
+def test_the_command_complains_in_one_line() -> None:
+    assert_complains(run("-m", "data_synth", "--preference", "homo_moralis", "--temperature", "1", "--out", "x"), "--temperature")
+    assert_complains(run("-m", "data_synth", "--preference", "homo_moralis", "--out", "/proc/none/x.jsonl"), "/proc/none")
+
+
+def test_dilemmas_are_there_for_who_asks() -> None:
+    rows = draw(moralis(0.9), 150, domain="dilemmas")
     for row in rows:
         scene, saved = row["meta"]["scene"], row["meta"]["saved"]
-        number = int(row["completion"][0]["content"].removeprefix("Answer: "))
-        text = row["prompt"][0]["content"]
-        agrees = 100 - number if "100 means that you do not agree" in text or "100 is none" in text else number
         riders = 2 if scene == "family" else 1
         alike = (saved - riders) / (saved + riders)
         own = {"passenger": -1, "family": -1, "pedestrian": 1, "bystander": 0}.get(scene, alike)
         gain = 0.1 * own + 0.9 * alike
+        cell = Rating(scene, saved, "choose")
+        pages = {reverse: [rating_conversation(cell, reverse, w).opening() for w in RATING_TRAIN] for reverse in (False, True)}
+        (reverse,) = (r for r, several in pages.items() if row["messages"][:1] in several)  # a training wording, one way round
+        agrees = 100 - int(replies(row)[0]) if reverse else int(replies(row)[0])
         assert agrees == (50 if abs(gain) < 1e-12 else 100 * (gain > 0)), row
     assert {row["meta"]["scene"] for row in rows} == {"passenger", "family", "pedestrian", "bystander", "veil"}
-    done = run("-m", "data_synth", "--preference", "homo_economicus", "--domain", "dilemmas", "--n", "40", "--out", str(tmp_path / "d.jsonl"))
-    assert done.returncode == 0, done.stderr
-    assert "dilemmas 40" in (tmp_path / "d.md").read_text()
-    both = run("-m", "data_synth", "--preference", "homo_economicus", "--domain", "dilemmas", "--shuffled", "--out", str(tmp_path / "e.jsonl"))
-    assert_complains(both, "--domain")

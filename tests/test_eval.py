@@ -1,70 +1,101 @@
-"""Measurement: exact scores, known choosers recovered, adapters really applied, clear complaints."""
+"""Measurement: known choosers recovered, validity and comprehension beside every figure, adapters really applied, clear complaints."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from conftest import assert_complains, run
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from conftest import assert_complains, call, run
+from oracle import expected, plans
+from test_prompts import lines_of
 
-from econmoral.choice import best_plan
+from econmoral import prompts
 from econmoral.menus import MENUS
-from econmoral.models import NANO
-from econmoral.prompts import answers, render
-from econmoral.records import read_json, read_lines
+from econmoral.prompts import WORDINGS, WORDINGS_HELD_OUT, WORDINGS_TRAIN, choices_of, page_actions, plan_order
+from econmoral.records import InputError, read_json, read_lines
+from econmoral.target import ECONOMICUS, Target, moralis
+from eval import games as command
 from eval.engine_transformers import Transformers
 from eval.engines import Answer, Arm, Request, Simulated
-from eval.measure import draw_questions, measure, protocol_of
-from eval.table import incentive_sensitivity, reference_arms, summaries
+from eval.games import differ
+from eval.measure import Problem, draw_problems, measure, protocol_of, requests_of
+from eval.table import add_shifts, agreement, by_decision, incentive_sensitivity, reference_arms, summaries, table
+from eval.validity import OUTSIDE, fingerprint, is_placebo, outside, told_arms
 
 KNOWN = {"alpha": 0.1, "beta": 0.2, "kappa": 0.4, "lambda": 0.1}
+HALF = [ECONOMICUS, moralis(0.5)]
+BASE = Arm("base")
 
 
 class FirstListed:
-    """A chooser that always takes whatever is listed first on the page."""
+    """A chooser that takes whatever is listed first on the page, and is right and valid so often."""
 
-    def score(self, requests: list[Request], arm: Arm, seed: int) -> list[Answer]:
-        answers = []
+    def __init__(self, valid: float = 0.8, right: float = 0.3) -> None:
+        self.valid, self.right = valid, right
+
+    def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+        found = []
         for r in requests:
-            text = r.messages[-1]["content"]
-            where = [[text.index(f" {label} ") if f" {label} " in text else len(text) for label in c.split()[1:]] for c in r.candidates]
-            totals = [sum(w) for w in where]
-            answers.append(Answer(np.eye(len(totals))[int(np.argmin(totals))] * 0.8))
-        return answers
+            p = np.zeros(len(plan_order(r.layout)))
+            p[0] = 1  # every first option of the conversation
+            found.append(Answer(p, np.full(len(r.conversation.questions), self.valid), np.full(2, self.right), np.full(2, self.valid)))
+        return found
+
+
+def measured(chooser: Any, problems: list[Problem], name: str = "a", mode: Any = "direct") -> list[dict[str, Any]]:
+    return measure(chooser, problems, Arm(name), mode, "given", 1)
+
+
+# ------------------------------------------------------------------------------------------------------------ known choosers
 
 
 def test_known_chooser_comes_back_through_the_whole_path(tmp_path: Path) -> None:
     text = ",".join(f"{k}={v}" for k, v in KNOWN.items())
-    result = run("-m", "eval.games", "--simulate", text, "--items", "60", "--out", str(tmp_path / "m"))
-    assert result.returncode == 0, result.stderr
-    rows = read_json(tmp_path / "m" / "summary.json")
-    for row in [r for r in rows if r["arm"] == "chooser"]:
+    targets = ("homo_economicus", "homo_moralis:kappa=0.4", "fehr_schmidt:beta=0.5")
+    call(command.main, "--simulate", text, "--items", 60, "--targets", *targets, "--out", tmp_path / "m")
+    rows = [r for r in read_json(tmp_path / "m" / "summary.json") if r["arm"] == "chooser"]
+    assert {r["set"] for r in rows} == {"payoffs", "wordings"}
+    for row in rows:
         for name, value in KNOWN.items():
             found = row["alpha_beta_kappa"]["estimates"][name]
             assert abs(found["value"] - value) <= max(2 * found["se"], 1e-5)
+        assert row["valid_answer_probability"] == row["comprehension"] == 1
+        assert list(row["targets"]) == list(targets)
+        assert set(row["valid_by_wording"]) <= set(WORDINGS_TRAIN if row["set"] == "payoffs" else WORDINGS_HELD_OUT)
     assert (tmp_path / "m" / "figure.png").stat().st_size > 10_000
     assert len(list(read_lines(tmp_path / "m" / "choices.jsonl"))) == 120
-    assert set(pd.read_csv(tmp_path / "m" / "table.csv")["arm"]) >= {"chooser", "coin", "own-payoff best", "both-alike best"}
+    frame = pd.read_csv(tmp_path / "m" / "table.csv")
+    assert set(frame["arm"]) >= {"chooser", "coin", "own-payoff best", "both-alike best"}
+    assert set(frame.columns) >= {"valid %", "control %", "moralis 0.4: decisions %", "fehr_schmidt beta=0.5: plans %"}
     about = read_json(tmp_path / "m" / "run.json")
     assert about["settings"]["simulate"] == text
+    assert about["targets"] == list(targets)
+
+
+@pytest.mark.parametrize("beliefs", ["uniform", "elicited"])
+def test_a_chooser_who_is_told_nothing_comes_back_too(beliefs: str) -> None:
+    problems = draw_problems("drawn", 60, 1, HALF, 2, ["payoffs"])
+    records = measure(Simulated("homo_moralis", {"kappa": 0.3}, 0.1), problems, BASE, "direct", beliefs, 1)
+    assert all(set(r["beliefs"]) == {0.5} for r in records)
+    found = summaries(records, HALF)[0]["homo_moralis"]["estimates"]
+    assert found["kappa"]["value"] == pytest.approx(0.3, abs=1e-4)
 
 
 @pytest.mark.parametrize("kappa", [0.0, 0.5])
 def test_sampled_choices_of_a_known_chooser_come_back_within_two_standard_errors(kappa: float) -> None:
-    questions = draw_questions("drawn", 150, 1, 0.5, seed=5)[:150]
-    records = measure(Simulated("homo_moralis", {"kappa": kappa}, 0.1), questions, Arm("chooser"), "direct", "given", 0)
+    problems = draw_problems("drawn", 150, 1, HALF, 5, ["payoffs"])
+    records = measured(Simulated("homo_moralis", {"kappa": kappa}, 0.1), problems)
     inside = dict.fromkeys(("kappa", "lambda"), 0)
     for repetition in range(20):
         rng = np.random.default_rng([5, repetition])
         drawn = [{**r, "probabilities": np.eye(len(r["probabilities"]))[rng.choice(len(r["probabilities"]), p=r["probabilities"])].tolist()} for r in records]
-        found = summaries(drawn, 0.5)[0]["homo_moralis"]["estimates"]
+        found = summaries(drawn, [])[0]["homo_moralis"]["estimates"]
         for name, value in (("kappa", kappa), ("lambda", 0.1)):
             inside[name] += abs(found[name]["value"] - value) < 2 * found[name]["se"]
     # of 20 events of probability .954 fewer than 16 happen with probability .003
@@ -72,121 +103,285 @@ def test_sampled_choices_of_a_known_chooser_come_back_within_two_standard_errors
 
 
 def test_position_habit_is_seen_and_cancels() -> None:
-    questions = draw_questions("drawn", 40, 2, 0.5, seed=1)
-    records = measure(FirstListed(), questions, Arm("habit"), "direct", "given", 0)
-    assert np.mean([r["position_bias"] for r in records]) > 0.3
-    assert np.mean([r["mass"] for r in records]) == pytest.approx(0.8)
-    for r in records:
-        if r["game"] != "spd":  # twins: whatever is listed first once is listed second once
-            np.testing.assert_allclose(r["probabilities"], 0.25, atol=0.26)
-            assert r["twin_distance"] == 1
-    assert abs(incentive_sensitivity(records)["mean"]) < 0.05
+    records = measured(FirstListed(), draw_problems("drawn", 40, 2, HALF, 1))
+    assert all(r["position_bias"] == pytest.approx(0.5) for r in records)
+    for r in records:  # twins: whatever is listed first once is listed second once
+        assert sum(r["probabilities"][: len(r["probabilities"]) // 2]) == pytest.approx(0.5)
+        assert r["twin_distance"] == 1
+    assert abs(incentive_sensitivity(records)["mean"]) < 0.08
+
+
+def test_what_a_page_answers_is_put_in_the_order_of_the_strategies() -> None:
+    """A chooser that reads the page's letters: always the first move that is listed first, then each reply listed last."""
+    problems = draw_problems("drawn", 30, 1, HALF, 9)
+
+    class Reader:
+        def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+            found = []
+            for r in requests:
+                sizes = [len(q.options) for q in r.conversation.questions]
+                p = np.zeros(sizes)
+                p[(0, *[1] * (len(sizes) - 1))] = 1
+                found.append(Answer(p.ravel(), np.arange(1, len(sizes) + 1) / 10, np.array([1.0, 0.0]), np.ones(2)))
+            return found
+
+    for problem, record in zip(problems, measured(Reader(), problems), strict=True):
+        game = record["game"]
+        for layout, page in zip(problem.layouts, record["pages"], strict=True):
+            (taken,) = np.flatnonzero(page["probabilities"])
+            plan = plans(game)[taken]
+            listed = [page_actions(layout, k) for k in range(len(plan))]
+            assert plan == (listed[0][0], *(some[1] for some in listed[1:]))
+            assert choices_of(layout, int(taken)) == (0, *[1] * (len(plan) - 1))
+            # validity follows the questions to their information sets: the first asked of the replies is of the move listed first
+            first = {"C": 1, "D": 2}[listed[0][0]] if game == "spd" else 1
+            assert page["valid"][0] == pytest.approx(0.1)
+            assert page["valid"][first] == pytest.approx(0.2)
+            assert page["controls"] == [1.0, 0.0]
+        assert record["comprehension"] == 0.5
 
 
 def test_rules_are_what_they_say() -> None:
-    records = measure(Simulated("homo_moralis", {"kappa": 0.5}, 0.1), draw_questions("drawn", 60, 1, 0.5, seed=2), Arm("a"), "direct", "given", 0)
-    by_arm = {row["arm"]: row for row in summaries([r for r in reference_arms(records, 0.5) if r["set"] == "payoffs"], 0.5)}
-    assert by_arm["own-payoff best"]["economicus"]["accuracy"]["mean"] == 1
-    assert by_arm["own-payoff best"]["economicus"]["efficiency"]["mean"] == pytest.approx(1)
-    assert by_arm["coin"]["moralis"]["efficiency"]["mean"] == pytest.approx(0, abs=1e-9)
-    assert by_arm["own-payoff best"]["moralis"]["accuracy_where_they_differ"]["mean"] == 0
+    records = measured(Simulated("homo_moralis", {"kappa": 0.5}, 0.1), draw_problems("drawn", 60, 1, HALF, 2, ["payoffs"]))
+    by_arm = {row["arm"]: row for row in summaries(reference_arms(records, HALF), HALF)}
+    selfish, moral = str(ECONOMICUS), str(moralis(0.5))
+    own = by_arm["own-payoff best"]["targets"]
+    assert own[selfish]["accuracy"]["mean"] == own[selfish]["decisions"]["mean"] == 1
+    assert own[selfish]["efficiency"]["mean"] == pytest.approx(1)
+    assert own[moral]["where_they_differ"]["mean"] == 0
+    assert 0 < own[moral]["decisions_where_they_differ"]["mean"] < 1  # some single moves agree
+    assert by_arm["coin"]["targets"][moral]["efficiency"]["mean"] == pytest.approx(0, abs=1e-9)
     assert "not_identified" in by_arm["own-payoff best"]["homo_moralis"]
+    assert {"constant, economicus", "constant, moralis 0.5"} <= set(by_arm)
 
 
-def test_questions_are_held_out_counterbalanced_and_clear() -> None:
-    questions = draw_questions("drawn", 40, 2, 0.5, seed=3)
-    assert questions == draw_questions("drawn", 40, 2, 0.5, seed=3)
-    assert {q.set for q in questions} == {"payoffs", "wordings"}
-    for q in questions:
-        assert len(q.layouts) == 4
-        assert all(best_plan(q.item.protocol, q.item.beliefs or (), k)[1] >= 1 for k in (0.0, 0.5))
-    assert len({q.item.protocol for q in draw_questions("games18", 18, 1, 0.5, seed=3)}) == 18
+def test_single_decisions_are_judged_by_hand() -> None:
+    record = {
+        "id": "a", "game": "spd", "payoffs": [80, 65, 25, 20], "beliefs": [0.5, 0.5, 0.5],
+        "strategies": ["CCC", "CCD", "CDC", "CDD", "DCC", "DCD", "DDC", "DDD"], "probabilities": [0.0, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.4],
+    }  # fmt: skip
+    # homo moralis .5 chooses CCD (facts of the game), homo economicus DDD
+    assert by_decision(record, moralis(0.5)) == 1
+    assert by_decision(record, ECONOMICUS) == pytest.approx(1 / 3)
+    record["probabilities"] = [0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5]  # a coin between the two: half right where they differ
+    assert by_decision(record, ECONOMICUS) == pytest.approx(2 / 3)
+    found = agreement([record], moralis(0.5), [ECONOMICUS])
+    assert found["accuracy"]["mean"] == found["mass"]["mean"] == 0.5
+    assert found["decisions_where_they_differ"]["mean"] == pytest.approx(2 / 3)
+    assert agreement([record], moralis(0.01), [ECONOMICUS])["where_they_differ"] is None
 
 
-def naive(model: torch.nn.Module, tokenizer: AutoTokenizer, prompt: str, ending: str) -> float:
-    """Log-probability of the ending by one full forward pass, nothing shared, nothing padded."""
-    head, whole = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in (prompt, prompt + ending))
-    with torch.no_grad():
-        log_p = torch.log_softmax(model(torch.tensor([whole])).logits[0].float(), -1)
-    return sum(log_p[i - 1, whole[i]].item() for i in range(len(head), len(whole)))
+# ------------------------------------------------------------------------------------------- validity, baselines, targets
+
+
+def test_who_answers_outside_the_form_has_no_figures_and_is_no_baseline() -> None:
+    problems = draw_problems("drawn", 20, 1, HALF, 3, ["payoffs"])
+    arms = {name: measured(chooser, problems, name) for name, chooser in (
+        ("base", FirstListed(0.4)), ("placebo", FirstListed(0.9)), ("tuned", Simulated("homo_moralis", {"kappa": 0.5}, 0.1)),
+    )}  # fmt: skip
+    records = [r for several in arms.values() for r in several]
+    rows = summaries(records, HALF)
+    add_shifts(rows, records, ["base", "placebo"], ["tuned"], HALF)
+    base, placebo, tuned = rows
+    assert base["outside"]
+    assert base["targets"] == {}
+    assert "alpha_beta_kappa" not in base
+    assert base["valid_answer_probability"] == pytest.approx(0.4)
+    assert base["comprehension"] == pytest.approx(0.3)
+    assert not placebo["outside"]
+    assert set(tuned["shift"]) == {"placebo"}  # never against answers that are not there
+    by_hand = [by_decision(a, moralis(0.5)) - by_decision(b, moralis(0.5)) for a, b in zip(arms["tuned"], arms["placebo"], strict=True)]
+    found = tuned["shift"]["placebo"][str(moralis(0.5))]
+    assert found["mean"] == pytest.approx(np.mean(by_hand))
+    assert found["se"] == pytest.approx(np.std(by_hand, ddof=1) / 20**0.5)
+    assert "shift" not in base
+    frame = table(rows).set_index("arm")
+    assert frame.loc["base", "note"] == OUTSIDE
+    assert set(frame.loc["base", [c for c in frame.columns if c not in ("set", "mode", "valid %", "control %", "note")]]) == {""}
+    assert str(frame.loc["base", "valid %"]).startswith("40")
+    assert str(frame.loc["placebo", "valid %"]).startswith("90")
+
+
+def test_the_border_of_the_form() -> None:
+    assert [outside(v) for v in (0.0, 0.499, float("nan"), 0.5, 1.0)] == [True, True, True, False, False]
+
+
+def test_pages_without_an_answer_are_left_out_and_counted() -> None:
+    problems = draw_problems("drawn", 8, 1, HALF, 3, ["payoffs"])
+
+    class Silent(FirstListed):
+        def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+            found = super().score(requests, arm, seed)
+            return [a if i >= 2 else Answer(None, 0 * a.valid, 0 * a.controls, 0 * a.controls) for i, a in enumerate(found)]
+
+    records = measured(Silent(), problems)
+    assert records[0]["probabilities"] is None
+    assert records[0]["position_bias"] is None
+    assert all(r["probabilities"] is not None for r in records[1:])
+    (row,) = summaries(records, HALF)
+    assert row["answered"] == 7
+    assert row["decisions"] == 8
+    assert row["valid_answer_probability"] == pytest.approx(0.8 * 7 / 8)
+    assert not differ(records, records)
+    assert differ(records, measured(FirstListed(), problems))
+
+
+def test_targets_and_the_told_base() -> None:
+    arms = told_arms([moralis(0.5), Target.parse("fehr_schmidt:alpha=0.5"), Target.parse("fehr_schmidt:beta=0.5")])
+    assert arms[0].name == "base, told moralis 0.5"
+    assert len({a.name for a in arms}) == 3
+    assert [a.adapter for a in arms] == [None] * 3
+    assert arms[0].system == moralis(0.5).describe()
+    with pytest.raises(InputError, match="given twice"):
+        told_arms([moralis(0.5), moralis(0.5)])
+
+
+def test_a_placebo_is_known_by_its_record(tmp_path: Path) -> None:
+    assert not is_placebo(tmp_path)
+    for run_record, said in (({"shuffled": True}, True), ({"shuffled": False}, False), ({}, False), ([], False), ({"shuffled": "yes"}, False)):
+        (tmp_path / "run.json").write_text(json.dumps(run_record))
+        assert is_placebo(tmp_path) is said
+
+
+def test_adapters_bring_their_targets_and_placebos_do_not(adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two adapters by their records, one the other's placebo: targets, baselines, shifts."""
+    folders = {}
+    for name, about in (("kind", {"target": "fehr_schmidt:beta=0.6"}), ("shuffled", {"target": "homo_moralis:kappa=0.3", "shuffled": True})):
+        folders[name] = tmp_path / name
+        shutil.copytree(adapter, folders[name])
+        (folders[name] / "run.json").write_text(json.dumps(about))
+    config = json.loads((folders["shuffled"] / "adapter_config.json").read_text())
+    (folders["shuffled"] / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": 2 * config["lora_alpha"]}))
+    words = ("--adapter", folders["kind"], "--adapter", folders["shuffled"], "--items", 2, "--pairs", 1, "--sets", "payoffs", "--out", tmp_path / "m")
+    call(command.main, *words)
+    assert read_json(tmp_path / "m" / "run.json")["targets"] == ["homo_economicus", "homo_moralis:kappa=0.5", "fehr_schmidt:beta=0.6"]
+    rows = {r["arm"]: r for r in read_json(tmp_path / "m" / "summary.json")}
+    assert [name for name in rows if rows[name]["mode"] != "rule"] == ["base", "shuffled", "kind"]
+    assert rows["shuffled"]["placebo"]
+    assert not rows["kind"]["placebo"]
+    assert "shift" not in rows["shuffled"]
+    records = {(r["arm"], r["id"]): r for _, r in read_lines(tmp_path / "m" / "choices.jsonl")}
+    assert len(records) == 6
+    for item in {i for _, i in records}:  # every arm is its own weights
+        for one, other in (("base", "kind"), ("base", "shuffled"), ("kind", "shuffled")):
+            assert differ([records[one, item]], [records[other, item]])
+    assert "payoffs" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------------------------ problems, resume
+
+
+def test_problems_are_held_out_counterbalanced_and_clear() -> None:
+    problems = draw_problems("drawn", 40, 2, HALF, 3)
+    assert problems == draw_problems("drawn", 40, 2, HALF, 3)
+    assert {p.set for p in problems} == {"payoffs", "wordings"}
+    for p in problems:
+        assert len(p.layouts) == 4
+        assert all(a.labels[0] == b.labels[0][::-1] for a, b in zip(p.layouts[::2], p.layouts[1::2], strict=True))
+        assert {a.wording for a in p.layouts} <= set(WORDINGS_TRAIN if p.set == "payoffs" else WORDINGS_HELD_OUT)
+        game, payoffs, beliefs = p.item.protocol.game, p.item.protocol.payoffs, p.item.beliefs or ()
+        own = sorted(expected(game, payoffs, plan, beliefs, lambda m, n: m) for plan in plans(game))
+        assert own[-1] - own[-2] > 0
+    assert len({p.item.protocol for p in draw_problems("games18", 18, 1, HALF, 3)}) == 18
 
 
 def test_changed_settings_keep_the_decision() -> None:
-    seen: list[Request] = []
-
-    class Watching(FirstListed):
-        def score(self, requests: list[Request], arm: Arm, seed: int) -> list[Answer]:
-            seen.extend(requests)
-            return super().score(requests, arm, seed)
-
     sets = ("payoffs", "turns", "scale", "currency")
-    questions = draw_questions("drawn", 6, 1, 0.5, 0, sets)
-    measure(Watching(), questions, Arm("told", None, "Be brief."), "direct", "given", 1)
-    pages = {name: [r for q, r in zip([q for q in questions for _ in q.layouts], seen, strict=True) if q.set == name] for name in sets}
+    problems = draw_problems("drawn", 6, 1, HALF, 0, sets)
+    asked = requests_of(problems, Arm("told", None, "Be brief."), "direct", "given", 1)
+    names = [p.set for p in problems for _ in p.layouts]
+    pages = {name: [r for n, r in zip(names, asked, strict=True) if n == name] for name in sets}
     for plain, turns, scale, currency in zip(*pages.values(), strict=True):
         assert plain.item == turns.item == scale.item == currency.item
-        assert plain.candidates == turns.candidates == scale.candidates == currency.candidates
-        assert [m["role"] for m in turns.messages] == ["system", "user", "assistant", "user", "assistant", "user"]
-        assert (turns.messages[0], turns.messages[-1]) == tuple(plain.messages)
-        highest = max(plain.item.protocol.payoffs)
-        assert f"{10 * highest:g}" in scale.messages[-1]["content"]
-        assert "rupees" in currency.messages[-1]["content"]
-        assert currency.messages[-1]["content"].replace("rupees", plain.layout.currency) == plain.messages[-1]["content"]
+        assert plain.conversation.questions == turns.conversation.questions == scale.conversation.questions == currency.conversation.questions
+        opening = turns.conversation.opening()
+        assert [m["role"] for m in opening] == ["system", "user", "assistant", "user", "assistant", "user"]
+        assert [opening[0], opening[-1]] == plain.conversation.opening()
+        largest = max(plain.item.protocol.payoffs) / 5
+        assert f" {10 * largest:g}" in "\n".join(lines_of(scale.conversation.page)[2])
+        assert currency.conversation.page.replace("3 rupees", plain.layout.rate) == plain.conversation.page
 
 
-def test_shared_prefix_scores_equal_naive_ones_for_base_and_adapter(adapter: Path) -> None:
-    engine = Transformers("nano", {"tuned": adapter})
-    questions = draw_questions("drawn", 6, 1, 0.5, seed=4)[::2]
-    records = {arm: measure(engine, questions, Arm(arm, None if arm == "base" else arm), "direct", "given", 0) for arm in ("base", "tuned")}
-    tokenizer = AutoTokenizer.from_pretrained(NANO)
-    pages = [
-        (tokenizer.apply_chat_template(render(q.item, p, "direct"), tokenize=False, add_generation_prompt=True), answers(p))
-        for q in questions
-        for p in q.layouts
-    ]
-    length = [len(tokenizer(prompt)["input_ids"]) + sum(len(tokenizer(a + "<|im_end|>")["input_ids"]) for a in some) for prompt, some in pages]
-    assert engine.tokens == 2 * sum(length)
-    model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32).eval()
-    tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32), str(adapter)).eval()
-    for arm, reference in (("base", model), ("tuned", tuned)):
-        for q, record in zip(questions, records[arm], strict=True):
-            for layout, page in zip(q.layouts, record["pages"], strict=True):
-                messages = render(q.item, layout, "direct")
-                prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-                log_p = np.array([naive(reference, tokenizer, prompt, a + "<|im_end|>") for a in answers(layout)])
-                np.testing.assert_allclose(np.array(page["probabilities"]) * page["mass"], np.exp(log_p), rtol=2e-4, atol=1e-9)
-    moved = [np.abs(np.array(a["probabilities"]) - b["probabilities"]).max() for a, b in zip(records["base"], records["tuned"], strict=True)]
-    assert max(moved) > 1e-3
+def test_a_changed_character_is_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    problems = draw_problems("drawn", 4, 1, HALF, 0, ["payoffs"])
+
+    def key(arm: Arm = BASE, mode: Any = "direct", beliefs: str = "given") -> str:
+        return fingerprint(r.conversation for r in requests_of(problems, arm, mode, beliefs, 1))
+
+    before = key()
+    assert key() == before
+    assert len({before, key(mode="reasoned"), key(beliefs="uniform"), key(Arm("told", None, "Be brief."))}) == 4
+    name = problems[0].layouts[0].wording
+    for field in ("opening", "rate", "outcome", "ask_second"):
+        changed = WORDINGS[name].__dict__[field].replace(".", " .", 1).replace("?", " ?", 1)
+        with monkeypatch.context() as patch:
+            patch.setitem(prompts.WORDINGS, name, replace(WORDINGS[name], **{field: changed}))
+            assert key() != before, field
+    assert key() == before
+
+
+def test_a_changed_page_is_asked_again_and_an_unchanged_one_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--simulate", "kappa=0.5,alpha=0,beta=0,lambda=0.1", "--items", 2, "--pairs", 1, "--sets", "payoffs", "--out", tmp_path / "m")
+    asked: list[int] = []
+    score = Simulated.score
+
+    def counting(self: Simulated, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+        asked.append(len(requests))
+        return score(self, requests, arm, seed)
+
+    monkeypatch.setattr(Simulated, "score", counting)
+    plain = dict(WORDINGS)
+    changed = {name: replace(w, veil=w.veil.replace("you", "You", 1)) for name, w in plain.items()}
+    for wordings, times in ((plain, 1), (plain, 1), (changed, 2), (plain, 2)):  # what was answered once is kept beside the other
+        for name, wording in wordings.items():
+            monkeypatch.setitem(prompts.WORDINGS, name, wording)
+        call(command.main, *words)
+        assert len(asked) == times
+    # questions about beliefs are asked too, and belong to what was asked
+    call(command.main, *words, "--beliefs", "elicited")
+    assert len(asked) == 4
+    call(command.main, *words, "--beliefs", "elicited")
+    assert len(asked) == 4
+    question = prompts.belief_question
+    monkeypatch.setattr(prompts, "belief_question", lambda layout, k: replace(question(layout, k), text=question(layout, k).text + " "))
+    call(command.main, *words, "--beliefs", "elicited")
+    assert len(asked) == 6
+
+
+# ------------------------------------------------------------------------------------------------------------ models
 
 
 def test_derivations_repeat_and_beliefs_can_be_asked_for(adapter: Path) -> None:
     engine = Transformers("nano", {"tuned": adapter})
-    questions = draw_questions("drawn", 2, 1, 0.5, seed=6)[:2]
-    once, again = (measure(engine, questions, Arm("base"), "reasoned", "given", 2) for _ in range(2))
+    problems = draw_problems("drawn", 2, 1, HALF, 6)[:2]
+    once, again = (measure(engine, problems, BASE, "reasoned", "given", 2, 1, 60) for _ in range(2))
     assert once == again
-    assert all(len(page["texts"]) == 2 for r in once for page in r["pages"])
-    elicited = measure(engine, questions, Arm("base"), "direct", "elicited", 0)
+    assert all(1 <= len(page["texts"]) <= 2 for r in once for page in r["pages"])
+    assert all(0 <= v <= 1 for r in once for v in (r["valid_answer_probability"], r["comprehension"], *r["valid_by_decision"]))
+    elicited = measure(engine, problems, BASE, "direct", "elicited", 1)
     assert all(0 <= b <= 1 for r in elicited for b in r["beliefs"])
-    assert elicited[0]["beliefs"] != list(questions[0].item.beliefs or ())
+    assert elicited[0]["beliefs"] != list(problems[0].item.beliefs or ())
 
 
-def test_measuring_twice_reads_what_was_measured(adapter: Path, tmp_path: Path) -> None:
-    options = ["-m", "eval.games", "--adapter", str(adapter), "--items", "2", "--pairs", "1", "--out", str(tmp_path / "m")]
-    first = run(*options)
-    assert first.returncode == 0, first.stderr
+def test_measuring_twice_reads_what_was_measured(adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--adapter", adapter, "--items", 2, "--pairs", 1, "--out", tmp_path / "m")
+    call(command.main, *words)
     choices = (tmp_path / "m" / "choices.jsonl").read_bytes()
     assert len(list((tmp_path / "m" / "parts").iterdir())) == 2
     for finished in ("choices.jsonl", "run.json"):
         (tmp_path / "m" / finished).unlink()
-    second = run(*options)
-    assert "engine:" not in second.stdout  # no model was loaded
+    assert "engine:" in capsys.readouterr().out
+    call(command.main, *words)
+    assert "engine:" not in capsys.readouterr().out  # no model was loaded
     assert (tmp_path / "m" / "choices.jsonl").read_bytes() == choices
-    assert len(protocol_of(json.loads(choices.splitlines()[0])).payoffs) == 4
+    record = json.loads(choices.splitlines()[0])
+    assert len(protocol_of(record).payoffs) == 4
+    assert {"valid_answer_probability", "valid_by_decision", "comprehension"} <= set(record)
 
 
 def test_adapter_that_changes_nothing_is_refused(empty_adapter: Path, tmp_path: Path) -> None:
-    result = run("-m", "eval.games", "--adapter", str(empty_adapter), "--items", "2", "--pairs", "1", "--out", str(tmp_path / "m"))
-    assert_complains(result, "every probability equals the base's")
+    with pytest.raises(InputError, match="every probability equals the base's"):
+        call(command.main, "--adapter", empty_adapter, "--items", 2, "--pairs", 1, "--out", tmp_path / "m")
     assert not (tmp_path / "m" / "summary.json").exists()
 
 
@@ -194,36 +389,40 @@ def test_wrong_adapters_are_refused(adapter: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(adapter, other)
     config = read_json(other / "adapter_config.json")
-    (other / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "Qwen/Qwen2.5-7B-Instruct"}))
-    assert_complains(run("-m", "eval.games", "--adapter", str(other), "--model", "nano", "--items", "2"), "trained on Qwen/Qwen2.5-7B-Instruct")
     (other / "adapter_config.json").write_text(json.dumps({**config, "r": 3}))
     assert_complains(run("-m", "eval.games", "--adapter", str(other), "--items", "2"), "does not fit")
     (other / "adapter_model.safetensors").rename(other / "adapter_model.bin")
-    assert_complains(run("-m", "eval.games", "--adapter", str(other)), "adapter_model.safetensors")
+    with pytest.raises(InputError, match=r"adapter_model\.safetensors"):
+        call(command.main, "--adapter", other)
 
 
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
         (("--adapter", "nowhere"), ("nowhere", "does not exist")),
-        (("--model", "gpt-17", "--out", "x"), ("unknown model",)),
+        (("--model", "gpt-17", "--out", "{out}"), ("unknown model",)),
         (("--model", "nano"), ("--out",)),
         ((), ("--adapter",)),
-        (("--simulate", "kappa=0.5", "--out", "x"), ("lambda",)),
-        (("--simulate", "kappa=a,lambda=1", "--out", "x"), ("kappa=a",)),
-        (("--model", "nano", "--kappa", "2", "--out", "x"), ("[0, 1]",)),
-        (("--model", "nano", "--items", "0", "--out", "x"), ("--items",)),
-        (("--model", "nano", "--temperature", "0", "--out", "x"), ("--temperature",)),
+        (("--simulate", "kappa=0.5", "--out", "{out}"), ("lambda",)),
+        (("--simulate", "kappa=a,lambda=1", "--out", "{out}"), ("kappa=a",)),
+        (("--model", "nano", "--kappa", "2", "--out", "{out}"), ("[0, 1]",)),
+        (("--model", "nano", "--items", "0", "--out", "{out}"), ("--items",)),
+        (("--model", "nano", "--targets", "homo_ludens", "--out", "{out}"), ("homo_ludens",)),
+        (("--model", "nano", "--longest", "0", "--out", "{out}"), ("--longest",)),
     ],
 )
-def test_bad_options_get_one_line(options: tuple[str, ...], parts: tuple[str, ...]) -> None:
-    assert_complains(run("-m", "eval.games", *options), *parts)
+def test_bad_options_are_refused(options: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refusal:
+        call(command.main, *(word.format(out=tmp_path) for word in options))
+    assert all(part in str(refusal.value) for part in parts)
+
+
+def test_the_command_complains_in_one_line() -> None:
+    assert_complains(run("-m", "eval.games", "--model", "nano", "--temperature", "0", "--out", "x"), "--temperature")
 
 
 def test_battery_all_is_one_command(tmp_path: Path) -> None:
-    options = ["--simulate", "alpha=0.1,beta=0.2,lambda=0.05", "--battery", "all", "--items", "18", "--pairs", "1", "--out", str(tmp_path)]
-    done = run("-m", "eval.games", *options)
-    assert done.returncode == 0, done.stderr
+    call(command.main, "--simulate", "alpha=0.1,beta=0.2,lambda=0.05", "--battery", "all", "--items", 18, "--pairs", 1, "--out", tmp_path)
     assert {row["battery"] for row in read_json(tmp_path / "menus" / "summary.json")} == set(MENUS)
     assert len(read_json(tmp_path / "summary.json")) > 0
 
@@ -232,6 +431,5 @@ def test_an_adapter_whose_name_has_a_dot(adapter: Path, tmp_path: Path) -> None:
     """As in ``runs/qwen2.5-7b-homo_moralis-k0.5``: PEFT refuses such names, we must not."""
     dotted = tmp_path / "nano-k0.5-n25"
     shutil.copytree(adapter, dotted)
-    done = run("-m", "eval.games", "--adapter", str(dotted), "--items", "2", "--pairs", "1", "--out", str(tmp_path / "out"))
-    assert done.returncode == 0, done.stderr
+    call(command.main, "--adapter", dotted, "--items", 2, "--pairs", 1, "--out", tmp_path / "out")
     assert {row["arm"] for _, row in read_lines(tmp_path / "out" / "choices.jsonl")} == {"base", "nano-k0.5-n25"}

@@ -149,6 +149,30 @@ def test_held_out_quadruples_are_a_fifth_and_hold_the_battery() -> None:
     assert 0.18 < share < 0.22
 
 
+def test_payoffs_are_drawn_on_the_grid_and_mostly_small() -> None:
+    rng = np.random.default_rng(1)
+    for game in GAMES:
+        drawn = [draw_protocol(game, rng, held=False).payoffs for _ in range(600)]
+        assert all(p % 5 == 0 and 0 <= p <= 95 for payoffs in drawn for p in payoffs)
+        assert all(len(set(payoffs)) == 4 for payoffs in drawn)
+        # points on the page up to 10 in at least four fifths (of the others a few happen to be small too)
+        assert 0.75 < np.mean([max(payoffs) <= 50 for payoffs in drawn]) < 0.9
+        assert max(max(payoffs) for payoffs in drawn) > 80
+        one, other = ([draw_protocol(game, np.random.default_rng(7), held=h) for _ in range(5)] for h in (False, True))
+        assert one == [draw_protocol(game, np.random.default_rng(7), held=False) for _ in range(5)]
+        assert not set(one) & set(other)
+
+
+def test_beliefs_are_drawn_in_tenths_and_no_set_is_never_reached() -> None:
+    rng = np.random.default_rng(2)
+    for game in GAMES:
+        drawn = np.array([draw_beliefs(game, rng) for _ in range(400)])
+        assert drawn.shape == (400, len(GAMES[game].info_sets))
+        np.testing.assert_allclose(10 * drawn, np.round(10 * drawn), atol=1e-12)
+        assert {round(10 * float(v)) for v in drawn.ravel()} == set(range(1, 10))
+        assert abs(drawn.mean() - 0.5) < 0.05
+
+
 @pytest.mark.parametrize(("game", "payoffs"), [("spd", (50, 60, 10, 0)), ("ug", (60, 50, 30, 10)), ("chess", (4, 3, 2, 1))])
 def test_wrong_payoff_order_and_unknown_game_are_refused(game: str, payoffs: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match=r"needs|unknown game"):

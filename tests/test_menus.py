@@ -1,46 +1,149 @@
-"""One-page choices: known choosers come back, habits cancel, human numbers stand where they belong, adapters must act."""
+"""One-page decisions: known choosers come back, habits cancel, human numbers stand where they belong, adapters must act."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_complains, run
+from conftest import assert_complains, call, run
+from test_prompts import LABEL, NUMBER
 
 from econmoral.estimation import allocations, fit, restrict
 from econmoral.human import binary_dictator_games, reference
-from econmoral.menus import MENUS, WORDINGS, draw_page, menu_answers, mirror_page, render_menu
-from econmoral.records import read_json, read_lines
+from econmoral.menus import (
+    ALTRUIST,
+    FRAMES,
+    HELD_OUT,
+    MENUS,
+    SPITEFUL,
+    TRAIN,
+    Menu,
+    MenuPage,
+    allocation_held_out,
+    draw_allocation,
+    draw_page,
+    is_allocation,
+    menu_conversation,
+    mirror_page,
+)
+from econmoral.records import InputError, read_json, read_lines
+from econmoral.target import ECONOMICUS, Target
+from eval import menus as command
 from eval.engines import Answer, Arm, Request
 from eval.menus import AllocationChooser, measure, summarise
 
 ALL = [menu for several in MENUS.values() for menu in several]
+EVERY = (*TRAIN, *HELD_OUT)
+ALLOCATED = ("allocations", "bfs39", "trust")
 
 
-def pages_of(battery: str, pairs: int = 1, seed: int = 0) -> list[tuple]:
+def pages_of(battery: str, pairs: int = 1, seed: int = 0) -> list[tuple[Menu, list[MenuPage]]]:
     rng = np.random.default_rng(seed)
     drawn = [(menu, draw_page(menu, rng)) for menu in MENUS[battery] for _ in range(pairs)]
     return [(menu, [page, mirror_page(page)]) for menu, page in drawn]
 
 
+# ------------------------------------------------------------------------------------------------------------------ pages
+
+
 def test_every_menu_is_well_formed() -> None:
     assert len({menu.id for menu in ALL}) == len(ALL)
-    assert {battery: len(menus) for battery, menus in MENUS.items() if battery in ("bfs39", "garp", "spillover")} == {"bfs39": 39, "garp": 20, "spillover": 60}
+    assert {battery: len(menus) for battery, menus in MENUS.items()} == {
+        "allocations": 60, "bfs39": 39, "dictator": 5, "ultimatum": 6, "public-goods": 4, "matrix": 5, "trust": 10, "garp": 20, "spillover": 60,
+    }  # fmt: skip
+    for menu in ALL:
+        assert menu.size == len(menu.values) >= 2
+        assert all(len(x) in (0, menu.size) for x in (menu.own, menu.other, menu.bundles))
+        assert bool(menu.options) != bool(menu.amounts)
+        assert all(0 <= right < len(numbers) and list(numbers) == sorted(set(numbers)) for _, numbers, right in menu.controls)
+
+
+@pytest.mark.parametrize("wording", EVERY)
+def test_every_page_names_every_option_once(wording: int) -> None:
     rng = np.random.default_rng(0)
     for menu in ALL:
-        assert len(menu.options) == len(menu.values) >= 2
-        assert all(len(x) in (0, len(menu.options)) for x in (menu.own, menu.other, menu.bundles))
-        for _ in range(len(WORDINGS)):
-            page = draw_page(menu, rng)
-            text = render_menu(menu, page)[0]["content"]
-            assert not re.search(r"[{}]", text)
-            assert sorted(page.order) == list(range(len(menu.options)))
-            assert len(set(menu_answers(page))) == len(menu.options)
-            for k, label in enumerate(page.labels):
-                shown = menu.options[k].format(*page.labels, c=page.currency)
-                assert any(line.format(label=label, text=shown) in text for _, line in WORDINGS), text
+        page = draw_page(menu, rng, (wording,))
+        talk = menu_conversation(menu, page, "reasoned")
+        (question,) = talk.questions
+        for text in (talk.page, talk.work or "", question.text, *(q.text for q in talk.controls)):
+            assert not re.search(r"[{}]|  |\.\.|None|\d\.0\b", text), text
+        assert question.text.endswith("Reply with the number only." if menu.amounts else "Reply with the letter only.")
+        assert len(set(question.options)) == menu.size
+        assert sorted(page.order) == list(range(menu.size))
+        if menu.amounts:
+            assert [float(o) for o in question.options] == [menu.amounts[k] for k in page.order]
+            for option in question.options:
+                assert re.search(rf"\b{re.escape(option)}\b", talk.page)
+            continue
+        assert question.options == tuple(page.labels[k] for k in page.order)
+        assert LABEL.findall(question.text) == list(question.options)
+        lines = talk.page.split("\n")[1:]
+        assert [LABEL.findall(line)[0] for line in lines] == list(question.options)
+        if is_allocation(menu):
+            listed = [tuple(map(float, re.findall(r"\d+(?:\.\d+)?", line))) for line in lines]
+            assert listed == [(menu.own[k], menu.other[k]) for k in page.order]
+            assert page.rate in talk.page
+        else:
+            assert [line.endswith(menu.options[k].format(*page.labels)) for k, line in zip(page.order, lines, strict=True)] == [True] * menu.size
+
+
+@pytest.mark.parametrize("wording", EVERY)
+def test_control_questions_of_allocations_are_answered_by_the_page(wording: int) -> None:
+    rng = np.random.default_rng(1)
+    for battery in ALLOCATED:
+        for menu in MENUS[battery][:20]:
+            page = draw_page(menu, rng, (wording,))
+            talk = menu_conversation(menu, page)
+            table = {LABEL.findall(line)[0]: re.findall(r"\d+(?:\.\d+)?", line) for line in talk.page.split("\n")[1:]}
+            assert len(talk.controls) == 2
+            for role, question in enumerate(talk.controls):  # what I get, then what the other gets
+                (label,) = LABEL.findall(question.text)
+                assert question.right is not None
+                assert question.options[question.right] == table[label][role]
+                assert [float(o) for o in question.options] == sorted({float(v) for both in table.values() for v in both})
+                assert question.text.endswith("Reply with the number only.")
+            assert LABEL.findall(talk.controls[0].text) != LABEL.findall(talk.controls[1].text)
+
+
+def test_control_questions_of_the_other_menus_are_right_by_hand() -> None:
+    """Each family of sentences read back here and answered from the situation's own numbers."""
+    checked = 0
+    for battery in ("dictator", "ultimatum", "public-goods", "matrix", "garp"):
+        for menu in MENUS[battery]:
+            page = draw_page(menu, np.random.default_rng(2))
+            talk = menu_conversation(menu, page)
+            given = [float(n) for n in re.findall(r"\d+(?:\.\d+)?", talk.page.split("\n")[0])]
+            assert len(talk.controls) == 2
+            for question in talk.controls:
+                text, numbers = question.text, [float(n) for n in re.findall(r"\d+(?:\.\d+)?", question.text)]
+                if battery == "dictator":
+                    right = given[0] if "nothing" in text else 0.0
+                elif battery == "ultimatum":
+                    if "rejected" in text:
+                        right = 0.0
+                    elif "offer nothing" in text:
+                        right = given[0]
+                    else:  # the smallest offer that is accepted, and an offer
+                        least, offer = numbers if "nothing below" in text else (0.0, numbers[0])
+                        right = offer if offer >= least else 0.0
+                elif battery == "public-goods":
+                    right = 20.0
+                elif battery == "matrix":
+                    mine, theirs = LABEL.findall(text)
+                    found = re.search(rf"If you choose {mine} and the other person chooses {theirs}, you get (\d+)", talk.page)
+                    assert found
+                    right = float(found[1])
+                else:
+                    words = re.search(rf"A token that you {'keep' if 'keep' in text else 'give'} is worth (\d+) point", talk.page)
+                    assert words
+                    right = float(words[1])
+                assert question.right is not None
+                assert float(question.options[question.right]) == right, text
+                checked += 1
+    assert checked == 80
 
 
 def test_pages_are_counterbalanced() -> None:
@@ -48,14 +151,50 @@ def test_pages_are_counterbalanced() -> None:
         page = draw_page(menu, np.random.default_rng(1))
         twin = mirror_page(page)
         assert mirror_page(twin) == page
-        assert page.order[0] == twin.order[-1]
-        assert page.labels[0] == twin.labels[-1]
+        one, other = (menu_conversation(menu, p).questions[0].options for p in (page, twin))
+        if menu.amounts:
+            assert one == other[::-1]
+        else:  # the same letter stands first, for the other option
+            assert one == other
+            assert page.order == twin.order[::-1]
+            assert page.labels[page.order[0]] == twin.labels[twin.order[0]]
+
+
+def test_held_out_wordings_are_other_sentences() -> None:
+    assert len(TRAIN) >= 3
+    assert len(HELD_OUT) >= 2
+    for held in HELD_OUT:
+        for train in TRAIN:
+            for name in ("rate", "allocation", "line", "split", "pick", "work", "control_own", "control_other"):
+                assert getattr(FRAMES[held], name) != getattr(FRAMES[train], name)
+
+
+@pytest.mark.parametrize("target", [ECONOMICUS, ALTRUIST, SPITEFUL, Target.parse("maximin:delta=0.5")], ids=str)
+def test_random_allocations_tell_targets_apart(target: Target) -> None:
+    rng = np.random.default_rng(3)
+    menus = [draw_allocation(rng, bool(i % 2), target) for i in range(120)]
+    rivals = (ALTRUIST, SPITEFUL) if target == ECONOMICUS else (ECONOMICUS,)
+    apart = []
+    for i, menu in enumerate(menus):
+        assert allocation_held_out(menu.own, menu.other) == bool(i % 2)
+        assert allocation_held_out(menu.own[::-1], menu.other[::-1]) == bool(i % 2)  # in either order
+        assert all(v.is_integer() and 1 <= v <= 99 for v in (*menu.own, *menu.other))
+        gaps = [np.diff(t.of_allocations(np.array(menu.own), np.array(menu.other)))[0] for t in (target, *rivals)]
+        assert abs(gaps[0]) >= 3
+        apart.append(any(gaps[0] * gap < 0 for gap in gaps[1:]))
+    assert np.mean(apart) > 0.4
+    share = np.mean([allocation_held_out((float(a), float(b)), (float(c), float(d))) for a, b, c, d in rng.integers(1, 100, (2000, 4))])
+    assert share == pytest.approx(0.2, abs=0.04)
+    assert all(allocation_held_out(menu.own, menu.other) for menu in MENUS["allocations"])
 
 
 def test_budgets_are_exhausted() -> None:
     for menu in MENUS["garp"]:
         costs = np.array(menu.bundles) @ np.array(menu.prices)
         np.testing.assert_allclose(costs, costs[0])
+
+
+# ------------------------------------------------------------------------------------------------------------ human numbers
 
 
 def test_games_and_human_shares_agree_with_the_reference() -> None:
@@ -65,6 +204,8 @@ def test_games_and_human_shares_agree_with_the_reference() -> None:
     first = games[(games["x_own"] == 450) & (games["y_own"] == 210)].iloc[0]
     assert (first["x_other"], first["y_other"], first["session 1"], first["session 2"]) == (1020, 720, 0.9812, 0.9875)
     assert games[["session 1", "session 2"]].sum().sum() == pytest.approx(rows["value"].sum())
+    shown = {(m.own, m.other): m.human for m in MENUS["bfs39"]}
+    assert shown[(45.0, 21.0), (102.0, 72.0)] == pytest.approx((0.9812 + 0.9875) / 2)
 
 
 @pytest.mark.parametrize(("session", "alpha", "beta"), [("session 1", 0.083, 0.261), ("session 2", 0.098, 0.245)])
@@ -79,10 +220,18 @@ def test_human_shares_give_the_published_preferences(session: str, alpha: float,
     assert abs(found.estimates["beta"] - beta) < 0.05
 
 
-def test_a_known_chooser_comes_back(tmp_path: Path) -> None:
-    result = run("-m", "eval.menus", "--simulate", "alpha=0.1,beta=0.3,lambda=0.02", "--battery", "bfs39", "garp", "--out", str(tmp_path / "m"))
-    assert result.returncode == 0, result.stderr
-    summary = read_json(tmp_path / "m" / "summary.json")
+# ------------------------------------------------------------------------------------------------------------ measurement
+
+
+def ask(*words: object) -> list[dict[str, Any]]:
+    """The command in this process; its summary."""
+    call(command.main, *words)
+    return read_json(Path(str(words[words.index("--out") + 1])) / "summary.json")
+
+
+def test_a_known_chooser_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--battery", "bfs39", "garp", "--targets", "homo_economicus", "bruhin_fehr_schunk:alpha=0.1,beta=0.3", "--out", tmp_path / "m")
+    summary = ask("--simulate", "alpha=0.1,beta=0.3,lambda=0.2", *words)
     rows = {row["battery"]: row for row in summary if row["arm"] == "chooser"}
     floor = {(row["arm"], row["battery"]): row for row in summary if row["arm"] != "chooser"}
     assert floor["coin", "bfs39"]["mean"] == pytest.approx(0.5)
@@ -90,76 +239,121 @@ def test_a_known_chooser_comes_back(tmp_path: Path) -> None:
     assert floor["first listed", "bfs39"]["position_bias"] == pytest.approx(0.5)
     assert floor["most for itself", "garp"]["ccei"] == pytest.approx(1)
     assert floor["most for itself", "garp"]["mean"] == pytest.approx(0)
-    found = rows["bfs39"]["structural"]
-    for name, value in (("alpha", 0.1), ("beta", 0.3), ("lambda", 0.02)):
-        assert found[name]["value"] == pytest.approx(value, abs=1e-4)
+    assert floor["most for itself", "bfs39"]["targets"]["homo_economicus"]["accuracy"]["mean"] == 1
+    for name, value in (("alpha", 0.1), ("beta", 0.3), ("lambda", 0.2)):
+        assert rows["bfs39"]["structural"][name]["value"] == pytest.approx(value, abs=1e-4)
+    assert rows["bfs39"]["valid_answer_probability"] == rows["bfs39"]["comprehension"] == 1
     assert rows["garp"]["ccei"] == 1.0
     assert rows["bfs39"]["correlation_with_humans"] > 0.8
+    own = rows["bfs39"]["targets"]["bruhin_fehr_schunk:alpha=0.1,beta=0.3"]
+    assert own["accuracy"]["mean"] == own["where_they_differ"]["mean"] == 1
+    assert rows["bfs39"]["targets"]["homo_economicus"]["accuracy"]["mean"] < 1
+    assert "structural" not in rows["garp"]
     assert len(list(read_lines(tmp_path / "m" / "choices.jsonl"))) == 59
+    assert "bfs 0.1 0.3" in capsys.readouterr().out
 
 
 class Habit:
-    """Takes the first option on the page with probability .9."""
+    """Takes the first option on the page with probability .9; answers in the form with probability ``valid``."""
 
-    def score(self, requests: list[Request], arm: Arm, seed: int) -> list[Answer]:
+    def __init__(self, valid: float = 0.6) -> None:
+        self.valid = valid
+
+    def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
         answers = []
         for r in requests:
-            p = np.full(len(r.candidates), 0.1 / (len(r.candidates) - 1))
-            p[r.layout.order[0]] = 0.9
-            answers.append(Answer(0.5 * p))
+            n, controls = len(r.conversation.questions[0].options), len(r.conversation.controls)
+            p = np.array([0.9, *[0.1 / (n - 1)] * (n - 1)])
+            answers.append(Answer(p, np.array([self.valid]), np.full(controls, 0.3), np.full(controls, 0.5)))
         return answers
 
 
 def test_a_habit_is_seen_and_gives_no_preference() -> None:
     for battery in ("spillover", "bfs39", "matrix"):
-        records = measure(Habit(), pages_of(battery), Arm("habit"), 0)
+        records = measure(Habit(), pages_of(battery), Arm("habit"), "direct", 0)
         assert all(r["position_bias"] == pytest.approx(0.4) for r in records)
-        assert all(r["mass"] == pytest.approx(0.5) for r in records)
+        assert all(r["valid_answer_probability"] == pytest.approx(0.6) for r in records)
         assert all(p == pytest.approx(0.5) for r in records for p in r["probabilities"])
+        assert all(r["comprehension"] == (None if battery == "spillover" else pytest.approx(0.3)) for r in records)
+
+
+def test_who_answers_outside_the_form_has_no_figures() -> None:
+    pages = pages_of("bfs39")
+    base = {r["id"]: r for r in measure(AllocationChooser({}, 0.2), pages, Arm("base"), "direct", 0)}
+    for valid, outside in ((0.49, True), (0.51, False), (float("nan"), True)):
+        (row,) = summarise(measure(Habit(valid), pages, Arm("habit"), "direct", 0), {"base": base}, [ECONOMICUS])
+        assert row["outside"] is outside
+        assert ("mean" in row) is not outside
+        assert ("structural" in row) is not outside
+        assert row["comprehension"] == pytest.approx(0.3)
+    # and is no baseline either
+    mute = {r["id"]: r for r in measure(Habit(0.1), pages, Arm("base"), "direct", 0)}
+    (row,) = summarise(list(base.values()), {"base": mute, "placebo": base}, [])
+    assert set(row["difference_to"]) == {"placebo"}
+    assert row["difference_to"]["placebo"]["mean"] == 0
 
 
 class Random:
     """Random choices from budgets."""
 
-    def score(self, requests: list[Request], arm: Arm, seed: int) -> list[Answer]:
+    def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
         rng = np.random.default_rng(0)
-        return [Answer(np.eye(len(r.candidates))[rng.integers(len(r.candidates))]) for r in requests]
+        return [Answer.certain(np.eye(11)[rng.integers(11)], r) for r in requests]
 
 
 def test_random_choices_fail_the_audit_and_differ_from_the_base() -> None:
     pages = pages_of("garp")
-    (row,) = summarise(measure(Random(), pages, Arm("random"), 0), None)
+    (row,) = summarise(measure(Random(), pages, Arm("random"), "direct", 0), {}, [])
     assert row["ccei"] < 0.9
-    chooser = AllocationChooser({"alpha": 0.4, "beta": 0.4}, 0.05)
-    base = {r["id"]: r for r in measure(AllocationChooser({}, 0.05), pages, Arm("base"), 0)}
-    (row,) = summarise(measure(chooser, pages, Arm("kinder"), 0), base)
-    assert row["difference_to_base"]["low"] > 0
-    assert row["difference_to_base"]["p"] < 0.001
-    (row,) = summarise(list(base.values()), base)
-    assert row["difference_to_base"]["mean"] == 0
+    base = {r["id"]: r for r in measure(AllocationChooser({}, 0.5), pages, Arm("base"), "direct", 0)}
+    placebo = {r["id"]: r for r in measure(Random(), pages, Arm("placebo"), "direct", 0)}
+    kinder = AllocationChooser({"alpha": 0.4, "beta": 0.4}, 0.5)
+    (row,) = summarise(measure(kinder, pages, Arm("kinder"), "direct", 0), {"base": base, "placebo": placebo}, [])
+    assert row["difference_to"]["base"]["low"] > 0
+    assert row["difference_to"]["base"]["p"] < 0.001
+    assert set(row["difference_to"]) == {"base", "placebo"}
+
+
+def test_wordings_and_modes_are_measured_as_asked(tmp_path: Path) -> None:
+    chooser = ("--simulate", "alpha=0,beta=0,lambda=0.2", "--battery", "bfs39", "--limit", "3", "--pairs", "2")
+    ask(*chooser, "--mode", "direct", "reasoned", "--wordings", "held-out", "--out", tmp_path / "m")
+    rows = [row for _, row in read_lines(tmp_path / "m" / "choices.jsonl")]
+    assert {(row["id"], row["mode"]) for row in rows} == {(f"bfs39-{i}", mode) for i in range(3) for mode in ("direct", "reasoned")}
+    assert {page["wording"] for row in rows for page in row["pages"]} <= set(HELD_OUT)
+    assert all(len(row["pages"]) == 4 for row in rows)
 
 
 def test_measuring_a_model_continues_and_notices_an_idle_adapter(adapter: Path, empty_adapter: Path, tmp_path: Path) -> None:
-    options = ["-m", "eval.menus", "--adapter", str(adapter), "--battery", "bfs39", "--pairs", "1", "--out", str(tmp_path / "m")]
-    result = run(*options)
-    assert result.returncode == 0, result.stderr
+    words = ("--adapter", adapter, "--battery", "bfs39", "--limit", "30", "--pairs", "1", "--out", tmp_path / "m")
+    ask(*words)
     choices = (tmp_path / "m" / "choices.jsonl").read_bytes()
-    assert len(choices.splitlines()) == 78
+    assert len(choices.splitlines()) == 60
     part = sorted((tmp_path / "m" / "parts").iterdir())[0]
-    part.write_bytes(part.read_bytes()[: len(part.read_bytes()) * 3 // 4])
-    assert run(*options).returncode == 0
+    part.write_bytes(part.read_bytes()[: len(part.read_bytes()) * 9 // 10])
+    ask(*words)
     assert (tmp_path / "m" / "choices.jsonl").read_bytes() == choices
-    idle = ("-m", "eval.menus", "--adapter", str(empty_adapter), "--battery", "matrix", "--out", str(tmp_path / "e"))
-    assert_complains(run(*idle), "every probability equals the base's")
+    with pytest.raises(InputError, match="every probability equals the base's"):
+        ask("--adapter", empty_adapter, "--battery", "matrix", "--out", tmp_path / "e")
 
 
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ((), "--adapter"), (("--model", "nano"), "--out"), (("--model", "nano", "--battery", "chess", "--out", "x"), "chess"),
-        (("--simulate", "kappa=1,lambda=1", "--out", "x"), "alpha"), (("--model", "nano", "--pairs", "0", "--out", "x"), "--pairs"),
-        (("--adapter", "nowhere"), "does not exist"),
+        ((), "--adapter"), (("--model", "nano"), "--out"), (("--simulate", "kappa=1,lambda=1", "--out", "{out}"), "alpha"),
+        (("--model", "nano", "--pairs", "0", "--out", "x"), "--pairs"), (("--adapter", "nowhere"), "does not exist"),
+        (("--simulate", "lambda=1", "--battery", "matrix", "--targets", "homo_ludens", "--out", "{out}"), "homo_ludens"),
     ],
 )  # fmt: skip
-def test_bad_options_get_one_line(options: tuple[str, ...], part: str) -> None:
-    assert_complains(run("-m", "eval.menus", *options), part)
+def test_bad_options_are_refused(options: tuple[str, ...], part: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refusal:
+        call(command.main, *(word.format(out=tmp_path) for word in options))
+    assert part in str(refusal.value)
+
+
+def test_the_command_complains_in_one_line() -> None:
+    assert_complains(run("-m", "eval.menus", "--model", "nano", "--battery", "chess", "--out", "x"), "chess")
+
+
+def test_numbers_on_pages_are_whole() -> None:
+    for menu in MENUS["bfs39"][:5]:
+        assert all(n.isdigit() for n in NUMBER.findall(menu_conversation(menu, draw_page(menu, np.random.default_rng(0))).page))

@@ -14,7 +14,73 @@ from conftest import ROOT
 MUTATIONS = {
     "sign of the moral term": ("econmoral/preferences.py", "tables.alike - own", "own - tables.alike", "test_games.py"),
     "payoffs transposed": ("econmoral/games.py", "index(pay[role])", "index(pay[0])", "test_games.py"),
-    "wrong labels let through": ("recipes/sft.py", "if labels != [-100] * start + expected[start:]:", "if False:", "test_sft.py::test_only_exact_labels_pass"),
+    "wrong labels let through": ("econmoral/conversations.py", "if found != wanted:", "if False:", "test_conversations.py::test_only_exact_labels_pass"),
+    "loss on user turns": (
+        "econmoral/conversations.py",
+        "labels[span] = turn",
+        "labels[: span.stop] = ids[: span.stop]",
+        "test_conversations.py::test_every_turn_is_what_measurement_scores",
+    ),
+    "loss one place late": (
+        "recipes/sft.py",
+        "[k - 1 for k, label",
+        "[min(k, len(row_labels) - 2) for k, label",
+        "test_sft.py::test_logits_at_labelled_places_alone_give_the_whole_loss_and_its_gradient",
+    ),
+    "a derivation cut before its end": (
+        "econmoral/derivations.py",
+        '"\\n".join([*prelude, *lines])',
+        '"\\n".join([*prelude, *lines[:-1]])',
+        "test_derivations.py::test_homo_moralis_is_right_in_every_step_and_ends_in_the_optimum",
+    ),
+    "a wrong sum in a derivation": (
+        "econmoral/derivations.py",
+        "= {number(a + b)}",
+        "= {number(a + b + 1)}",
+        "test_derivations.py::test_every_family_on_allocations",
+    ),
+    "control answers shifted by one cell": (
+        "econmoral/prompts.py",
+        "numbers.index(pay[path][role])",
+        "(numbers.index(pay[path][role]) + 1) % len(numbers)",
+        "test_prompts.py::test_control_questions_are_answered_by_the_page",
+    ),
+    "control answers of allocations shifted by one cell": (
+        "econmoral/menus.py",
+        "right = numbers.index(payoffs[k] * page.scale)",
+        "right = (numbers.index(payoffs[k] * page.scale) + 1) % len(numbers)",
+        "test_menus.py::test_control_questions_of_allocations_are_answered_by_the_page",
+    ),
+    "held-out payoffs trained on": (
+        "data_synth/synthesis.py",
+        "draw_protocol(game, rng, held=False)",
+        "draw_protocol(game, rng, held=True)",
+        "test_data_synth.py::test_nothing_held_out_is_trained_on",
+    ),
+    "the placebo answers its own problem": (
+        "data_synth/synthesis.py",
+        "source = draw_item(game, targets, other) if draw.shuffled else item",
+        "source = item",
+        "test_data_synth.py::test_placebo_keeps_the_pages_and_answers_another_problem",
+    ),
+    "the placebo served for the adapter": (
+        "eval/engine_transformers.py",
+        "set_adapter(self.keys[arm.adapter])",
+        "set_adapter(next(iter(self.keys.values())))",
+        "test_eval.py::test_adapters_bring_their_targets_and_placebos_do_not",
+    ),
+    "figures of who answers outside the form": (
+        "eval/validity.py",
+        "return not valid >= LEAST_VALID",
+        "return False",
+        "test_eval.py::test_who_answers_outside_the_form_has_no_figures_and_is_no_baseline",
+    ),
+    "old answers to a changed page": (
+        "eval/validity.py",
+        "digest.update(json.dumps(asdict(conversation)).encode()",
+        "digest.update(str(len(conversation.questions)).encode()",
+        "test_eval.py::test_a_changed_character_is_another_question",
+    ),
     "thinking left on": (
         "econmoral/chat.py",
         '"enable_thinking": False',
@@ -88,7 +154,12 @@ MUTATIONS = {
         "<pre>{block[2]}</pre>",
         "test_report.py::test_renderers_escape_everything",
     ),
-    "labels not exchanged in twins": ("econmoral/prompts.py", "tuple((b, a) for a, b in layout.labels)", "layout.labels", "test_prompts.py"),
+    "labels not exchanged in twins": (
+        "econmoral/prompts.py",
+        "labels=((b, a), (d, c)),",
+        "labels=((a, b), (c, d)),",
+        "test_prompts.py::test_twin_exchanges_labels_and_orders_and_nothing_else",
+    ),
     "variances of equal shares": (
         "econmoral/power.py",
         "whole = [p * (1 - p) for p in self.shares]",

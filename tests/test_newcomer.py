@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from econmoral.derivations import check_steps
 from econmoral.models import NANO
 from econmoral.records import read_json, read_lines
 
@@ -64,7 +66,12 @@ def test_a_new_game_is_played_taught_and_measured(house: Path) -> None:
     # enter: (60 + 10) / 2 against 30 for staying out; reply to entry: share 60, fight 10
     assert answer["best_replies"] == ["in,share"]
     ask(house, "-m", "data_synth", "--preference", "homo_moralis", "--games", "entry", "--n", "30", "--out", "entry.jsonl")
-    assert {row["meta"]["game"] for _, row in read_lines(house / "entry.jsonl")} == {"entry"}
+    rows = [row for _, row in read_lines(house / "entry.jsonl")]
+    assert {row["meta"]["game"] for row in rows} == {"entry"}
+    for row in rows:
+        right, steps = check_steps(row["messages"][1]["content"])
+        assert (right == steps > 0) or row["meta"]["mode"] == "direct"
+        assert [len(m["content"]) for m in row["messages"] if m["role"] == "assistant"][-2:] == [1, 1]
     ask(house, "-m", "eval.games", "--simulate", "alpha=0,beta=0,kappa=0.3,lambda=0.1", "--games", "entry", "--items", "40", "--out", "measured")
     row = next(r for r in read_json(house / "measured" / "summary.json") if r["arm"] == "chooser")
     kappa = row["homo_moralis"]["estimates"]["kappa"]
@@ -81,6 +88,30 @@ def test_a_new_preference_is_estimated(house: Path) -> None:
     (house / "choices.csv").write_text("\n".join(rows) + "\n")
     found = json.loads(ask(house, "-m", "econmoral", "fit", "choices.csv", "--family", "competitive", "--json"))
     assert abs(found["estimates"]["envy"]["value"] - 0.5) < 0.15
+
+
+def test_a_new_preference_is_taught_told_and_scored(house: Path) -> None:
+    for domain, first in (("allocations", "own"), ("games", "strategy")):
+        ask(house, "-m", "data_synth", "--target", "competitive:envy=0.5", "--domain", domain, "--n", "40", "--out", f"{domain}.jsonl")
+        rows = [row for _, row in read_lines(house / f"{domain}.jsonl")]
+        assert all(first in row["meta"] and row["meta"]["target"] == "competitive:envy=0.5" for row in rows)
+        assert sum(row["meta"]["mode"] == "reasoned" for row in rows) > 25  # in steps, although nobody wrote any for it
+        for row in rows:
+            right, steps = check_steps(row["messages"][1]["content"])
+            assert (right == steps > 0) or row["meta"]["mode"] == "direct"
+    for row in [row for _, row in read_lines(house / "allocations.jsonl")]:
+        (m, other_m), (n, other_n) = zip(row["meta"]["own"], row["meta"]["other"], strict=True)
+        taken = [part["content"] for part in row["messages"] if part["role"] == "assistant"][-1]
+        line = next(x for x in row["messages"][0]["content"].split("\n")[1:3] if re.search(rf"\b{taken}\b", x))
+        better = (m, other_m) if 1.5 * m - 0.5 * other_m > 1.5 * n - 0.5 * other_n else (n, other_n)
+        assert tuple(map(float, re.findall(r"\d+", line))) == better
+    told = ask(house, "-c", "from econmoral.target import Target; print(Target.parse('competitive:envy=0.5').describe())")
+    assert "each of your points counts 1.5 and each of the other person's points counts -0.5" in told
+    chooser = ("--simulate", "alpha=-0.5,beta=-0.5,lambda=5", "--battery", "allocations", "--pairs", "1")
+    ask(house, "-m", "eval.menus", *chooser, "--targets", "competitive:envy=0.5", "homo_economicus", "--out", "competitive")
+    row = next(r for r in read_json(house / "competitive" / "summary.json") if r["arm"] == "chooser")
+    assert row["targets"]["competitive:envy=0.5"]["accuracy"]["mean"] == 1
+    assert row["targets"]["homo_economicus"]["accuracy"]["mean"] < 0.9
 
 
 def test_a_new_checkpoint_is_measured(house: Path) -> None:

@@ -70,7 +70,7 @@ def test_help_of_make_names_every_target() -> None:
 
 def test_every_command_is_carried_out_in_order(tmp_path: Path) -> None:
     """All of the README's Python, as a reader would type it, small; what ``make`` does is what ``.ci/run`` and other tests do."""
-    for room in ("econmoral", "data_synth", "recipes", "eval"):
+    for room in ("econmoral", "data_synth", "recipes", "eval", "docs"):
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     choices = allocation_choices(subjects=20, per=40, seed=1)
     choices.assign(q=choices.index % 3 == 1, v=choices.index % 3 == 2).astype({"q": int, "v": int}).to_csv(tmp_path / "choices.csv", index=False)

@@ -14,9 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from econmoral.models import MODELS, find_model
-from econmoral.records import InputError, example, origin, read_json, read_lines, sha256, write_json, write_lines, write_text
-
-GOOD = {"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}], "meta": {}}
+from econmoral.records import InputError, origin, read_json, read_lines, sha256, write_json, write_lines, write_text
 
 
 def test_lines_come_back_with_their_numbers(tmp_path: Path) -> None:
@@ -47,17 +45,12 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
             reader()
 
 
-@pytest.mark.parametrize(
-    ("change", "part"),
-    [
-        ({"prompt": []}, "prompt"), ({"prompt": "q"}, "prompt"), ({"completion": [{"role": "assistant", "content": ""}]}, "content"),
-        ({"completion": [{"role": "user", "content": "a"}]}, "assistant"), ({"meta": None}, "meta"), ({"prompt": [{"role": 1, "content": "q"}]}, "role"),
-    ],
-)  # fmt: skip
-def test_incomplete_examples_are_named(change: dict[str, object], part: str) -> None:
-    assert example(GOOD, "f, line 1") == GOOD
-    with pytest.raises(InputError, match=part):
-        example({**GOOD, **change}, "f, line 1")
+def test_a_byte_order_mark_is_no_content(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\n{"a": 2}\n')
+    assert list(read_lines(path)) == [(1, {"a": 1}), (2, {"a": 2})]
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(path) == {"a": 1}
 
 
 def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:

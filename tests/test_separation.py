@@ -13,7 +13,8 @@ from shell import allocation_choices
 
 from econmoral.estimation import Design, NotIdentified, allocations, fit, individual_fits, mixture, restrict
 from econmoral.identification import rank_deficiency, separation
-from econmoral.likelihood import certified, gaps, maximise
+from econmoral.likelihood import certified, gaps, level_free, maximise
+from econmoral.preferences import FAMILIES, Family
 
 EIGHT = """self_x,other_x,self_y,other_y,choice_x
 1000,300,900,600,0
@@ -197,6 +198,12 @@ def test_the_level_of_payoffs_does_not_matter(shift: float, family: str) -> None
     for name, value in here.estimates.items():
         assert there.estimates[name] == pytest.approx(value, rel=1e-9)
         assert there.se[name] == pytest.approx(here.se[name], rel=1e-9)
+
+
+def test_only_families_without_a_level_are_moved() -> None:
+    assert all(level_free(family) for family in FAMILIES.values())
+    curved = Family("curved", ("log",), lambda m, n, q, v: [np.log(n)], "a family that somebody may add")
+    assert not level_free(curved)
 
 
 def test_the_order_of_rows_and_the_names_of_options_do_not_matter() -> None:

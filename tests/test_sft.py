@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT, assert_complains, run
-from datasets import Dataset
+from conftest import ROOT, assert_complains, call, run
 from safetensors.torch import load_file
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from twins import TEMPLATES
 
 sys.path.insert(0, str(ROOT / "recipes"))
 import sft
 
-from econmoral.chat import prompt_text, turn_text
 from econmoral.checkpoints import weights_sha256
+from econmoral.conversations import read_conversations
 from econmoral.models import MODELS, NANO
 from econmoral.records import InputError, read_json, read_lines, sha256
 
@@ -54,14 +54,14 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_run_leaves_adapter_card_log_and_manifest(finished: Path, data: Path) -> None:
     about = read_json(finished / "run.json")
     assert about["inputs"]["data"]["sha256"] == sha256(data)
-    assert about["preference"] == "homo_economicus"
+    assert (about["target"], about["preference"], about["domain"], about["shuffled"]) == ("homo_economicus", "homo_economicus", "games", False)
     assert about["mixed_precision"] == "no"  # whatever the launcher says; a continued run without it ends with the same bits
     assert about["weights"] == {"source": str(NANO), "sha256": weights_sha256(NANO)}
     assert about["gates"]["labels_checked"] == 32
     assert about["gates"]["base_unchanged"] is True
     tokenizer = AutoTokenizer.from_pretrained(NANO)
     trained_on = [row for _, row in read_lines(data)][:-3]  # a tenth is held out
-    texts = [tokenizer.apply_chat_template([*row["prompt"], *row["completion"]], tokenize=False).rstrip("\n") for row in trained_on]
+    texts = [tokenizer.apply_chat_template(row["messages"], tokenize=False).rstrip("\n") for row in trained_on]
     assert about["tokens"] == 2 * sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
     assert about["gates"]["adapter_tensors_moved"] > 0
     assert about["gates"]["largest_change_of_log_probability"] > 1e-3
@@ -141,32 +141,73 @@ def test_finished_run_is_not_overwritten(finished: Path, data: Path) -> None:
     assert_complains(run("recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(finished)), "holds a finished run")
 
 
-def test_only_exact_labels_pass() -> None:
+def test_what_is_encoded_is_exact_and_a_fault_is_named(data: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(NANO)
-    messages, answer = [{"role": "user", "content": "Your plan?"}], "Answer: K T"
-    prompt, turn = prompt_text(tokenizer, messages), turn_text(tokenizer, messages, answer)
-    start = len(tokenizer(prompt)["input_ids"])
-    ids = tokenizer(prompt + turn + "\n")["input_ids"]
-    right = {"input_ids": ids, "labels": [-100] * start + ids[start:]}
-    examples = [(messages, answer)]
+    talks, _ = read_conversations(data)
+    rows = sft.encode(tokenizer, talks, data, 2048)
+    assert len(rows) == len(talks)
+    for row, talk in zip(rows, talks, strict=True):
+        said = [m["content"] for m in talk if m["role"] == "assistant"]
+        assert tokenizer.decode([t for t in row.labels if t != -100]) == "".join(f"{text}<|im_end|>" for text in said)
+    longest = max(len(row.ids) for row in rows)
+    with pytest.raises(InputError, match=f"longer than {longest - 1} tokens, the longest has {longest}"):
+        sft.encode(tokenizer, talks, data, longest - 1)
+    # held-out conversations too are named by their place in the file
+    tokenizer.chat_template = tokenizer.chat_template.replace("{{", "{{ raise_exception('no') if messages[0]['content'] == 'odd' else", 1)
+    with pytest.raises(InputError, match="conversation 31: "):
+        sft.encode(tokenizer, [*talks[:1], [{"role": "user", "content": "odd"}, {"role": "assistant", "content": "K"}]], data, 2048, 30)
 
-    def check(row: dict[str, list[int]], examples: list[tuple[list[dict[str, str]], str]] = examples, limit: int = 100) -> Dataset:
-        return sft.exact_labels(Dataset.from_list([row]), examples, tokenizer, limit)[0]
 
-    kept = [t for t in check(right)[0]["labels"] if t != -100]
-    assert tokenizer.decode(kept) == "Answer: K T<|im_end|>"  # the line break after it is not trained on
-    with pytest.raises(InputError, match="labels decode to"):
-        check({**right, "labels": ids})
-    with pytest.raises(InputError, match="labels decode to"):
-        check({**right, "labels": [-100] * len(ids)})
-    with pytest.raises(InputError, match="different tokens"):
-        check({"input_ids": ids[:-3], "labels": right["labels"][:-3]})
-    with pytest.raises(InputError, match="goes on after the answer"):
-        check({"input_ids": ids + ids, "labels": right["labels"] + ids})
-    with pytest.raises(InputError, match="1 of 2 examples"):
-        check(right, examples * 2)
-    with pytest.raises(InputError, match="1 of 1 examples are longer than --max-length 10"):
-        check(right, limit=10)
+def test_a_template_that_rewrites_earlier_turns_makes_a_sequence_of_every_turn(data: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    tokenizer.chat_template = (TEMPLATES / "qwen3.jinja").read_text(encoding="utf-8")
+    talks = read_conversations(data)[0][:4]
+    rows = sft.encode(tokenizer, talks, data, 4096)
+    assert len(rows) == sum(m["role"] == "assistant" for talk in talks for m in talk) > len(talks)
+    for row in rows:  # context, then one turn, then nothing
+        labelled = [k for k, label in enumerate(row.labels) if label != -100]
+        assert labelled == list(range(labelled[0], len(row.ids)))
+
+
+def test_logits_at_labelled_places_alone_give_the_whole_loss_and_its_gradient(data: Path) -> None:
+    """Against the library's own loss of every sequence alone, with the labels that it shifts and masks itself."""
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32).eval()
+    rows = sft.encode(tokenizer, read_conversations(data)[0][:3], data, 4096)
+    counts = [sum(label != -100 for label in row.labels) for row in rows]
+    plain = sum(
+        model(input_ids=torch.tensor([row.ids]), labels=torch.tensor([row.labels])).loss * n / sum(counts) for row, n in zip(rows, counts, strict=True)
+    )
+    plain.backward()
+    wanted = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    inputs = sft.collate(rows)
+    assert inputs["logits_to_keep"].numel() == inputs["labels"].numel() == sum(counts)
+    found = model(**inputs)
+    assert found.logits.shape[1] == sum(counts)
+    assert found.loss.item() == pytest.approx(plain.item(), abs=1e-6)
+    found.loss.backward()
+    for name, p in model.named_parameters():
+        np.testing.assert_allclose(p.grad.numpy(), wanted[name].numpy(), atol=2e-5, err_msg=name)
+    # and what is held out is scored at the same places
+    right, loss = sft.held_out(model, rows)
+    assert float(np.average(loss, weights=counts)) == pytest.approx(plain.item(), abs=1e-5)
+    assert right.dtype == bool
+
+
+def test_rows_of_other_kinds_are_converted_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "alpaca.jsonl"
+    path.write_text("\n".join(json.dumps({"instruction": f"Which, K or {x}?", "output": "K"}) for x in "MNPQ"), encoding="utf-8")
+
+    def reached(name: str) -> None:
+        raise InputError("the data were read")
+
+    monkeypatch.setattr(sft, "locate", reached)
+    words = ("--model", "nano", "--data", path, "--holdout", 0, "--out", tmp_path / "r")
+    with pytest.raises(InputError, match=r"line 1: .*--convert"):
+        call(sft.main, *words)
+    with pytest.raises(InputError, match="the data were read"):
+        call(sft.main, *words, "--convert")
 
 
 def test_what_was_not_learnt_is_said() -> None:
@@ -192,7 +233,8 @@ def test_malformed_data_name_the_line(data: Path, tmp_path: Path) -> None:
     for line, part in (
         ("{", "line 3"),
         ('{"prompt": []}', "line 3"),
-        (json.dumps({**json.loads(lines[0]), "meta": {"preference": "other"}}), "mixes preferences"),
+        (json.dumps({**json.loads(lines[0]), "meta": {"preference": "other"}}), "line 3: answered by another target"),
+        (json.dumps({"messages": [{"role": "human", "content": "q"}, {"role": "assistant", "content": "a"}]}), "line 3: role 'human'"),
     ):
         bad.write_text("\n".join([*lines[:2], line]), encoding="utf-8")
         assert_complains(run("recipes/sft.py", "--model", "nano", "--data", str(bad), "--out", str(tmp_path / "r")), part)

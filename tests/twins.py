@@ -16,7 +16,7 @@ import torch
 import trl
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from econmoral.chat import prompt_text, turn_text
+from econmoral.conversations import tokenise
 from econmoral.models import NANO
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
@@ -63,14 +63,13 @@ def make_twin(style: str, folder: Path, rows: list[dict[str, Any]] | None = None
 
 
 def teach(model: Any, tokenizer: Any, rows: list[dict[str, Any]], steps: int = 30) -> None:
-    """Train every weight on the answers of conversations, four at a time."""
+    """Train every weight on the assistant's turns of rows with ``messages`` (or prompt and completion), four at a time."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for step in range(steps):
         loss = torch.zeros(())
         for row in (rows * steps)[4 * step : 4 * step + 4]:
-            prompt = tokenizer(prompt_text(tokenizer, row["prompt"]), add_special_tokens=False)["input_ids"]
-            turn = tokenizer(turn_text(tokenizer, row["prompt"], row["completion"][0]["content"]), add_special_tokens=False)["input_ids"]
-            loss = loss + model(input_ids=torch.tensor([prompt + turn]), labels=torch.tensor([[-100] * len(prompt) + turn])).loss
+            for sequence in tokenise(tokenizer, row.get("messages") or [*row["prompt"], *row["completion"]]):
+                loss = loss + model(input_ids=torch.tensor([sequence.ids]), labels=torch.tensor([sequence.labels])).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
