@@ -121,8 +121,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="folder of the measurement (default: menus/ in the first adapter's folder)")
     args = parser.parse_args()
     check_sources(args, "menus")
-    if args.pairs < 1 or args.samples < 1 or args.seed < 0 or (args.limit is not None and args.limit < 1):
-        raise InputError("--pairs, --samples and --limit must be at least 1, --seed at least 0")
+    if args.pairs < 1 or args.samples < 1 or args.longest < 1 or args.seed < 0 or (args.limit is not None and args.limit < 1):
+        raise InputError("--pairs, --samples, --longest and --limit must be at least 1, --seed at least 0")
     check_temperature(args)
     args.battery = list(MENUS) if "all" in args.battery else list(dict.fromkeys(args.battery))
     args.mode = list(dict.fromkeys(args.mode))
