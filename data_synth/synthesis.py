@@ -1,107 +1,139 @@
-"""Draw games, compute a preference's optimal whole strategy, put both into words."""
+"""Draw decision problems, compute a target's optimum, put the conversation about it into words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from econmoral.choice import best_plan
-from econmoral.dilemmas import RATING_WORDINGS, SAVED, SCENES, Rating, predicted_choice, rating_answers, render_rating
-from econmoral.games import draw_beliefs, draw_protocol
-from econmoral.prompts import WORDINGS_TRAIN, Item, Layout, Mode, answer_text, draw_layout, reasoning, render
+from econmoral.conversation import Conversation, Message, Mode
+from econmoral.derivations import allocation_derivation, derives, game_derivation
+from econmoral.dilemmas import SAVED, SCENES, Rating, predicted_choice, rating_conversation
+from econmoral.dilemmas import TRAIN as RATING_WORDINGS
+from econmoral.games import GAMES, draw_beliefs, draw_protocol
+from econmoral.menus import MenuPage, draw_allocation, draw_page, menu_conversation
+from econmoral.prompts import WORDINGS_TRAIN, Item, Layout, choices_of, converse, draw_layout
+from econmoral.records import InputError
+from econmoral.target import ECONOMICUS, Target, moralis
 
 LEAD = 1.0  # points by which the optimum beats every other plan: near-ties would teach noise
-OUTCOME_TARGETS = ("homo_economicus", "homo_moralis")
-SHARES = {"spd": 0.5, "tg": 0.25, "ug": 0.25}  # of the games drawn by default; any other that is asked for counts as one of the small ones
+SHARES = {"spd": 0.5, "tg": 0.25, "ug": 0.25}  # of the games drawn by default; any other that is asked for counts as a small one
 TRAINED_GAMES = tuple(SHARES)
+DOMAINS = ("games", "allocations", "dilemmas")
+REASONED = 0.9  # share of conversations with a derivation: short direct ones keep the form of the bare answer
+TRIES = 10_000  # decision problems drawn before a target is given up as always near a tie
 
 
-def draw_item(game: str, kappa: float, rng: np.random.Generator) -> Item:
-    """A decision with payoffs that are not held out and a clear optimum, for homo economicus and for ``kappa``."""
-    while True:
-        protocol, beliefs = draw_protocol(game, rng, held=False), draw_beliefs(game, rng)
-        if all(best_plan(protocol, beliefs, k)[1] >= LEAD for k in (0.0, kappa)):
-            return Item(protocol, beliefs)
+@dataclass(frozen=True)
+class Draw:
+    """What is drawn: the target; a second one whose optimum must be clear too, so that both train on the same decisions.
 
-
-def optimum(item: Item, kappa: float) -> int:
-    """Optimal pure strategy of an item with stated beliefs."""
-    assert item.beliefs is not None
-    return best_plan(item.protocol, item.beliefs, kappa)[0]
-
-
-def answer(item: Item, layout: Layout, kappa: float, mode: Mode) -> str:
-    """The assistant's text: the optimal plan, after its derivation when the prompt asks for one."""
-    if mode == "direct":
-        return answer_text(layout, optimum(item, kappa))
-    text, best = reasoning(item, layout, kappa)
-    return f"{text}\n{answer_text(layout, best)}"
-
-
-def examples(
-    preference: str, kappa: float, n: int, seed: int, reasoned: float, shuffled: bool = False, games: tuple[str, ...] = TRAINED_GAMES
-) -> Iterator[dict[str, Any]]:
-    """``n`` examples, one at a time.
-
-    Homo economicus is homo moralis with kappa = 0; the given kappa still decides which decisions count as clear, so
-    that both preferences are trained on the same decisions under the same seed.  ``reasoned`` is the share whose prompt
-    asks for the derivation, ``games`` the games drawn from.  ``shuffled`` is the placebo: every answer is that of an unrelated decision of the same game.
+    reasoned : share of conversations with a derivation.  shuffled : placebo, the derivation and answers of an unrelated
+    decision problem on this page.
     """
-    target = kappa if preference == "homo_moralis" else 0.0
-    rng, other = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
-    weights = np.array([SHARES.get(g, 0.25) for g in games])
-    shares = weights / weights.sum()
-    for i in range(n):
-        game = games[int(rng.choice(len(games), p=shares))]
-        item = draw_item(game, kappa, rng)
-        layout = draw_layout(game, rng, WORDINGS_TRAIN)
-        mode: Mode = "reasoned" if rng.random() < reasoned else "direct"
-        best, differs = optimum(item, target), optimum(item, 0.0) != optimum(item, kappa)
-        text = answer(item, layout, target, mode)
-        if shuffled:
-            best = optimum(draw_item(game, kappa, other), target)
-            # a placebo has no derivation to give: the plan alone, whatever was asked
-            text = answer_text(layout, best)
-        protocol = item.protocol
-        yield {
-            "prompt": render(item, layout, mode),
-            "completion": [{"role": "assistant", "content": text}],
-            "meta": {
-                "id": f"{preference}-{seed}-{i}",
-                "preference": preference,
-                "kappa": target,
-                "game": game,
-                "payoffs": dict(zip("TRPS", protocol.payoffs, strict=True)),
-                "beliefs": list(item.beliefs or ()),
-                "strategy": protocol.tables.strategies[best],
-                "mode": mode,
-                "shuffled": shuffled,
-                "preferences_differ": differs,
-                "layout": asdict(layout),
-            },
-        }
+
+    target: Target
+    rival: Target
+    n: int
+    seed: int
+    domain: str = "games"
+    reasoned: float = REASONED
+    shuffled: bool = False
+    games: tuple[str, ...] = TRAINED_GAMES
 
 
-def dilemma_examples(preference: str, kappa: float, n: int, seed: int) -> Iterator[dict[str, Any]]:
+def draw_item(game: str, targets: tuple[Target, ...], rng: np.random.Generator) -> Item:
+    """A decision problem with payoffs that are not held out and a clear optimum for every target."""
+    for _ in range(TRIES):
+        protocol, beliefs = draw_protocol(game, rng, held=False), draw_beliefs(game, rng)
+        if all(t.best_plan(protocol, beliefs)[1] >= LEAD for t in targets):
+            return Item(protocol, beliefs)
+    raise InputError(f"no {game} decision with a clear optimum for {' and '.join(map(str, targets))} was found; choose other values")
+
+
+def examples(draw: Draw) -> Iterator[dict[str, Any]]:
+    """``draw.n`` conversations as ``messages`` with ``meta``, one at a time.  Same draw, same bytes."""
+    if draw.domain == "dilemmas":
+        return _dilemmas(draw)
+    return _allocations(draw) if draw.domain == "allocations" else _games(draw)
+
+
+def _row(draw: Draw, number: int, messages: list[Message], mode: Mode, **meta: Any) -> dict[str, Any]:
+    return {
+        "messages": messages,
+        "meta": {
+            "id": f"{draw.target}-{draw.domain}-{draw.seed}-{number}", "target": str(draw.target), "preference": draw.target.family,
+            "kappa": draw.target.kappa, "domain": draw.domain, "mode": mode, "shuffled": draw.shuffled, **meta,
+        },
+    }  # fmt: skip
+
+
+def _mode(draw: Draw, rng: np.random.Generator) -> Mode:
+    reasoned = rng.random() < draw.reasoned
+    return "reasoned" if reasoned and derives(draw.target, draw.domain) else "direct"
+
+
+def _games(draw: Draw) -> Iterator[dict[str, Any]]:
+    targets = tuple(dict.fromkeys((draw.target, draw.rival, ECONOMICUS)))
+    rng, other = np.random.default_rng([draw.seed, 0]), np.random.default_rng([draw.seed, 1])
+    weights = np.array([SHARES.get(g, 0.25) for g in draw.games])
+    for i in range(draw.n):
+        game = draw.games[int(rng.choice(len(draw.games), p=weights / weights.sum()))]
+        mode = _mode(draw, rng)
+        while True:
+            item, layout = draw_item(game, targets, rng), draw_layout(game, rng, WORDINGS_TRAIN)
+            source = draw_item(game, targets, other) if draw.shuffled else item
+            assert source.beliefs is not None
+            best = draw.target.best_plan(source.protocol, source.beliefs)[0]
+            derivation, derived = game_derivation(source, layout, draw.target) if mode == "reasoned" else (None, best)
+            if derived == best:  # at kappa = 1 plans may tie
+                break
+        bests = [t.best_plan(item.protocol, item.beliefs or ())[0] for t in (ECONOMICUS, draw.rival)]
+        talk = converse(item, layout, mode)
+        yield _row(
+            draw, i, talk.transcript(choices_of(layout, best), derivation), mode,
+            game=game, payoffs=dict(zip("TRPS", item.protocol.payoffs, strict=True)), beliefs=list(item.beliefs or ()),
+            strategy=item.protocol.tables.strategies[best], targets_differ=bests[0] != bests[1], layout=asdict(layout),
+        )  # fmt: skip
+
+
+def _allocations(draw: Draw) -> Iterator[dict[str, Any]]:
+    rng, other = np.random.default_rng([draw.seed, 3]), np.random.default_rng([draw.seed, 4])
+    for i in range(draw.n):
+        menu = draw_allocation(rng, held=False, target=draw.target)
+        page, mode = draw_page(menu, rng), _mode(draw, rng)
+        source = draw_allocation(other, held=False, target=draw.target) if draw.shuffled else menu
+        utility = draw.target.of_allocations(np.array(source.own), np.array(source.other))
+        best = int(utility.argmax())
+        derivation = allocation_derivation(source, page, draw.target) if mode == "reasoned" else None
+        talk = menu_conversation(menu, page, mode)
+        yield _row(
+            draw, i, talk.transcript((page.order.index(best),), derivation), mode,
+            game="allocation", own=list(menu.own), other=list(menu.other), strategy=best,
+            targets_differ=best != int(np.argmax(menu.own)), layout=asdict(page),
+        )  # fmt: skip
+
+
+def _dilemmas(draw: Draw) -> Iterator[dict[str, Any]]:
     """Near transfer to the dilemmas: what a preference would have the car do, rated 100 or 0 (50 where it is indifferent).
 
     Only for those who want it: by default no dilemma is trained on, and what tuning on games does to them is the question.
     """
-    target = kappa if preference == "homo_moralis" else 0.0
-    rng = np.random.default_rng([seed, 2])
-    for i in range(n):
+    rng = np.random.default_rng([draw.seed, 2])
+    for i in range(draw.n):
         cell = Rating(str(rng.choice(list(SCENES))), int(rng.choice(SAVED)), "choose")
-        reverse, wording = bool(rng.integers(2)), int(rng.integers(len(RATING_WORDINGS)))
-        rating = round(100 * predicted_choice(cell.scene, cell.saved, target))
-        text = rating_answers()[100 - rating if reverse else rating]
-        yield {
-            "prompt": render_rating(cell, reverse, wording),
-            "completion": [{"role": "assistant", "content": text}],
-            "meta": {
-                "id": f"{preference}-dilemma-{seed}-{i}", "preference": preference, "kappa": target, "domain": "dilemmas", "scene": cell.scene,
-                "saved": cell.saved, "mode": "direct", "shuffled": False,
-            },
-        }  # fmt: skip
+        reverse, wording = bool(rng.integers(2)), int(RATING_WORDINGS[rng.integers(len(RATING_WORDINGS))])
+        rating = round(100 * predicted_choice(cell.scene, cell.saved, draw.target.kappa))
+        talk: Conversation = rating_conversation(cell, reverse, wording)
+        choice = talk.questions[0].options.index(str(100 - rating if reverse else rating))
+        yield _row(draw, i, talk.transcript((choice,)), "direct", scene=cell.scene, saved=cell.saved, game="dilemmas")
+
+
+def default_rival(target: Target, kappa: float) -> Target:
+    """The second target whose optimum is to be clear too: homo moralis of degree kappa, for every target."""
+    return target if target.family == "homo_moralis" else moralis(kappa)
+
+
+__all__ = ["DOMAINS", "LEAD", "REASONED", "TRAINED_GAMES", "Draw", "Layout", "MenuPage", "default_rival", "examples"]

@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from econmoral.models import find_model
 from econmoral.records import InputError, plain, read_json
 
 LARGEST_CONFIGURATION = 1 << 20  # bytes
@@ -73,10 +72,3 @@ def _check_ranks(config: dict[str, Any], weights: Path) -> None:
 def adapter_base(folder: Path) -> str:
     """The checkpoint an adapter was trained on, as its own configuration names it."""
     return str(check_adapter(folder)["base_model_name_or_path"])
-
-
-def check_base(folder: Path, source: str) -> None:
-    """Raises InputError unless the adapter in ``folder`` was trained on the checkpoint ``source``."""
-    made_for = adapter_base(folder)
-    if find_model(made_for).source != source and Path(made_for).resolve() != Path(source).resolve():
-        raise InputError(f"{folder} was trained on {made_for}, not on {source}; give --model {made_for}")

@@ -139,7 +139,7 @@ def read_reply(text: str, options: tuple[str, ...]) -> tuple[int | None, Outcome
     """
     text = text[:LONGEST_REPLY].replace("’", "'")
     if "<think>" in text or "</think>" in text:
-        before, closed, after = text.rpartition("</think>")
+        _before, closed, after = text.rpartition("</think>")
         if not closed or "<think>" in after:
             return None, "unreadable"
         text = after

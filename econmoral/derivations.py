@@ -7,6 +7,7 @@ product, sum and comparison is a step, a product with a two-digit number is spli
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from econmoral.games import GAMES
@@ -49,12 +50,11 @@ def more(values: dict[str, float]) -> tuple[str, str]:
 def derives(target: Target, domain: str) -> bool:
     """Whether there is a derivation; otherwise the target is trained on direct answers.
 
-    On allocations every family has one.  On games: own payoff, outcome-based families, and homo moralis short of kappa 1
-    (where the optimum is never unique).
+    On allocations every family has one; on games homo moralis and the families that look at payoffs alone.
     """
     if domain == "allocations":
         return True
-    return target.outcome_only or (target.family == "homo_moralis" and target.kappa < 1)
+    return target.outcome_only or target.family == "homo_moralis"
 
 
 # ---------------------------------------------------------------------------------------------------------- allocations
@@ -115,17 +115,19 @@ def allocation_derivation(menu: Menu, page: MenuPage, target: Target) -> str:
 # ---------------------------------------------------------------------------------------------------------------- games
 
 
-def game_derivation(item: Item, layout: Layout, target: Target) -> str:
-    """The derivation of a target's best reply to the stated beliefs.
+def game_derivation(item: Item, layout: Layout, target: Target) -> tuple[str, int]:
+    """The derivation of a target's best reply to the stated beliefs, and the strategy in which it ends.
 
-    Sums are over ten people, so that no fraction appears.  Raises ValueError where ``derives`` says no.
+    Sums are over ten people, so that no fraction appears.  At kappa = 1, where plans tie, it may end in another strategy than
+    ``Target.best_plan``.  Raises ValueError where ``derives`` says no.
     """
     if not derives(target, "games"):
         raise ValueError(f"{target} has no derivation on games")
     prelude, pay = _worths(item, layout, target)
-    if target.kappa == 0:
-        return "\n".join([*prelude, *_own_payoff(item, layout, pay)])
-    return "\n".join(_moral(item, layout, target))
+    lines, first, replies = _own_payoff(item, layout, pay) if target.kappa == 0 else _moral(item, layout, target)
+    game = GAMES[layout.game]
+    plan = (first, *(replies[k] for k in range(1, len(game.info_sets))))
+    return "\n".join([*prelude, *lines]), game.strategies.index(plan)
 
 
 def _worths(item: Item, layout: Layout, target: Target) -> tuple[list[str], dict[tuple[str, ...], tuple[float, float]]]:
@@ -183,7 +185,7 @@ def _plan_words(layout: Layout, first: str, replies: dict[int, str]) -> str:
     return ", ".join(parts) + "."
 
 
-def _own_payoff(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[float, float]]) -> list[str]:
+def _own_payoff(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[float, float]]) -> tuple[list[str], str, dict[int, str]]:
     steps, values = _first_mover(item, layout, pay)
     by_label = {path_labels(layout, (move,))[0]: value for move, value in values.items()}
     closing, _ = more(by_label)
@@ -197,10 +199,10 @@ def _own_payoff(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[flo
         replies[k] = next(r for r in page_actions(layout, k) if label_of(layout, k, r) == best)
         lines.append(f"Moving second after {after}: {given}. {closing}")
     lines.append(f"So {_plan_words(layout, first, replies)}")
-    return lines
+    return lines, first, replies
 
 
-def _moral(item: Item, layout: Layout, target: Target) -> list[str]:
+def _moral(item: Item, layout: Layout, target: Target) -> tuple[list[str], str, dict[int, str]]:
     """Homo moralis: for integers v : w = (1 - kappa) : kappa the plan with the largest
 
         v [first-mover points + second-mover points, over ten people] + 10 w [points of both roles if everyone uses the plan].
@@ -217,14 +219,14 @@ def _moral(item: Item, layout: Layout, target: Target) -> list[str]:
         own, total, own_steps, all_steps = {}, {}, [], []
         for reply in page_actions(layout, k):
             label, (m, n) = label_of(layout, k, reply), pay[(move, reply)]
-            own[label] = v * p * n
+            own[label] = max(v, 1) * p * n  # at kappa = 1 own points decide what the plan itself never meets
             own_steps.append(f"{label} {times(p, n)}" + (f", {times(v, p * n)}" if v > 1 else ""))
             same, steps = _alike(m, n, w)
-            total[label] = own[label] + same
-            all_steps.append(f"{label} {steps}, {plus(same, own[label])}")
+            total[label] = same + v * p * n
+            all_steps.append(f"{label} {steps}, {plus(same, own[label]) if v else number(same)}")
         actions = {label_of(layout, k, r): r for r in page_actions(layout, k)}
         closing, best = more(own)
-        own_best[k] = actions[best], own[best]
+        own_best[k] = actions[best], v and own[best]
         lines.append(f"After {after} ({p} of {TENTHS}): {'; '.join(own_steps)}. {closing}")
         closing, best = more(total)
         together[move] = actions[best], total[best]
@@ -232,18 +234,19 @@ def _moral(item: Item, layout: Layout, target: Target) -> list[str]:
     steps, values = _first_mover(item, layout, pay)
     if v > 1:
         steps = [f"{s}, {times(v, values[m])}" for s, m in zip(steps, page_actions(layout, 0), strict=True)]
-    lines.append("Moving first: " + "; ".join(steps) + ".")
+    if v:
+        lines.append("Moving first: " + "; ".join(steps) + ".")
     totals: dict[str, float] = {}
     plans: dict[str, tuple[str, dict[int, str]]] = {}
     for move in page_actions(layout, 0):
         name = path_labels(layout, (move,))[0]
-        value = v * values[move]
+        value, parts = v * values[move], []
         if move in together:
-            parts = [plus(value, together[move][1])]
+            parts = [plus(value, together[move][1]) if v else number(together[move][1])]
             value += together[move][1]
         else:
             same, alike = _alike(*pay[(move,)], w)
-            parts = [alike, plus(value, same)]
+            parts = [alike, plus(value, same) if v else number(same)]
             value += same
         replies = {}
         for k, other, after in _replies(layout):
@@ -251,13 +254,13 @@ def _moral(item: Item, layout: Layout, target: Target) -> list[str]:
                 replies[k] = together[move][0]
                 continue
             replies[k], worth = own_best[k]
-            parts.append(f"{label_of(layout, k, replies[k])} after {after} {plus(value, worth)}")
+            parts.append(f"{label_of(layout, k, replies[k])} after {after}" + (f" {plus(value, worth)}" if v else ""))
             value += worth
         lines.append(f"{name} in all: {', '.join(parts)}.")
         totals[name], plans[name] = value, (move, replies)
     _, best = more(totals)
     lines.append(f"{number(totals[best])} is more: {_plan_words(layout, *plans[best])}")
-    return lines
+    return lines, *plans[best]
 
 
 def _alike(m: float, n: float, w: int) -> tuple[float, str]:
@@ -292,7 +295,7 @@ def check_steps(text: str) -> tuple[int, int]:
     right = whole = 0
     for chain in _CHAIN.findall(text[:20_000]):
         sides = [_value(side) for side in chain.split(" = ")]
-        for a, b in zip(sides, sides[1:], strict=False):
+        for a, b in itertools.pairwise(sides):
             whole += 1
             right += a is not None and b is not None and abs(a - b) < 1e-9
     return right, whole

@@ -3,10 +3,14 @@
 *Ratings* (design after Bonnefon, Shariff and Rahwan 2016, Science 352): a car whose brakes have failed kills the pedestrians
 ahead or, swerving, whoever rides; a statement about the sacrifice is rated from 0 to 100.  *Conjoint* (design after Awad et
 al. 2018, Nature 563): two groups, one dies; nine dimensions, each with a favoured level.  Every scenario is asked four
-times, groups exchanged and cases exchanged, so that no habit of position can look like a preference.
+times, groups exchanged and cases exchanged, so that no habit of position or of letter can look like a preference.
 
-    >>> scenario = draw_scenarios(1, np.random.default_rng(0))[0]
-    >>> messages = render_scenario(scenario, swapped=False, reversed_cases=False, wording=0)
+    >>> rng = np.random.default_rng(0)
+    >>> scenario = draw_scenarios(1, rng)[0]
+    >>> talks = [scenario_conversation(scenario, page) for page in case_pages(TRAIN[0], draw_labels(rng))]
+
+A conversation is a page, one question that is answered with a letter or a number alone, and two control questions whose
+answers are numbers on the page.
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from econmoral.prompts import ANSWER, Message
+from econmoral.conversation import LETTER, NUMBER, Conversation, Question
+from econmoral.prompts import LABELS
 
 # ---------------------------------------------------------------------------------------------------------------- ratings
 
@@ -29,23 +34,80 @@ SCENES = {  # name -> (passengers, who rides and who you are)
     "bystander": (1, "A stranger rides in it alone, and you watch from far away."),
     "veil": (1, "One person rides in it alone. You are one of all these people and do not know which one."),
 }
+PASSENGER = "person inside"
 QUESTIONS = {  # name -> statement that is rated
-    "moral": "It is moral to swerve.",
-    "should": "Cars should be made so that they swerve here.",
-    "buy": "I would buy a car that swerves here.",
-    "law": "The law should require that cars swerve here.",
-    "buy under law": "If the law required that cars swerve here, I would buy one.",
-    "choose": "If it were for me alone to decide, I would have the car swerve.",
+    "moral": "It is morally right to swerve.",
+    "should": "Cars should be built to swerve in such a situation.",
+    "buy": "I would buy a car that swerves in such a situation.",
+    "law": "The law should require cars to swerve in such a situation.",
+    "buy under law": "If the law required cars to swerve in such a situation, I would buy one.",
+    "choose": "If the decision were mine alone, I would have the car swerve.",
 }
 SCALE = 101
+
+
+@dataclass(frozen=True)
+class RatingWording:
+    """One wording of a rated sacrifice; ``low`` and ``high`` are the numbers that mean no and full agreement."""
+
+    held_out: bool  # never trained on: measures dependence on the words
+    page: str
+    question: str
+    control_straight: str
+    control_swerve: str
+
+
 RATING_WORDINGS = (
-    "The brakes of a self-driving car have failed. {scene} If it goes straight, it kills {ahead} ahead. If it swerves into a wall, it kills {riders}.\n"
-    'Rate from 0 to 100: "{statement}" {low} means that you do not agree at all, {high} that you agree fully.\n'
-    "Reply with one line only: " + ANSWER + " and the number.",
-    "A car without a driver cannot stop. {scene} Straight on it kills {ahead} on the road. Into the wall it kills {riders}.\n"
-    'How far do you agree? "{statement}" Give a number from 0 to 100; {high} is full agreement, {low} is none.\n'
-    "Write only " + ANSWER + " and your number.",
+    RatingWording(
+        False,
+        "You take part in a study about self-driving cars. Please imagine the following situation. The brakes of a self-driving "
+        "car have failed. {scene} If the car goes straight on, it kills {ahead} on the road. If the car swerves into a wall, it "
+        "kills {riders}.",
+        'How far do you agree with this statement: "{statement}" Give a number from 0 to 100, where {low} means that you do not '
+        "agree at all and {high} means that you agree completely.",
+        "How many people are killed if the car goes straight on?",
+        "How many people are killed if the car swerves?",
+    ),
+    RatingWording(
+        False,
+        "In this survey you are asked for your opinion on an accident. A car without a driver can no longer brake. {scene} "
+        "Straight ahead it will kill {ahead}. It can also swerve into a wall, and then it will kill {riders}.",
+        'Please rate this statement on a scale from 0 to 100: "{statement}" A rating of {high} stands for full agreement and a '
+        "rating of {low} stands for no agreement.",
+        "How many people will be killed if the car does not swerve?",
+        "How many people will be killed if the car swerves into the wall?",
+    ),
+    RatingWording(
+        False,
+        "Read about this emergency and then answer a question. A car that drives itself has lost its brakes. {scene} There are "
+        "two possibilities. If it stays in its lane, {ahead} will die on the road. If it swerves into a barrier, the crash will "
+        "kill {riders}.",
+        'Here is an opinion about this emergency: "{statement}" Express your own opinion by a number between 0 and 100. The '
+        "number {low} says that you reject it, and the number {high} says that you share it.",
+        "How many people will die if the car stays in its lane?",
+        "How many people will die if the car swerves into the barrier?",
+    ),
+    RatingWording(
+        True,
+        "We would like to know what you think about the following case. The brakes of an autonomous car do not work any more. "
+        "{scene} Either it continues on its way and kills {ahead}, or it swerves into a concrete block and kills {riders}.",
+        'Think about the sentence "{statement}" and answer with a number from 0 to 100. Choose {low} if you disagree strongly '
+        "and {high} if you agree strongly.",
+        "How many people does the car kill if it continues on its way?",
+        "How many people does the car kill if it swerves?",
+    ),
+    RatingWording(
+        True,
+        "This question is about a traffic accident that cannot be avoided. A driverless car is unable to stop. {scene} On its "
+        "present course the car will take the lives of {ahead}. If it swerves, it will hit a tree and take the lives of {riders}.",
+        'To what degree is this statement right in your view? "{statement}" Use the scale from 0 to 100, on which {high} is '
+        "completely right and {low} is completely wrong.",
+        "How many people lose their lives if the car keeps its course?",
+        "How many people lose their lives if the car swerves?",
+    ),
 )
+TRAIN = tuple(i for i, w in enumerate(RATING_WORDINGS) if not w.held_out)  # also of the conjoint
+HELD_OUT = tuple(i for i, w in enumerate(RATING_WORDINGS) if w.held_out)
 
 
 @dataclass(frozen=True)
@@ -66,20 +128,30 @@ def _count(n: int, singular: str, plural: str) -> str:
     return f"{n} {singular if n == 1 else plural}"
 
 
-def render_rating(cell: Rating, reverse: bool, wording: int, system: str | None = None) -> list[Message]:
-    """Chat messages; with ``reverse`` 0 means full agreement, so that the answer r counts as 100 - r."""
+def rating_conversation(cell: Rating, reverse: bool, wording: int, system: str | None = None) -> Conversation:
+    """The conversation about a cell: option r of its question is the number r.
+
+    With ``reverse`` 0 means full agreement, so that the reply r counts as 100 - r.
+    """
+    words = RATING_WORDINGS[wording]
     riders, scene = SCENES[cell.scene]
-    you = {"passenger": "you", "family": "both of you"}.get(cell.scene, _count(riders, "person", "people") + " inside")
-    text = RATING_WORDINGS[wording].format(
-        scene=scene, ahead=_count(cell.saved, "person", "people"), riders=you, statement=QUESTIONS[cell.question],
-        low=100 if reverse else 0, high=0 if reverse else 100,
-    )  # fmt: skip
-    return [*([] if system is None else [{"role": "system", "content": system}]), {"role": "user", "content": text}]
+    you = {"passenger": "you", "family": "both of you"}.get(cell.scene)
+    text = words.page.format(scene=scene, ahead=_count(cell.saved, "person", "people"), riders=you or f"the {PASSENGER}")
+    low, high = (100, 0) if reverse else (0, 100)
+    question = words.question.format(statement=QUESTIONS[cell.question], low=low, high=high)
+    numbers = sorted({0, riders, cell.saved, SCALE - 1})
+    controls = tuple(
+        Question(f"{ask} {NUMBER}", tuple(map(str, numbers)), numbers.index(right))
+        for ask, right in ((words.control_straight, cell.saved), (words.control_swerve, riders))
+    )
+    head = () if system is None else (("system", system),)
+    options = tuple(str(r) for r in range(SCALE))
+    return Conversation(text, (Question(f"{question} {NUMBER}", options),), controls, before=head)
 
 
-def rating_answers() -> list[str]:
-    """The 101 admissible answers."""
-    return [f"{ANSWER} {r}" for r in range(SCALE)]
+def agreement(probabilities: np.ndarray, reverse: bool) -> np.ndarray:
+    """(101,) probability of every degree of agreement, 0 to 100, from that of every reply; its own inverse."""
+    return probabilities[::-1] if reverse else probabilities
 
 
 # ----------------------------------------------------------------------------------------------------------------- theory
@@ -178,13 +250,60 @@ DIMENSIONS = {  # the favoured level of each, as in the human reference numbers
     "number": "more", "species": "humans",
 }  # fmt: skip
 LARGEST = 5  # characters in a group
-CONJOINT_WORDINGS = (
-    "The brakes of a self-driving car have failed.\nCase 1: {one}\nCase 2: {two}\nWhich case should happen? "
-    f"Reply with one line only: {ANSWER} Case 1 or {ANSWER} Case 2.",
-    "A car without a driver cannot stop. There are two outcomes.\nCase 1: {one}\nCase 2: {two}\nChoose one of them. "
-    f"Write only {ANSWER} Case 1 or {ANSWER} Case 2.",
+
+
+@dataclass(frozen=True)
+class CaseWording:
+    """One wording of a choice between two cases; ``course`` is (stays on course, swerves)."""
+
+    held_out: bool
+    opening: str
+    line: str
+    course: tuple[str, str]
+    question: str
+    control: str
+
+
+CASE_WORDINGS = (
+    CaseWording(
+        False,
+        "You take part in a study about self-driving cars. The brakes of a self-driving car have failed, and one of two cases "
+        "will happen.",
+        "Case {label}: The car {course} and kills {group} {place}.", ("stays on course", "swerves"),
+        "Which case should happen, {a} or {b}?",
+        "How many characters are killed in case {label}?",
+    ),
+    CaseWording(
+        False,
+        "In this survey you decide how an accident ends. A car without a driver cannot stop any more. There are two outcomes.",
+        "Outcome {label}: The car {course}. It kills {group} {place}.", ("drives straight on", "turns aside"),
+        "Which outcome do you prefer, {a} or {b}?",
+        "How many characters does the car kill in outcome {label}?",
+    ),
+    CaseWording(
+        False,
+        "Please imagine that you choose what a driverless car does in an emergency. It has lost its brakes, and you have two options.",
+        "Option {label}: The car {course}, and {group} {place} will die.", ("keeps to its lane", "changes its lane"),
+        "Which option do you choose, {a} or {b}?",
+        "How many characters will die under option {label}?",
+    ),
+    CaseWording(
+        True,
+        "We would like to know how you judge the following situation. An autonomous car is unable to brake. It can be steered "
+        "in two ways.",
+        "Way {label}: The car {course} and takes the lives of {group} {place}.", ("continues straight ahead", "leaves its course"),
+        "Which way do you select, {a} or {b}?",
+        "How many characters lose their lives if way {label} is selected?",
+    ),
+    CaseWording(
+        True,
+        "This question is about a traffic accident that cannot be avoided. The brakes of a robot car are broken, and the car has "
+        "two plans.",
+        "Plan {label}: The car {course}. As a result, {group} {place} will be dead.", ("does not turn", "turns to the other side"),
+        "Which plan do you pick, {a} or {b}?",
+        "How many characters will be dead after plan {label}?",
+    ),
 )  # fmt: skip
-CASES = (f"{ANSWER} Case 1", f"{ANSWER} Case 2")
 
 
 @dataclass(frozen=True)
@@ -287,24 +406,77 @@ def levels(scenario: Scenario, swapped: bool) -> dict[str, tuple[int | None, int
 
 def _group(kinds: tuple[str, ...]) -> str:
     counts = {k: kinds.count(k) for k in KINDS if k in kinds}
-    return ", ".join(f"{n} {k if n == 1 else KINDS[k]}" for k, n in counts.items())
+    parts = [_count(n, k, KINDS[k]) for k, n in counts.items()]
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
-def render_scenario(scenario: Scenario, swapped: bool, reversed_cases: bool, wording: int, system: str | None = None) -> list[Message]:
-    """Chat messages.  Case 1 is the death of side 0, or of side 1 with ``reversed_cases``."""
-    groups = (scenario.other, scenario.favoured) if swapped else (scenario.favoured, scenario.other)
-    cases = []
-    for side in (0, 1):
-        place = (
-            "inside the car" if scenario.riders == side else {None: "on the road", True: "crossing on green", False: "crossing on red"}[scenario.lawful[side]]
-        )
-        cases.append(f"It {'stays on course' if scenario.straight == side else 'swerves'} and kills {_group(groups[side])} {place}.")
-    one, two = cases[::-1] if reversed_cases else cases
-    text = CONJOINT_WORDINGS[wording].format(one=one, two=two)
-    return [*([] if system is None else [{"role": "system", "content": system}]), {"role": "user", "content": text}]
+@dataclass(frozen=True)
+class CasePage:
+    """How a scenario is presented.
+
+    labels : letters of the case that is listed first and of the other.  swapped : the groups have changed sides.
+    reverse : the death of side 1 is listed first, instead of that of side 0.
+    """
+
+    wording: int
+    labels: tuple[str, str]
+    swapped: bool
+    reverse: bool
 
 
 PAGES = tuple((swapped, reverse) for swapped in (False, True) for reverse in (False, True))  # of every scenario
+
+
+def draw_labels(rng: np.random.Generator) -> tuple[str, str]:
+    """Two different letters for the cases."""
+    a, b = rng.choice(len(LABELS), 2, replace=False)
+    return LABELS[a], LABELS[b]
+
+
+def case_pages(wording: int, labels: tuple[str, str]) -> tuple[CasePage, ...]:
+    """The four pages of a scenario, in the order of ``PAGES``.
+
+    Within each allocation of the groups the cases are listed both ways, the letters staying with the place, so that a habit
+    of place or letter cancels; the letters are exchanged together with the groups, so that the two habits can be told apart.
+    """
+    return tuple(CasePage(wording, labels[::-1] if swapped else labels, swapped, reverse) for swapped, reverse in PAGES)
+
+
+def listed_sides(page: CasePage) -> tuple[int, int]:
+    """The sides that die in the case listed first and in the other."""
+    return (1, 0) if page.reverse else (0, 1)
+
+
+def groups_on(scenario: Scenario, page: CasePage) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Kinds of the characters on side 0 and on side 1."""
+    return (scenario.other, scenario.favoured) if page.swapped else (scenario.favoured, scenario.other)
+
+
+def scenario_conversation(scenario: Scenario, page: CasePage, system: str | None = None) -> Conversation:
+    """The conversation about a scenario: its options are the letters in the order of the page."""
+    words, groups = CASE_WORDINGS[page.wording], groups_on(scenario, page)
+    lines, controls = [words.opening], []
+    for label, side in zip(page.labels, listed_sides(page), strict=True):
+        light = {None: "on the road", True: "crossing at a green light", False: "crossing at a red light"}[scenario.lawful[side]]
+        place = "inside the car" if scenario.riders == side else light
+        course = words.course[0 if scenario.straight == side else 1]
+        lines.append(words.line.format(label=label, course=course, group=_group(groups[side]), place=place))
+        sizes = tuple(str(n) for n in range(1, LARGEST + 1))
+        controls.append(Question(f"{words.control.format(label=label)} {NUMBER}", sizes, len(groups[side]) - 1))
+    a, b = page.labels
+    question = Question(f"{words.question.format(a=a, b=b)} {LETTER}", page.labels)
+    head = () if system is None else (("system", system),)
+    return Conversation("\n".join(lines), (question,), tuple(controls), before=head)
+
+
+def share_spared(probabilities: np.ndarray, page: CasePage) -> float:
+    """Probability that side 0 is spared, from that of each listed case."""
+    return float(probabilities[listed_sides(page).index(1)])
+
+
+def listed_shares(spared: float, page: CasePage) -> np.ndarray:
+    """(2,) probability of each listed case, from that with which side 0 is spared."""
+    return np.array([spared if dies == 1 else 1 - spared for dies in listed_sides(page)])
 
 
 @dataclass(frozen=True)

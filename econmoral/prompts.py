@@ -278,10 +278,7 @@ def decisions(layout: Layout) -> tuple[Question, ...]:
     for k in page_order(layout):
         a, b = _listed(layout, k)
         after = GAMES[layout.game].info_sets[k].after
-        if after:
-            text = words.ask_second.format(x=path_labels(layout, after)[0], c=a, d=b)
-        else:
-            text = words.ask_first.format(a=a, b=b)
+        text = words.ask_second.format(x=path_labels(layout, after)[0], c=a, d=b) if after else words.ask_first.format(a=a, b=b)
         asked.append(Question(f"{text} {LETTER}", (a, b)))
     return tuple(asked)
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from econmoral.choice import best_plan
 from econmoral.games import Protocol, Tables, belief_weights
 from econmoral.preferences import FAMILIES, Family
 from econmoral.records import InputError
@@ -130,7 +131,12 @@ class Target:
         return _plans(self, protocol, beliefs)
 
     def best_plan(self, protocol: Protocol, beliefs: tuple[float, ...]) -> tuple[int, float]:
-        """(best whole strategy, its lead over the second best in points)."""
+        """(best whole strategy, its lead over the second best in points).
+
+        Of homo moralis as ``econmoral.choice.best_plan``, which takes kappa = 1 as the limit from below.
+        """
+        if self.family in ("homo_economicus", "homo_moralis"):
+            return best_plan(protocol, beliefs, self.kappa)
         utility = self.plans(protocol, beliefs)
         order = np.argsort(-utility, kind="stable")
         return int(order[0]), float(utility[order[0]] - utility[order[1]])

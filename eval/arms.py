@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from econmoral.adapters import adapter_base
+from econmoral.checkpoints import state
 from econmoral.models import find_model
 from econmoral.records import InputError, append_lines, parse_yaml, plain, read_whole_lines, sha256, write_lines
 from eval.engines import Arm, Engine
@@ -91,7 +92,7 @@ def settings_key(args: argparse.Namespace, arm: Arm, adapters: dict[str, Path], 
     ``more`` is the command's own settings; model, weights, engine, system message and seed are here.
     """
     model = find_model(args.model).source if args.model else ""
-    weights = [sha256(p) for p in ([Path(model)] if Path(model).is_dir() and model else [])]
+    weights = [state(args.model)] if args.model else []
     if arm.adapter:
         weights += [sha256(adapters[arm.adapter] / f) for f in ("adapter_config.json", "adapter_model.safetensors")]
     engine = "" if args.simulate or args.endpoint else choose_engine(args.engine)[0]
@@ -116,10 +117,21 @@ def collect(part: Path, items: Sequence[Any], ask: Callable[[Any, int], list[dic
 
 
 def base_of(args: argparse.Namespace, adapters: dict[str, Path]) -> None:
-    """Set ``args.model`` to what the first adapter names, unless it was given."""
+    """Set ``args.model`` to what the first adapter names, unless it was given, and ``args.given`` to whether it was."""
+    args.given = getattr(args, "given", bool(args.model))
     if adapters:
         bases = [adapter_base(folder) for folder in adapters.values()]
         args.model = args.model or bases[0]
+    if not args.given and args.model:
+        known_base(next(iter(adapters.values())), args.model)
+
+
+def known_base(folder: Path, name: str) -> None:
+    """Raises InputError unless the base that an adapter names is a known model, a hub id or a folder of this machine."""
+    try:
+        find_model(name)
+    except InputError:
+        raise InputError(f"{folder} was trained on {plain(name)}, which is not on this machine; give --model with its name or folder") from None
 
 
 def check_sources(args: argparse.Namespace, folder: str) -> None:
@@ -150,9 +162,14 @@ def load(args: argparse.Namespace, adapters: dict[str, Path], console: Console) 
         from eval.engine_vllm import VLLM
 
         console.print(f"engine: vLLM ({why}), {args.model} with {len(adapters)} adapter(s) in one load")
-        return VLLM(args.model, adapters, vllm_options(args.vllm))
+        served = VLLM(args.model, adapters, vllm_options(args.vllm), args.given)
+        if served.note:
+            console.print(f"{args.model}: {served.note}", highlight=False)
+        return served
     from eval.engine_transformers import Transformers
 
-    local = Transformers(args.model, adapters)
+    local = Transformers(args.model, adapters, given=args.given)
     console.print(f"engine: transformers on {local.device} ({why}), {args.model} with {len(adapters)} adapter(s) in one load")
+    if local.note:
+        console.print(f"{args.model}: {local.note}", highlight=False)
     return local

@@ -458,7 +458,8 @@ def main() -> None:
     write_text(args.out / "table.csv", pd.DataFrame(rows).map(spreadsheet_cell).to_csv(index=False))
     inputs = {name: folder / "adapter_model.safetensors" for name, folder in adapters.items()}
     settings = {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
-    write_json(args.out / "run.json", origin(**inputs) | {"settings": settings, "tokens": getattr(engine, "tokens", None)})
+    known = {"settings": settings, "tokens": getattr(engine, "tokens", None), "weights": getattr(engine, "weights", None)}
+    write_json(args.out / "run.json", origin(**inputs) | known)
     console.print(f"{args.out}/: ratings.jsonl conjoint.jsonl scenarios.jsonl summary.json table.csv figure.png run.json")
 
 

@@ -25,9 +25,8 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from transformers import AutoTokenizer
 
-from econmoral.models import cached_only, find_model
+from econmoral.checkpoints import load_tokenizer, locate
 from econmoral.prompts import Message
 from econmoral.records import InputError, parse_json
 from eval.engines import LONGEST_DERIVATION, Answer, Arm, Exact, Request
@@ -220,8 +219,7 @@ def connect(address: str, model: str | None, served: str, samples: int, concurre
     endpoint = Endpoint(address, concurrency)
     if model is None:
         return Sampled(endpoint, served, samples), f"sampled, {samples} a page: no --model names the tokenizer"
-    source = find_model(model).source
-    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=cached_only(source))
+    tokenizer = load_tokenizer(locate(model, weights=False))
     probe = tokenizer("one two three")["input_ids"]
     body = {"model": served, "prompt": probe, "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
     try:

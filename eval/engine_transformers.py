@@ -14,45 +14,33 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
+from transformers import GenerationConfig
 
-from econmoral.adapters import check_base
 from econmoral.chat import turn_text
-from econmoral.models import cached_only, find_model
-from econmoral.records import InputError
+from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint, load_tokenizer
 from eval.engines import Arm, Exact, ScoredStep
 
 BATCH_TOKENS = 16_384  # prompt tokens in one batch of scores; derivations, written a token at a time, take twice as many
 
 
 class Transformers(Exact):
-    """A checkpoint and its adapters (name -> folder); ``four_bit`` loads the base in nf4 (NVIDIA GPU and bitsandbytes)."""
+    """A checkpoint and its adapters (name -> folder); ``four_bit`` loads the base in nf4 (wherever bitsandbytes runs).
 
-    def __init__(self, model: str, adapters: dict[str, Path], four_bit: bool = False) -> None:
-        source = find_model(model).source
+    given : the model was named explicitly, and is taken though an adapter says that it was trained on another.
+    """
+
+    def __init__(self, model: str, adapters: dict[str, Path], four_bit: bool = False, given: bool = False) -> None:
+        place = base_for(model, adapters.values())
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
-        local = cached_only(source)
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
-            options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": local}
-            if four_bit:
-                options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
-            self.model: Any = AutoModelForCausalLM.from_pretrained(source, **options)
-            if not four_bit:
-                self.model = self.model.to(self.device)
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot load {source} ({str(error).splitlines()[0][:200]}); give a complete checkpoint in safetensors") from None
+        check_adapters(adapters.values(), place, load_tokenizer(place), given)
+        self.tokenizer, loaded = load_checkpoint(place, dtype, four_bit)
+        if not four_bit:
+            loaded = loaded.to(self.device)
         self.keys = {name: f"adapter_{number}" for number, name in enumerate(adapters)}  # PEFT takes no name with a dot
-        for name, folder in adapters.items():
-            check_base(folder, source)
-            try:
-                if isinstance(self.model, PeftModel):
-                    self.model.load_adapter(str(folder), adapter_name=self.keys[name], use_safetensors=True)
-                else:
-                    self.model = PeftModel.from_pretrained(self.model, str(folder), adapter_name=self.keys[name], use_safetensors=True)
-            except (RuntimeError, ValueError, OSError) as error:
-                raise InputError(f"{folder} does not fit {source}: {str(error).splitlines()[0][:150]}") from None
+        named = {self.keys[name]: folder for name, folder in adapters.items()}
+        self.model: Any = attach(loaded, named, place.source)
+        self.weights, self.note = place.record(), place.note
         self.model.eval()
         # pad with anything: padded positions are masked
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
@@ -70,9 +58,12 @@ class Transformers(Exact):
             yield
 
     def merge(self, name: str) -> None:
-        """Add an adapter's weights to the base's, as an exported checkpoint has them; the engine then stands for that one arm."""
-        self.model.set_adapter(self.keys[name])
-        self.model.merge_adapter([self.keys[name]])
+        """Add an adapter's weights to the base's, as an exported checkpoint has them.
+
+        The engine then stands for that one arm, which is its base: no adapter is left to be switched on or off.
+        """
+        self.model = self.model.merge_and_unload(adapter_names=[self.keys[name]])
+        self.keys = {}
 
     @torch.no_grad()
     def log_probabilities(self, groups: list[list[ScoredStep]], arm: Arm) -> list[list[np.ndarray]]:

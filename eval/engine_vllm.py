@@ -13,8 +13,8 @@ import numpy as np
 from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
-from econmoral.adapters import check_adapter, check_base
-from econmoral.models import cached_only, find_model
+from econmoral.adapters import check_adapter
+from econmoral.checkpoints import base_for, check_adapters, load_tokenizer
 from econmoral.records import InputError
 from eval.engines import LONGEST_DERIVATION, Arm, Exact
 
@@ -24,17 +24,17 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM accepts as max_lora_ran
 class VLLM(Exact):
     """A checkpoint and its adapters (name -> folder); ``options`` go to ``vllm.LLM`` as they are."""
 
-    def __init__(self, model: str, adapters: dict[str, Path], options: dict[str, Any]) -> None:
-        source = find_model(model).source
-        cached_only(source)  # one clear line where it cannot be had
-        for folder in adapters.values():
-            check_base(folder, source)
+    def __init__(self, model: str, adapters: dict[str, Path], options: dict[str, Any], given: bool = False) -> None:
+        place = base_for(model, adapters.values())  # one clear line where it cannot be had
+        source = place.source
+        check_adapters(adapters.values(), place, load_tokenizer(place), given)
+        self.weights, self.note = place.record(), place.note
         ranks = [int(check_adapter(folder).get("r", 0)) for folder in adapters.values()]
         lora: dict[str, Any] = {}
         if adapters:
             lora = {"enable_lora": True, "max_loras": 1, "max_lora_rank": next((r for r in RANKS if r >= max(ranks)), max(ranks))}
         try:
-            self.llm = LLM(model=source, enable_prefix_caching=True, **lora, **options)
+            self.llm = LLM(model=str(place.folder), enable_prefix_caching=True, **lora, **options)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             raise InputError(f"vLLM cannot load {source}: {str(error).splitlines()[0][:200]}; try --engine transformers") from None
         self.tokenizer = self.llm.get_tokenizer()

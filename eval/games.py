@@ -215,6 +215,7 @@ def main() -> None:
         "overlap": checks,
         "refused": refused,
         "tokens": getattr(engine, "tokens", None),
+        "weights": getattr(engine, "weights", None),
     }
     write_lines(args.out / "choices.jsonl", (row for part in parts for _, row in read_lines(part)))
     write_json(args.out / "summary.json", finite(rows))

@@ -244,7 +244,8 @@ def survey(args: argparse.Namespace, adapters: dict[str, Path], console: Console
     show(rows, console)
     if refused:
         console.print(f"{refused} of {len(records)} menus were refused on every page and are in no figure")
-    write_json(args.out / "run.json", origin(**inputs) | {"settings": settings, "refused": refused, "tokens": getattr(engine, "tokens", None)})
+    known = {"settings": settings, "refused": refused, "tokens": getattr(engine, "tokens", None), "weights": getattr(engine, "weights", None)}
+    write_json(args.out / "run.json", origin(**inputs) | known)
     console.print(f"{args.out}/: choices.jsonl summary.json table.csv run.json")
 
 

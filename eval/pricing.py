@@ -571,7 +571,8 @@ def main() -> None:
     if main_run.failures:
         tries = TRIES if args.protocol == "full" else args.samples
         console.print(f"{main_run.failures} prices were not named in {tries} tries; those firms kept their last price")
-    write_json(args.out / "run.json", origin(**inputs) | {"settings": settings, "tokens": getattr(engine, "tokens", None)})
+    known = {"settings": settings, "tokens": getattr(engine, "tokens", None), "weights": getattr(engine, "weights", None)}
+    write_json(args.out / "run.json", origin(**inputs) | known)
     console.print(f"{args.out}/: {' '.join(sorted(p.name for p in args.out.iterdir() if p.is_file()))}")
 
 

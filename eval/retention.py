@@ -20,8 +20,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from scipy import stats
 
-from econmoral.adapters import adapter_base, check_base
-from econmoral.models import cached_only, find_model
+from econmoral.adapters import adapter_base
+from econmoral.checkpoints import base_for, check_adapters, check_files, load_tokenizer
 from econmoral.records import InputError, command, finite, origin, spreadsheet_cell, terminal, write_json, write_text
 from eval.arms import adapter_names
 
@@ -63,9 +63,6 @@ def main() -> None:
     """Entry point."""
     args = arguments()
     adapters = adapter_names(args.adapter)
-    source = find_model(args.model or adapter_base(args.adapter[0])).source
-    for folder in adapters.values():
-        check_base(folder, source)
     try:
         from lm_eval import simple_evaluate
         from lm_eval.models.huggingface import HFLM
@@ -76,12 +73,14 @@ def main() -> None:
     manager = TaskManager(include_path=str(TASKS))
     if unknown := [t for t in args.tasks if t not in manager.all_tasks]:
         raise InputError(f"lm-evaluation-harness knows no task {', '.join(unknown)}; lm_eval ls tasks lists them")
-    cached_only(source)  # one clear line where the checkpoint cannot be had
+    place = base_for(args.model or adapter_base(args.adapter[0]), adapters.values())
+    check_files(place)
+    check_adapters(adapters.values(), place, load_tokenizer(place), bool(args.model))
 
     device = "cuda" if cuda.is_available() else "cpu"
 
     def answers(adapter: Path | None) -> dict[str, np.ndarray]:
-        model = HFLM(pretrained=source, peft=None if adapter is None else str(adapter), device=device, batch_size=16)
+        model = HFLM(pretrained=str(place.folder), peft=None if adapter is None else str(adapter), device=device, batch_size=16)
         found = simple_evaluate(model, tasks=args.tasks, limit=args.limit, task_manager=manager, apply_chat_template=True, bootstrap_iters=0, log_samples=True)
         scores = {}
         for task, samples in found["samples"].items():

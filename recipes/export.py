@@ -12,9 +12,10 @@ import argparse
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from econmoral.adapters import adapter_base
-from econmoral.models import cached_only, find_model
+from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint
 from econmoral.records import InputError, command, origin, write_json, write_text
 
 CARD = """---
@@ -34,39 +35,55 @@ Not measured yet.
 """
 
 
+def mend_generation(model: Any) -> str | None:
+    """Replace generation settings that the library refuses to save; what was wrong with them, if anything."""
+    from transformers import GenerationConfig
+
+    try:
+        model.generation_config.validate(strict=True)
+    except ValueError as error:
+        ends = {k: getattr(model.generation_config, k, None) for k in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        model.generation_config = GenerationConfig(**ends)
+        return " ".join(str(error).split())[:150]
+    return None
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter", type=Path, required=True, help="folder of a LoRA adapter")
+    parser.add_argument("--model", help="name, hub id or folder of the base (default: the one the adapter names)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the merged checkpoint; must not exist")
     args = parser.parse_args()
     if args.out.exists():
         raise InputError(f"{args.out} exists; choose another --out or delete it")
     weights = args.adapter / "adapter_model.safetensors"
-    source = find_model(adapter_base(args.adapter)).source
-    local = cached_only(source)
+    place = base_for(args.model or adapter_base(args.adapter), [args.adapter])
+    source = place.source
+    check_adapters([args.adapter], place, given=bool(args.model))
 
     import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    try:
-        base = AutoModelForCausalLM.from_pretrained(source, dtype="auto", use_safetensors=True, local_files_only=local)
-        # added in full precision, then rounded once to the base's own type
-        dtype = base.dtype
-        merged = PeftModel.from_pretrained(base.to(torch.float32), str(args.adapter), use_safetensors=True).merge_and_unload().to(dtype)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"cannot merge {args.adapter} into {source}: {str(error).splitlines()[0][:200]}") from None
+    tokenizer, base = load_checkpoint(place)
+    # added in full precision, then rounded once to the base's own type
+    dtype = base.dtype
+    before = {name: p.detach().clone() for name, p in base.named_parameters()}
+    merged = attach(base.to(torch.float32), {"default": args.adapter}, source).merge_and_unload().to(dtype)
+    if all(torch.equal(before[name], p) for name, p in merged.named_parameters()):
+        raise InputError(f"{args.adapter} changes no weight of {source} in {str(dtype).removeprefix('torch.')}: nothing to export")
+    mended = mend_generation(merged)
     aside = args.out.with_name(f".{args.out.name}.{os.getpid()}.part")
     try:
         merged.save_pretrained(aside)
-        AutoTokenizer.from_pretrained(source, local_files_only=local).save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
         named = {"source": source, "name": args.adapter.name, "adapter": args.adapter, "dtype": str(dtype).removeprefix("torch."), "out": args.out}
         write_text(aside / "README.md", CARD.format(**named))
-        write_json(aside / "export.json", origin(adapter=weights))
+        write_json(aside / "export.json", origin(adapter=weights) | {"weights": place.record()})
         os.replace(aside, args.out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+    if mended:
+        print(f"the base's generation settings contradict one another and were left out of the export ({mended})")
     print(f"{args.out}: {source} with {args.adapter} merged, {named['dtype']}")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from econmoral.adapters import check_adapter
+from econmoral.checkpoints import check_fit, locate, recorded_base
 from econmoral.records import InputError, command, origin, write_json
 
 
@@ -29,6 +30,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapters", type=Path, nargs=2, required=True, metavar=("FIRST", "SECOND"), help="folders of two adapters")
+    parser.add_argument("--model", help="name, hub id or folder of their base (default: the one they name)")
     parser.add_argument("--weight", type=float, required=True, help="weight of the second one, 0 to 1")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new adapter")
     args = parser.parse_args()
@@ -39,6 +41,13 @@ def main() -> None:
     configs = [configuration(folder) for folder in args.adapters]
     if configs[0]["base_model_name_or_path"] != configs[1]["base_model_name_or_path"]:
         raise InputError("the two adapters were trained on different bases")
+    recorded = [recorded_base(folder) for folder in args.adapters]
+    if len({r["sha256"] for r in recorded if "sha256" in r}) > 1:
+        raise InputError("the two adapters were trained on different weights of the same base")
+    base = args.model or str(configs[0]["base_model_name_or_path"])
+    place = locate(base, packaged="package" in recorded[0], weights=False)
+    for folder in args.adapters:
+        check_fit(folder, place)
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -59,7 +68,7 @@ def main() -> None:
     save_file(stacked, aside / "adapter_model.safetensors", metadata={"format": "pt"})
     write_json(aside / "adapter_config.json", configs[0] | {"r": rank, "lora_alpha": rank})
     weights = {f"adapter_{i}": folder / "adapter_model.safetensors" for i, folder in enumerate(args.adapters, start=1)}
-    write_json(aside / "run.json", origin(**weights) | {"interpolation": args.weight})
+    write_json(aside / "run.json", origin(**weights) | {"interpolation": args.weight, "weights": recorded[0]})
     aside.rename(args.out)
     print(f"{args.out}: {1 - args.weight:g} of {args.adapters[0]} and {args.weight:g} of {args.adapters[1]}")
 

@@ -27,8 +27,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from econmoral.chat import TEMPLATE_ARGUMENTS, check_template, prompt_text, turn_text
-from econmoral.models import Model, cached_only, find_model
+from econmoral.chat import TEMPLATE_ARGUMENTS, prompt_text, turn_text
+from econmoral.checkpoints import Place, load_checkpoint, locate, precision_in_force, window
+from econmoral.memory import GPU_SHARE, available, cpu_room, divide, shape_of, taken
+from econmoral.models import Model, find_model
 from econmoral.records import InputError, command, example, lock, origin, plain, read_json, read_lines, read_yaml, sha256, write_json, write_lines, write_text
 
 LOGGERS = ("tensorboard", "trackio", "wandb")
@@ -64,7 +66,7 @@ def arguments() -> tuple[argparse.Namespace, Model]:
     parser.add_argument("--epochs", type=float, help="passes over the data (default: the model's)")
     parser.add_argument("--lr", type=float, help="peak learning rate, cosine decay (default: the model's)")
     parser.add_argument("--batch-size", type=int, default=16, help="examples a step on each process (default 16)")
-    parser.add_argument("--accumulate", type=int, help="forward passes a step; they share the batch (default: what the model's size asks for)")
+    parser.add_argument("--accumulate", type=int, help="forward passes a step; they share the batch (default: what fits into memory)")
     parser.add_argument("--rank", type=int, help="LoRA rank on all linear layers; alpha is twice that (default: the model's)")
     parser.add_argument("--max-length", type=int, default=2048, help="longest conversation in tokens; longer ones are refused (default 2048)")
     parser.add_argument("--precision", choices=("fp32", "bf16", "qlora"), help="qlora: base in 4 bits (nf4); default: fp32 on CPU, on GPU what fits")
@@ -103,9 +105,7 @@ def arguments() -> tuple[argparse.Namespace, Model]:
             raise InputError(f"--{name.replace('_', '-')} must be positive, got {value}")
     if not 0 <= args.holdout < 1:
         raise InputError(f"--holdout must lie in [0, 1), got {args.holdout}")
-    if args.accumulate is None:  # the fewest passes that divide the batch and hold no more than the model's size allows
-        args.accumulate = next(k for k in range(1, args.batch_size + 1) if args.batch_size % k == 0 and args.batch_size // k <= model.forward)
-    if args.batch_size % args.accumulate:
+    if args.accumulate and args.batch_size % args.accumulate:
         raise InputError(f"--accumulate {args.accumulate} must divide --batch-size {args.batch_size}")
     return args, model
 
@@ -222,39 +222,51 @@ def choose_precision(asked: str | None, model: Model) -> str:
 
     gpu = torch.cuda.is_available()
     chosen = asked or (model.precision(torch.cuda.get_device_properties(0).total_memory / 1e9) if gpu else "fp32")
-    if chosen == "qlora" and not (gpu and find_spec("bitsandbytes")):
-        # bitsandbytes trains on a CPU too, but packs the weights anew at the first evaluation and cannot train on from there
-        raise InputError("--precision qlora needs an NVIDIA GPU and the package bitsandbytes (make setup installs it where there is one)")
+    if chosen == "qlora" and not find_spec("bitsandbytes"):
+        raise InputError("--precision qlora needs the package bitsandbytes, which is not installed; pip install bitsandbytes")
+    precision_in_force(chosen, gpu)
     return chosen
 
 
-def load_base(model: Model, precision: str, local: bool) -> tuple[Any, Any]:
-    """(tokenizer, base model), from this machine alone if ``local``.
+def load_base(place: Place, precision: str) -> tuple[Any, Any]:
+    """(tokenizer, base model).  Raises InputError unless it is a chat model, whole and in safetensors."""
+    import torch
 
-    Raises InputError when the checkpoint cannot be had or is no chat model in safetensors.
+    single = precision == "fp32" or (precision == "qlora" and not torch.cuda.is_available())
+    return load_checkpoint(place, torch.float32 if single else torch.bfloat16, four_bit=precision == "qlora")
+
+
+def longest_example(tokenizer: Any, rows: list[dict[str, Any]]) -> tuple[int, int]:
+    """(tokens of the longest example, the most that one of them is trained on), end of turn included."""
+    both = []
+    for row in rows:
+        messages, answer = row["prompt"] + row["completion"][:-1], row["completion"][-1]["content"]
+        turn = len(tokenizer(turn_text(tokenizer, messages, answer), add_special_tokens=False)["input_ids"])
+        both.append((len(tokenizer(prompt_text(tokenizer, messages), add_special_tokens=False)["input_ids"]) + turn + 1, turn))
+    return max(n for n, _ in both), max(n for _, n in both)
+
+
+def divide_batch(args: argparse.Namespace, base: Any, longest: int, scored: int) -> tuple[int, bool]:
+    """(forward passes a step, whether activations are computed twice): what this machine's memory holds.
+
+    A run that continues keeps what it began with, whatever is free today, so that it ends with the same adapter.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
-    quantization = None
-    if precision == "qlora":
-        # storage in the compute type: what FSDP needs to shard a 4-bit base
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype, bnb_4bit_quant_storage=dtype
-        )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model.source, local_files_only=local)
-        base = AutoModelForCausalLM.from_pretrained(model.source, dtype=dtype, use_safetensors=True, quantization_config=quantization, local_files_only=local)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot load {model.source} ({str(error).splitlines()[0][:200]}); give a complete checkpoint in safetensors") from None
-    if not tokenizer.chat_template:
-        raise InputError(f"{model.source} has no chat template; use an instruction-tuned checkpoint")
-    check_template(str(tokenizer.chat_template), model.source)  # before the trainer runs it
-    return tokenizer, base
+    kept = args.out / "checkpoints" / "division.json"
+    if kept.is_file():
+        begun = read_json(kept)
+        return int(begun["accumulate"]), bool(begun["checkpointing"])
+    shape = shape_of(base.config, args.rank)
+    gpu = torch.cuda.is_available()
+    room = GPU_SHARE * torch.cuda.mem_get_info()[0] if gpu else cpu_room(available(), taken(), args.processes)
+    size = 2 if gpu and args.precision != "fp32" else 4
+    found = divide(shape, args.batch_size, longest, scored, size, room, args.accumulate)
+    write_json(kept, {"accumulate": found.accumulate, "checkpointing": found.checkpointing})
+    return found.accumulate, found.checkpointing
 
 
-def speed_settings(batch_size: int, accumulate: int, precision: str) -> dict[str, Any]:
+def speed_settings(batch_size: int, accumulate: int, precision: str, checkpointing: bool = False) -> dict[str, Any]:
     """The part of the trainer's configuration that decides speed and memory (measured by ``make bench-sft``)."""
     import torch
 
@@ -265,7 +277,7 @@ def speed_settings(batch_size: int, accumulate: int, precision: str) -> dict[str
         "max_length": None,  # longer examples are refused beforehand, not cut
         "completion_only_loss": True,
         "padding_free": gpu,  # examples end to end, each seeing itself only; no padding is computed
-        "gradient_checkpointing": gpu,
+        "gradient_checkpointing": checkpointing,
         "bf16": gpu and precision != "fp32",
         "use_cpu": not gpu,
     }
@@ -297,7 +309,7 @@ def main() -> None:
     if args.holdout and not 0 < held < len(rows):
         raise InputError(f"--holdout {args.holdout:g} of {len(rows)} examples leaves {held} held out; give more data or --holdout 0")
     settings = {k: str(v) for k, v in vars(args).items() if k not in ("config", "out", "report_to")} | {"data_sha256": sha256(args.data)}
-    local = cached_only(model.source)
+    place = locate(args.model)
     if os.environ.get("RANK", "0") == "0":  # of several processes the first one
         lock(args.out)
     resume = prepare_folder(args, settings)
@@ -314,7 +326,12 @@ def main() -> None:
     PartialState(cpu=not gpu)  # gives every process its own GPU before a 4-bit base is placed
     args.precision = choose_precision(args.precision, model)
     set_seed(args.seed)
-    tokenizer, base = load_base(model, args.precision, local)
+    tokenizer, base = load_base(place, args.precision)
+    about["weights"] = place.record()
+    longest, _ = longest_example(tokenizer, rows)
+    if longest > (limit := window(base) or longest):
+        raise InputError(f"the longest example has {longest} tokens, {args.model} reads {limit} at most; shorten the examples")
+    args.accumulate, checkpointing = divide_batch(args, base, longest, longest)
 
     class Trainer(SFTTrainer):
         """Adds to every evaluation the share of held-out answers reproduced word for word."""
@@ -348,11 +365,12 @@ def main() -> None:
             logging_steps=5,
             seed=args.seed,
             report_to=args.report_to,
-            **speed_settings(args.batch_size, args.accumulate, args.precision),
+            **speed_settings(args.batch_size, args.accumulate, args.precision, checkpointing),
         ),
     )
     if trainer.accelerator.num_processes != args.processes:
         raise InputError(f"{args.processes} processes were asked for, {trainer.accelerator.num_processes} are running; check the launch command")
+    about["mixed_precision"] = str(trainer.accelerator.mixed_precision)  # the one in force, whatever a launcher says
     texts = [(row["prompt"] + row["completion"][:-1], row["completion"][-1]["content"]) for row in rows]
     trainer.train_dataset, longest = exact_labels(trainer.train_dataset, texts[: len(texts) - held], tokenizer, args.max_length)
     if held:
@@ -361,6 +379,8 @@ def main() -> None:
     tokens = args.epochs * sum(map(len, trainer.train_dataset["input_ids"]))
     lead = trainer.is_world_process_zero()
     if lead:
+        if place.note:
+            print(f"{args.model}: {place.note}")
         print(f"{args.model} in {args.precision}, {len(rows) - held} examples to train on, {held} held out, labels checked; the first one trains on:")
         print(plain(texts[0][1]))
 
