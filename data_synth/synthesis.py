@@ -10,9 +10,7 @@ import numpy as np
 
 from econmoral.conversation import Conversation, Message, Mode
 from econmoral.derivations import allocation_derivation, derives, game_derivation
-from econmoral.dilemmas import SAVED, SCENES, Rating, predicted_choice, rating_conversation
-from econmoral.dilemmas import TRAIN as RATING_WORDINGS
-from econmoral.games import GAMES, draw_beliefs, draw_protocol
+from econmoral.games import draw_beliefs, draw_protocol
 from econmoral.menus import MenuPage, draw_allocation, draw_page, menu_conversation
 from econmoral.prompts import WORDINGS_TRAIN, Item, Layout, choices_of, converse, draw_layout
 from econmoral.records import InputError
@@ -121,13 +119,16 @@ def _dilemmas(draw: Draw) -> Iterator[dict[str, Any]]:
 
     Only for those who want it: by default no dilemma is trained on, and what tuning on games does to them is the question.
     """
+    from econmoral.dilemmas import SAVED, SCENES, Rating, RatingPage, predicted_choice, rating_conversation
+    from econmoral.dilemmas import TRAIN as RATING_TRAIN
+
     rng = np.random.default_rng([draw.seed, 2])
     for i in range(draw.n):
         cell = Rating(str(rng.choice(list(SCENES))), int(rng.choice(SAVED)), "choose")
-        reverse, wording = bool(rng.integers(2)), int(RATING_WORDINGS[rng.integers(len(RATING_WORDINGS))])
+        page = RatingPage(int(RATING_TRAIN[rng.integers(len(RATING_TRAIN))]), bool(rng.integers(2)))
         rating = round(100 * predicted_choice(cell.scene, cell.saved, draw.target.kappa))
-        talk: Conversation = rating_conversation(cell, reverse, wording)
-        choice = talk.questions[0].options.index(str(100 - rating if reverse else rating))
+        talk: Conversation = rating_conversation(cell, page)
+        choice = talk.questions[0].options.index(str(100 - rating if page.reverse else rating))
         yield _row(draw, i, talk.transcript((choice,)), "direct", scene=cell.scene, saved=cell.saved, game="dilemmas")
 
 

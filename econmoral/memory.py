@@ -70,11 +70,12 @@ class Division:
     bytes: float
 
 
-def divide(shape: Shape, batch: int, longest: int, scored: int, size: int, room: float, fixed: int | None = None) -> Division:
+def divide(shape: Shape, batch: int, longest: int, scored: int, size: int, room: float, fixed: int | None = None, enough: int = FULL) -> Division:
     """The fewest forward passes that share a batch and fit into ``room`` bytes; activations are computed twice only if need be.
 
     longest : tokens of the longest example, to which the others are padded; scored : of them, those that get logits.
-    fixed : forward passes a step that were asked for.  Raises InputError when not even one example fits.
+    fixed : forward passes a step that were asked for; enough : examples in a pass that need no more (1 on a CPU, which computes
+    one example as fast as many).  Raises InputError when not even one example fits.
     """
 
     def need(k: int, checkpointing: bool) -> float:
@@ -83,7 +84,7 @@ def divide(shape: Shape, batch: int, longest: int, scored: int, size: int, room:
     steps = [k for k in range(1, batch + 1) if batch % k == 0]
     plain = [k for k in ([fixed] if fixed else steps) if need(k, False) <= room]
     twice = [k for k in ([fixed] if fixed else steps) if need(k, True) <= room]
-    if plain and (fixed or batch // plain[0] >= min(FULL, batch) or not twice or plain[0] == twice[0]):
+    if plain and (fixed or batch // plain[0] >= min(enough, batch) or not twice or plain[0] == twice[0]):
         return Division(plain[0], False, need(plain[0], False))
     if twice:
         return Division(twice[0], True, need(twice[0], True))

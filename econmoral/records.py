@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "vllm", "bitsandbytes")
+PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "vllm", "bitsandbytes", "gguf")
 LONGEST_LINE = 1 << 26  # bytes of one line of JSON Lines: what is longer is no record of ours and would fill the memory
 _locks: list[int] = []  # folders this process writes to, held until it ends
 
@@ -185,7 +185,7 @@ def parse_json(text: bytes) -> Any:
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is no JSON number")
 
-    return json.loads(text.decode("utf-8"), parse_constant=refuse)
+    return json.loads(text.decode("utf-8-sig"), parse_constant=refuse)  # a byte-order mark is no content
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -232,26 +232,6 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, row
     if not found:
         raise InputError(f"{path} holds no lines")
-
-
-def example(row: dict[str, Any], where: str) -> dict[str, Any]:
-    """Check one training example: conversational ``prompt`` and ``completion``, and a ``meta`` object.
-
-    Returns the row.  Raises InputError naming ``where`` when a part is missing, of the wrong type or empty.
-    """
-    for part in ("prompt", "completion"):
-        messages = row.get(part)
-        if not isinstance(messages, list) or not messages:
-            raise InputError(f"{where}: {part!r} must be a non-empty list of messages")
-        for message in messages:
-            good = isinstance(message, dict) and all(isinstance(message.get(k), str) and message[k] for k in ("role", "content"))
-            if not good:
-                raise InputError(f"{where}: every message in {part!r} needs a non-empty 'role' and 'content'")
-    if row["completion"][-1]["role"] != "assistant":
-        raise InputError(f"{where}: the completion must end with the assistant's message")
-    if not isinstance(row.get("meta"), dict):
-        raise InputError(f"{where}: 'meta' must be an object")
-    return row
 
 
 def sha256(path: Path) -> str:

@@ -17,7 +17,8 @@ from peft import PeftModel
 from transformers import GenerationConfig
 
 from econmoral.chat import turn_text
-from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint, load_tokenizer
+from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint, load_tokenizer, window
+from econmoral.records import InputError
 from eval.engines import Arm, Exact, ScoredStep
 
 BATCH_TOKENS = 16_384  # prompt tokens in one batch of scores; derivations, written a token at a time, take twice as many
@@ -40,7 +41,7 @@ class Transformers(Exact):
         self.keys = {name: f"adapter_{number}" for number, name in enumerate(adapters)}  # PEFT takes no name with a dot
         named = {self.keys[name]: folder for name, folder in adapters.items()}
         self.model: Any = attach(loaded, named, place.source)
-        self.weights, self.note = place.record(), place.note
+        self.weights, self.note, self.window = place.record(), place.note, window(loaded)
         self.model.eval()
         # pad with anything: padded positions are masked
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
@@ -71,6 +72,7 @@ class Transformers(Exact):
         results: list[list[np.ndarray]] = [[] for _ in groups]
         trees = [Tree(group) for group in groups]
         self.tokens += sum(len(t.tokens) for t in trees)
+        self._fits(max((1 + max(t.depth) for t in trees), default=0))
         with self._adapted(arm):
             # logits weigh as much as many tokens when the vocabulary is large
             weight = self.model.config.vocab_size // 10_000
@@ -82,6 +84,7 @@ class Transformers(Exact):
     @torch.no_grad()
     def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
         """Sampled in batches; the same prompts in the same order and the same seed give the same texts."""
+        self._fits(max(map(len, heads), default=0))
         torch.manual_seed(seed)
         results: list[list[tuple[str, bool]]] = [[] for _ in heads]
         ends = self.ends_of_turn()
@@ -105,6 +108,11 @@ class Transformers(Exact):
         end = turn_text(self.tokenizer, [{"role": "user", "content": "x"}], "K")[1:]
         ids = [self.ids(end)[0]]
         return ids if self.tokenizer.eos_token_id in (None, *ids) else [*ids, int(self.tokenizer.eos_token_id)]
+
+    def _fits(self, longest: int) -> None:
+        """Raises InputError for a text that is longer than the model reads: what it says beyond is not its answer."""
+        if self.window is not None and longest > self.window:
+            raise InputError(f"a page of {longest} tokens is longer than the {self.window} that this model reads")
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         order = sorted(range(len(lengths)), key=lambda i: lengths[i])

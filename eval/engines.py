@@ -24,7 +24,7 @@ from econmoral.preferences import FAMILIES
 from econmoral.prompts import Item, Layout, plan_order
 from econmoral.records import InputError
 
-LONGEST_DERIVATION = 800  # tokens; a derivation that is cut is counted, and the next question asks for the answer all the same
+LONGEST_DERIVATION = 800  # tokens; derivations that are cut are counted
 LONGEST_SAMPLED_REPLY = 60  # tokens of a reply that is sampled and read
 
 
@@ -42,12 +42,14 @@ class Request:
     """A conversation, and the decision problem behind it (for choosers that need no words).
 
     samples : derivations to draw, in reasoned mode; replies to draw, where replies are sampled.
+    longest : tokens at which a derivation is cut; the next question asks for the answer all the same.
     """
 
     conversation: Conversation
     item: Any
     layout: Any
     samples: int = 1
+    longest: int = LONGEST_DERIVATION
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Exact(ABC):
         if reasoned:
             heads = [self.ids(prompt_text(self.tokenizer, requests[i].conversation.opening())) for i in reasoned]
             samples = [requests[i].samples for i in reasoned]
-            for i, found in zip(reasoned, self._derivations(heads, samples, arm, seed, LONGEST_DERIVATION), strict=True):
+            for i, found in zip(reasoned, self._derivations(heads, samples, arm, seed, requests[reasoned[0]].longest), strict=True):
                 texts[i] = found
         groups: list[list[ScoredStep]] = []
         shapes: list[list[list[int]]] = []  # for each request and derivation the number of steps of each level
@@ -207,7 +209,7 @@ class Sampled:
         talks = [(i, _Talk(r.conversation)) for i, r in enumerate(requests) for _ in range(r.samples)]
         turn = 0
         while waiting := [talk for _, talk in talks if talk.goes_on]:
-            longest = LONGEST_DERIVATION if turn == 0 and any(t.conversation.work for t in waiting) else LONGEST_SAMPLED_REPLY
+            longest = requests[0].longest if turn == 0 and any(t.conversation.work for t in waiting) else LONGEST_SAMPLED_REPLY
             replies = self.writer.write([talk.messages() for talk in waiting], arm, 1000 * seed + turn, longest)
             for talk, reply in zip(waiting, replies, strict=True):
                 talk.hear(reply)

@@ -54,7 +54,7 @@ def draw(records: list[dict[str, Any]], rows: list[dict[str, Any]], targets: dic
             axis.text(0, i, " not identified", va="center", color=colour[row["arm"]])
     for name, kappa in targets.items():
         axis.axvline(kappa, color="black", ls="--", lw=1)
-        axis.annotate(f"{name}\n$\\kappa$ = {kappa:g}", (kappa, -0.75), ha="center", va="bottom", annotation_clip=False, fontsize=9)
+        axis.annotate(f"{name}\nkappa = {kappa:g}", (kappa, -0.75), ha="center", va="bottom", annotation_clip=False, fontsize=9)
     axis.set(yticks=range(len(arms)), yticklabels=arms, ylim=(len(arms) - 0.4, -0.7), xlabel="degree of morality $\\hat\\kappa$ (95 % interval)")
     axis.set_title("revealed morality", pad=42)
     axis.grid(axis="x", color="#dddddd")

@@ -1,4 +1,4 @@
-"""Draw the items, ask an engine, and turn its answers into one record per decision."""
+"""Draw the decision problems, ask an engine, and turn its answers into one record per problem."""
 
 from __future__ import annotations
 
@@ -8,63 +8,70 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.choice import best_plan
+from econmoral.conversation import OUTCOMES, Mode
+from econmoral.derivations import check_steps
 from econmoral.games import BATTERY, GAMES, Protocol, draw_beliefs, draw_protocol
 from econmoral.prompts import (
+    TENTHS,
     WORDINGS_HELD_OUT,
     WORDINGS_TRAIN,
     Item,
     Layout,
-    Message,
-    Mode,
-    answers,
-    belief_answers,
+    belief_conversation,
+    converse,
     draw_layout,
     mirror,
     page_actions,
-    render,
-    render_belief,
+    page_order,
+    plan_order,
 )
-from econmoral.records import InputError
-from eval.engines import Arm, Engine, Request
+from econmoral.target import ECONOMICUS, Target
+from eval.engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request
 
 SETS = {"payoffs": WORDINGS_TRAIN, "wordings": WORDINGS_HELD_OUT}  # what is held out beyond the payoffs themselves
-# What happens to the very decisions of "payoffs" in a changed setting, so that every difference is within a decision
-CHANGES: dict[str, dict[str, Any]] = {"turns": {}, "scale": {"unit": 50}, "currency": {"currency": "rupees"}}
+# What happens to the very problems of "payoffs" in a changed setting, so that every difference is within a problem
+CHANGES: dict[str, dict[str, Any]] = {"turns": {}, "scale": {"scale": 10}, "currency": {"rate": "3 rupees"}}
 TITLES = {
     "payoffs": "held-out payoffs", "wordings": "held-out wordings", "turns": "after unrelated turns",
     "scale": "payoffs ten times as large", "currency": "a currency never trained on",
 }  # fmt: skip
-UNRELATED: tuple[Message, ...] = (
-    {"role": "user", "content": "How many days are there in two weeks?"},
-    {"role": "assistant", "content": "There are 14 days in two weeks."},
-    {"role": "user", "content": "Thank you. Name a fruit that is yellow."},
-    {"role": "assistant", "content": "A lemon is yellow."},
+UNRELATED = (
+    ("user", "How many days are there in two weeks?"),
+    ("assistant", "There are 14 days in two weeks."),
+    ("user", "Thank you. Name a fruit that is yellow."),
+    ("assistant", "A lemon is yellow."),
 )
-DRAWN = ("spd", "tg", "spd", "ug")  # games of random decisions, in turn
-LEAD = 1.0  # both targets' optima beat every other plan by this many points, as in the training data
+DRAWN = ("spd", "tg", "spd", "ug")  # games of random problems, in turn
+LEAD = 1.0  # the optimum of every target beats every other plan by this many payoff units, as in the training data
 
 
 @dataclass(frozen=True)
-class Question:
-    """One decision to measure: an item and its counterbalanced layouts, in twins (2k, 2k + 1); turns that come before."""
+class Problem:
+    """One decision problem: an item and its counterbalanced layouts, in twins (2k, 2k + 1); turns that come before."""
 
     id: str
     set: str
     item: Item
     layouts: tuple[Layout, ...]
-    before: tuple[Message, ...] = ()
+    before: tuple[tuple[str, str], ...] = ()
 
 
-def draw_questions(
-    battery: str, n: int, pairs: int, kappa: float, seed: int, sets: Sequence[str] = tuple(SETS), games: Sequence[str] = DRAWN
-) -> list[Question]:
-    """``n`` questions in each set on held-out payoffs: random ones (``drawn``) or the 18 protocols (``games18``).
+def draw_problems(
+    battery: str,
+    n: int,
+    pairs: int,
+    targets: Sequence[Target],
+    seed: int,
+    sets: Sequence[str] = tuple(SETS),
+    games: Sequence[str] = DRAWN,
+) -> list[Problem]:
+    """``n`` problems in each set on held-out payoffs: random ones (``drawn``) or the 18 protocols (``games18``).
 
-    sets : ``payoffs`` (training wordings), ``wordings`` (held-out ones); the decisions of ``payoffs`` after unrelated ``turns``,
+    sets : ``payoffs`` (training wordings), ``wordings`` (held-out ones); the problems of ``payoffs`` after unrelated ``turns``,
     at another ``scale`` (payoffs times ten) or in another ``currency``, none of which was trained on.
     """
-    questions = []
+    clear = dict.fromkeys((ECONOMICUS, *targets))
+    problems = []
     for name in sets:
         number, wordings = list(SETS).index(name) if name in SETS else 0, SETS.get(name, WORDINGS_TRAIN)
         rng = np.random.default_rng([seed, number])
@@ -74,89 +81,122 @@ def draw_questions(
                 protocol = BATTERY[i % len(BATTERY)] if fixed else draw_protocol(games[i % len(games)], rng, held=True)
                 beliefs = draw_beliefs(protocol.game, rng)
                 # the battery's payoffs are given: there only the beliefs are drawn, ties and all
-                if fixed or all(best_plan(protocol, beliefs, k)[1] >= LEAD for k in (0.0, kappa)):
+                if fixed or all(t.best_plan(protocol, beliefs)[1] >= LEAD for t in clear):
                     break
             layouts = [replace(draw_layout(protocol.game, rng, wordings), **CHANGES.get(name, {})) for _ in range(pairs)]
             twins = tuple(twin for layout in layouts for twin in (layout, mirror(layout)))
-            questions.append(Question(f"{name}-{seed}-{i}", name, Item(protocol, beliefs), twins, UNRELATED if name == "turns" else ()))
-    return questions
+            problems.append(Problem(f"{name}-{seed}-{i}", name, Item(protocol, beliefs), twins, UNRELATED if name == "turns" else ()))
+    return problems
 
 
-def elicit(engine: Engine, questions: Sequence[Question], arm: Arm, seed: int) -> list[tuple[float, ...]]:
-    """Beliefs the arm itself states: mean of its distribution over 0..10 of ten others, over all layouts;
-    one half where it never answered."""
+def elicit(engine: Engine, problems: Sequence[Problem], arm: Arm, seed: int) -> list[tuple[float, ...]]:
+    """Beliefs the arm itself states: mean of its distribution over 0 to 10 of ten others, over all layouts; one half where it
+    never answered."""
     keys, requests = [], []
-    for q, question in enumerate(questions):
-        for layout in question.layouts:
+    for q, problem in enumerate(problems):
+        for layout in problem.layouts:
             for k in range(len(GAMES[layout.game].info_sets)):
                 keys.append((q, k))
-                messages = [*question.before, *render_belief(question.item, layout, k)]
-                requests.append(Request(messages, belief_answers(layout, k), question.item, layout))
-    sums: dict[tuple[int, int], list[float]] = {}
+                requests.append(Request(belief_conversation(problem.item, layout, k, problem.before), problem.item, layout))
+    found: dict[tuple[int, int], list[float]] = {}
     for key, answer in zip(keys, engine.score(requests, arm, seed), strict=True):
-        if total := answer.probabilities.sum():  # a sampled arm may have refused
-            sums.setdefault(key, []).append(float(answer.probabilities / total @ np.arange(11)) / 10)
-    sets = [len(GAMES[q.item.protocol.game].info_sets) for q in questions]
-    return [tuple(float(np.mean(sums.get((q, k), [0.5]))) for k in range(n)) for q, n in enumerate(sets)]
+        if answer.probabilities is not None:
+            found.setdefault(key, []).append(float(answer.probabilities @ np.arange(TENTHS + 1)) / TENTHS)
+    sizes = [len(GAMES[p.item.protocol.game].info_sets) for p in problems]
+    return [tuple(float(np.mean(found.get((q, k), [0.5]))) for k in range(n)) for q, n in enumerate(sizes)]
 
 
-def measure(engine: Engine, questions: Sequence[Question], arm: Arm, mode: Mode, beliefs: str, samples: int, seed: int = 0) -> list[dict[str, Any]]:
-    """One record per question: choice probabilities averaged over its layouts, admissible mass, position bias.
+def requests_of(problems: Sequence[Problem], arm: Arm, mode: Mode, beliefs: str, samples: int, longest: int = LONGEST_DERIVATION) -> list[Request]:
+    """What an arm is asked: one conversation for every layout of every problem."""
+    shown = [p.item if beliefs == "given" else Item(p.item.protocol, None) for p in problems]
+    return [
+        Request(converse(item, layout, mode, arm.system, p.before), p.item, layout, samples, longest)
+        for p, item in zip(problems, shown, strict=True)
+        for layout in p.layouts
+    ]
 
-    A page that a sampled model refused counts in the mass only; a decision refused on every page has null probabilities.
+
+def measure(
+    engine: Engine, problems: Sequence[Problem], arm: Arm, mode: Mode, beliefs: str, samples: int, seed: int = 0, longest: int = LONGEST_DERIVATION
+) -> list[dict[str, Any]]:
+    """One record per problem: choice probabilities averaged over its layouts, validity, comprehension, position bias.
 
     beliefs : ``given`` (stated on the page), ``uniform`` (not stated, one half in estimation) or ``elicited`` (not
-    stated, the arm's own); seed : of sampled derivations.  Raises InputError when an arm gives no admissible answer any probability.
+    stated, the arm's own); seed : of sampled derivations.  A problem of which no page was answered has null probabilities.
     """
     if beliefs == "given":
-        used = [q.item.beliefs or () for q in questions]
+        used = [p.item.beliefs or () for p in problems]
     elif beliefs == "uniform":
-        used = [(0.5,) * len(GAMES[q.item.protocol.game].info_sets) for q in questions]
+        used = [(0.5,) * len(GAMES[p.item.protocol.game].info_sets) for p in problems]
     else:
-        used = elicit(engine, questions, arm, seed)
-    shown = [q.item if beliefs == "given" else Item(q.item.protocol, None) for q in questions]
-    system: list[Message] = [] if arm.system is None else [{"role": "system", "content": arm.system}]
-    requests = [
-        Request([*system, *q.before, *render(item, layout, mode)], answers(layout), q.item, layout, samples if mode == "reasoned" else 0)
-        for q, item in zip(questions, shown, strict=True)
-        for layout in q.layouts
-    ]
-    found = iter(engine.score(requests, arm, seed))
+        used = elicit(engine, problems, arm, seed)
+    requests = requests_of(problems, arm, mode, beliefs, samples, longest)
+    found = iter(zip(requests, engine.score(requests, arm, seed), strict=True))
     records = []
-    for q, y in zip(questions, used, strict=True):
-        game = GAMES[q.item.protocol.game]
-        pages = []
-        for _ in q.layouts:
-            answer = next(found)
-            mass = float(answer.probabilities.sum())
-            refused = answer.sampled and mass == 0
-            if not (0 < mass < 1 + 1e-4 or refused):
-                raise InputError(f"{arm.name}, item {q.id}: the admissible answers have probability {mass}; is this a chat model, and is its template right?")
-            pages.append((None if refused else answer.probabilities / mass, mass, answer.texts))
-        answered = [(layout, p) for layout, (p, _, _) in zip(q.layouts, pages, strict=True) if p is not None]
-        first_listed = [p[[s[k] == page_actions(layout, k)[0] for s in game.strategies]].sum() for layout, p in answered for k in range(len(game.info_sets))]
-        twins = [0.5 * np.abs(a[0] - b[0]).sum() for a, b in zip(pages[::2], pages[1::2], strict=True) if a[0] is not None and b[0] is not None]
-        records.append(
-            {
-                "id": q.id,
-                "set": q.set,
-                "arm": arm.name,
-                "mode": mode,
-                "game": q.item.protocol.game,
-                "payoffs": list(q.item.protocol.payoffs),
-                "beliefs": list(y),
-                "strategies": list(q.item.protocol.tables.strategies),
-                "probabilities": np.mean([p for _, p in answered], axis=0).tolist() if answered else None,
-                "mass": float(np.mean([m for _, m, _ in pages])),
-                "position_bias": float(np.mean(first_listed) - 0.5) if answered else None,
-                "twin_distance": float(np.mean(twins)) if twins else None,
-                "pages": [
-                    {"layout": asdict(layout), "probabilities": None if p is None else p.tolist(), "mass": m, "texts": list(texts)}
-                    for layout, (p, m, texts) in zip(q.layouts, pages, strict=True)
-                ],
-            }
-        )
+    for problem, y in zip(problems, used, strict=True):
+        pages = [_page(*next(found)) for _ in problem.layouts]
+        records.append(_record(problem, arm, mode, list(y), pages))
     return records
+
+
+def _page(request: Request, answer: Answer) -> dict[str, Any]:
+    """One layout's answer, probabilities in the order of the game's strategies, validity in the order of its information sets."""
+    layout: Layout = request.layout
+    order = plan_order(layout)
+    probabilities = None
+    if answer.probabilities is not None:
+        probabilities = np.empty(len(order))
+        probabilities[order] = answer.probabilities
+    valid = np.empty(len(answer.valid))
+    valid[page_order(layout)] = answer.valid
+    right, steps = (sum(v) for v in zip(*(check_steps(t) for t in answer.texts), strict=True)) if answer.texts else (0, 0)
+    return {
+        "layout": asdict(layout),
+        "probabilities": None if probabilities is None else probabilities.tolist(),
+        "valid": valid.tolist(),
+        "controls": answer.controls.tolist(),
+        "control_valid": answer.control_valid.tolist(),
+        "steps": [right, steps],
+        "cut": answer.cut,
+        "outcomes": {k: answer.outcomes[k] for k in OUTCOMES} if answer.outcomes else None,
+        "texts": list(answer.texts),
+    }
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _record(problem: Problem, arm: Arm, mode: Mode, beliefs: list[float], pages: list[dict[str, Any]]) -> dict[str, Any]:
+    game = GAMES[problem.item.protocol.game]
+    answered = [(layout, np.array(page["probabilities"])) for layout, page in zip(problem.layouts, pages, strict=True) if page["probabilities"] is not None]
+    first_listed = [float(p[[s[k] == page_actions(layout, k)[0] for s in game.strategies]].sum()) for layout, p in answered for k in range(len(game.info_sets))]
+    twins = [
+        0.5 * float(np.abs(np.array(a["probabilities"]) - np.array(b["probabilities"])).sum())
+        for a, b in zip(pages[::2], pages[1::2], strict=True)
+        if a["probabilities"] is not None and b["probabilities"] is not None
+    ]
+    by_decision = np.mean([page["valid"] for page in pages], axis=0)
+    bias = _mean(first_listed)
+    return {
+        "id": problem.id,
+        "set": problem.set,
+        "arm": arm.name,
+        "mode": mode,
+        "game": problem.item.protocol.game,
+        "payoffs": list(problem.item.protocol.payoffs),
+        "beliefs": beliefs,
+        "strategies": list(problem.item.protocol.tables.strategies),
+        "probabilities": np.mean([p for _, p in answered], axis=0).tolist() if answered else None,
+        "valid_answer_probability": float(by_decision.mean()),
+        "valid_by_decision": by_decision.tolist(),
+        "comprehension": _mean([c for page in pages for c in page["controls"]]),
+        "steps": [sum(page["steps"][0] for page in pages), sum(page["steps"][1] for page in pages)],
+        "cut": sum(page["cut"] for page in pages),
+        "position_bias": None if bias is None else bias - 0.5,
+        "twin_distance": _mean(twins),
+        "pages": pages,
+    }
 
 
 def protocol_of(record: dict[str, Any]) -> Protocol:

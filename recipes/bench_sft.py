@@ -1,17 +1,19 @@
 """Speed and memory of fine-tuning: this recipe against a plain TRL script, same model, same data, one run.
 
-    python recipes/bench_sft.py                                  # the built-in model
+    python recipes/bench_sft.py                                  # on a CPU the built-in model and SmolLM2, on a GPU the former
     python recipes/bench_sft.py --shapes qwen2.5-7b llama-3.1-8b --precisions bf16 qlora    # random weights of real shapes, GPU
 
 Every measurement is a process of its own.  Model FLOPs of a trained token, weights frozen: 4 for every parameter in a matrix
-product (2 forward, 2 for the gradient of the activations; recomputation does not count) and 6 sequence length x width x layers
-for causal attention.  Peak: the data sheet's dense bf16 figure where known, else a matrix product timed here.
+product (2 forward, 2 for the gradient of the activations; recomputation does not count; the vocabulary's only where a label
+asks for logits) and 6 sequence length x width x layers for causal attention.  Peak: the data sheet's dense bf16 figure where
+known, else a matrix product timed here, which is what the share on a CPU is of.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -19,12 +21,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from econmoral.memory import CPU_LIMIT, GPU_SHARE, divide, shape_of
 from econmoral.models import NANO
 from econmoral.records import InputError, command, fill_section, origin, write_json
 
 HERE = Path(__file__).parent
+LONGEST = 600  # tokens of an example, at most
 WAYS = ("recipe", "plain TRL")
 SHAPES: dict[str, dict[str, Any]] = {  # from the checkpoints' public configurations
+    "smollm2-135m": {"kind": "llama", "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
+                     "intermediate_size": 1536, "vocab_size": 49152, "tie_word_embeddings": True},
     "qwen2.5-0.5b": {"kind": "qwen2", "hidden_size": 896, "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,
                      "intermediate_size": 4864, "vocab_size": 151936, "tie_word_embeddings": True},
     "qwen2.5-7b": {"kind": "qwen2", "hidden_size": 3584, "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
@@ -38,13 +44,20 @@ PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 1
 def arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", nargs="+", choices=("nano", *SHAPES), default=["nano"])
+    parser.add_argument("--shapes", nargs="+", choices=("nano", *SHAPES), help="default: nano, on a CPU smollm2-135m too")
     parser.add_argument("--precisions", nargs="+", choices=("fp32", "bf16", "qlora"), help="default: fp32 on CPU, bf16 on GPU")
-    parser.add_argument("--batches", nargs="+", type=int, default=[16], help="examples in a forward pass; the best is reported (default 16)")
-    parser.add_argument("--steps", type=int, default=8, help="timed steps after two that are not (default 8)")
+    parser.add_argument("--batches", nargs="+", type=int, help="examples in a forward pass; the best is reported (default 16, on a CPU 4)")
+    parser.add_argument("--steps", type=int, help="timed steps after two that are not (default 8, on a CPU 4)")
     parser.add_argument("--out", type=Path, default=HERE / "bench_sft.json")
     parser.add_argument("--one", nargs=4, metavar=("WAY", "SHAPE", "PRECISION", "BATCH"), help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    import torch
+
+    gpu = torch.cuda.is_available()
+    args.shapes = args.shapes or (["nano"] if gpu else ["nano", "smollm2-135m"])
+    args.batches, args.steps = args.batches or [16 if gpu else 4], args.steps if args.steps is not None else 8 if gpu else 4
+    args.precisions = args.precisions or ["bf16" if gpu else "fp32"]
+    return args
 
 
 def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[str, Any]:
@@ -91,7 +104,7 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
     head = config.hidden_size // config.num_attention_heads
     attention = config.hidden_size * head * (2 * config.num_attention_heads + 2 * config.num_key_value_heads)
     per_layer = attention + 3 * config.hidden_size * config.intermediate_size
-    matrices = config.num_hidden_layers * per_layer + config.vocab_size * config.hidden_size
+    matrices, logits = config.num_hidden_layers * per_layer, config.vocab_size * config.hidden_size
 
     with tempfile.TemporaryDirectory() as folder:
         words = ["data_synth", "--preference", "homo_moralis", "--kappa", "0.5", "--n", str(batch * (steps + 2)), "--out", f"{folder}/d.jsonl"]
@@ -110,7 +123,11 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
                 self.began = time.perf_counter()
 
     # the plain script sets what the machine and the comparison dictate (batch, processor) and leaves the rest to the library
-    settings = speed_settings(batch, 1, precision) if way == "recipe" else {"per_device_train_batch_size": batch, "bf16": gpu, "use_cpu": not gpu}
+    settings: dict[str, Any] = {"per_device_train_batch_size": batch, "bf16": gpu, "use_cpu": not gpu}
+    if way == "recipe":
+        room = GPU_SHARE * torch.cuda.mem_get_info()[0] if gpu else CPU_LIMIT
+        twice = divide(shape_of(config), batch, LONGEST, LONGEST, 2 if gpu else 4, room, fixed=1).checkpointing
+        settings = speed_settings(batch, 1, precision, twice and gpu)
     if precision == "qlora" and way != "recipe":
         model = prepare_model_for_kbit_training(model)
     clock = Clock()
@@ -121,6 +138,7 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
             args=SFTConfig(output_dir=folder, max_steps=steps + 2, save_strategy="no", report_to="none", disable_tqdm=True, logging_steps=100, **settings),
         )  # fmt: skip
         lengths = [len(row["input_ids"]) for row in trainer.train_dataset]
+        labelled = sum(t != -100 for row in trainer.train_dataset for t in row["labels"]) / sum(lengths)
         if gpu:
             torch.cuda.reset_peak_memory_stats()
         trainer.train()
@@ -129,12 +147,13 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
         seconds = time.perf_counter() - clock.began
     mean = sum(lengths) / len(lengths)
     rate = mean * batch * steps / seconds
-    flops = 4 * matrices + 6 * mean * config.hidden_size * config.num_hidden_layers
+    flops = 4 * (matrices + labelled * logits) + 6 * mean * config.hidden_size * config.num_hidden_layers
+    memory = torch.cuda.max_memory_allocated() if gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak, source = peak_flops(device)
     return {
         "way": way, "shape": shape, "precision": precision, "batch": batch, "tokens_per_second": rate, "mean_tokens": mean,
         "flops_per_token": flops, "mfu": rate * flops / peak, "peak_flops": peak, "peak_from": source,
-        "memory_gb": torch.cuda.max_memory_allocated() / 1e9 if gpu else None, "device": torch.cuda.get_device_name() if gpu else "CPU",
+        "memory_gb": memory / 1e9, "device": torch.cuda.get_device_name() if gpu else "CPU",
     }  # fmt: skip
 
 
@@ -166,9 +185,7 @@ def main() -> None:
         way, shape, precision, batch = args.one
         print(json.dumps(one(way, shape, precision, int(batch), args.steps)))
         return
-    import torch
-
-    precisions = args.precisions or (["bf16"] if torch.cuda.is_available() else ["fp32"])
+    precisions = args.precisions
     rows: list[dict[str, Any]] = []
     for shape in args.shapes:
         for precision in precisions:
@@ -186,8 +203,6 @@ def main() -> None:
     for r in rows:
         if "failed" in r:
             cells = ["failed: " + r["failed"].replace("|", "/"), "", ""]
-        elif r["memory_gb"] is None:  # no data sheet to hold a shared CPU against
-            cells = [f"{r['tokens_per_second']:,.0f}", "not measured", "not measured"]
         else:
             cells = [f"{r['tokens_per_second']:,.0f}", f"{100 * r['mfu']:.0f} %", f"{r['memory_gb']:.1f} GB"]
         lines.append(f"| {r['shape']} | {r['precision']} | {r['way']} | {r['batch']} | {' | '.join(cells)} |")

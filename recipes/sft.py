@@ -1,10 +1,10 @@
-"""Fine-tune a chat model with LoRA on decisions of one preference.
+"""Fine-tune a chat model with LoRA on conversations answered by one preference.
 
     accelerate launch recipes/sft.py --model nano --data data/moralis.jsonl --out runs/moralis
     accelerate launch recipes/sft.py --model qwen2.5-7b --precision qlora --data data/moralis.jsonl --out runs/moralis-7b
 
-The loss is on the assistant's text only.  Training does not start unless every example is, token for token, what measurement
-will send to the model and its labels are exactly the answer; it does not succeed unless the adapter moved, the base did not,
+The loss is on the assistant's turns only.  Training does not start unless every conversation is, token for token, what
+measurement will send to the model and its labels are exactly the assistant's turns; it does not succeed unless the adapter moved, the base did not,
 the loss is finite and the tuned model answers differently.  A slice of the data is held out: after every epoch its loss and
 the share of answers reproduced word for word are measured, training stops when the loss has not fallen for two epochs, and
 the best epoch is kept.  A run that was interrupted continues from its last checkpoint when the same command is given again.
@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,17 +28,19 @@ from typing import Any
 import numpy as np
 import yaml
 
-from econmoral.chat import TEMPLATE_ARGUMENTS, prompt_text, turn_text
 from econmoral.checkpoints import Place, load_checkpoint, locate, precision_in_force, window
-from econmoral.memory import GPU_SHARE, available, cpu_room, divide, shape_of, taken
+from econmoral.conversation import Message
+from econmoral.conversations import IGNORED, Tokens, check_labels, read_conversations, tokenise
+from econmoral.memory import FULL, GPU_SHARE, available, cpu_room, divide, shape_of, taken
 from econmoral.models import Model, find_model
-from econmoral.records import InputError, command, example, lock, origin, plain, read_json, read_lines, read_yaml, sha256, write_json, write_lines, write_text
+from econmoral.records import InputError, command, lock, origin, plain, read_json, read_yaml, sha256, write_json, write_lines, write_text
 
+MOST_HELD_OUT = 40  # conversations: more would cost more than they tell
 LOGGERS = ("tensorboard", "trackio", "wandb")
 PATIENCE = 2  # epochs without a lower held-out loss
 CARD = """# {name}
 
-LoRA adapter (rank {rank}, {precision}) of `{model}` on {n} decisions of **{preference}** (kappa {kappa:g}).
+LoRA adapter (rank {rank}, {precision}) of `{model}` on {n} conversations answered as **{target}**.
 Final training loss {loss:.4f}. Data SHA-256 `{data}`. Everything about the run is in `run.json`.
 {learnt}
 
@@ -61,11 +64,12 @@ def arguments() -> tuple[argparse.Namespace, Model]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, help="YAML file with any of the options below (dashes as underscores)")
     parser.add_argument("--model", help="name from the table, hub id, or folder")
-    parser.add_argument("--data", type=Path, help="JSON Lines written by data_synth")
+    parser.add_argument("--data", type=Path, help="JSON Lines with messages: written by data_synth, or your own")
+    parser.add_argument("--convert", action="store_true", help="also read rows of the ShareGPT and Alpaca kinds")
     parser.add_argument("--out", type=Path, help="folder of the run")
     parser.add_argument("--epochs", type=float, help="passes over the data (default: the model's)")
     parser.add_argument("--lr", type=float, help="peak learning rate, cosine decay (default: the model's)")
-    parser.add_argument("--batch-size", type=int, default=16, help="examples a step on each process (default 16)")
+    parser.add_argument("--batch-size", type=int, help="conversations a step on each process (default: the model's)")
     parser.add_argument("--accumulate", type=int, help="forward passes a step; they share the batch (default: what fits into memory)")
     parser.add_argument("--rank", type=int, help="LoRA rank on all linear layers; alpha is twice that (default: the model's)")
     parser.add_argument("--max-length", type=int, default=2048, help="longest conversation in tokens; longer ones are refused (default 2048)")
@@ -96,7 +100,7 @@ def arguments() -> tuple[argparse.Namespace, Model]:
     if missing := [k for k in ("model", "data", "out") if not getattr(args, k)]:
         raise InputError(f"give --{' and --'.join(missing)}")
     model = find_model(args.model)
-    for name, default in (("epochs", model.epochs), ("lr", model.learning_rate), ("rank", model.lora_rank), ("accumulate", None)):
+    for name, default in (("epochs", model.epochs), ("lr", model.learning_rate), ("rank", model.lora_rank), ("batch_size", model.batch), ("accumulate", None)):
         if getattr(args, name) is None:
             setattr(args, name, default)
     for name in ("epochs", "lr", "batch_size", "accumulate", "rank", "max_length", "processes"):
@@ -108,15 +112,6 @@ def arguments() -> tuple[argparse.Namespace, Model]:
     if args.accumulate and args.batch_size % args.accumulate:
         raise InputError(f"--accumulate {args.accumulate} must divide --batch-size {args.batch_size}")
     return args, model
-
-
-def load_examples(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Conversations of a data file, and the preference they come from."""
-    rows = [example(row, f"{path}, line {number}") for number, row in read_lines(path)]
-    about = {key: rows[0]["meta"].get(key) for key in ("preference", "kappa", "shuffled")}
-    if any({key: row["meta"].get(key) for key in about} != about for row in rows):
-        raise InputError(f"{path} mixes preferences; train one adapter for each")
-    return [{"prompt": row["prompt"], "completion": row["completion"]} for row in rows], about
 
 
 def prepare_folder(args: argparse.Namespace, settings: dict[str, Any]) -> str | None:
@@ -148,59 +143,76 @@ def writing_to(folder: Path) -> Iterator[None]:
         raise
 
 
-def exact_labels(dataset: Any, examples: list[tuple[list[dict[str, str]], str]], tokenizer: Any, max_length: int) -> tuple[Any, int]:
-    """(dataset whose labels are exactly answer and end of turn, longest example in tokens).
-
-    dataset : what the trainer tokenised, with ``input_ids`` and ``labels``; examples : (messages before the answer, answer).
-    Raises InputError unless every example is, token for token, the text that measurement would send and score.
-    """
-    if len(dataset) != len(examples):
-        raise InputError(f"{len(examples) - len(dataset)} of {len(examples)} examples were lost in tokenisation")
-    rows, longest = [], 0
-    for number, (row, (messages, answer)) in enumerate(zip(dataset, examples, strict=True), start=1):
-        prompt, turn = prompt_text(tokenizer, messages), turn_text(tokenizer, messages, answer)
-        start, expected = len(tokenizer(prompt, add_special_tokens=False)["input_ids"]), tokenizer(prompt + turn, add_special_tokens=False)["input_ids"]
-        ids, labels = row["input_ids"][: len(expected)], row["labels"][: len(expected)]
-        if ids != expected:
-            raise InputError(f"example {number}: training and measurement would read different tokens; check the chat template")
-        if tokenizer.decode(row["input_ids"][len(expected) :]).strip():
-            raise InputError(f"example {number}: the chat template goes on after the answer: {tokenizer.decode(row['input_ids'][len(expected) :])[:80]!r}")
-        if labels != [-100] * start + expected[start:]:
-            kept = tokenizer.decode([t for t in labels if t != -100])
-            raise InputError(f"example {number}: the labels decode to {kept[:80]!r}, not to {turn[:80]!r}; check the chat template")
-        rows.append({"input_ids": ids, "labels": labels})
-        longest = max(longest, len(ids))
-    if longest > max_length:
-        over = sum(len(row["input_ids"]) > max_length for row in rows)
+def encode(tokenizer: Any, talks: list[list[Message]], path: Path, max_length: int) -> list[Tokens]:
+    """Every conversation as sequences of exact labels.  Raises InputError naming the conversation that is not, or is too long."""
+    rows, over, longest = [], 0, 0
+    for number, messages in enumerate(talks, start=1):
+        try:
+            sequences = tokenise(tokenizer, messages)
+            check_labels(tokenizer, messages, sequences)
+        except InputError as error:
+            raise InputError(f"{path}, conversation {number}: {error}") from None
+        length = max(len(s.ids) for s in sequences)
+        longest, over = max(longest, length), over + (length > max_length)
+        rows += sequences
+    if over:
         raise InputError(
-            f"{over} of {len(rows)} examples are longer than --max-length {max_length}, the longest has {longest} tokens; raise it or shorten them"
+            f"{over} of {len(talks)} conversations are longer than {max_length} tokens, the longest has {longest}; raise --max-length or shorten them"
         )
-    return type(dataset).from_list(rows), longest
+    return rows
 
 
-def held_out(model: Any, dataset: Any) -> tuple[np.ndarray, np.ndarray]:
-    """(whether greedy decoding would write each answer word for word, its mean negative log-likelihood per token), (N,) each."""
+def held_out(model: Any, rows: list[Tokens]) -> tuple[np.ndarray, np.ndarray]:
+    """(whether the model would write every turn word for word, mean negative log-likelihood a labelled token), (N,) each."""
     import torch
 
     model.eval()
     device = next(model.parameters()).device
     right, loss = [], []
     with torch.no_grad():
-        for row in dataset:
-            labels = torch.tensor([t for t in row["labels"] if t != -100])
-            logits = model(input_ids=torch.tensor([row["input_ids"]], device=device), logits_to_keep=len(labels) + 1).logits[0, :-1].float().cpu()
-            right.append(bool((logits.argmax(-1) == labels).all()))
-            loss.append(torch.nn.functional.cross_entropy(logits, labels).item())
+        for row in rows:
+            inputs = {k: v.to(device) for k, v in collate([row]).items()}
+            targets = inputs.pop("labels")[0]
+            inputs.pop("shift_labels")
+            logits = model(**inputs).logits[0].float()
+            right.append(bool((logits.argmax(-1) == targets).all()))
+            loss.append(torch.nn.functional.cross_entropy(logits, targets).item())
     return np.array(right), np.array(loss)
 
 
-def probe(model: Any, row: dict[str, Any]) -> np.ndarray:
-    """Most likely next token's log-probability after every token of one example, (T,)."""
+def collate(rows: list[Any]) -> dict[str, Any]:
+    """Sequences end to end in one row, each seeing itself only; logits are computed where the next token is a label, and nowhere else.
+
+    Returns input_ids, position_ids (1, T), logits_to_keep (L,), and the labels at these places twice: (1, L) as they are
+    counted, and as ``shift_labels``, which the model's own loss takes as already shifted.
+    """
+    import torch
+
+    ids: list[int] = []
+    positions: list[int] = []
+    keep: list[int] = []
+    targets: list[int] = []
+    for row in rows:
+        row_ids, row_labels = (row.ids, row.labels) if isinstance(row, Tokens) else (row["input_ids"], row["labels"])
+        found = [k - 1 for k, label in enumerate(row_labels) if label != IGNORED]
+        keep += [len(ids) + k for k in found]
+        targets += [row_labels[k + 1] for k in found]
+        ids += row_ids
+        positions += range(len(row_ids))
+    labels = torch.tensor([targets])
+    return {
+        "input_ids": torch.tensor([ids]), "position_ids": torch.tensor([positions]), "logits_to_keep": torch.tensor(keep),
+        "labels": labels, "shift_labels": labels,
+    }  # fmt: skip
+
+
+def probe(model: Any, row: Tokens) -> np.ndarray:
+    """Most likely next token's log-probability after every token of one sequence, (T,)."""
     import torch
 
     model.eval()
     with torch.no_grad():
-        logits = model(input_ids=torch.tensor([row["input_ids"]], device=next(model.parameters()).device)).logits
+        logits = model(input_ids=torch.tensor([row.ids], device=next(model.parameters()).device)).logits
     return torch.log_softmax(logits[0].float(), -1).max(-1).values.cpu().numpy()
 
 
@@ -236,16 +248,6 @@ def load_base(place: Place, precision: str) -> tuple[Any, Any]:
     return load_checkpoint(place, torch.float32 if single else torch.bfloat16, four_bit=precision == "qlora")
 
 
-def longest_example(tokenizer: Any, rows: list[dict[str, Any]]) -> tuple[int, int]:
-    """(tokens of the longest example, the most that one of them is trained on), end of turn included."""
-    both = []
-    for row in rows:
-        messages, answer = row["prompt"] + row["completion"][:-1], row["completion"][-1]["content"]
-        turn = len(tokenizer(turn_text(tokenizer, messages, answer), add_special_tokens=False)["input_ids"])
-        both.append((len(tokenizer(prompt_text(tokenizer, messages), add_special_tokens=False)["input_ids"]) + turn + 1, turn))
-    return max(n for n, _ in both), max(n for _, n in both)
-
-
 def divide_batch(args: argparse.Namespace, base: Any, longest: int, scored: int) -> tuple[int, bool]:
     """(forward passes a step, whether activations are computed twice): what this machine's memory holds.
 
@@ -261,7 +263,9 @@ def divide_batch(args: argparse.Namespace, base: Any, longest: int, scored: int)
     gpu = torch.cuda.is_available()
     room = GPU_SHARE * torch.cuda.mem_get_info()[0] if gpu else cpu_room(available(), taken(), args.processes)
     size = 2 if gpu and args.precision != "fp32" else 4
-    found = divide(shape, args.batch_size, longest, scored, size, room, args.accumulate)
+    # on a CPU one conversation a pass: nothing is gained by more, and sequences laid end to end attend in vain
+    fixed = args.accumulate or (None if gpu else args.batch_size)
+    found = divide(shape, args.batch_size, longest, scored, size, room, fixed, enough=FULL if gpu else 1)
     write_json(kept, {"accumulate": found.accumulate, "checkpointing": found.checkpointing})
     return found.accumulate, found.checkpointing
 
@@ -275,8 +279,6 @@ def speed_settings(batch_size: int, accumulate: int, precision: str, checkpointi
         "per_device_train_batch_size": batch_size // accumulate,
         "gradient_accumulation_steps": accumulate,
         "max_length": None,  # longer examples are refused beforehand, not cut
-        "completion_only_loss": True,
-        "padding_free": gpu,  # examples end to end, each seeing itself only; no padding is computed
         "gradient_checkpointing": checkpointing,
         "bf16": gpu and precision != "fp32",
         "use_cpu": not gpu,
@@ -304,10 +306,11 @@ def learnt(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
 def main() -> None:
     """Train one adapter."""
     args, model = arguments()
-    rows, about = load_examples(args.data)
-    held = round(args.holdout * len(rows)) if args.holdout else 0
-    if args.holdout and not 0 < held < len(rows):
-        raise InputError(f"--holdout {args.holdout:g} of {len(rows)} examples leaves {held} held out; give more data or --holdout 0")
+    talks, about = read_conversations(args.data, args.convert)
+    held = round(args.holdout * len(talks)) if args.holdout else 0
+    if args.holdout and not 0 < held < len(talks):
+        raise InputError(f"--holdout {args.holdout:g} of {len(talks)} conversations leaves {held} held out; give more data or --holdout 0")
+    held = min(held, MOST_HELD_OUT)
     settings = {k: str(v) for k, v in vars(args).items() if k not in ("config", "out", "report_to")} | {"data_sha256": sha256(args.data)}
     place = locate(args.model)
     if os.environ.get("RANK", "0") == "0":  # of several processes the first one
@@ -320,6 +323,7 @@ def main() -> None:
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import EarlyStoppingCallback, set_seed
+    from transformers import Trainer as Plain
     from trl import SFTConfig, SFTTrainer
 
     gpu = torch.cuda.is_available()
@@ -328,26 +332,35 @@ def main() -> None:
     set_seed(args.seed)
     tokenizer, base = load_base(place, args.precision)
     about["weights"] = place.record()
-    longest, _ = longest_example(tokenizer, rows)
-    if longest > (limit := window(base) or longest):
-        raise InputError(f"the longest example has {longest} tokens, {args.model} reads {limit} at most; shorten the examples")
-    args.accumulate, checkpointing = divide_batch(args, base, longest, longest)
+    train = encode(tokenizer, talks[: len(talks) - held], args.data, min(args.max_length, window(base) or args.max_length))
+    evaluated = encode(tokenizer, talks[len(talks) - held :], args.data, args.max_length) if held else []
+    longest = max(len(row.ids) for row in train)
+    scored = max(sum(label != IGNORED for label in row.labels) for row in train)
+    args.accumulate, checkpointing = divide_batch(args, base, longest, scored)
 
     class Trainer(SFTTrainer):
-        """Adds to every evaluation the share of held-out answers reproduced word for word."""
+        """The library's trainer with its plain loss; an evaluation is one pass over the held-out conversations."""
+
+        def compute_loss(self, *options: Any, **named: Any) -> Any:
+            # TRL's own adds statistics over the whole vocabulary at every token, which costs more than the loss
+            return Plain.compute_loss(self, *options, **named)
 
         def evaluate(self, *options: Any, **named: Any) -> dict[str, float]:
-            metrics = super().evaluate(*options, **named)
-            metrics["eval_reproduced"] = float(held_out(self.model, self.eval_dataset)[0].mean())
-            self.log({"eval_reproduced": metrics["eval_reproduced"]})
+            reproduced, loss = held_out(self.model, evaluated)
+            metrics = {"eval_loss": float(loss.mean()), "eval_reproduced": float(reproduced.mean())}
+            self.log(metrics)
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             return metrics
 
-    data = [{**row, "chat_template_kwargs": TEMPLATE_ARGUMENTS} for row in rows]
+    def dataset(rows: list[Tokens]) -> Any:
+        return Dataset.from_list([{"input_ids": row.ids, "labels": row.labels} for row in rows])
+
     trainer = Trainer(
         model=base,
         processing_class=tokenizer,
-        train_dataset=Dataset.from_list(data[: len(data) - held]),
-        eval_dataset=Dataset.from_list(data[len(data) - held :]) if held else None,
+        data_collator=collate,
+        train_dataset=dataset(train),
+        eval_dataset=dataset(evaluated) if held else None,
         peft_config=LoraConfig(r=args.rank, lora_alpha=2 * args.rank, target_modules=model.lora_targets, task_type="CAUSAL_LM"),
         callbacks=[EarlyStoppingCallback(PATIENCE)] if held else [],
         args=SFTConfig(
@@ -356,7 +369,6 @@ def main() -> None:
             learning_rate=args.lr,
             lr_scheduler_type="cosine",
             warmup_steps=0.05,
-            per_device_eval_batch_size=args.batch_size // args.accumulate,
             eval_strategy="epoch" if held else "no",
             load_best_model_at_end=bool(held),
             metric_for_best_model="eval_loss" if held else None,
@@ -365,26 +377,26 @@ def main() -> None:
             logging_steps=5,
             seed=args.seed,
             report_to=args.report_to,
+            remove_unused_columns=False,
+            dataset_kwargs={"skip_prepare_dataset": True},
             **speed_settings(args.batch_size, args.accumulate, args.precision, checkpointing),
         ),
     )
+    # else PEFT asks the hub whether the vocabulary was extended, which it was not
+    trainer.model.save_pretrained = partial(trainer.model.save_pretrained, save_embedding_layers=False)
     if trainer.accelerator.num_processes != args.processes:
         raise InputError(f"{args.processes} processes were asked for, {trainer.accelerator.num_processes} are running; check the launch command")
     about["mixed_precision"] = str(trainer.accelerator.mixed_precision)  # the one in force, whatever a launcher says
-    texts = [(row["prompt"] + row["completion"][:-1], row["completion"][-1]["content"]) for row in rows]
-    trainer.train_dataset, longest = exact_labels(trainer.train_dataset, texts[: len(texts) - held], tokenizer, args.max_length)
-    if held:
-        trainer.eval_dataset, _ = exact_labels(trainer.eval_dataset, texts[len(texts) - held :], tokenizer, args.max_length)
-    gates = {"labels_checked": len(rows), "longest_tokens": longest}
-    tokens = args.epochs * sum(map(len, trainer.train_dataset["input_ids"]))
+    gates: dict[str, Any] = {"labels_checked": len(talks), "longest_tokens": longest}
+    tokens = args.epochs * sum(len(row.ids) for row in train)
     lead = trainer.is_world_process_zero()
     if lead:
         if place.note:
             print(f"{args.model}: {place.note}")
-        print(f"{args.model} in {args.precision}, {len(rows) - held} examples to train on, {held} held out, labels checked; the first one trains on:")
-        print(plain(texts[0][1]))
+        print(f"{args.model} in {args.precision}, {len(talks) - held} conversations to train on, {held} held out, labels checked; trained on are the turns")
+        print("\n".join(f"  | {plain(m['content'])}" for m in talks[0] if m["role"] == "assistant"))
 
-    row = (trainer.eval_dataset or trainer.train_dataset)[0]
+    row = (evaluated or train)[0]
     frozen, start = checksums(trainer.model, adapter=False), checksums(trainer.model, adapter=True)
     began = time.monotonic()
     with writing_to(args.out):
@@ -394,7 +406,7 @@ def main() -> None:
     tuned = probe(trainer.model, row)
     with trainer.model.disable_adapter():
         base_again = probe(trainer.model, row)
-        before = held_out(trainer.model, trainer.eval_dataset) if held else None
+        before = held_out(trainer.model, evaluated) if held else None
     difference = float(np.abs(tuned - base_again).max())
     gates |= {
         "adapter_tensors_moved": moved,
@@ -405,7 +417,7 @@ def main() -> None:
     if not (moved and gates["base_unchanged"] and gates["loss_finite"] and difference > 1e-4):
         raise InputError(f"training failed its checks {gates}; change --lr and look at {args.out / 'checkpoints'}")
     if before is not None:
-        after_tuning = held_out(trainer.model, trainer.eval_dataset)
+        after_tuning = held_out(trainer.model, evaluated)
         gates |= learnt(before[0], after_tuning[0]) | {"held_out_loss_of_base": float(before[1].mean()), "held_out_loss": float(after_tuning[1].mean())}
 
     aside = args.out / "checkpoints" / "final"
@@ -446,26 +458,27 @@ def finish(
         "tokens": tokens,
         "resumed": resumed,
     }
+    target = (about["target"] or "your own data") + (", shuffled (placebo)" if about["shuffled"] else "")
     shares = "{held_out_reproduced:.2f} of the held-out answers are reproduced word for word (base: {held_out_reproduced_by_base:.2f})."
     accuracy = {"type": "accuracy", "name": "held-out answers reproduced word for word", "value": gates.get("held_out_reproduced")}
     about_card = {
         "base_model": model.source, "library_name": "peft", "license": "other" if "icen" in model.licence else model.licence.lower(),
         "license_name": model.licence, "tags": ["econmoral", "lora", "economics"],
         "model-index": [{"name": args.out.name, "results": [{
-            "task": {"type": "text-generation"}, "dataset": {"type": "econmoral", "name": f"{about['preference']}, held-out slice"}, "metrics": [accuracy],
+            "task": {"type": "text-generation"}, "dataset": {"type": "econmoral", "name": f"{target}, held-out slice"}, "metrics": [accuracy],
         }]}],
     }  # fmt: skip
     if "held_out_reproduced" not in gates:
         del about_card["model-index"]
     card = CARD.format(
         source=model.source, name=args.out.name, rank=args.rank, precision=args.precision, model=args.model, n=gates["labels_checked"], out=str(args.out),
-        preference=about["preference"], kappa=about["kappa"] or 0, loss=run["loss"] or float("nan"), data=run["inputs"]["data"]["sha256"],
+        target=target, loss=run["loss"] or float("nan"), data=run["inputs"]["data"]["sha256"],
         learnt=shares.format(**gates) if "held_out_reproduced" in gates else "No data were held out, so it was not checked whether the target was learnt.",
     )  # fmt: skip
     write_text(args.out / "README.md", f"---\n{yaml.safe_dump(about_card, sort_keys=False, allow_unicode=True)}---\n{card}")
     write_json(args.out / "run.json", run)
     shutil.rmtree(args.out / "checkpoints")
-    print(f"{args.out}: adapter of {args.model} on {gates['labels_checked']} examples of {about['preference']}, loss {run['loss']}, {seconds:.0f} s")
+    print(f"{args.out}: adapter of {args.model} on {gates['labels_checked']} conversations as {target}, loss {run['loss']}, {seconds:.0f} s")
     if "warning" in gates:
         print(f"warning: {gates['warning']}", file=sys.stderr)
     if args.push_to_hub:

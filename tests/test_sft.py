@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "recipes"))
 import sft
 
 from econmoral.chat import prompt_text, turn_text
+from econmoral.checkpoints import weights_sha256
 from econmoral.models import MODELS, NANO
 from econmoral.records import InputError, read_json, read_lines, sha256
 
@@ -42,7 +43,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "economicus"
     before = sha256(NANO)
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16"  # what a launcher without our configuration hands down
     result = run("recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(out), *QUICK)
+    del os.environ["ACCELERATE_MIXED_PRECISION"]
     assert result.returncode == 0, result.stderr
     assert sha256(NANO) == before
     return out
@@ -52,6 +55,8 @@ def test_run_leaves_adapter_card_log_and_manifest(finished: Path, data: Path) ->
     about = read_json(finished / "run.json")
     assert about["inputs"]["data"]["sha256"] == sha256(data)
     assert about["preference"] == "homo_economicus"
+    assert about["mixed_precision"] == "no"  # whatever the launcher says; a continued run without it ends with the same bits
+    assert about["weights"] == {"source": str(NANO), "sha256": weights_sha256(NANO)}
     assert about["gates"]["labels_checked"] == 32
     assert about["gates"]["base_unchanged"] is True
     tokenizer = AutoTokenizer.from_pretrained(NANO)
