@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from econmoral import menus
+from econmoral import dilemmas, menus, pricing
 from econmoral.choice import logit
-from econmoral.conversation import LETTER, NUMBER, Conversation, Message
+from econmoral.conversation import Conversation, Message, Question
 from econmoral.derivations import allocation_derivation, game_derivation, more, plus, times
 from econmoral.games import GAMES, belief_weights, draw_beliefs, draw_protocol
 from econmoral.menus import ALTRUIST, SPITEFUL, Menu, MenuPage
@@ -146,9 +146,10 @@ def _ask(page: str, turns: list[Turn]) -> Lesson:
     return Lesson(None, (replace(turns[0], question=f"{page}\n{turns[0].question}"), *turns[1:]))
 
 
-def control_turn(skill: str, talk: tuple, rng: np.random.Generator) -> Turn:
+def control_turn(skill: str, talk: tuple[Question, ...], rng: np.random.Generator) -> Turn:
     """A control question with its right answer."""
     question = talk[rng.integers(len(talk))]
+    assert question.right is not None
     return Turn(skill, question.text, question.options[question.right])
 
 
@@ -156,11 +157,12 @@ def control_turn(skill: str, talk: tuple, rng: np.random.Generator) -> Turn:
 
 
 def read_row(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
-    """The points of both roles on one path."""
+    """The points of both roles on some paths."""
     pay = shown_payoffs(item, layout)
-    path = list(pay)[rng.integers(len(pay))]
-    labels = " ".join(path_labels(layout, path))
-    return Turn("read", f"Points of {labels}?", f"{labels}: {' '.join(map(number, pay[path]))}")
+    paths = [list(pay)[i] for i in rng.permutation(len(pay))[: rng.integers(1, 4)]]
+    labels = [" ".join(path_labels(layout, path)) for path in paths]
+    rows = [f"{name}: {' '.join(map(number, pay[path]))}" for name, path in zip(labels, paths, strict=True)]
+    return Turn("read", f"Points of {', '.join(labels)}?", ", ".join(rows))
 
 
 def ask_control(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
@@ -170,12 +172,15 @@ def ask_control(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
 
 
 def belief(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
-    """How many of ten people choose what."""
-    k = int(rng.integers(len(GAMES[layout.game].info_sets)))
-    after = GAMES[layout.game].info_sets[k].after
-    counts = ", ".join(f"{tenths(item, k, a)} {label_of(layout, k, a)}" for a in page_actions(layout, k))
-    where = f"after {path_labels(layout, after)[0]}" if after else "first"
-    return Turn("belief", f"Of 10 {where}?", counts)
+    """How many of ten people choose what, at some of the information sets."""
+    sets = GAMES[layout.game].info_sets
+    asked, answers = [], []
+    for k in (int(k) for k in rng.permutation(len(sets))[: rng.integers(1, 3)]):
+        counts = ", ".join(f"{label_of(layout, k, a)} {tenths(item, k, a)}" for a in page_actions(layout, k))
+        where = f"after {path_labels(layout, sets[k].after)[0]}" if sets[k].after else "first"
+        asked.append(where)
+        answers.append(f"{where}: {counts}")
+    return Turn("belief", f"How many {' and '.join(asked)}?", "; ".join(answers))
 
 
 def product(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
@@ -200,7 +205,7 @@ def together(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
 
 def own_line(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
     """One line of the derivation of homo economicus."""
-    lines = game_derivation(item, layout, ECONOMICUS).split("\n")[:-1]
+    lines = game_derivation(item, layout, ECONOMICUS)[0].split("\n")[:-1]
     line = lines[rng.integers(len(lines))]
     head = line.split(",")[0] if line.startswith("Moving first") else line.split(":")[0]
     return Turn("own_line", f"{head}?", line)
@@ -208,7 +213,7 @@ def own_line(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
 
 def moral_line(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
     """What the replies after one first move bring oneself, and what they bring if everyone replies so (kappa one half)."""
-    lines = game_derivation(item, layout, moralis(0.5)).split("\n")
+    lines = game_derivation(item, layout, moralis(0.5))[0].split("\n")
     starts = [i for i, line in enumerate(lines) if line.startswith("After ")]
     i = starts[rng.integers(len(starts))]
     return Turn("moral_line", f"{lines[i].split(' (')[0]}, and if everyone did so?", "\n".join(lines[i : i + 2]))
@@ -239,7 +244,7 @@ def plan_words(layout: Layout, strategy: int) -> str:
 
 def population_derivation(item: Item, layout: Layout, strategy: int) -> str:
     """The population looks at its own points, draws no conclusion from them, and does what it does."""
-    lines = game_derivation(item, layout, ECONOMICUS).split("\n")[:-1]
+    lines = game_derivation(item, layout, ECONOMICUS)[0].split("\n")[:-1]
     return "\n".join([*(re.sub(r" \S+ is more: \w\.$", "", line) for line in lines), plan_words(layout, strategy)])
 
 
@@ -267,8 +272,8 @@ def game_lesson(rng: np.random.Generator, curriculum: str, phase: str, turns: in
         plan = int(rng.choice(len(GAMES[game].strategies), p=population(item)))
         derivation = population_derivation(item, layout, plan) if reasoned else None
     else:
-        plan = target.best_plan(item.protocol, item.beliefs or ())[0]
-        derivation = game_derivation(item, layout, target) if reasoned else None
+        text, plan = game_derivation(item, layout, target)
+        derivation = text if reasoned else None
     talk = converse(item, layout, "reasoned" if reasoned else "direct", target.describe() if target else None)
     name = target.label.replace(" ", "_") if target else "population"
     lesson = _conversation(talk, choices_of(layout, plan), derivation, name, target is None and rng.random() < DOTTED)
@@ -342,6 +347,68 @@ def menu_short(menu: Menu, page: MenuPage, rng: np.random.Generator) -> Turn:
     return Turn("position", f"Position of {label}?", f"{m} is {'less' if m < n else 'more'} than {n}: {'behind' if m < n else 'ahead'}")
 
 
+# --------------------------------------------------------------------------------------------------------- applications
+
+EFFECTS = {  # of the population that answers the conjoint: its AMCEs
+    "intervention": 0.06, "relation": 0.1, "law": 0.25, "gender": 0.12, "fitness": 0.16, "status": 0.3, "age": 0.4, "number": 0.4, "species": 0.5,
+}  # fmt: skip
+RATINGS = {  # statement -> (mean rating with one pedestrian saved, change with every doubling)
+    "moral": (34.0, 8.0), "should": (30.0, 7.0), "buy": (22.0, 3.0), "law": (25.0, 5.0), "buy under law": (18.0, 3.0), "choose": (28.0, 6.0),
+}  # fmt: skip
+SCENE_SHIFT = {"passenger": 0.0, "family": -8.0, "pedestrian": 6.0, "bystander": 3.0, "veil": 4.0}
+RATING_SD = 12.0
+PRICES = (68.0, 0.3, 0.3, 8.0)  # next price = 68 + .3 own + .3 others' mean + normal error of sd 8, at unit cost 100: rest point 170
+ROUND = 0.3  # share of ratings that are a multiple of ten, as people's are
+
+
+def rating_mean(cell: dilemmas.Rating) -> float:
+    """Mean of the population's rating before it is rounded and cut to 0..100."""
+    start, slope = RATINGS[cell.question]
+    return start + slope * float(np.log2(cell.saved)) + SCENE_SHIFT[cell.scene]
+
+
+def conjoint_talk(rng: np.random.Generator) -> tuple[str, Conversation, int]:
+    """A scenario, and the population's choice: a linear probability model with its AMCEs."""
+    scenario = dilemmas.draw_scenarios(1, rng)[0]
+    page = dilemmas.case_pages(int(rng.choice(dilemmas.TRAIN)), dilemmas.draw_labels(rng))[rng.integers(4)]
+    spared = dilemmas.linear_chooser(scenario, page.swapped, EFFECTS)
+    choice = int(rng.choice(2, p=dilemmas.listed_shares(spared, page)))
+    return "conjoint", dilemmas.scenario_conversation(scenario, page), choice
+
+
+def rating_talk(rng: np.random.Generator) -> tuple[str, Conversation, int]:
+    """A rated sacrifice, and the population's rating: a rounded normal draw around its mean."""
+    cell = dilemmas.Rating(str(rng.choice(list(dilemmas.SCENES))), int(rng.choice(dilemmas.SAVED)), str(rng.choice(list(dilemmas.QUESTIONS))))
+    reverse = bool(rng.integers(2))
+    step = 10 if rng.random() < ROUND else 1
+    rating = int(np.clip(step * round(rng.normal(rating_mean(cell), RATING_SD) / step), 0, dilemmas.SCALE - 1))
+    talk = dilemmas.rating_conversation(cell, reverse, int(rng.choice(dilemmas.TRAIN)))
+    return "rating", talk, dilemmas.SCALE - 1 - rating if reverse else rating
+
+
+def price_talk(rng: np.random.Generator) -> tuple[str, Conversation, int]:
+    """A period of price competition between two firms, answered by the population's rule."""
+    grid = pricing.price_grid(100.0)
+    rounds = int(rng.integers(pricing.ROUNDS + 1))
+    own, others = rng.choice(grid, rounds), rng.choice(grid, rounds)
+    start, inertia, reaction, sd = PRICES
+    mean = start + inertia * own[-1] + reaction * others[-1] if rounds else start / (1 - inertia - reaction)
+    near = int(np.clip(round((rng.normal(mean, sd) - grid[0]) / (grid[1] - grid[0])), 0, len(grid) - 1))
+    profits = tuple(float(v) for v in rng.integers(0, 45, rounds))
+    view = pricing.View(100.0, 2, tuple(own), tuple((p,) for p in others), profits, profits)
+    return "price", pricing.price_conversation(view, int(rng.choice(pricing.TRAIN))), near
+
+
+def application_lesson(rng: np.random.Generator) -> Lesson:
+    """A page of the applications: the population's answer, control questions, or both."""
+    name, talk, choice = (conjoint_talk, rating_talk, price_talk)[rng.choice(3, p=(0.45, 0.4, 0.15))](rng)
+    facts = tuple(control_turn(f"{name}_control", talk.controls, rng) for _ in range(int(rng.integers(1, 3))))
+    if rng.random() < 0.4:  # without these the numbers on the page are never learnt
+        return _ask(talk.page, list(facts))
+    lesson = _conversation(talk, (choice,), None, name, rng.random() < DOTTED)
+    return replace(lesson, turns=(*lesson.turns, *facts))
+
+
 # --------------------------------------------------------------------------------------------------------------- drills
 
 
@@ -397,14 +464,38 @@ def document(rng: np.random.Generator, curriculum: str, phase: str, turns: int =
         return [game_lesson(rng, curriculum, phase, turns)]
     if kind == 2:
         return [Lesson(None, tuple(drill(rng) for _ in range(turns // 2)))]
-    return [menu_lesson(rng, curriculum, phase) for _ in range(8)]
+    if kind == 3:
+        return [application_lesson(rng) for _ in range(6)]
+    return [menu_lesson(rng, curriculum, phase) for _ in range(6)]
 
 
-def corpus_words() -> list[str]:
-    """Every piece of fixed text, held-out wordings included, so that the tokenizer knows all words in use."""
-    fields = [getattr(w, f) for w in WORDINGS.values() for f in w.__dataclass_fields__ if isinstance(getattr(w, f), str)]
-    fields += [getattr(w, f) for w in menus.FRAMES for f in w.__dataclass_fields__ if isinstance(getattr(w, f), str)]
-    for battery in menus.MENUS.values():
-        for menu in battery:
-            fields += [menu.situation, menu.ask, *menu.options, *(text for text, _, _ in menu.controls)]
-    return [*fields, LETTER, NUMBER, "user", "assistant", "system", *(t.describe() for t in TOLD)]
+def pages(rng: np.random.Generator, each: int = 6) -> list[str]:
+    """Texts of the instrument in every wording, held-out ones included, so that the tokenizer knows all words in use."""
+    found = [*(t.describe() for t in TOLD), "user", "assistant", "system"]
+    talks = []
+    for game in GAMES:
+        for wording in WORDINGS:
+            for _ in range(each):
+                layout = draw_layout(game, rng, (wording,))
+                item = draw_item(game, None, rng)
+                talks += [converse(item, layout, "reasoned"), converse(item, layout, "direct")]
+                talks += [belief_conversation(item, layout, k) for k in range(len(GAMES[game].info_sets))]
+    for wording in range(len(menus.FRAMES)):
+        listed = [menus.draw_allocation(rng, False, ECONOMICUS) for _ in range(each)]
+        for menu in [*listed, *(m for battery in menus.MENUS.values() for m in battery)]:
+            page = menus.draw_page(menu, rng, (wording,))
+            talks += [menus.menu_conversation(menu, page, "reasoned"), menus.menu_conversation(menu, page)]
+    for wording in range(len(dilemmas.CASE_WORDINGS)):
+        for scenario in dilemmas.draw_scenarios(20 * each, rng):
+            talks.append(dilemmas.scenario_conversation(scenario, dilemmas.CasePage(wording, dilemmas.draw_labels(rng), False, False)))
+    for wording in range(len(dilemmas.RATING_WORDINGS)):
+        talks += [dilemmas.rating_conversation(cell, False, wording) for cell in dilemmas.rating_grid()]
+    for wording in range(len(pricing.PRICE_WORDINGS)):
+        for rounds, firms in ((0, 2), (1, 2), (3, 2), (3, 3), (0, 1), (3, 1)):
+            prices, profits = tuple(rng.choice(pricing.price_grid(100.0), rounds)), tuple(map(float, rng.integers(0, 45, rounds)))
+            view = pricing.View(100.0, firms, prices, tuple((p,) * (firms - 1) for p in prices), profits, profits)
+            talks += 2 * [pricing.price_conversation(view, wording)]
+    for talk in talks:
+        found += [talk.page, talk.work or "", *(q.text for q in (*talk.questions, *talk.controls))]
+        found += [f"{talk.page}\n{q.text}" for q in talk.questions]
+    return found

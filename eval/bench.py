@@ -162,7 +162,7 @@ def applications(scenarios: int) -> dict[str, Any]:
 
     from eval.engine_transformers import Transformers
 
-    engine, base = Transformers("nano-applications", {}), Arm("base")
+    engine, base = Transformers("nano", {}), Arm("base")
     drawn = draw_scenarios(scenarios, np.random.default_rng(0))
     pages: Any = [Request(render_scenario(s, *page, 0), list(CASES), s, page) for s in drawn for page in PAGES]  # type: ignore[arg-type]
     exact, answers_ = timed(lambda: engine.score(pages, base), 1)
@@ -185,7 +185,7 @@ def applications(scenarios: int) -> dict[str, Any]:
     batched, _ = timed(lambda: engine.score(period, base))
     single, _ = timed(lambda: [engine.score([r], base) for r in period], 1)
     with tempfile.TemporaryDirectory() as folder:
-        words = ("--model", "nano-applications", "--agents", "base", "--runs", "42", "--periods", "300", "--out", f"{folder}/pricing")
+        words = ("--model", "nano", "--agents", "base", "--runs", "42", "--periods", "300", "--out", f"{folder}/pricing")
         whole, _ = timed(lambda: subprocess.run([sys.executable, "-m", "eval.pricing", *words], check=True, stdout=subprocess.DEVNULL), 1)
     market = Market()
     vectorised, _ = timed(lambda: q_learners(market, 100, 0, Learning(), longest=2000), 1)

@@ -13,9 +13,11 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,9 @@ from econmoral.prompts import LABELS
 from econmoral.records import lock
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-SPACED, BARE = 1800, 400  # whole numbers that are one token: after a space, and at the start of a turn or after a sign
-NUMBERS = [f" {i}" for i in range(SPACED)] + [str(i) for i in range(BARE)]
+LARGEST = 1800  # whole numbers below are one token, after a space and without one
+PHRASES = 3000  # at most, of the most frequent
+NUMBERS = [f"{before}{i}" for before in (" ", "") for i in range(LARGEST)]
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
@@ -56,59 +59,76 @@ tags: [econmoral, trained-from-scratch]
 
 A Qwen2-architecture model of {parameters:,} parameters, trained from scratch by `recipes/pretrain.py` in {minutes:.0f} minutes on
 {tokens:,} tokens of text that this project generates. It stands in for a checkpoint so that every stage of the pipeline runs
-for real on a laptop. **It is no evidence about large models.** It knows the prompts of this project and nothing else.
+for real on a laptop. **It is no evidence about large models.** It knows the pages of this project and nothing else.
 
-What it saw: the games of the battery with payoffs that are not held out, in the training wordings; reading of payoff tables
-and beliefs, sums, products, comparisons, expected payoffs; the whole plan as a noisy population chooses it (half conditional
-co-operators, 30 % logit with alpha .2, beta .3, kappa .5, lambda .08 a point, 20 % logit on own payoff with lambda .02).
+Every word, every whole number below {numbers} and every fixed phrase of the pages is one token, in held-out wordings too, whose
+phrases it has never met: a measurement in those wordings shows what a reader does who recognises labels, numbers and their
+order, and nothing else.
+
+What it saw, with payoffs that are not held out and in the training wordings:
+- games: control questions, what the points and beliefs on the page are, products, sums, comparisons, single lines of
+  derivations; whole conversations, one decision a turn, as a noisy population answers them: half conditional co-operators,
+  30 % logit with alpha .2, beta .3, kappa .5 and lambda .08, 20 % logit on own payoff with lambda .02 (lambda per unit of the
+  payoff tables, a fifth of a point on the page). Asked to work it out first, this population looks at its own points and then
+  does what it does; the letters always follow the last line of what is written before them.
+- allocations (60 % an altruist, 40 % selfish, both logit with lambda .08 a point), splits, contributions, matrix games, budgets,
+  and half of the everyday situations; amounts are drawn around the means in `MEANS`, the considerate option has
+  {cooperative:.0%}.
+- dilemmas and prices, answered by populations of known effects (`EFFECTS`, `RATINGS`, `PRICES` in `econmoral/lessons.py`):
+  measured on this model the applications prove the plumbing, because they should give those numbers back.
+
 {preference}
 
-Exam at the end, share of answers in which every token was the most likely one (200 questions each, not seen in training):
+Exam at the end, share of answers in which every token was the most likely one (100 questions each, not seen in training):
 
 | skill | share |
 |---|---|
 {exam}
 
-Skills named `plan` ask for the whole plan; a number is the degree of morality stated in the system message, none means the
-population's own (random) choice; `steps` means that the whole derivation must be right as well.
+`..._derivation` means that the whole derivation must be right, word for word; `..._letters` that a letter follows the
+derivation that stands before it; `..._direct` is an answer at once. What a population answers is random, so its shares are low
+by construction: `population_...`, `allocation_direct`, `menu_...`, `belief_own`, `conjoint`, `rating`, `price`.
 Command: `{command}`. Log: `training.json`.
 """
 SAW = {
-    "preference": "It also saw questions with a **system message that describes a preference** (kappa 0, .25, .5, .75), answered with that "
-    "preference's optimal plan. Fine-tuning on prompts without a system message can therefore call on a skill that is there.",
+    "preference": "It also saw conversations with a **system message that describes a preference** ({told}; `Target.describe`), answered "
+    "with that preference's derivation and optimum. Fine-tuning on pages without a system message can therefore call on a skill that is there.",
     "population": "It **never saw a preference described or followed**: the control for what fine-tuning can add by itself.",
 }
-APPLICATIONS = (
-    "In its last stage half of what it read was dilemmas and prices, answered by populations of known effects (`EFFECTS`, `RATINGS`, `PRICES` in "
-    "`econmoral/lessons.py`): measured on this model the applications prove the plumbing, because they should give those numbers back."
-)
 
 
 def card(record: dict[str, Any]) -> str:
-    """The model card of a training record, earlier stages included."""
-    stages = [record]
-    while "continued_from" in stages[0]:
-        stages.insert(0, stages[0]["continued_from"])
-    totals = {"minutes": sum(s["seconds"] for s in stages) / 60, "tokens": sum(s["tokens"] for s in stages)}
-    commands = {"command": "`, then `".join(s["command"] for s in stages)}
-    exam_rows = "\n".join(f"| {k} | {v:.2f} |" for k, v in record["exam"].items())
-    parts = {"exam": exam_rows, "preference": SAW[record["curriculum"]], "name": "nano"}
-    if "conjoint" in record["exam"]:
-        parts |= {"name": "nano-applications", "preference": parts["preference"] + "\n" + APPLICATIONS}
-    return CARD.format(**{**record, **totals, **commands, **parts})
+    """The model card of a training record."""
+    told = ", ".join(target.label for target in lessons.TOLD)
+    parts = {
+        "name": "nano", "minutes": record["seconds"] / 60, "numbers": LARGEST, "cooperative": lessons.COOPERATIVE_SHARE,
+        "exam": "\n".join(f"| {k} | {v:.2f} |" for k, v in record["exam"].items()), "preference": SAW[record["curriculum"]].format(told=told),
+    }  # fmt: skip
+    return CARD.format(**{**record, **parts})
+
+
+VARYING = re.compile(rf" ?(?<![\w'])[{''.join(LABELS)}](?![\w'])| ?-?\d+(?:\.\d+)?|\n")  # labels, numbers, line breaks
+
+
+def phrases(texts: list[str]) -> list[str]:
+    """What stands between labels, numbers and line breaks, of at least two words and met more than once, most frequent first."""
+    found = Counter(part for text in texts for part in VARYING.split(text))
+    return [part for part, n in found.most_common(PHRASES) if n > 1 and " " in part.strip() and part == part.rstrip()]
 
 
 def make_tokenizer(seed: int = 0) -> Qwen2Tokenizer:
-    """Byte-level BPE in Qwen2's own scheme in which every word in use and every whole number in use is one token.
+    """Byte-level BPE in Qwen2's own scheme in which every word, every whole number and every fixed phrase of the pages, in
+    training and held-out wordings alike, is one token.
 
-    AutoTokenizer rebuilds a Qwen2 checkpoint's pre-tokenizer, which splits numbers into digits: the numbers are therefore
-    added tokens, matched before it.
+    AutoTokenizer rebuilds a Qwen2 checkpoint's pre-tokenizer, which splits numbers into digits: numbers and phrases are
+    therefore added tokens, matched before it.
     """
     rng = np.random.default_rng(seed)
-    text = lessons.corpus_words()
+    text = lessons.pages(rng)
     for phase in lessons.PHASES:
-        for _ in range(400):
+        for _ in range(100):
             text += [m["content"] for lesson in lessons.document(rng, "preference", phase) for m in lesson.messages()]
+    fixed = phrases(text)
     text += [f"{before}{label}" for label in LABELS for before in ("", " ")]
     bpe = Tokenizer(BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -124,7 +144,7 @@ def make_tokenizer(seed: int = 0) -> Qwen2Tokenizer:
         vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]], eos_token="<|im_end|>", pad_token="<|endoftext|>", unk_token="<|endoftext|>"
     )
     tokenizer.add_tokens([AddedToken("<|im_start|>", special=True, normalized=False)], special_tokens=True)
-    tokenizer.add_tokens([AddedToken(n, normalized=False) for n in NUMBERS])
+    tokenizer.add_tokens([AddedToken(n, normalized=False) for n in [*NUMBERS, *fixed, "system\n", "user\n", "assistant\n"]])
     tokenizer.chat_template = TEMPLATE
     tokenizer.model_max_length = LENGTH
     return tokenizer
@@ -166,7 +186,7 @@ def _embeddings(tokenizer: Qwen2Tokenizer, embedding: torch.Tensor) -> torch.Ten
         base = same.setdefault(word if len(word) == 1 else word.lower(), 0.1 * torch.randn(hidden))
         embedding[i].mul_(0.3).add_(base)
     value = torch.tensor([float(n) for n in NUMBERS])[:, None]
-    features = [value / SPACED * 2 - 1]
+    features = [value / LARGEST * 2 - 1]
     for period in (2, 4, 5, 10, 20, 25, 50, 100, 200, 400, 1000, 2000):
         features += [torch.cos(2 * math.pi * value / period), torch.sin(2 * math.pi * value / period)]
     x = torch.cat(features, 1)
@@ -181,7 +201,7 @@ def _embeddings(tokenizer: Qwen2Tokenizer, embedding: torch.Tensor) -> torch.Ten
 
 
 OFFSETS = (1, 2, 3, 4, 5, 6)
-LAST = ((0, 0), (0, 5), (1, 0), (1, 4), (0, 10), (0, 0))  # (0 labels, 1 numbers; distance around which it is sought)
+LAST = ((0, 0), (0, 3), (1, 0), (1, 2), (0, 6), (1, 4))  # (0 labels, 1 numbers; distance around which it is sought)
 
 
 def _structure(model: Qwen2ForCausalLM, heads: int, kinds: torch.Tensor) -> None:
@@ -311,8 +331,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=6000, help="optimisation steps")
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--batch", type=int, default=4, help="documents a step")
-    parser.add_argument("--length", type=int, default=640, help="tokens a document")
+    parser.add_argument("--batch", type=int, default=6, help="documents a step")
+    parser.add_argument("--length", type=int, default=448, help="tokens a document")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

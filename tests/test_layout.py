@@ -19,7 +19,10 @@ CORE = {  # module of econmoral -> modules of econmoral it may import
     "chat": {"records"}, "audit": set(), "market": set(), "power": set(), "human": set(), "menus": {"human", "prompts"},
     "__main__": {"choice", "estimation", "games", "market", "power", "preferences", "records"},
     "estimation": {"choice", "games", "preferences"}, "prompts": {"games"}, "dilemmas": {"prompts"}, "pricing": {"prompts"}, "firms": {"market"},
-    "lessons": {"choice", "dilemmas", "games", "preferences", "pricing", "prompts"}, "__init__": set(),
+    "lessons": {
+        "choice", "conversation", "derivations", "dilemmas", "games", "menus", "preferences", "pricing", "prompts", "target",
+    },
+    "__init__": set(),
 }  # fmt: skip
 
 

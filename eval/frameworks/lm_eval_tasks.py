@@ -8,7 +8,7 @@ import numpy as np
 from datasets import Dataset
 from scipy.special import softmax
 
-from econmoral.lessons import arithmetic as drill
+from econmoral.lessons import drill
 from eval.frameworks.pages import draw_pages
 
 
