@@ -480,21 +480,22 @@ def pages(rng: np.random.Generator, each: int = 6) -> list[str]:
                 item = draw_item(game, None, rng)
                 talks += [converse(item, layout, "reasoned"), converse(item, layout, "direct")]
                 talks += [belief_conversation(item, layout, k) for k in range(len(GAMES[game].info_sets))]
-    for number in range(len(menus.FRAMES)):
+    for w in range(len(menus.FRAMES)):
         listed = [menus.draw_allocation(rng, False, ECONOMICUS) for _ in range(each)]
         for menu in [*listed, *(m for battery in menus.MENUS.values() for m in battery)]:
-            page = menus.draw_page(menu, rng, (number,))
+            page = menus.draw_page(menu, rng, (w,))
             talks += [menus.menu_conversation(menu, page, "reasoned"), menus.menu_conversation(menu, page)]
-    for number in range(len(dilemmas.CASE_WORDINGS)):
+    for w in range(len(dilemmas.CASE_WORDINGS)):
         for scenario in dilemmas.draw_scenarios(20 * each, rng):
-            talks.append(dilemmas.scenario_conversation(scenario, dilemmas.CasePage(number, dilemmas.draw_labels(rng), False, False)))
-    for number in range(len(dilemmas.RATING_WORDINGS)):
-        talks += [dilemmas.rating_conversation(cell, dilemmas.RatingPage(number, False)) for cell in dilemmas.rating_grid()]
-    for number in range(len(pricing.PRICE_WORDINGS)):
+            talks.append(dilemmas.scenario_conversation(scenario, dilemmas.CasePage(w, dilemmas.draw_labels(rng), False, False)))
+    for w in range(len(dilemmas.RATING_WORDINGS)):
+        rating_page = dilemmas.RatingPage(w, False)
+        talks += [dilemmas.rating_conversation(cell, rating_page) for cell in dilemmas.rating_grid()]
+    for w in range(len(pricing.PRICE_WORDINGS)):
         for rounds, firms in ((0, 2), (1, 2), (3, 2), (3, 3), (0, 1), (3, 1)):
             prices, profits = tuple(rng.choice(pricing.price_grid(100.0), rounds)), tuple(map(float, rng.integers(0, 45, rounds)))
             view = pricing.View(100.0, firms, prices, tuple((p,) * (firms - 1) for p in prices), profits, profits)
-            talks += 2 * [pricing.price_conversation(view, number)]
+            talks += 2 * [pricing.price_conversation(view, w)]
     for talk in talks:
         found += [talk.page, talk.work or "", *(q.text for q in (*talk.questions, *talk.controls))]
         found += [f"{talk.page}\n{q.text}" for q in talk.questions]
