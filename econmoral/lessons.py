@@ -382,7 +382,7 @@ def rating_talk(rng: np.random.Generator) -> tuple[str, Conversation, int]:
     reverse = bool(rng.integers(2))
     step = 10 if rng.random() < ROUND else 1
     rating = int(np.clip(step * round(rng.normal(rating_mean(cell), RATING_SD) / step), 0, dilemmas.SCALE - 1))
-    talk = dilemmas.rating_conversation(cell, dilemmas.RatingPage(int(rng.choice(dilemmas.TRAIN)), reverse))
+    talk = dilemmas.rating_conversation(cell, reverse, int(rng.choice(dilemmas.TRAIN)))
     return "rating", talk, dilemmas.SCALE - 1 - rating if reverse else rating
 
 
@@ -489,8 +489,7 @@ def pages(rng: np.random.Generator, each: int = 6) -> list[str]:
         for scenario in dilemmas.draw_scenarios(20 * each, rng):
             talks.append(dilemmas.scenario_conversation(scenario, dilemmas.CasePage(w, dilemmas.draw_labels(rng), False, False)))
     for w in range(len(dilemmas.RATING_WORDINGS)):
-        rating_page = dilemmas.RatingPage(w, False)
-        talks += [dilemmas.rating_conversation(cell, rating_page) for cell in dilemmas.rating_grid()]
+        talks += [dilemmas.rating_conversation(cell, False, w) for cell in dilemmas.rating_grid()]
     for w in range(len(pricing.PRICE_WORDINGS)):
         for rounds, firms in ((0, 2), (1, 2), (3, 2), (3, 3), (0, 1), (3, 1)):
             prices, profits = tuple(rng.choice(pricing.price_grid(100.0), rounds)), tuple(map(float, rng.integers(0, 45, rounds)))
