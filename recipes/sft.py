@@ -16,10 +16,12 @@ import argparse
 import math
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +37,7 @@ from econmoral.memory import FULL, GPU_SHARE, available, cpu_room, divide, shape
 from econmoral.models import Model, find_model
 from econmoral.records import InputError, command, lock, origin, plain, read_json, read_yaml, sha256, write_json, write_lines, write_text
 
+WAIT = 300  # seconds that processes wait for one another at the start
 MOST_HELD_OUT = 40  # conversations: more would cost more than they tell
 LOGGERS = ("tensorboard", "trackio", "wandb")
 PATIENCE = 2  # epochs without a lower held-out loss
@@ -231,6 +234,35 @@ def checksums(model: Any, adapter: bool) -> dict[str, int]:
     return sums
 
 
+def join_processes(gpu: bool) -> None:
+    """Meet the other processes that the environment speaks of; gives every process its own GPU before a 4-bit base is placed.
+
+    Says for whom it waits, waits WAIT seconds at most, and can be stopped meanwhile: variables that an earlier job of a cluster
+    left behind would otherwise have it wait in silence.  Raises InputError when they do not come.
+    """
+    from accelerate import PartialState
+
+    world = os.environ.get("WORLD_SIZE", "1")
+    if world == "1":
+        PartialState(cpu=not gpu)
+        return
+    if os.environ.get("RANK", "0") == "0":
+        print(
+            f"waiting for {world} processes (WORLD_SIZE={world}, MASTER_ADDR={os.environ.get('MASTER_ADDR', 'not set')}), {WAIT // 60} minutes at most; "
+            "where this is the only one, unset WORLD_SIZE", file=sys.stderr, flush=True,
+        )  # fmt: skip
+    # the library waits in a call that hears no Python: the system's own handlers end it
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        PartialState(cpu=not gpu, timeout=timedelta(seconds=WAIT))
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0][:150]
+        raise InputError(f"the {world} processes of WORLD_SIZE did not meet ({reason}); start all of them, or unset WORLD_SIZE") from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def choose_precision(asked: str | None, model: Model) -> str:
     """The precision asked for, or what this machine's first GPU holds; InputError where it cannot be had."""
     import torch
@@ -322,7 +354,6 @@ def main() -> None:
 
     # imported late: bad input is reported in a second, not after loading torch
     import torch
-    from accelerate import PartialState
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import EarlyStoppingCallback, set_seed
@@ -330,7 +361,7 @@ def main() -> None:
     from trl import SFTConfig, SFTTrainer
 
     gpu = torch.cuda.is_available()
-    PartialState(cpu=not gpu)  # gives every process its own GPU before a 4-bit base is placed
+    join_processes(gpu)
     args.precision = choose_precision(args.precision, model)
     set_seed(args.seed)
     tokenizer, base = load_base(place, args.precision)

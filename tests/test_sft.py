@@ -291,3 +291,20 @@ def test_unknown_keys_in_the_configuration_are_errors(tmp_path: Path) -> None:
     ):
         (tmp_path / "c.yaml").write_text(f"{line}\n", encoding="utf-8")
         assert_complains(run("recipes/sft.py", "--config", str(tmp_path / "c.yaml")), part)
+
+
+def test_waiting_for_processes_says_so_and_ends_when_told(tmp_path: Path) -> None:
+    """Variables left over from a cluster: it says for whom it waits, and a scheduler's stop ends it."""
+    data = tmp_path / "data.jsonl"
+    assert run("-m", "data_synth", "--target", "homo_economicus", "--n", "12", "--out", str(data)).returncode == 0
+    left = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29631"}
+    words = [sys.executable, "recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(words, cwd=ROOT, env=os.environ | left, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
+        assert process.stderr is not None
+        said = next((line for line in process.stderr if "waiting for 2 processes" in line), "")
+        assert "unset WORLD_SIZE" in said
+        process.terminate()
+        assert process.wait(60) != 0
+    finally:
+        process.kill()
