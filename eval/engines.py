@@ -293,7 +293,7 @@ class Sampled:
                 longest = requests[0].longest if derives else LONGEST_SAMPLED_REPLY
                 some = [talk for talk in waiting if (talk.derivation is None) == derives]
                 pages = [talk.messages() for talk in some]
-                replies = self.writer.write(pages, arm, seed_of(seed, turn, longest), longest) if some else ()
+                replies = self.writer.write(pages, arm, seed_of(seed, turn, derives), longest) if some else ()
                 for talk, reply in zip(some, replies, strict=True):
                     talk.hear(reply)
             turn += 1

@@ -750,12 +750,11 @@ def test_an_arm_that_stopped_between_chunks_continues(engine: Transformers, tmp_
     from eval.measure import draw_problems, measure
 
     monkeypatch.setattr("eval.arms.CHUNK", 2)
-    monkeypatch.setattr("eval.engines.LONGEST_DERIVATION", 40)
     problems, asked = draw_problems("drawn", 5, 1, [], seed=0, sets=["payoffs"]), []
 
     def ask(some: Any, start: int) -> list[dict[str, Any]]:
         asked.append(start)
-        return measure(engine, some, TUNED, "reasoned", "given", 1, seed=start)
+        return measure(engine, some, TUNED, "reasoned", "given", 1, seed=start, longest=40)
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     collect(whole, problems, ask, "whole")
