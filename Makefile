@@ -29,7 +29,7 @@ export HF_UPDATE_DOWNLOAD_COUNTS = 0
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-real demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano nano-applications results lock audit fuzz faults load clean
+.PHONY: help setup test-real demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano results lock audit fuzz faults load clean
 
 help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -171,13 +171,8 @@ load: .venv/ready ## time and memory as work grows (tests/load.json)
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
-nano: .venv/ready ## train the built-in model again from scratch (two stages, about 80 minutes on 2 cores)
-	$(BIN)/python recipes/pretrain.py --out runs/nano --minutes 52 --threads 2
-	$(BIN)/python recipes/pretrain.py --init runs/nano --out runs/nano-2 --minutes 24 --lr 2e-3 --threads 2 --seed 1
-
-nano-applications: .venv/ready ## train it on to read dilemmas and prices (two more stages, about 55 minutes on 2 cores)
-	$(BIN)/python recipes/pretrain.py --init econmoral/nano --out runs/nano-3 --applications --minutes 36 --lr 2e-3 --threads 2 --seed 2
-	$(BIN)/python recipes/pretrain.py --init runs/nano-3 --out runs/nano-4 --applications --minutes 16 --lr 2e-3 --threads 2 --seed 3
+nano: .venv/ready ## train the built-in model again from scratch (about 45 minutes on 2 cores)
+	$(BIN)/python recipes/pretrain.py --out runs/nano
 
 results: .venv/ready ## repeat every number of recipes/RESULTS.md (about half an hour on 2 cores)
 	$(BIN)/python recipes/results.py --out runs/results

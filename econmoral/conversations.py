@@ -118,11 +118,11 @@ def tokenise(tokenizer: Any, messages: list[Message]) -> list[Tokens]:
         single.append((context, whole[len(context) :]))
     ids = [*single[-1][0], *single[-1][1]]
     labels = [IGNORED] * len(ids)
-    for context, turn in single:
-        span = slice(len(context), len(context) + len(turn))
-        if ids[: span.start] != context or ids[span] != turn:
+    for context, answer in single:
+        span = slice(len(context), len(context) + len(answer))
+        if ids[: span.start] != context or ids[span] != answer:
             return [Tokens([*c, *t], [IGNORED] * len(c) + t) for c, t in single]
-        labels[span] = turn
+        labels[span] = answer
     return [Tokens(ids, labels)]
 
 

@@ -1,4 +1,5 @@
-"""Choices from files: allocations, games, our own measurements; the data dictionary is ``docs/data.md``.
+"""Choices from files: allocations, games, our own measurements; the data dictionary is
+``docs/data.md``.
 
     >>> sample = read_choices(Path("lab.csv"), "alpha_beta_kappa")
     >>> found = fit(sample.data)
@@ -6,11 +7,13 @@
 The shape of a table is recognised from its columns:
 
     allocations, two options    self_x, other_x, self_y, other_y, choice_x (1: X was chosen)
-    allocations, any number     self_1, other_1, self_2, other_2, ..., choice (the number of the chosen one)
-    games                       game, its payoffs (T, R, P, S, or the parameters of a table game), plan or move1, move2, ...
+    allocations, any number     self_1, other_1, self_2, other_2, ..., choice (its number)
+    games                       game; T, R, P, S or the parameters of a table game; plan, or move1,
+                                move2, ...
 
-all with optional ``subject`` and ``weight``, allocations with ``q`` and ``v`` (a kind, an unkind act before), games with
-``belief1``, ``belief2``, ...  JSON Lines with exact probabilities are records of ``eval.games`` or ``eval.menus``.
+all with optional ``subject`` and ``weight``, allocations with ``q`` and ``v`` (a kind, an unkind
+act before), games with ``belief1``, ``belief2``, ...  JSON Lines with exact probabilities are
+records of ``eval.games`` or ``eval.menus``.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ BINARY = ("self_x", "other_x", "self_y", "other_y", "choice_x")
 SELECTORS = ("set", "mode", "arm")
 MONEY = "it must be a finite number"
 SHAPES = (
-    f"allocations ({', '.join(BINARY)}), allocations with more options (self_1, other_1, self_2, other_2, ..., choice), "
+    f"allocations ({', '.join(BINARY)}), allocations with more options (self_1, other_1, self_2, "
+    f"other_2, ..., choice), "
     "games (game, T, R, P, S or the game's parameters, plan or move1, move2, ...); see docs/data.md"
 )
 
@@ -45,8 +49,9 @@ SHAPES = (
 class Sample:
     """Decisions of one file, ready to be fitted.
 
-    data : stacked for one family.  second : labels of a second way of clustering.  cluster : columns that name the clusters.
-    shape : ``allocations``, ``games`` or ``measurement``.  notes : what the reader must know.
+    data : stacked for one family.  second : labels of a second way of clustering.  cluster :
+    columns that name the clusters. shape : ``allocations``, ``games`` or ``measurement``.  notes :
+    what the reader must know.
     """
 
     data: Design
@@ -65,8 +70,9 @@ def read_choices(
 ) -> Sample:
     """The decisions of a file.
 
-    cluster : one column (default ``subject``, where there is one; ``id`` of a measurement) or two.  weight : column of
-    sampling weights (default ``weight``, where there is one).  selected : values of ``set``, ``mode`` and ``arm``.
+    cluster : one column (default ``subject``, where there is one; ``id`` of a measurement) or two.
+     weight : column of sampling weights (default ``weight``, where there is one).  selected :
+     values of ``set``, ``mode`` and ``arm``.
     Raises InputError that names file, line and rule.
     """
     chosen = {k: v for k, v in (selected or {}).items() if v is not None}
@@ -92,15 +98,32 @@ def _only(sheet: Sheet, name: str, value: str) -> Sheet:
     return sheet.keep(rows)
 
 
-def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None, selected: tuple[str, ...]) -> Sample:
+def _table(
+    sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None, selected: tuple[str, ...]
+) -> Sample:
     """Any of the three tables."""
     many = sorted(int(m[1]) for c in sheet.columns if (m := re.fullmatch(r"self_([1-9]\d*)", c)))
     binary = [c for c in BINARY if c in sheet.columns]
-    shapes = [n for n, has in (("binary", len(binary) == 5), ("many", len(many) > 1), ("games", "game" in sheet.columns)) if has]
+    shapes = [
+        n
+        for n, has in (
+            ("binary", len(binary) == 5),
+            ("many", len(many) > 1),
+            ("games", "game" in sheet.columns),
+        )
+        if has
+    ]
     if len(shapes) > 1:
-        raise InputError(f"{sheet.path} has the columns of several shapes ({', '.join(shapes)}); keep one: {SHAPES}")
+        raise InputError(
+            f"{sheet.path} has the columns of several shapes ({', '.join(shapes)}); keep one: "
+            f"{SHAPES}"
+        )
     if not shapes:
-        lacking = f" lacks the column(s) {', '.join(c for c in BINARY if c not in binary)};" if binary else ""
+        lacking = (
+            f" lacks the column(s) {', '.join(c for c in BINARY if c not in binary)};"
+            if binary
+            else ""
+        )
         has = ", ".join(plain(c) for c in list(sheet.columns)[:20])
         raise InputError(f"{sheet.path}{lacking} has the columns {has}; known shapes: {SHAPES}")
     ways = tuple(cluster) or (("subject",) if "subject" in sheet.columns else ())
@@ -113,7 +136,9 @@ def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None
         if shapes[0] == "games":
             data, more, remarks = _games(sheet, family, labels[0])
         else:
-            data, more, remarks = _allocations(sheet, family, labels[0], many if shapes[0] == "many" else [])
+            data, more, remarks = _allocations(
+                sheet, family, labels[0], many if shapes[0] == "many" else []
+            )
         data = weigh(data, weights)
     except NotIdentified:
         raise
@@ -121,18 +146,26 @@ def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None
         raise InputError(str(error)) from None
     used |= more
     if not ways:
-        notes.append("no column subject and no --cluster: every row is taken as independent of the others")
+        notes.append(
+            "no column subject and no --cluster: every row is taken as independent of the others"
+        )
     if weight_column:
         notes.append(f"rows are weighted by the column {weight_column} (scaled to a mean of 1)")
     if twice := sheet.duplicates():
         i, j = twice[0]
         notes.append(
-            f"{len(twice)} row(s) are identical to an earlier one (first: {sheet.unit} {sheet.lines[i]} = {sheet.unit} {sheet.lines[j]}); all are kept"
+            f"{len(twice)} row(s) are identical to an earlier one (first: {sheet.unit} "
+            f"{sheet.lines[i]} = {sheet.unit} {sheet.lines[j]}); "
+            "all are kept"
         )
     if unused := [plain(c) for c in sheet.columns if c not in used]:
-        notes.append(f"columns not used: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}")
+        notes.append(
+            f"columns not used: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}"
+        )
     second = tuple(labels[1]) if len(labels) > 1 else None
-    return Sample(data, "games" if shapes[0] == "games" else "allocations", ways, second, (*notes, *remarks))
+    return Sample(
+        data, "games" if shapes[0] == "games" else "allocations", ways, second, (*notes, *remarks)
+    )
 
 
 def _weights(sheet: Sheet, name: str | None) -> tuple[np.ndarray | None, str | None]:
@@ -151,7 +184,9 @@ def _weights(sheet: Sheet, name: str | None) -> tuple[np.ndarray | None, str | N
 # ---- allocations
 
 
-def _allocations(sheet: Sheet, family: str, labels: list[str], options: list[int]) -> tuple[Design, set[str], list[str]]:
+def _allocations(
+    sheet: Sheet, family: str, labels: list[str], options: list[int]
+) -> tuple[Design, set[str], list[str]]:
     """Choices between two or more allocations."""
     notes: list[str] = []
     acts = [c for c in ("q", "v") if c in sheet.columns]
@@ -165,7 +200,10 @@ def _allocations(sheet: Sheet, family: str, labels: list[str], options: list[int
         used = {*BINARY, *acts}
     else:
         if options != list(range(1, len(options) + 1)):
-            raise InputError(f"{sheet.path}: the options are numbered {options}; number them 1, 2, 3, ... without a gap")
+            raise InputError(
+                f"{sheet.path}: the options are numbered {options}; number them 1, 2, 3, ... "
+                f"without a gap"
+            )
         names = [f"{who}_{k}" for k in options for who in ("self", "other")]
         sheet.need([*names, "choice"], "allocations")
         money = sheet.numbers(names, MONEY, empty=True)
@@ -174,7 +212,11 @@ def _allocations(sheet: Sheet, family: str, labels: list[str], options: list[int
         if half.any():
             i, k = np.argwhere(half)[0]
             column = f"{'self' if np.isnan(own[i, k]) else 'other'}_{k + 1}"
-            raise sheet.bad(int(i), column, "an option needs both payoffs, or neither where a row has fewer options")
+            raise sheet.bad(
+                int(i),
+                column,
+                "an option needs both payoffs, or neither where a row has fewer options",
+            )
         count = (~np.isnan(own)).sum(1)
         rule = f"write the number of the chosen option, 1 to {len(options)} (or its letter)"
         codes = {str(k): k - 1 for k in options} | {chr(96 + k): k - 1 for k in options if k <= 26}
@@ -184,7 +226,9 @@ def _allocations(sheet: Sheet, family: str, labels: list[str], options: list[int
             raise sheet.bad(int(lacking.argmax()), "choice", "this row has no such option")
         if (count < 2).any():
             i = int((count < 2).argmax())
-            raise InputError(f"{sheet.where(i)}: a choice needs at least two options, this row has {count[i]}")
+            raise InputError(
+                f"{sheet.where(i)}: a choice needs at least two options, this row has {count[i]}"
+            )
         if np.isnan(own[:, 0]).any():  # the first option is what the others are compared with
             i = int(np.isnan(own[:, 0]).argmax())
             raise sheet.bad(i, "self_1", "where a row has fewer options, leave out the last ones")
@@ -240,8 +284,15 @@ def _games(sheet: Sheet, family: str, labels: list[str]) -> tuple[Design, set[st
         sets.append(observed[i] if several else None)
     part = sum(s is not None for s in sets)
     if part:
-        notes.append(f"{part} of {len(sheet)} rows show only part of a plan; the likelihood sums over the plans that fit")
-    return design(decisions, family, sets if part else None), {"game", *used, *of_beliefs, *of_moves}, notes
+        notes.append(
+            f"{part} of {len(sheet)} rows show only part of a plan; the likelihood sums over the "
+            f"plans that fit"
+        )
+    return (
+        design(decisions, family, sets if part else None),
+        {"game", *used, *of_beliefs, *of_moves},
+        notes,
+    )
 
 
 def _payoffs(sheet: Sheet, games: list[str]) -> tuple[list[tuple[float, ...]], set[str]]:
@@ -265,12 +316,18 @@ def _numbered(sheet: Sheet, stem: str) -> list[str]:
     """Columns stem1, stem2, ... in order.  Raises InputError for a gap."""
     found = sorted(int(m[1]) for c in sheet.columns if (m := re.fullmatch(rf"{stem}([1-9]\d*)", c)))
     if found != list(range(1, len(found) + 1)):
-        raise InputError(f"{sheet.path}: the columns {stem}... are numbered {found}; number them 1, 2, 3, ... without a gap")
+        raise InputError(
+            f"{sheet.path}: the columns {stem}... are numbered {found}; number them 1, 2, 3, ... "
+            f"without a gap"
+        )
     return [f"{stem}{k}" for k in found]
 
 
-def _beliefs(sheet: Sheet, games: list[str], forms: list[_Form]) -> tuple[list[np.ndarray], set[str], list[str]]:
-    """Weights of the other's strategies in every row: from shares, per cent, or even where nothing is said."""
+def _beliefs(
+    sheet: Sheet, games: list[str], forms: list[_Form]
+) -> tuple[list[np.ndarray], set[str], list[str]]:
+    """Weights of the other's strategies in every row: from shares, per cent, or even where nothing
+    is said."""
     columns = _numbered(sheet, "belief")
     notes = []
     given = _shares(sheet, columns) if columns else np.full((len(sheet), 0), np.nan)
@@ -287,11 +344,16 @@ def _beliefs(sheet: Sheet, games: list[str], forms: list[_Form]) -> tuple[list[n
     if not columns:
         notes.append("no beliefs in the file: the other's moves are taken as equally likely")
     elif even:
-        notes.append(f"{even} of {len(sheet)} rows say no belief: there the other's moves are taken as equally likely")
+        notes.append(
+            f"{even} of {len(sheet)} rows say no belief: there the other's moves are taken as "
+            f"equally likely"
+        )
     return result, set(columns), notes
 
 
-def _weights_of(sheet: Sheet, i: int, game: str, form: _Form, row: np.ndarray, said: np.ndarray) -> np.ndarray:
+def _weights_of(
+    sheet: Sheet, i: int, game: str, form: _Form, row: np.ndarray, said: np.ndarray
+) -> np.ndarray:
     n = len(form.tables.strategies)
     need = len(GAMES[game].info_sets) if game in GAMES else n
     if not len(said):
@@ -299,17 +361,28 @@ def _weights_of(sheet: Sheet, i: int, game: str, form: _Form, row: np.ndarray, s
     if game not in GAMES and n == 2 and len(said) == 1 and not np.isnan(row[0]):
         return np.array([row[0], 1 - row[0]])
     if len(said) != need or np.isnan(row[:need]).any():
-        what = "one belief for each information set" if game in GAMES else "one weight for each strategy"
-        raise InputError(f"{sheet.where(i)}: {game} needs {what}, belief1 to belief{need}, or none at all; here are {len(said)}")
+        what = (
+            "one belief for each information set"
+            if game in GAMES
+            else "one weight for each strategy"
+        )
+        raise InputError(
+            f"{sheet.where(i)}: {game} needs {what}, belief1 to belief{need}, or none at all; "
+            f"here are {len(said)}"
+        )
     if game in GAMES:
         return belief_weights(game, row[:need])
     if abs(said.sum() - 1) > 1e-3:
-        raise InputError(f"{sheet.where(i)}: the beliefs sum to {said.sum():g}; the weights of the {need} strategies must sum to 1 (or 100 %)")
+        raise InputError(
+            f"{sheet.where(i)}: the beliefs sum to {said.sum():g}; the weights of the {need} "
+            f"strategies must sum to 1 (or 100 %)"
+        )
     return said / said.sum()
 
 
 def _shares(sheet: Sheet, columns: list[str]) -> np.ndarray:
-    """(n, K) beliefs between 0 and 1; the file's unit (share or per cent) is recognised, a mixture refused."""
+    """(n, K) beliefs between 0 and 1; the file's unit (share or per cent) is recognised, a mixture
+    refused."""
     rule = "a belief is a share between 0 and 1, or a percentage between 0 and 100"
     signs = np.array([[t.strip().endswith("%") for t in sheet.columns[c]] for c in columns]).T
     bare = {c: [t.strip().removesuffix("%").strip() for t in sheet.columns[c]] for c in columns}
@@ -324,24 +397,33 @@ def _shares(sheet: Sheet, columns: list[str]) -> np.ndarray:
     if above.any() and between.any():
         (i, k), (j, m) = np.argwhere(above)[0], np.argwhere(between)[0]
         raise InputError(
-            f"{sheet.where(int(i))}: column {columns[k]} holds {sheet.columns[columns[k]][i]!r} but {columns[m]} in {sheet.unit} "
-            f"{sheet.lines[j]} holds {sheet.columns[columns[m]][j]!r}: shares and percentages mixed; write all as shares"
+            f"{sheet.where(int(i))}: column {columns[k]} holds {sheet.columns[columns[k]][i]!r} "
+            f"but {columns[m]} in {sheet.unit} "
+            f"{sheet.lines[j]} holds {sheet.columns[columns[m]][j]!r}: shares and percentages "
+            f"mixed; write all as shares"
         )
     hundred = signs | above.any()
     return np.where(hundred, values / 100, values)
 
 
 def _moves(sheet: Sheet, games: list[str], forms: list[_Form]) -> tuple[list[np.ndarray], set[str]]:
-    """For every row the strategies consistent with what was seen (N,), and the columns they came from."""
+    """For every row the strategies consistent with what was seen (N,), and the columns they came
+    from."""
     columns = _numbered(sheet, "move")
     if "plan" in sheet.columns and columns:
         raise InputError(f"{sheet.path} has both plan and move columns; keep one")
     if "plan" not in sheet.columns and not columns:
-        raise InputError(f"{sheet.path} lacks the chosen moves: a column plan, or move1, move2, ...")
+        raise InputError(
+            f"{sheet.path} lacks the chosen moves: a column plan, or move1, move2, ..."
+        )
     cache: dict[tuple[Any, ...], np.ndarray] = {}
     result = []
     for i, (game, form) in enumerate(zip(games, forms, strict=True)):
-        texts = (sheet.columns["plan"][i],) if not columns else tuple(sheet.columns[c][i] for c in columns)
+        texts = (
+            (sheet.columns["plan"][i],)
+            if not columns
+            else tuple(sheet.columns[c][i] for c in columns)
+        )
         key = (id(form), texts)
         if key not in cache:
             cache[key] = _consistent(sheet, i, game, form, columns)
@@ -353,8 +435,14 @@ def _consistent(sheet: Sheet, i: int, game: str, form: _Form, columns: list[str]
     places = form.places
     if columns:
         texts = [sheet.columns[c][i] for c in columns]
-        if more := [c for c, t in zip(columns[len(places) :], texts[len(places) :], strict=True) if not missing(t)]:
-            raise sheet.bad(i, more[0], f"{game} has {len(places)} place(s) to move; leave this empty")
+        if more := [
+            c
+            for c, t in zip(columns[len(places) :], texts[len(places) :], strict=True)
+            if not missing(t)
+        ]:
+            raise sheet.bad(
+                i, more[0], f"{game} has {len(places)} place(s) to move; leave this empty"
+            )
         texts = texts[: len(places)] + [""] * (len(places) - len(texts))
         named = [*columns, *[columns[-1]] * len(places)][: len(places)]
     else:
@@ -367,8 +455,21 @@ def _consistent(sheet: Sheet, i: int, game: str, form: _Form, columns: list[str]
         move = _move(text, places[k])
         if move is None:
             numeric = _numeric(places[k])
-            rule = f"at this place {game} has " + ", ".join(places[k][:12]) + (" ..." if len(places[k]) > 12 else "")
-            raise sheet.bad(i, column, rule + ("" if numeric else f" (the name, its beginning, or its number 1 to {len(places[k])})"))
+            rule = (
+                f"at this place {game} has "
+                + ", ".join(places[k][:12])
+                + (" ..." if len(places[k]) > 12 else "")
+            )
+            raise sheet.bad(
+                i,
+                column,
+                rule
+                + (
+                    ""
+                    if numeric
+                    else f" (the name, its beginning, or its number 1 to {len(places[k])})"
+                ),
+            )
         fits *= np.array([m[k] == move for m in form.moves], float)
         seen += 1
     if not seen:
@@ -386,7 +487,12 @@ def _split(sheet: Sheet, i: int, game: str, places: list[list[str]]) -> list[str
         parts = list(text)
     if len(parts) != len(places):
         example = ("" if all(len(p[0]) == 1 for p in places) else ",").join(p[0] for p in places)
-        raise sheet.bad(i, "plan", f"a plan of {game} names {len(places)} move(s), such as {example}; ? for one not observed")
+        raise sheet.bad(
+            i,
+            "plan",
+            f"a plan of {game} names {len(places)} move(s), such as {example}; ? for one not "
+            f"observed",
+        )
     return parts
 
 
@@ -395,7 +501,8 @@ def _numeric(moves: list[str]) -> bool:
 
 
 def _move(text: str, moves: list[str]) -> str | None:
-    """The move that a cell names: by name, by its beginning where that is unique, by number; amounts by value."""
+    """The move that a cell names: by name, by its beginning where that is unique, by number;
+    amounts by value."""
     said = text.strip()
     if said in moves:
         return said
@@ -419,35 +526,61 @@ def _move(text: str, moves: list[str]) -> str | None:
 # ---- our own measurements
 
 
-def _measurement(path: Path, rows: list[tuple[int, dict[str, Any]]], family: str, cluster: Sequence[str], weight: str | None, chosen: dict[str, str]) -> Sample:
+def _measurement(
+    path: Path,
+    rows: list[tuple[int, dict[str, Any]]],
+    family: str,
+    cluster: Sequence[str],
+    weight: str | None,
+    chosen: dict[str, str],
+) -> Sample:
     """Decisions of one set, mode and arm of ``eval.games``, or of one battery of ``eval.menus``."""
     rows = [(n, {"set": row["battery"], **row} if "battery" in row else row) for n, row in rows]
     for name in SELECTORS:
         known = sorted({str(row.get(name)) for _, row in rows})
         value = chosen.get(name)
         if value is None and len(known) > 1:
-            raise InputError(f"{path} holds several {name}s; choose one with --{name}: {', '.join(map(plain, known))}")
+            raise InputError(
+                f"{path} holds several {name}s; choose one with --{name}: "
+                f"{', '.join(map(plain, known))}"
+            )
         if value is not None:
             rows = [(n, row) for n, row in rows if name in row and str(row[name]) == value]
             if not rows:
-                raise InputError(f"{path} has no {name} {value!r}; it has {', '.join(map(plain, known))}")
-    kept = [(n, row) for n, row in rows if row.get("probabilities", "") is not None]  # None: refused on every page
+                raise InputError(
+                    f"{path} has no {name} {value!r}; it has {', '.join(map(plain, known))}"
+                )
+    kept = [
+        (n, row) for n, row in rows if row.get("probabilities", "") is not None
+    ]  # None: refused on every page
     if not kept:
         raise InputError(f"{path}: every decision was refused; there is nothing to estimate from")
-    notes = [f"{len(rows) - len(kept)} of {len(rows)} decisions were refused and are left out"] if len(kept) < len(rows) else []
+    notes = (
+        [f"{len(rows) - len(kept)} of {len(rows)} decisions were refused and are left out"]
+        if len(kept) < len(rows)
+        else []
+    )
     ways = tuple(cluster) or ("id",)
     labels = [[_field(path, n, row, name) for n, row in kept] for name in ways]
     try:
         if any("battery" in row for _, row in kept):
             data = _menus(path, kept, family, labels[0])
         else:
-            data = design([replace(_decision(path, n, row), cluster=c) for (n, row), c in zip(kept, labels[0], strict=True)], family)
+            data = design(
+                [
+                    replace(_decision(path, n, row), cluster=c)
+                    for (n, row), c in zip(kept, labels[0], strict=True)
+                ],
+                family,
+            )
         if weight is not None:
             data = weigh(data, np.array([_positive(path, n, row, weight) for n, row in kept]))
             notes.append(f"rows are weighted by {weight} (scaled to a mean of 1)")
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-    return Sample(data, "measurement", ways, tuple(labels[1]) if len(labels) > 1 else None, tuple(notes))
+    return Sample(
+        data, "measurement", ways, tuple(labels[1]) if len(labels) > 1 else None, tuple(notes)
+    )
 
 
 def _decision(path: Path, number: int, row: dict[str, Any]) -> Decision:
@@ -460,21 +593,30 @@ def _decision(path: Path, number: int, row: dict[str, Any]) -> Decision:
 def _field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
     value = row.get(name)
     if isinstance(value, list | dict):
-        raise InputError(f"{path}, line {number}: {name} is no identifier but a {type(value).__name__}")
+        raise InputError(
+            f"{path}, line {number}: {name} is no identifier but a {type(value).__name__}"
+        )
     if value is None or missing(str(value)):
         has = ", ".join(plain(k) for k in list(row)[:20])
-        raise InputError(f"{path}, line {number}: no {name}; every line needs one to be clustered by it (it has {has})")
+        raise InputError(
+            f"{path}, line {number}: no {name}; every line needs one to be clustered by it (it "
+            f"has {has})"
+        )
     return str(value).strip()
 
 
 def _positive(path: Path, number: int, row: dict[str, Any], name: str) -> float:
     value = row.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
-        raise InputError(f"{path}, line {number}: {name} is {value!r}; a weight must be a positive number")
+        raise InputError(
+            f"{path}, line {number}: {name} is {value!r}; a weight must be a positive number"
+        )
     return float(value)
 
 
-def _menus(path: Path, rows: list[tuple[int, dict[str, Any]]], family: str, labels: list[str]) -> Design:
+def _menus(
+    path: Path, rows: list[tuple[int, dict[str, Any]]], family: str, labels: list[str]
+) -> Design:
     """Choices between the allocations of a battery."""
     known = {menu.id: menu for several in MENUS.values() for menu in several}
     own, other, chosen = [], [], []
@@ -482,10 +624,20 @@ def _menus(path: Path, rows: list[tuple[int, dict[str, Any]]], family: str, labe
         menu = known.get(str(row.get("id")))
         p = row["probabilities"]
         if menu is None or not menu.own or not menu.other:
-            raise InputError(f"{path}, line {number}: {row.get('id')!r} is no choice between allocations, so nothing can be estimated from it")
-        good = isinstance(p, list) and len(p) == len(menu.own) and all(isinstance(x, int | float) and x >= 0 for x in p)
+            raise InputError(
+                f"{path}, line {number}: {row.get('id')!r} is no choice between allocations, so "
+                f"nothing can be estimated from it"
+            )
+        good = (
+            isinstance(p, list)
+            and len(p) == len(menu.own)
+            and all(isinstance(x, int | float) and x >= 0 for x in p)
+        )
         if not good or abs(sum(p) - 1) > 1e-6:
-            raise InputError(f"{path}, line {number}: {row['id']} needs {len(menu.own)} probabilities that sum to 1")
+            raise InputError(
+                f"{path}, line {number}: {row['id']} needs {len(menu.own)} probabilities that sum "
+                f"to 1"
+            )
         own.append(menu.own)
         other.append(menu.other)
         chosen.append(p)

@@ -222,9 +222,9 @@ def _moral(item: Item, layout: Layout, target: Target) -> tuple[list[str], str, 
             label, (m, n) = label_of(layout, k, reply), pay[(move, reply)]
             own[label] = max(v, 1) * p * n  # at kappa = 1 own points decide what the plan itself never meets
             own_steps.append(f"{label} {times(p, n)}" + (f", {times(v, p * n)}" if v > 1 else ""))
-            same, steps = _alike(m, n, w)
+            same, alike = _alike(m, n, w)
             total[label] = same + v * p * n
-            all_steps.append(f"{label} {steps}, {plus(same, own[label]) if v else number(same)}")
+            all_steps.append(f"{label} {alike}, {plus(same, own[label]) if v else number(same)}")
         actions = {label_of(layout, k, r): r for r in page_actions(layout, k)}
         closing, best = more(own)
         own_best[k] = actions[best], v and own[best]

@@ -35,23 +35,79 @@ RANDOM = ("bootstrap", "wild")
 def add_to(commands: Any) -> None:
     """Add ``fit`` to the subcommands of a parser."""
     parser = commands.add_parser(
-        "fit", help="maximum likelihood on choices in a table, or of a measurement", description=__doc__,
+        "fit",
+        help="maximum likelihood on choices in a table, or of a measurement",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     add = parser.add_argument
-    add("files", metavar="FILE", nargs="*", type=Path, help=".csv .tsv .dta .parquet .jsonl: allocations, games or choices.jsonl (docs/data.md)")
-    add("--family", default="alpha_beta_kappa", help=f"one of {', '.join(FAMILIES)} (default alpha_beta_kappa)")
-    add("--cluster", nargs="+", action="extend", metavar="COLUMN", help="who is who: one column, or two for two-way (default subject; id)")
-    add("--errors", choices=ERRORS, default="cluster", help="kind of standard errors (default cluster)")
+    add(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        type=Path,
+        help=".csv .tsv .dta .parquet .jsonl: allocations, games or choices.jsonl (docs/data.md)",
+    )
+    add(
+        "--family",
+        default="alpha_beta_kappa",
+        help=f"one of {', '.join(FAMILIES)} (default alpha_beta_kappa)",
+    )
+    add(
+        "--cluster",
+        nargs="+",
+        action="extend",
+        metavar="COLUMN",
+        help="who is who: one column, or two for two-way (default subject; id)",
+    )
+    add(
+        "--errors",
+        choices=ERRORS,
+        default="cluster",
+        help="kind of standard errors (default cluster)",
+    )
     add("--types", type=int, default=1, help="types of a finite mixture (default 1: none)")
-    add("--fix", nargs="+", action="extend", metavar="NAME=VALUE", help="hold parameters, e.g. gamma=0 delta=0")
-    add("--weight", metavar="COLUMN", help="sampling weights (default: the column weight, where there is one)")
+    add(
+        "--fix",
+        nargs="+",
+        action="extend",
+        metavar="NAME=VALUE",
+        help="hold parameters, e.g. gamma=0 delta=0",
+    )
+    add(
+        "--weight",
+        metavar="COLUMN",
+        help="sampling weights (default: the column weight, where there is one)",
+    )
     for name in ("set", "mode", "arm"):
-        add(f"--{name}", help=f"{name} of choices.jsonl, or value of a column {name} (default: the only one)")
-    add("--test", nargs="+", action="extend", metavar="NAME=VALUE", help="Wald test of these values together")
-    add("--nlcom", action="append", metavar="EXPRESSION", help="a function of the parameters, e.g. 'beta/(1-beta)', by the delta method")
-    add("--intervals", choices=("default", "profile"), default="default", help="profile: by likelihood ratio, decisions taken as independent")
-    add("--table", choices=("text", "markdown", "html", "latex"), help="print a table, files side by side")
+        add(
+            f"--{name}",
+            help=f"{name} of choices.jsonl, or value of a column {name} (default: the only one)",
+        )
+    add(
+        "--test",
+        nargs="+",
+        action="extend",
+        metavar="NAME=VALUE",
+        help="Wald test of these values together",
+    )
+    add(
+        "--nlcom",
+        action="append",
+        metavar="EXPRESSION",
+        help="a function of the parameters, e.g. 'beta/(1-beta)', by the delta method",
+    )
+    add(
+        "--intervals",
+        choices=("default", "profile"),
+        default="default",
+        help="profile: by likelihood ratio, decisions taken as independent",
+    )
+    add(
+        "--table",
+        choices=("text", "markdown", "html", "latex"),
+        help="print a table, files side by side",
+    )
     add("--stars", action="store_true", help="stars for significance in the table")
     add("--replications", type=int, help="of bootstrap and wild (default 999; types: 199)")
     add("--seed", type=int, help="of bootstrap, wild and the starts of types (default 0)")
@@ -88,7 +144,9 @@ def pairs(words: list[str] | None, option: str) -> dict[str, float]:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise InputError(f"{option} {word}: write NAME=VALUE with a finite number, e.g. gamma=0")
+            raise InputError(
+                f"{option} {word}: write NAME=VALUE with a finite number, e.g. gamma=0"
+            )
         if name.strip() in found:
             raise InputError(f"{option}: {name.strip()} is given twice")
         found[name.strip()] = number
@@ -111,10 +169,16 @@ def tidy(args: argparse.Namespace) -> None:
     args.fix, args.test = pairs(args.fix, "--fix"), pairs(args.test, "--test")
     parameters = FAMILIES[args.family].parameters
     if unknown := set(args.fix) - set(parameters):
-        raise InputError(f"--fix: {args.family} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(parameters) or 'none'}")
+        raise InputError(
+            f"--fix: {args.family} has no parameter {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(parameters) or 'none'}"
+        )
     free = [p for p in (*parameters, "lambda") if p not in args.fix]
     if unknown := set(args.test) - set(free):
-        raise InputError(f"--test: no estimated parameter {', '.join(sorted(unknown))}; there are {', '.join(free)}")
+        raise InputError(
+            f"--test: no estimated parameter {', '.join(sorted(unknown))}; there are "
+            f"{', '.join(free)}"
+        )
     for text in args.nlcom or []:
         evaluate(text, dict.fromkeys(free, 0.5))
     single = args.errors in ("sandwich", "hessian") and args.types == 1
@@ -129,14 +193,23 @@ def tidy(args: argparse.Namespace) -> None:
         "--intervals": args.intervals != "default" and (args.types > 1 or bool(args.table)),
     }
     with_what = {
-        "--cluster": f"with --errors {args.errors}", "--replications": "without --errors bootstrap or wild",
-        "--seed": "without --errors bootstrap or wild, or --types", "--stars": "without --table", "--table": "with --json",
-    }  # fmt: skip
+        "--cluster": f"with --errors {args.errors}",
+        "--replications": "without --errors bootstrap or wild",
+        "--seed": "without --errors bootstrap or wild, or --types",
+        "--stars": "without --table",
+        "--table": "with --json",
+    }
     for option, useless in idle.items():
         if useless:
-            raise InputError(f"{option} does nothing {with_what.get(option, 'with --types or --table')}; leave it out")
+            raise InputError(
+                f"{option} does nothing {with_what.get(option, 'with --types or --table')}; leave "
+                f"it out"
+            )
     if args.types > 1 and args.errors in ("sandwich", "wild"):
-        raise InputError(f"--errors {args.errors} is not available with --types; use cluster, hessian, bootstrap or jackknife")
+        raise InputError(
+            f"--errors {args.errors} is not available with --types; use cluster, hessian, "
+            f"bootstrap or jackknife"
+        )
     if args.cluster and len(args.cluster) > 1 and (args.errors != "clustered" or args.types > 1):
         raise InputError("two columns in --cluster go with --errors cluster and without --types")
     if args.replications is not None and not 19 <= args.replications <= 1_000_000:
@@ -147,13 +220,24 @@ def tidy(args: argparse.Namespace) -> None:
 
 def outcome(path: Path, args: argparse.Namespace) -> Outcome:
     """Read and estimate one file."""
-    sample = read_choices(path, args.family, args.cluster or (), args.weight, {k: getattr(args, k) for k in ("set", "mode", "arm")})
+    sample = read_choices(
+        path,
+        args.family,
+        args.cluster or (),
+        args.weight,
+        {k: getattr(args, k) for k in ("set", "mode", "arm")},
+    )
     data, seed = restrict(sample.data, args.fix), args.seed or 0
     errors = "sandwich" if args.errors == "clustered" and not sample.cluster else args.errors
     if args.types > 1:
         if len(data.names) == len(data.index):
-            raise InputError(f"{path}: types need several decisions of each subject; name the subjects with --cluster")
-        errors = "hessian" if errors == "hessian" else "clustered"  # of the fit with one type, which is shown beside
+            raise InputError(
+                f"{path}: types need several decisions of each subject; name the subjects with "
+                f"--cluster"
+            )
+        errors = (
+            "hessian" if errors == "hessian" else "clustered"
+        )  # of the fit with one type, which is shown beside
     draws = args.replications
     try:
         found = fit(data, errors=errors, second=sample.second, replications=draws or 999, seed=seed)
@@ -164,7 +248,12 @@ def outcome(path: Path, args: argparse.Namespace) -> Outcome:
     if args.types == 1:
         return Outcome(path, sample, found)
     try:
-        return Outcome(path, sample, found, mixture(data, args.types, seed=seed, errors=args.errors, replications=draws or 199))
+        return Outcome(
+            path,
+            sample,
+            found,
+            mixture(data, args.types, seed=seed, errors=args.errors, replications=draws or 199),
+        )
     except NotIdentified as error:
         return Outcome(path, sample, found, error)
     except ValueError as error:
@@ -185,7 +274,11 @@ def run(args: argparse.Namespace) -> int:
         ways = list(dict.fromkeys(" and ".join(o.sample.cluster) for o in found))
         robust = args.errors not in ("sandwich", "hessian") or args.types > 1
         notes = [f"Clusters: {ways[0]}."] if len(ways) == 1 and ways[0] and robust else []
-        print(etable(*(o.shown for o in found), names=names, stars=args.stars, notes=notes).to(args.table or "text"))
+        print(
+            etable(*(o.shown for o in found), names=names, stars=args.stars, notes=notes).to(
+                args.table or "text"
+            )
+        )
         for o in found:
             _remarks(o, sys.stderr)
     else:
@@ -206,7 +299,12 @@ def show(o: Outcome, args: argparse.Namespace) -> None:
         frame = o.fit.to_frame().loc[list(o.fit.data.parameters) if o.fit.data else []]
         ends = [o.fit.interval(name, method="profile") for name in frame.index]
         print(o.fit.summary())
-        print("profile intervals (95 %): " + ", ".join(f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in zip(frame.index, ends, strict=True)))
+        print(
+            "profile intervals (95 %): "
+            + ", ".join(
+                f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in zip(frame.index, ends, strict=True)
+            )
+        )
     else:
         print(o.fit.summary())
     if isinstance(o.types, NotIdentified):
@@ -218,7 +316,11 @@ def show(o: Outcome, args: argparse.Namespace) -> None:
     if isinstance(o.fit, Fit):
         for line in derived(o.fit, args):
             span = f", 95 % [{line['low']:.6g}, {line['high']:.6g}]" if "low" in line else ""
-            value = f"{line['value']:.6g} (SE {line['se']:.3g}){span}" if "value" in line else f"W = {line['statistic']:.4g}"
+            value = (
+                f"{line['value']:.6g} (SE {line['se']:.3g}){span}"
+                if "value" in line
+                else f"W = {line['statistic']:.4g}"
+            )
             print(f"{line['name']}: {value}, p = {line['p']:.4g}")
     _remarks(o, sys.stdout)
 
@@ -228,63 +330,134 @@ def derived(found: Fit, args: argparse.Namespace) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     if args.test:
         statistic, p = found.wald(args.test)
-        lines.append({"name": "test " + ", ".join(f"{k} = {v:g}" for k, v in args.test.items()), "statistic": statistic, "p": p})
+        lines.append(
+            {
+                "name": "test " + ", ".join(f"{k} = {v:g}" for k, v in args.test.items()),
+                "statistic": statistic,
+                "p": p,
+            }
+        )
     for text in args.nlcom or []:
         got = found.nlcom(partial(evaluate, text), text)
         low, high = got.interval()
-        lines.append({"name": text, "value": got.value, "se": got.se, "low": low, "high": high, "p": got.p_value()})
+        lines.append(
+            {
+                "name": text,
+                "value": got.value,
+                "se": got.se,
+                "low": low,
+                "high": high,
+                "p": got.p_value(),
+            }
+        )
     return lines
 
 
 def describe(o: Outcome, args: argparse.Namespace) -> dict[str, Any]:
     """JSON of one outcome."""
-    common = {"file": str(o.path), "family": args.family, "n": len(o.sample.data.index), "clusters": len(o.sample.data.names)}
-    refused = o.fit if isinstance(o.fit, NotIdentified) else o.types if isinstance(o.types, NotIdentified) else None
+    common = {
+        "file": str(o.path),
+        "family": args.family,
+        "n": len(o.sample.data.index),
+        "clusters": len(o.sample.data.names),
+    }
+    refused = (
+        o.fit
+        if isinstance(o.fit, NotIdentified)
+        else o.types
+        if isinstance(o.types, NotIdentified)
+        else None
+    )
     if refused is not None:
         return common | {
-            "identified": False, "reason": str(refused), "kind": refused.kind, "diverging": refused.diverging, "bounds": refused.bounds,
+            "identified": False,
+            "reason": str(refused),
+            "kind": refused.kind,
+            "diverging": refused.diverging,
+            "bounds": refused.bounds,
             "data_notes": list(o.sample.notes),
-        }  # fmt: skip
+        }
     assert isinstance(o.fit, Fit)
     profile = args.intervals == "profile"
     estimates = {}
     for k, v in o.fit.estimates.items():
         low, high = o.fit.interval(k, method="profile" if profile and k != "lambda" else "default")
-        estimates[k] = {"value": v, "se": o.fit.se[k], "p": o.fit.p_value(k), "low": low, "high": high}
+        estimates[k] = {
+            "value": v,
+            "se": o.fit.se[k],
+            "p": o.fit.p_value(k),
+            "low": low,
+            "high": high,
+        }
     result = common | {
-        "identified": True, "estimates": estimates, "fixed": o.fit.fixed, "errors": o.fit.errors, "cluster": list(o.sample.cluster),
-        "df": o.fit.df, "log_likelihood": o.fit.log_likelihood, "null_log_likelihood": o.fit.null_log_likelihood,
-        "pseudo_r2": o.fit.pseudo_r2, "aic": o.fit.aic, "bic": o.fit.bic, "derived": derived(o.fit, args),
-        "warnings": list(o.fit.notes), "data_notes": list(o.sample.notes), "types": [],
-    }  # fmt: skip
+        "identified": True,
+        "estimates": estimates,
+        "fixed": o.fit.fixed,
+        "errors": o.fit.errors,
+        "cluster": list(o.sample.cluster),
+        "df": o.fit.df,
+        "log_likelihood": o.fit.log_likelihood,
+        "null_log_likelihood": o.fit.null_log_likelihood,
+        "pseudo_r2": o.fit.pseudo_r2,
+        "aic": o.fit.aic,
+        "bic": o.fit.bic,
+        "derived": derived(o.fit, args),
+        "warnings": list(o.fit.notes),
+        "data_notes": list(o.sample.notes),
+        "types": [],
+    }
     if isinstance(o.types, Mixture):
         m = o.types
         types = [
             {
-                "share": float(m.shares[k]), "share_se": float(m.share_se[k]),
+                "share": float(m.shares[k]),
+                "share_se": float(m.share_se[k]),
                 "estimates": {
-                    name: dict(zip(("value", "se", "p", "low", "high"), (v, m.se[k][name], m.p_value(k, name), *m.interval(k, name)), strict=True))
+                    name: dict(
+                        zip(
+                            ("value", "se", "p", "low", "high"),
+                            (v, m.se[k][name], m.p_value(k, name), *m.interval(k, name)),
+                            strict=True,
+                        )
+                    )
                     for name, v in kind.items()
                 },
             }
             for k, kind in enumerate(m.types)
-        ]  # fmt: skip
+        ]
         # the estimates stay those of one type; the likelihood is that of the model asked for
         result |= {
-            "log_likelihood_one_type": o.fit.log_likelihood, "log_likelihood": m.log_likelihood, "aic": m.aic, "bic": m.bic,
-            "pseudo_r2": m.pseudo_r2, "entropy": m.entropy, "nec": m.nec, "starts": m.starts, "starts_that_agree": m.agreeing, "errors": m.errors,
-            "types": types, "warnings": [*o.fit.notes, *m.notes],
+            "log_likelihood_one_type": o.fit.log_likelihood,
+            "log_likelihood": m.log_likelihood,
+            "aic": m.aic,
+            "bic": m.bic,
+            "pseudo_r2": m.pseudo_r2,
+            "entropy": m.entropy,
+            "nec": m.nec,
+            "starts": m.starts,
+            "starts_that_agree": m.agreeing,
+            "errors": m.errors,
+            "types": types,
+            "warnings": [*o.fit.notes, *m.notes],
             "posterior": dict(zip(m.names, m.posterior.tolist(), strict=True)),
-        }  # fmt: skip
+        }
     return result
 
 
 # ---- expressions of parameters: arithmetic only, nothing is run
 
 BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: operator.pow,
-}  # fmt: skip
-FUNCTIONS: dict[str, Callable[[float], float]] = {"log": math.log, "exp": math.exp, "sqrt": math.sqrt}
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
+FUNCTIONS: dict[str, Callable[[float], float]] = {
+    "log": math.log,
+    "exp": math.exp,
+    "sqrt": math.sqrt,
+}
 
 
 def evaluate(text: str, values: dict[str, float]) -> float:
@@ -294,15 +467,29 @@ def evaluate(text: str, values: dict[str, float]) -> float:
     try:
         tree = ast.parse(re.sub(r"\blambda\b", "lambda_", text.strip()), mode="eval").body
         result = _value(tree, {("lambda_" if k == "lambda" else k): v for k, v in values.items()})
-    except (SyntaxError, ArithmeticError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise InputError(f"--nlcom {plain(text)}: {' '.join(str(error).split())[:120]}; write arithmetic of {', '.join(values)}") from None
+    except (
+        SyntaxError,
+        ArithmeticError,
+        ValueError,
+        TypeError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        raise InputError(
+            f"--nlcom {plain(text)}: {' '.join(str(error).split())[:120]}; write arithmetic of "
+            f"{', '.join(values)}"
+        ) from None
     if isinstance(result, complex) or not math.isfinite(result):
         raise InputError(f"--nlcom {plain(text)}: the value is not a finite number")
     return float(result)
 
 
 def _value(node: ast.AST, values: dict[str, float]) -> float:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+    if (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, int | float)
+        and not isinstance(node.value, bool)
+    ):
         return float(node.value)
     if isinstance(node, ast.Name) and node.id in values:
         return values[node.id]
@@ -311,6 +498,12 @@ def _value(node: ast.AST, values: dict[str, float]) -> float:
         return -value if isinstance(node.op, ast.USub) else value
     if isinstance(node, ast.BinOp) and type(node.op) in BINARY:
         return BINARY[type(node.op)](_value(node.left, values), _value(node.right, values))
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and len(node.args) == 1 and not node.keywords:
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in FUNCTIONS
+        and len(node.args) == 1
+        and not node.keywords
+    ):
         return FUNCTIONS[node.func.id](_value(node.args[0], values))
     raise ValueError(f"{ast.unparse(node)[:60]!r} is not known")

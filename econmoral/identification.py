@@ -1,12 +1,13 @@
 """What choices cannot tell: separation, found by linear programming, and how it is said.
 
-With v = index @ b the log-likelihood of choices has no maximum exactly when some direction d raises no option above the chosen
-one and lowers at least one below it (Albert and Anderson 1984, Biometrika 71(1); Konis 2007):
+With v = index @ b the log-likelihood of choices has no maximum exactly when some direction d
+raises no option above the chosen one and lowers at least one below it (Albert and Anderson 1984,
+Biometrika 71(1); Konis 2007):
 
     (x_chosen - x_other) @ d >= 0 for all,  > 0 for one.
 
-Along d the likelihood rises for ever.  ``complete`` separation: strict for every choice.  Otherwise it is quasi-complete, and
-only some of the parameters diverge.
+Along d the likelihood rises for ever.  ``complete`` separation: strict for every choice.
+Otherwise it is quasi-complete, and only some of the parameters diverge.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ TIGHT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e
 class NotIdentified(Exception):
     """The data do not pin the parameters down.
 
-    Usual causes: a deterministic chooser (lambda diverges, only bounds exist), one decision repeated (lambda and the
-    preference trade off), choices that do not respond to utility at all (lambda = 0, any preference fits), options coded the
-    other way round.  Try more varied decisions, or a family with fewer parameters.
+    Usual causes: a deterministic chooser (lambda diverges, only bounds exist), one decision
+    repeated (lambda and the preference trade off), choices that do not respond to utility at all
+    (lambda = 0, any preference fits), options coded the other way round.  Try more varied
+    decisions, or a family with fewer parameters.
 
-    bounds : where they exist, the values of every parameter for which all observed choices are optimal, or a one-sided
-    confidence bound of a parameter that diverges.  kind : ``separated``, ``reversed``, ``unresponsive``, ``collinear``,
-    ``few``, ``not converged``, ``type``, or ``data``.  diverging : parameter -> ``+``, ``-`` or ``?``.
+    bounds : where they exist, the values of every parameter for which all observed choices are
+    optimal, or a one-sided confidence bound of a parameter that diverges.  kind : ``separated``,
+    ``reversed``, ``unresponsive``, ``collinear``, ``few``, ``not converged``, ``type``, or
+    ``data``.  diverging : parameter -> ``+``, ``-`` or ``?``.
     """
 
     def __init__(
@@ -55,8 +58,9 @@ def _range(name: str, low: float, high: float) -> str:
 class Separation:
     """Directions in which the likelihood rises for ever.
 
-    complete : whether one of them strictly favours every choice.  ranges : (P, 2) smallest and largest value of each
-    parameter over these directions, scaled into a box; what is (0, 0) stays finite.  direction (P,): one of them.
+    complete : whether one of them strictly favours every choice.  ranges : (P, 2) smallest and
+    largest value of each parameter over these directions, scaled into a box; what is (0, 0) stays
+    finite.  direction (P,): one of them.
     """
 
     complete: bool
@@ -80,8 +84,9 @@ def rank_deficiency(gaps: np.ndarray) -> np.ndarray | None:
 def separation(better: np.ndarray, equal: np.ndarray) -> Separation | None:
     """Whether some direction separates the choices; None when there is none.
 
-    better : (M, P) chosen minus other option, must not fall; equal : (E, P) differences between options that were both
-    chosen (exact probabilities), must not change.  The columns must have full rank.
+    better : (M, P) chosen minus other option, must not fall; equal : (E, P) differences between
+    options that were both chosen (exact probabilities), must not change.  The columns must have
+    full rank.
     """
     p = better.shape[1]
     size = np.maximum(np.abs(better).max(0, initial=0), np.abs(equal).max(0, initial=0))
@@ -91,9 +96,13 @@ def separation(better: np.ndarray, equal: np.ndarray) -> Separation | None:
         return None
     box = [(-1.0, 1.0)] * p
     where = {
-        "A_ub": -better, "b_ub": np.zeros(len(better)), "bounds": box, "method": "highs",
-        "options": TIGHT, **({"A_eq": equal, "b_eq": np.zeros(len(equal))} if len(equal) else {}),
-    }  # fmt: skip
+        "A_ub": -better,
+        "b_ub": np.zeros(len(better)),
+        "bounds": box,
+        "method": "highs",
+        "options": TIGHT,
+        **({"A_eq": equal, "b_eq": np.zeros(len(equal))} if len(equal) else {}),
+    }
     found = linprog(-better.mean(0), **where)
     if found.status != 0:
         return None
@@ -108,11 +117,21 @@ def separation(better: np.ndarray, equal: np.ndarray) -> Separation | None:
             ranges[k, side] = value if abs(value) > 1e-7 else 0.0
     # strict for all?  the largest t with better @ d >= t
     most = linprog(
-        np.append(np.zeros(p), -1.0), A_ub=np.column_stack([-better, np.ones(len(better))]), b_ub=np.zeros(len(better)),
-        bounds=[*box, (None, 1.0)], method="highs", options=TIGHT,
-        **({"A_eq": np.column_stack([equal, np.zeros(len(equal))]), "b_eq": np.zeros(len(equal))} if len(equal) else {}),
-    )  # fmt: skip
-    return Separation(bool(most.status == 0 and most.x[-1] > 1e-7), ranges / size[:, None], found.x / size)
+        np.append(np.zeros(p), -1.0),
+        A_ub=np.column_stack([-better, np.ones(len(better))]),
+        b_ub=np.zeros(len(better)),
+        bounds=[*box, (None, 1.0)],
+        method="highs",
+        options=TIGHT,
+        **(
+            {"A_eq": np.column_stack([equal, np.zeros(len(equal))]), "b_eq": np.zeros(len(equal))}
+            if len(equal)
+            else {}
+        ),
+    )
+    return Separation(
+        bool(most.status == 0 and most.x[-1] > 1e-7), ranges / size[:, None], found.x / size
+    )
 
 
 def _rows(gaps: np.ndarray) -> np.ndarray:
@@ -122,8 +141,11 @@ def _rows(gaps: np.ndarray) -> np.ndarray:
     return np.unique(np.round(gaps, 12), axis=0) if len(gaps) else gaps
 
 
-def optimal_for(better: np.ndarray, equal: np.ndarray, names: Sequence[str]) -> dict[str, tuple[float, float]] | None:
-    """Range of every parameter theta for which all choices are optimal, (1, theta) @ gap >= 0; None when there is none.
+def optimal_for(
+    better: np.ndarray, equal: np.ndarray, names: Sequence[str]
+) -> dict[str, tuple[float, float]] | None:
+    """Range of every parameter theta for which all choices are optimal, (1, theta) @ gap >= 0;
+    None when there is none.
 
     better, equal : as in ``separation``, first column the base.
     """
@@ -136,7 +158,13 @@ def optimal_for(better: np.ndarray, equal: np.ndarray, names: Sequence[str]) -> 
         ends = []
         for sign in (1, -1):
             cost = sign * np.eye(len(names))[k]
-            found = linprog(cost, A_ub=-whole[:, 1:], b_ub=whole[:, 0] + TINY, bounds=(None, None), method="highs")
+            found = linprog(
+                cost,
+                A_ub=-whole[:, 1:],
+                b_ub=whole[:, 0] + TINY,
+                bounds=(None, None),
+                method="highs",
+            )
             if found.status == 2:
                 return None
             ends.append(float(found.x[k]) if found.status == 0 else -sign * np.inf)
@@ -145,7 +173,8 @@ def optimal_for(better: np.ndarray, equal: np.ndarray, names: Sequence[str]) -> 
 
 
 def describe(found: Separation, names: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """What diverges, in words, and parameter -> sign.  names : lambda's name first, then the parameters."""
+    """What diverges, in words, and parameter -> sign.  names : lambda's name first, then the
+    parameters."""
     signs = {}
     for name, (low, high) in zip(names, found.ranges, strict=True):
         if high > 0 or low < 0:
@@ -154,15 +183,22 @@ def describe(found: Separation, names: Sequence[str]) -> tuple[str, dict[str, st
     kind = "complete" if found.complete else "quasi-complete"
     if signs.get(names[0]) in ("+", "?"):
         return (
-            f"the choices are deterministic ({kind} separation): lambda grows without bound and the preference is only bounded, not estimated",
+            f"the choices are deterministic ({kind} separation): lambda grows without bound and "
+            f"the preference is only "
+            "bounded, not estimated",
             signs,
         )
     if signs.get(names[0]) == "-":
         return (
-            f"the choices look coded the other way round ({kind} separation): the option recorded as chosen is never the best "
+            f"the choices look coded the other way round ({kind} separation): the option recorded "
+            f"as chosen is never the best "
             "one, so lambda falls without bound; recode the choices",
             signs,
         )
     words = {"+": "grows without bound", "-": "falls without bound", "?": "is unbounded"}
     said = " and ".join(f"{k} {words[s]}" for k, s in rest.items())
-    return f"{said} (quasi-complete separation): every choice that could speak against it went one way", signs
+    return (
+        f"{said} (quasi-complete separation): every choice that could speak against it went one "
+        f"way",
+        signs,
+    )

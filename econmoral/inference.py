@@ -1,4 +1,5 @@
-"""Uncertainty of an estimate: covariances, cluster bootstrap, jackknife, wild score bootstrap, profile likelihood.
+"""Uncertainty of an estimate: covariances, cluster bootstrap, jackknife, wild score bootstrap,
+profile likelihood.
 
 All in (lambda, gamma), where the likelihood is concave; theta = gamma / lambda at the end.
 """
@@ -13,7 +14,16 @@ from scipy.optimize import brentq
 from scipy.stats import chi2
 
 from econmoral.identification import NotIdentified
-from econmoral.likelihood import Design, codes, compress, exists, hessians, log_likelihood, maximise, restrict
+from econmoral.likelihood import (
+    Design,
+    codes,
+    compress,
+    exists,
+    hessians,
+    log_likelihood,
+    maximise,
+    restrict,
+)
 
 
 def theta_of(b: np.ndarray) -> np.ndarray:
@@ -47,33 +57,43 @@ def _replicate(data: Design, weights: np.ndarray, start: np.ndarray | None) -> n
 
 
 def bootstrap(data: Design, replications: int, seed: int) -> np.ndarray:
-    """(replications, K + 1) estimates (parameters, then lambda) on resampled clusters; samples without an estimate are nan."""
+    """(replications, K + 1) estimates (parameters, then lambda) on resampled clusters; samples
+    without an estimate are nan."""
     rng = np.random.default_rng(seed)
     j = len(data.names)
     start = maximise(compress(data)[0]).b
-    draws = [np.bincount(rng.integers(j, size=j), minlength=j).astype(float) for _ in range(replications)]
+    draws = [
+        np.bincount(rng.integers(j, size=j), minlength=j).astype(float) for _ in range(replications)
+    ]
     return np.array([_replicate(data, times, start) for times in draws])
 
 
 def jackknife(data: Design) -> np.ndarray:
-    """(J, K + 1) estimates (parameters, then lambda) without each cluster in turn; nan where there is none."""
+    """(J, K + 1) estimates (parameters, then lambda) without each cluster in turn; nan where there
+    is none."""
     j = len(data.names)
     start = maximise(compress(data)[0]).b
     return np.array([_replicate(data, 1.0 - row, start) for row in np.eye(j)])
 
 
-def resampled_covariance(data: Design, kind: str, replications: int, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
+def resampled_covariance(
+    data: Design, kind: str, replications: int, seed: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Covariance of (parameters, lambda) by ``bootstrap`` or ``jackknife``, and remarks.
 
-    Bootstrap: covariance of the draws.  Jackknife: (J - 1) / J sum_j (t_j - t)(t_j - t)', t the full estimate (CV3 of
-    MacKinnon, Nielsen and Webb 2023, Journal of Applied Econometrics 38(5)).
+    Bootstrap: covariance of the draws.  Jackknife: (J - 1) / J sum_j (t_j - t)(t_j - t)', t the
+    full estimate (CV3 of MacKinnon, Nielsen and Webb 2023, Journal of Applied Econometrics 38(5)).
     """
     estimate = theta_of(maximise(data).b)
     if kind == "jackknife":
         values = jackknife(data)
         lost = [name for name, row in zip(data.names, values, strict=True) if np.isnan(row).any()]
         if lost:
-            raise NotIdentified(f"without cluster {lost[0]!r} the parameters are not identified, so there is no jackknife; use other errors", kind="few")
+            raise NotIdentified(
+                f"without cluster {lost[0]!r} the parameters are not identified, so there is no "
+                f"jackknife; use other errors",
+                kind="few",
+            )
         gap = values - estimate
         return gap.T @ gap * (len(values) - 1) / len(values), ()
     values = bootstrap(data, replications, seed)
@@ -81,24 +101,32 @@ def resampled_covariance(data: Design, kind: str, replications: int, seed: int) 
     failed = len(values) - len(good)
     if failed > len(values) / 10 or len(good) < 2:
         raise NotIdentified(
-            f"{failed} of {len(values)} bootstrap samples have no estimate, so their spread means little; use --errors wild or "
+            f"{failed} of {len(values)} bootstrap samples have no estimate, so their spread means "
+            f"little; use --errors wild or "
             "cluster, or a family with fewer parameters",
             kind="few",
         )
-    remark = (f"{failed} of {len(values)} bootstrap samples had no estimate and are left out",) if failed else ()
+    remark = (
+        (f"{failed} of {len(values)} bootstrap samples had no estimate and are left out",)
+        if failed
+        else ()
+    )
     return np.atleast_2d(np.cov(good.T)), remark
 
 
 def cluster_scores(data: Design, score: np.ndarray) -> np.ndarray:
     """(J, 1 + K) scores summed within clusters."""
-    return np.column_stack([np.bincount(data.cluster, column, minlength=len(data.names)) for column in score.T])
+    return np.column_stack(
+        [np.bincount(data.cluster, column, minlength=len(data.names)) for column in score.T]
+    )
 
 
 # ---- wild (score) cluster bootstrap
 
 
 def wild_weights(j: int, replications: int, seed: int) -> np.ndarray:
-    """(R, J) weights of mean 0 and variance 1: Rademacher, or Webb's six points below 12 clusters (Webb 2023, CJE 56(3))."""
+    """(R, J) weights of mean 0 and variance 1: Rademacher, or Webb's six points below 12 clusters
+    (Webb 2023, CJE 56(3))."""
     rng = np.random.default_rng(seed)
     six = np.sqrt([0.5, 1.0, 1.5])
     points = np.array([-1.0, 1.0]) if j >= 12 else np.concatenate([-six, six])
@@ -115,19 +143,24 @@ class Wild:
     @property
     def p(self) -> float:
         """Symmetric p-value, the sample itself counted in."""
-        return float((1 + (np.abs(self.draws) >= abs(self.t) * (1 - 1e-12)).sum()) / (1 + len(self.draws)))
+        return float(
+            (1 + (np.abs(self.draws) >= abs(self.t) * (1 - 1e-12)).sum()) / (1 + len(self.draws))
+        )
 
 
-def wild_test(data: Design, name: str, value: float, weights: np.ndarray, start: np.ndarray | None = None) -> Wild:
-    """Wild score cluster bootstrap of ``name`` = ``value``, the hypothesis imposed (Kline and Santos 2012, JoE 1(1)).
+def wild_test(
+    data: Design, name: str, value: float, weights: np.ndarray, start: np.ndarray | None = None
+) -> Wild:
+    """Wild score cluster bootstrap of ``name`` = ``value``, the hypothesis imposed (Kline and
+    Santos 2012, JoE 1(1)).
 
-    At the restricted maximum, with cluster scores s_c and hessians H_c, A = (-sum H_c)^-1 and a the gradient of the
-    restriction, one Newton step with weights w is d = A sum w_c s_c and
+    At the restricted maximum, with cluster scores s_c and hessians H_c, A = (-sum H_c)^-1 and a
+    the gradient of the restriction, one Newton step with weights w is d = A sum w_c s_c and
 
         t(w) = a'd / sqrt(sum_c (a'A (w_c s_c + H_c d))^2).
 
-    t(1, ..., 1) is the statistic, weights (R, J) give its distribution.  A parameter is restricted as
-    gamma_k - value lambda = 0, which is linear; lambda as itself.
+    t(1, ..., 1) is the statistic, weights (R, J) give its distribution.  A parameter is restricted
+    as gamma_k - value lambda = 0, which is linear; lambda as itself.
     """
     whole = _restricted(data, name, value, start)
     a = np.zeros(data.index.shape[2])
@@ -155,7 +188,9 @@ def _restricted(data: Design, name: str, value: float, start: np.ndarray | None)
     if name == "lambda":
         return _with_lambda(merged, value, start)
     k = data.parameters.index(name)
-    held = maximise(restrict(merged, {name: value}), None if start is None else np.delete(start, 1 + k))
+    held = maximise(
+        restrict(merged, {name: value}), None if start is None else np.delete(start, 1 + k)
+    )
     return np.insert(held.b, 1 + k, value * held.b[0])
 
 
@@ -169,7 +204,9 @@ def _with_lambda(data: Design, value: float, start: np.ndarray | None) -> np.nda
         v, score, hessian = log_likelihood(b, data)
         step = np.linalg.lstsq(-hessian[1:, 1:], score.sum(0)[1:], rcond=None)[0]
         t = 1.0
-        while t > 1e-8 and log_likelihood(b + np.append(0.0, t * step), data)[0].sum() < v.sum() - 1e-12 * abs(v.sum()):
+        while t > 1e-8 and log_likelihood(b + np.append(0.0, t * step), data)[
+            0
+        ].sum() < v.sum() - 1e-12 * abs(v.sum()):
             t /= 2
         b = b + np.append(0.0, t * step)
         if float(score.sum(0)[1:] @ step) < 1e-14:
@@ -177,8 +214,17 @@ def _with_lambda(data: Design, value: float, start: np.ndarray | None) -> np.nda
     return b
 
 
-def wild_interval(data: Design, name: str, estimate: np.ndarray, se: float, level: float, replications: int, seed: int) -> tuple[float, float]:
-    """Values of a parameter that the wild score bootstrap does not reject; an end not found within 100 SE is infinite.
+def wild_interval(
+    data: Design,
+    name: str,
+    estimate: np.ndarray,
+    se: float,
+    level: float,
+    replications: int,
+    seed: int,
+) -> tuple[float, float]:
+    """Values of a parameter that the wild score bootstrap does not reject; an end not found within
+    100 SE is infinite.
 
     estimate : (1 + K,) the maximum in (lambda, gamma).
     """
@@ -191,12 +237,20 @@ def wild_interval(data: Design, name: str, estimate: np.ndarray, se: float, leve
 
     ends = []
     for direction in (-1, 1):
-        ends.append(_crossing(excess, centre, direction * max(se, 1e-12), lowest=0.0 if name == "lambda" else -np.inf))
+        ends.append(
+            _crossing(
+                excess,
+                centre,
+                direction * max(se, 1e-12),
+                lowest=0.0 if name == "lambda" else -np.inf,
+            )
+        )
     return ends[0], ends[1]
 
 
 def _crossing(excess: object, centre: float, step: float, lowest: float = -np.inf) -> float:
-    """Where ``excess`` first turns positive, walking from the centre in growing steps; infinite if nowhere."""
+    """Where ``excess`` first turns positive, walking from the centre in growing steps; infinite if
+    nowhere."""
     inner, reach = centre, 2.0
     while reach < 100:
         outer = centre + reach * step
@@ -212,15 +266,19 @@ def _crossing(excess: object, centre: float, step: float, lowest: float = -np.in
 
 
 def likelihood_ratio(data: Design, target: dict[str, float]) -> tuple[float, float]:
-    """Likelihood-ratio statistic and p-value of theta = ``target`` (lambda and the other parameters free)."""
+    """Likelihood-ratio statistic and p-value of theta = ``target`` (lambda and the other
+    parameters free)."""
     full = maximise(data).value.sum()
     statistic = max(2 * float(full - maximise(restrict(data, target)).value.sum()), 0.0)
     return statistic, float(chi2.sf(statistic, len(target)))
 
 
-def profile_interval(data: Design, name: str, level: float = 0.95, span: float = 50.0) -> tuple[float, float]:
-    """Values of a parameter that the likelihood-ratio test does not reject; an end that is not found within ``span`` of the
-    maximum is infinite.  Assumes independent decisions: with clusters prefer ``Fit.interval``."""
+def profile_interval(
+    data: Design, name: str, level: float = 0.95, span: float = 50.0
+) -> tuple[float, float]:
+    """Values of a parameter that the likelihood-ratio test does not reject; an end that is not
+    found within ``span`` of the maximum is infinite.  Assumes independent decisions: with clusters
+    prefer ``Fit.interval``."""
     data, _ = compress(data)
     best = maximise(data)
     top, centre = best.value.sum(), best.b[1 + data.parameters.index(name)] / best.b[0]
@@ -242,10 +300,11 @@ def profile_interval(data: Design, name: str, level: float = 0.95, span: float =
 
 
 def one_sided(data: Design, name: str, sign: str, level: float = 0.95) -> float:
-    """The bound that remains of a parameter that diverges: the least extreme value that the profile likelihood still allows.
+    """The bound that remains of a parameter that diverges: the least extreme value that the
+    profile likelihood still allows.
 
-    sign : ``+`` if the parameter grows without bound (the result is a lower bound) or ``-``.  Assumes independent decisions.
-    Infinite the wrong way when the likelihood never falls enough.
+    sign : ``+`` if the parameter grows without bound (the result is a lower bound) or ``-``.
+    Assumes independent decisions. Infinite the wrong way when the likelihood never falls enough.
     """
     data, _ = compress(data)
     direction = 1.0 if sign == "+" else -1.0
@@ -255,7 +314,9 @@ def one_sided(data: Design, name: str, sign: str, level: float = 0.95) -> float:
     unit = float(np.abs(data.index[..., 0]).max() / np.abs(data.index[..., 1 + k]).max())
 
     def gap(value: float) -> float:
-        return float(top.value.sum() - maximise(restrict(data, {name: value})).value.sum() - critical)
+        return float(
+            top.value.sum() - maximise(restrict(data, {name: value})).value.sum() - critical
+        )
 
     ends = [0.0]
     if gap(0.0) > 0:  # zero is rejected: walk towards the divergence until it is not

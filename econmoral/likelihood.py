@@ -1,15 +1,17 @@
 """The likelihood of choices: stacked decisions, lnL with derivatives, its maximum.
 
-Every family is linear in its parameters, u = base + X theta, so with gamma = lambda theta the index lambda base + X gamma is
-linear and
+Every family is linear in its parameters, u = base + X theta, so with gamma = lambda theta the
+index lambda base + X gamma is linear and
 
-    lnL(lambda, gamma) = sum_i sum_x w_i(x) ln P_i(x),     w one-hot for a sampled choice, a probability for an exact one
+    lnL(lambda, gamma) = sum_i sum_x w_i(x) ln P_i(x),
 
-is globally concave.  Where only part of a plan was observed (one role, one information set), the term is
-ln sum_{x in O_i} P_i(x) over the strategies O_i consistent with it; that is not concave, so several starts are tried.
+with w one-hot for a sampled choice and a probability for an exact one, is globally concave.  Where
+only part of a plan was observed (one role, one information set), the term is
+ln sum_{x in O_i} P_i(x) over the strategies O_i consistent with it; that is not concave, so several
+starts are tried.
 
-Payoffs are centred within each decision before anything else: only differences between options matter, and large levels would
-drown them in rounding.
+Payoffs are centred within each decision before anything else: only differences between options
+matter, and large levels would drown them in rounding.
 """
 
 from __future__ import annotations
@@ -30,10 +32,11 @@ from econmoral.preferences import FAMILIES, Family
 class Design:
     """Stacked decisions.
 
-    index (n, S, 1 + K): base and features of every option, as differences to the first; weight (n, S): what was chosen;
-    allowed (n, S): options that exist; cluster (n,): codes 0 ... J - 1, ``names`` what they stand for.  partial (n,): of which
-    decisions only a set of strategies was observed (those of positive weight), or None.  fixed : parameters held at a value.
-    weighted : whether decisions carry sampling weights.
+    index (n, S, 1 + K): base and features of every option, as differences to the first; weight (n,
+    S): what was chosen; allowed (n, S): options that exist; cluster (n,): codes 0 ... J - 1,
+    ``names`` what they stand for.  partial (n,): of which decisions only a set of strategies was
+    observed (those of positive weight), or None.  fixed : parameters held at a value. weighted :
+    whether decisions carry sampling weights.
     """
 
     family: str
@@ -53,9 +56,14 @@ class Design:
         names = tuple(self.names[c] for c in codes)
         partial = None if self.partial is None else self.partial[keep]
         return replace(
-            self, index=self.index[keep], weight=self.weight[keep], allowed=self.allowed[keep], cluster=cluster, names=names,
+            self,
+            index=self.index[keep],
+            weight=self.weight[keep],
+            allowed=self.allowed[keep],
+            cluster=cluster,
+            names=names,
             partial=partial,
-        )  # fmt: skip
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -73,9 +81,11 @@ class Design:
 
 @lru_cache(maxsize=64)
 def level_free(family: Family) -> bool:
-    """Whether a constant added to all payoffs changes no difference between options: true of every family linear in payoffs.
+    """Whether a constant added to all payoffs changes no difference between options: true of every
+    family linear in payoffs.
 
-    Only then are payoffs moved towards zero before the features are computed; a family with, say, a logarithm keeps its level.
+    Only then are payoffs moved towards zero before the features are computed; a family with, say,
+    a logarithm keeps its level.
     """
     own, other = (x.ravel() + 11.0 for x in np.meshgrid(np.arange(5.0), np.arange(5.0)))
     features = [np.column_stack(family.outcome(own + c, other + c, 1.0, 1.0)) for c in (0.0, 7.0)]
@@ -90,7 +100,8 @@ def codes(labels: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def weigh(data: Design, weights: np.ndarray | None) -> Design:
-    """The decisions with sampling weights (n,), scaled to a mean of 1.  Raises ValueError unless positive and finite."""
+    """The decisions with sampling weights (n,), scaled to a mean of 1.  Raises ValueError unless
+    positive and finite."""
     if weights is None:
         return data
     w = np.asarray(weights, float)
@@ -99,11 +110,14 @@ def weigh(data: Design, weights: np.ndarray | None) -> Design:
     return replace(data, weight=data.weight * (w / w.mean())[:, None], weighted=True)
 
 
-def design(decisions: Sequence[Decision], family: str, observed: Sequence[np.ndarray | None] | None = None) -> Design:
+def design(
+    decisions: Sequence[Decision], family: str, observed: Sequence[np.ndarray | None] | None = None
+) -> Design:
     """Stack decisions of any games; strategies that a smaller game lacks are not allowed.
 
-    observed : for each decision the strategies (N,) consistent with what was seen, or None where the choice says it.
-    Raises ValueError for an unknown family or a choice that is no distribution, NotIdentified when there is no decision.
+    observed : for each decision the strategies (N,) consistent with what was seen, or None where
+    the choice says it. Raises ValueError for an unknown family or a choice that is no
+    distribution, NotIdentified when there is no decision.
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
@@ -120,18 +134,35 @@ def design(decisions: Sequence[Decision], family: str, observed: Sequence[np.nda
         key = id(d.tables), d.weights.tobytes()
         if key not in seen:
             low = min(d.tables.own.min(), d.tables.other.min()) if level_free(fam) else 0.0
-            tables = Tables(d.tables.strategies, d.tables.own - low, d.tables.other - low, d.tables.weight)
+            tables = Tables(
+                d.tables.strategies, d.tables.own - low, d.tables.other - low, d.tables.weight
+            )
             base, features = fam.features(tables, d.weights)
             seen[key] = np.column_stack([base, features])
         n = len(seen[key])
-        if d.choice.shape != (n,) or not np.isclose(d.choice.sum(), 1, atol=1e-6) or (d.choice < 0).any():
-            raise ValueError(f"decision {i}: the choice must be {n} probabilities that sum to 1, got {d.choice}")
+        if (
+            d.choice.shape != (n,)
+            or not np.isclose(d.choice.sum(), 1, atol=1e-6)
+            or (d.choice < 0).any()
+        ):
+            raise ValueError(
+                f"decision {i}: the choice must be {n} probabilities that sum to 1, got {d.choice}"
+            )
         index[i, :n], weight[i, :n], allowed[i, :n] = seen[key] - seen[key][0], d.choice, True
         if observed is not None and observed[i] is not None:
             consistent = np.asarray(observed[i], float)
             weight[i, :n], partial[i] = consistent / consistent.sum(), 1 < consistent.sum() < n
     cluster, names = codes([d.cluster for d in decisions])
-    return Design(family, fam.parameters, index, weight, allowed, cluster, names, partial if partial.any() else None)
+    return Design(
+        family,
+        fam.parameters,
+        index,
+        weight,
+        allowed,
+        cluster,
+        names,
+        partial if partial.any() else None,
+    )
 
 
 def allocations(
@@ -145,9 +176,10 @@ def allocations(
 ) -> Design:
     """Choices between allocations of money, such as dictator games.
 
-    own, other : (n, S) payoffs of every option, nan where a decision has fewer.  chosen : (n,) position of the chosen one,
-    or (n, S) its probabilities.  kind, unkind : (n,) whether the other had just been kind or unkind (reciprocity games).
-    Raises ValueError for a Kantian family: an allocation is no game.
+    own, other : (n, S) payoffs of every option, nan where a decision has fewer.  chosen : (n,)
+    position of the chosen one, or (n, S) its probabilities.  kind, unkind : (n,) whether the other
+    had just been kind or unkind (reciprocity games). Raises ValueError for a Kantian family: an
+    allocation is no game.
     """
     fam = FAMILIES.get(family)
     if fam is None or fam.kantian:
@@ -155,7 +187,9 @@ def allocations(
         raise ValueError(f"family {family!r} cannot be estimated on allocations; known: {usable}")
     own, other = np.asarray(own, float), np.asarray(other, float)
     allowed = np.isfinite(own) & np.isfinite(other)
-    low = np.minimum(np.where(allowed, own, np.inf), np.where(allowed, other, np.inf)).min(1, keepdims=True)
+    low = np.minimum(np.where(allowed, own, np.inf), np.where(allowed, other, np.inf)).min(
+        1, keepdims=True
+    )
     low = low if level_free(fam) else np.zeros_like(low)
     own, other = (np.where(allowed, x - low, 0.0) for x in (own, other))
     q, v = (np.broadcast_to(np.asarray(x, float).reshape(-1, 1), own.shape) for x in (kind, unkind))
@@ -168,13 +202,23 @@ def allocations(
 
 
 def restrict(data: Design, fixed: dict[str, float]) -> Design:
-    """The same decisions with some parameters held at known values (u stays linear in the others)."""
+    """The same decisions with some parameters held at known values (u stays linear in the
+    others)."""
     if unknown := set(fixed) - set(data.parameters):
-        raise ValueError(f"{data.family} has no parameter {sorted(unknown)}; it has {data.parameters}")
+        raise ValueError(
+            f"{data.family} has no parameter {sorted(unknown)}; it has {data.parameters}"
+        )
     free = tuple(p for p in data.parameters if p not in fixed)
-    base = data.index[..., 0] + sum(value * data.index[..., 1 + data.parameters.index(p)] for p, value in fixed.items())
+    base = data.index[..., 0] + sum(
+        value * data.index[..., 1 + data.parameters.index(p)] for p, value in fixed.items()
+    )
     columns = [data.index[..., 1 + data.parameters.index(p)] for p in free]
-    return replace(data, parameters=free, index=np.stack([base, *columns], -1), fixed=(*data.fixed, *fixed.items()))
+    return replace(
+        data,
+        parameters=free,
+        index=np.stack([base, *columns], -1),
+        fixed=(*data.fixed, *fixed.items()),
+    )
 
 
 def probabilities(parameters: np.ndarray, data: Design) -> np.ndarray:
@@ -191,7 +235,8 @@ def _log_probabilities(parameters: np.ndarray, data: Design) -> np.ndarray:
 
 
 def _over_options(step: np.ufunc, x: np.ndarray) -> np.ndarray:
-    """(n,) reduction over the options (n, S): column by column where they are few, which is several times as fast."""
+    """(n,) reduction over the options (n, S): column by column where they are few, which is
+    several times as fast."""
     if x.shape[1] > 8:
         return step.reduce(x, axis=1)
     return reduce(step, x.T)
@@ -201,16 +246,24 @@ def _mix(weights: np.ndarray, index: np.ndarray) -> np.ndarray:
     """(n, 1 + K) sum_s w_s x_s of weights (n, S)."""
     if index.shape[1] > 8:
         return np.matmul(weights[:, None, :], index)[:, 0]
-    return sum((weights[:, s, None] * index[:, s] for s in range(1, index.shape[1])), weights[:, 0, None] * index[:, 0])
+    return sum(
+        (weights[:, s, None] * index[:, s] for s in range(1, index.shape[1])),
+        weights[:, 0, None] * index[:, 0],
+    )
 
 
-def log_likelihood(parameters: np.ndarray, data: Design) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per decision: lnL (n,), score (n, 1 + K) and the summed hessian (1 + K, 1 + K) in (lambda, gamma)."""
+def log_likelihood(
+    parameters: np.ndarray, data: Design
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per decision: lnL (n,), score (n, 1 + K) and the summed hessian (1 + K, 1 + K) in (lambda,
+    gamma)."""
     value, score, hessian, _ = _evaluate(parameters, data)
     return value, score, hessian
 
 
-def _evaluate(parameters: np.ndarray, data: Design) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _evaluate(
+    parameters: np.ndarray, data: Design
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """lnL, scores, hessian, and the curvature of complete data, which is never negative."""
     log_p = _log_probabilities(parameters, data)
     p = np.exp(log_p)
@@ -235,7 +288,8 @@ def _evaluate(parameters: np.ndarray, data: Design) -> tuple[np.ndarray, np.ndar
 
 
 def _within_sets(data: Design, weight: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Sum of the variances of the index within the observed sets: what is not known of the choice."""
+    """Sum of the variances of the index within the observed sets: what is not known of the
+    choice."""
     rows = data.partial
     x, w = data.index[rows], weight[rows]
     inner = np.matmul(w[:, None, :], x)[:, 0] / np.sqrt(total[rows])
@@ -268,7 +322,9 @@ def null_log_likelihood(data: Design) -> float:
     share = data.allowed.sum(1).astype(float)
     value = -np.log(share)
     if data.partial is not None:
-        value = np.where(data.partial, value + np.log(np.maximum((data.weight > 0).sum(1), 1)), value)
+        value = np.where(
+            data.partial, value + np.log(np.maximum((data.weight > 0).sum(1), 1)), value
+        )
     return float((data.weight.sum(1) * value).sum())
 
 
@@ -276,8 +332,9 @@ def null_log_likelihood(data: Design) -> float:
 class Maximum:
     """Where the search ended.
 
-    b (1 + K,): (lambda, gamma); value (n,), score (n, 1 + K), hessian (1 + K, 1 + K) there; decrement g'(-H)^-1 g: twice
-    the gain that the quadratic model still promises; converged : whether that is nothing.
+    b (1 + K,): (lambda, gamma); value (n,), score (n, 1 + K), hessian (1 + K, 1 + K) there;
+    decrement g'(-H)^-1 g: twice the gain that the quadratic model still promises; converged :
+    whether that is nothing.
     """
 
     b: np.ndarray
@@ -289,13 +346,20 @@ class Maximum:
 
 
 def scales(data: Design) -> np.ndarray:
-    """(1 + K,) largest difference of every column.  Raises NotIdentified naming parameters that touch no choice."""
+    """(1 + K,) largest difference of every column.  Raises NotIdentified naming parameters that
+    touch no choice."""
     scale = np.abs(data.index).max((0, 1))
     if (scale == 0).any():
         dead = [n for n, s in zip(("lambda", *data.parameters), scale, strict=True) if s == 0]
-        hint = f"; hold it fixed (--fix {' '.join(f'{d}=0' for d in dead)})" if "lambda" not in dead else ""
+        hint = (
+            f"; hold it fixed (--fix {' '.join(f'{d}=0' for d in dead)})"
+            if "lambda" not in dead
+            else ""
+        )
         raise NotIdentified(
-            f"{data.family}: {' and '.join(dead)} cannot be identified: the feature is zero in every decision, so it has no effect on any choice{hint}",
+            f"{data.family}: {' and '.join(dead)} cannot be identified: the feature is zero in "
+            f"every decision, so it has no "
+            f"effect on any choice{hint}",
             kind="collinear",
         )
     return scale
@@ -304,24 +368,37 @@ def scales(data: Design) -> np.ndarray:
 def maximise(data: Design, start: np.ndarray | None = None) -> Maximum:
     """The maximum of lnL in (lambda, gamma) by Newton steps, from zero or ``start``.
 
-    Raises NotIdentified when a column is zero throughout.  Whether a maximum exists is not checked here.
+    Raises NotIdentified when a column is zero throughout.  Whether a maximum exists is not checked
+    here.
     """
     scale = scales(data)
     scaled = replace(data, index=data.index / scale)
     if data.partial is None:
         found = _newton(scaled, np.zeros(len(scale)) if start is None else start * scale)
     else:
-        even = _newton(replace(scaled, partial=None), np.zeros(len(scale)))  # as if all consistent plans were chosen
+        even = _newton(
+            replace(scaled, partial=None), np.zeros(len(scale))
+        )  # as if all consistent plans were chosen
         rng = np.random.default_rng(0)
-        starts = [np.zeros(len(scale)), even.b, *(even.b + rng.normal(size=(4, len(scale))) * (1 + np.abs(even.b)))]
+        starts = [
+            np.zeros(len(scale)),
+            even.b,
+            *(even.b + rng.normal(size=(4, len(scale))) * (1 + np.abs(even.b))),
+        ]
         if start is not None:
             starts.append(start * scale)
         found = max((_newton(scaled, s) for s in starts), key=lambda m: m.value.sum())
-    return replace(found, b=found.b / scale, score=found.score * scale, hessian=found.hessian * np.outer(scale, scale))
+    return replace(
+        found,
+        b=found.b / scale,
+        score=found.score * scale,
+        hessian=found.hessian * np.outer(scale, scale),
+    )
 
 
 def _newton(data: Design, start: np.ndarray) -> Maximum:
-    """Newton steps with backtracking; where lnL is not concave, the curvature of complete data gives the step."""
+    """Newton steps with backtracking; where lnL is not concave, the curvature of complete data
+    gives the step."""
     b = np.array(start, float)
     value, score, hessian, curvature = _evaluate(b, data)
     decrement, last = np.inf, False
@@ -336,7 +413,9 @@ def _newton(data: Design, start: np.ndarray) -> Maximum:
         decrement = float(g @ step)
         if last or not np.isfinite(decrement):
             break
-        last = decrement < 1e-9  # quadratic convergence: one full step more and the error is rounding
+        last = (
+            decrement < 1e-9
+        )  # quadratic convergence: one full step more and the error is rounding
         t, total = 1.0, value.sum()
         while True:
             new = _evaluate(b + t * step, data)
@@ -360,16 +439,20 @@ def _solve(a: np.ndarray, g: np.ndarray) -> np.ndarray | None:
 
 
 def gaps(data: Design, b: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Differences of the index that the choices order: chosen minus other (M, P), and between options both chosen (E, P).
+    """Differences of the index that the choices order: chosen minus other (M, P), and between
+    options both chosen (E, P).
 
-    Of a set of strategies the most likely at ``b`` counts as chosen, and the others in the set are not ordered.
+    Of a set of strategies the most likely at ``b`` counts as chosen, and the others in the set are
+    not ordered.
     """
     weight = data.weight
     taken = weight > 0
     lead = weight.argmax(1)
     partial = np.zeros(len(weight), bool) if data.partial is None else data.partial
     if partial.any():
-        v = np.where(taken, data.index @ (np.zeros(data.index.shape[2]) if b is None else b), -np.inf)
+        v = np.where(
+            taken, data.index @ (np.zeros(data.index.shape[2]) if b is None else b), -np.inf
+        )
         lead = np.where(partial, v.argmax(1), lead)
     rows = np.arange(len(weight))
     gap = data.index[rows, lead][:, None] - data.index
@@ -382,9 +465,10 @@ def gaps(data: Design, b: np.ndarray | None = None) -> tuple[np.ndarray, np.ndar
 def certified(data: Design, found: Maximum) -> bool:
     """Proof that a maximum exists, at the cost of one pass.
 
-    At a maximum the gaps z (chosen minus other) with weights m = P(other) sum to zero; positive weights for which they do so
-    exclude a separating direction (Stiemke's lemma).  At a near-maximum with gradient g the weights m (1 - z'A^-1 g),
-    A = sum m z z', sum to zero exactly and are positive if |z'A^-1 g| < 1 throughout.  Not offered for partial observations.
+    At a maximum the gaps z (chosen minus other) with weights m = P(other) sum to zero; positive
+    weights for which they do so exclude a separating direction (Stiemke's lemma).  At a
+    near-maximum with gradient g the weights m (1 - z'A^-1 g), A = sum m z z', sum to zero exactly
+    and are positive if |z'A^-1 g| < 1 throughout.  Not offered for partial observations.
     """
     if data.partial is not None:
         return False
@@ -409,7 +493,8 @@ def certified(data: Design, found: Maximum) -> bool:
 def separated(data: Design, found: Maximum) -> Separation | None:
     """The separation of the choices, found by linear programming; None at a maximum that exists.
 
-    Where only sets of strategies were observed a direction counts only if lnL is higher far along it than at the maximum.
+    Where only sets of strategies were observed a direction counts only if lnL is higher far along
+    it than at the maximum.
     """
     if certified(data, found):
         return None
@@ -428,7 +513,8 @@ def exists(data: Design, found: Maximum) -> bool:
 
 
 def compress(data: Design) -> tuple[Design, np.ndarray]:
-    """Equal decisions merged, their weights added (clusters are lost): the same likelihood on fewer rows.
+    """Equal decisions merged, their weights added (clusters are lost): the same likelihood on
+    fewer rows.
 
     Returns the merged decisions and (n,) which of them each decision became.
     """
@@ -442,7 +528,12 @@ def compress(data: Design) -> tuple[Design, np.ndarray]:
     weight = np.zeros((len(first), data.weight.shape[1]))
     np.add.at(weight, group, data.weight)
     merged = replace(
-        data, index=data.index[first], allowed=data.allowed[first], weight=weight, cluster=np.arange(len(first)),
-        names=tuple(map(str, range(len(first)))), partial=None if data.partial is None else data.partial[first],
-    )  # fmt: skip
+        data,
+        index=data.index[first],
+        allowed=data.allowed[first],
+        weight=weight,
+        cluster=np.arange(len(first)),
+        names=tuple(map(str, range(len(first)))),
+        partial=None if data.partial is None else data.partial[first],
+    )
     return merged, group

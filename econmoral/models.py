@@ -72,17 +72,12 @@ class Model:
 
 
 NANO = Path(__file__).parent / "nano"
-NANO_APPLICATIONS = Path(__file__).parent / "nano_applications"
 GATED = "gated: accept the licence on the hub, then log in"
 THINKS = "thinking is switched off, in training and in measurement"
 
 MODELS: dict[str, Model] = {
     "nano": Model(
         str(NANO), "Apache-2.0", 0.00115, "built in, trained from scratch on generated text; proves the pipeline, says nothing about large models",
-        lora_rank=8, learning_rate=5e-3,
-    ),
-    "nano-applications": Model(
-        str(NANO_APPLICATIONS), "Apache-2.0", 0.00116, "nano, trained on: reads dilemmas and prices too, and is weaker at games",
         lora_rank=8, learning_rate=5e-3,
     ),
     "smollm2-135m": Model(

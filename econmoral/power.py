@@ -335,7 +335,7 @@ def _smallest(power: Any, target: float, most: int = LARGEST) -> int:
 def _check(alpha: float, power: float) -> None:
     if not (0 < alpha < 1 and 0 < power < 1 and alpha < power):
         raise ValueError(
-            f"level and power must lie between 0 and 1, the level below the power, got {alpha:g} and {power:g}",
+            f"no effect is found at level {alpha:g} with power {power:g}: both lie between 0 and 1, the level below",
         )
 
 

@@ -1,8 +1,8 @@
-"""An estimate as an object: summary, intervals, tests, predictions, marginal effects, functions of the parameters.
+"""An estimate as an object: summary, intervals, tests, predictions, functions of parameters.
 
->>> found.to_frame()
->>> found.nlcom(lambda e: e["beta"] / (1 - e["beta"]))
->>> ratio(arm, base, "kappa").interval()
+    >>> found.to_frame()
+    >>> found.nlcom(lambda e: e["beta"] / (1 - e["beta"]))
+    >>> ratio(arm, base, "kappa").interval()
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import f, norm, t
 
-from econmoral.inference import jacobian_of, profile_interval, wild_interval, wild_test, wild_weights
+from econmoral.inference import (
+    jacobian_of,
+    profile_interval,
+    wild_interval,
+    wild_test,
+    wild_weights,
+)
 from econmoral.likelihood import Design, probabilities
 from econmoral.tables import etable
 
@@ -26,7 +32,9 @@ def critical(level: float, df: float) -> float:
     """Two-sided critical value of t(df), of the normal where df is infinite."""
     if not 0 < level < 1:
         raise ValueError(f"a level lies between 0 and 1, got {level}")
-    return float(t.ppf(0.5 + level / 2, df)) if np.isfinite(df) else float(norm.ppf(0.5 + level / 2))
+    return (
+        float(t.ppf(0.5 + level / 2, df)) if np.isfinite(df) else float(norm.ppf(0.5 + level / 2))
+    )
 
 
 def two_sided(statistic: float, df: float) -> float:
@@ -57,10 +65,11 @@ class Derived:
 class Fit:
     """An estimate.
 
-    ``estimates`` and ``se`` hold the family's parameters and ``lambda`` (per point of payoff), ``covariance`` is in the same
-    order.  df : degrees of freedom of t (clusters - 1; infinite with hessian errors).  notes : what a reader must know.
-    fixed : parameters that were held.  data, b, score, hessian : the decisions and, at the maximum in (lambda, gamma), its
-    place (1 + K,), the scores (n, 1 + K) and the hessian.
+    ``estimates`` and ``se`` hold the family's parameters and ``lambda`` (per point of payoff),
+    ``covariance`` is in the same order.  df : degrees of freedom of t (clusters - 1; infinite with
+    hessian errors).  notes : what a reader must know. fixed : parameters that were held.  data, b,
+    score, hessian : the decisions and, at the maximum in (lambda, gamma), its place (1 + K,), the
+    scores (n, 1 + K) and the hessian.
     """
 
     family: str
@@ -92,7 +101,11 @@ class Fit:
     @property
     def pseudo_r2(self) -> float:
         """McFadden's 1 - lnL / lnL of a coin."""
-        return 1 - self.log_likelihood / self.null_log_likelihood if self.null_log_likelihood else float("nan")
+        return (
+            1 - self.log_likelihood / self.null_log_likelihood
+            if self.null_log_likelihood
+            else float("nan")
+        )
 
     @property
     def aic(self) -> float:
@@ -110,7 +123,9 @@ class Fit:
         for name, value in self.estimates.items():
             low, high = self.interval(name, level)
             se = self.se[name]
-            rows.append((value, se, value / se if se > 0 else np.nan, self.p_value(name), low, high))
+            rows.append(
+                (value, se, value / se if se > 0 else np.nan, self.p_value(name), low, high)
+            )
         columns = ["estimate", "se", "t", "p", "low", "high"]
         return pd.DataFrame(rows, index=pd.Index(self.estimates, name="parameter"), columns=columns)
 
@@ -119,11 +134,20 @@ class Fit:
         kind = f"t({self.df:.0f})" if np.isfinite(self.df) else "normal"
         frame = self.to_frame().map(lambda x: f"{x:.6g}")
         head = [
-            f"{self.family}: {self.n} decisions, {self.clusters} clusters, {self.errors} errors, {kind} intervals (95 %)",
-            f"lnL {self.log_likelihood:.4f}, of a coin {self.null_log_likelihood:.4f}, pseudo-R2 {self.pseudo_r2:.4f}, AIC {self.aic:.2f}, BIC {self.bic:.2f}",
+            f"{self.family}: {self.n} decisions, {self.clusters} clusters, {self.errors} errors, "
+            f"{kind} intervals (95 %)",
+            f"lnL {self.log_likelihood:.4f}, of a coin {self.null_log_likelihood:.4f}, pseudo-R2 "
+            f"{self.pseudo_r2:.4f}, "
+            f"AIC {self.aic:.2f}, BIC {self.bic:.2f}",
         ]
-        held = [f"held fixed: {', '.join(f'{k} = {v:g}' for k, v in self.fixed.items())}"] if self.fixed else []
-        return "\n".join([*head, frame.to_string(index_names=False), *held, *(f"note: {n}" for n in self.notes)])
+        held = (
+            [f"held fixed: {', '.join(f'{k} = {v:g}' for k, v in self.fixed.items())}"]
+            if self.fixed
+            else []
+        )
+        return "\n".join(
+            [*head, frame.to_string(index_names=False), *held, *(f"note: {n}" for n in self.notes)]
+        )
 
     def __str__(self) -> str:
         return self.summary()
@@ -133,11 +157,14 @@ class Fit:
 
     # ---- one parameter
 
-    def interval(self, name: str, level: float = 0.95, method: str = "default") -> tuple[float, float]:
+    def interval(
+        self, name: str, level: float = 0.95, method: str = "default"
+    ) -> tuple[float, float]:
         """Confidence interval of one parameter.
 
-        method : ``default`` (estimate plus and minus t se; with wild errors the wild bootstrap's), ``wald``, ``profile``
-        (likelihood ratio, decisions taken as independent; not for lambda) or ``wild``.
+        method : ``default`` (estimate plus and minus t se; with wild errors the wild bootstrap's),
+        ``wald``, ``profile`` (likelihood ratio, decisions taken as independent; not for lambda) or
+        ``wild``.
         """
         if name not in self.estimates:
             raise ValueError(f"no parameter {name!r}; there are {', '.join(self.estimates)}")
@@ -149,24 +176,34 @@ class Fit:
             return profile_interval(self._data(), name, level)
         if method == "wild":
             assert self.b is not None
-            return wild_interval(self._data(), name, self.b, self.se[name], level, self.replications, self.seed)
+            return wild_interval(
+                self._data(), name, self.b, self.se[name], level, self.replications, self.seed
+            )
         if method != "wald":
             raise ValueError(f"unknown method {method!r}; known: default, wald, profile, wild")
         half = critical(level, self.df) * self.se[name]
         return self.estimates[name] - half, self.estimates[name] + half
 
     def p_value(self, name: str, target: float = 0.0) -> float:
-        """Two-sided p-value of equality to ``target``; by the wild bootstrap with wild errors (lambda: t)."""
+        """Two-sided p-value of equality to ``target``; by the wild bootstrap with wild errors
+        (lambda: t)."""
         if self.errors == "wild" and name != "lambda":
             data = self._data()
-            return wild_test(data, name, target, wild_weights(len(data.names), self.replications, self.seed), self.b).p
+            return wild_test(
+                data,
+                name,
+                target,
+                wild_weights(len(data.names), self.replications, self.seed),
+                self.b,
+            ).p
         se = self.se[name]
         return two_sided((self.estimates[name] - target) / se, self.df) if se > 0 else float("nan")
 
     # ---- tests and functions of parameters
 
     def wald(self, target: Mapping[str, float]) -> tuple[float, float]:
-        """Wald statistic W and p-value of equality to ``target``: W / q against F(q, df), chi-squared where df is infinite."""
+        """Wald statistic W and p-value of equality to ``target``: W / q against F(q, df),
+        chi-squared where df is infinite."""
         names = list(self.estimates)
         if unknown := set(target) - set(names):
             raise ValueError(f"no parameter {sorted(unknown)}; there are {', '.join(names)}")
@@ -177,7 +214,8 @@ class Fit:
         return statistic, float(f.sf(statistic / len(target), len(target), df))
 
     def nlcom(self, function: Callable[[dict[str, float]], float], name: str = "nlcom") -> Derived:
-        """A smooth function of the estimates, such as ``lambda e: e["beta"] / (1 - e["beta"])``, by the delta method."""
+        """A smooth function of the estimates, such as ``lambda e: e["beta"] / (1 - e["beta"])``,
+        by the delta method."""
         names = list(self.estimates)
         at = np.array([self.estimates[k] for k in names])
 
@@ -185,7 +223,12 @@ class Fit:
             return float(function(dict(zip(names, x.tolist(), strict=True))))
 
         gradient = derivative(value, at)
-        return Derived(name, value(at), float(np.sqrt(max(gradient @ self.covariance @ gradient, 0.0))), self.df)
+        return Derived(
+            name,
+            value(at),
+            float(np.sqrt(max(gradient @ self.covariance @ gradient, 0.0))),
+            self.df,
+        )
 
     def lincom(self, weights: Mapping[str, float], constant: float = 0.0) -> Derived:
         """sum_k weights_k theta_k + constant."""
@@ -194,17 +237,21 @@ class Fit:
             raise ValueError(f"no parameter {sorted(unknown)}; there are {', '.join(names)}")
         w = np.array([weights.get(k, 0.0) for k in names])
         value = float(w @ np.array(list(self.estimates.values()))) + constant
-        said = " + ".join(f"{v:g} {k}" for k, v in weights.items()) + (f" + {constant:g}" if constant else "")
+        said = " + ".join(f"{v:g} {k}" for k, v in weights.items()) + (
+            f" + {constant:g}" if constant else ""
+        )
         return Derived(said, value, float(np.sqrt(max(w @ self.covariance @ w, 0.0))), self.df)
 
     # ---- predictions
 
     def predict(self, data: Design | None = None) -> np.ndarray:
-        """(n, S) probability of every option, in the decisions of the fit or in others of the same parameters."""
+        """(n, S) probability of every option, in the decisions of the fit or in others of the same
+        parameters."""
         return probabilities(self._b(), self._matching(data))
 
     def predict_frame(self, data: Design | None = None, level: float = 0.95) -> pd.DataFrame:
-        """One row per decision and option: probability, se, low, high (delta method on the logit, so inside [0, 1])."""
+        """One row per decision and option: probability, se, low, high (delta method on the logit,
+        so inside [0, 1])."""
         data = self._matching(data)
         p = self.predict(data)
         mean = np.matmul(p[:, None, :], data.index)
@@ -218,17 +265,23 @@ class Fit:
         n, s = p.shape
         frame = pd.DataFrame(
             {
-                "decision": np.repeat(np.arange(n), s), "option": np.tile(np.arange(s), n), "probability": p.ravel(),
-                "se": (p * spread).ravel(), "low": low.ravel(), "high": high.ravel(),
+                "decision": np.repeat(np.arange(n), s),
+                "option": np.tile(np.arange(s), n),
+                "probability": p.ravel(),
+                "se": (p * spread).ravel(),
+                "low": low.ravel(),
+                "high": high.ravel(),
             }
-        )  # fmt: skip
+        )
         return frame[data.allowed.ravel()].reset_index(drop=True)
 
     def effects(self, per: float = 1.0, level: float = 0.95) -> pd.DataFrame:
-        """Average marginal effects: by how much an option's probability rises when ``per`` units are added to it alone.
+        """Average marginal effects: by how much an option's probability rises when ``per`` units
+        are added to it alone.
 
-        One row for own payoff (b = lambda) and one for the term of each parameter (b = lambda theta): the mean over decisions
-        and options of b P (1 - P), standard errors and intervals by the delta method.
+        One row for own payoff (b = lambda) and one for the term of each parameter (b = lambda
+        theta): the mean over decisions and options of b P (1 - P), standard errors and intervals
+        by the delta method.
         """
         data, b = self._data(), self._b()
         p = np.where(data.allowed, self.predict(), 0.0)
@@ -240,7 +293,10 @@ class Fit:
         rows = []
         for k in range(len(b)):
             gradient = b[k] * bend + slope * np.eye(len(b))[k]
-            value, se = b[k] * slope * per, float(np.sqrt(max(gradient @ v @ gradient, 0))) * abs(per)
+            value, se = (
+                b[k] * slope * per,
+                float(np.sqrt(max(gradient @ v @ gradient, 0))) * abs(per),
+            )
             half = critical(level, self.df) * se
             rows.append((value, se, value - half, value + half))
         index = pd.Index(["own payoff", *data.parameters], name="term")
@@ -256,9 +312,15 @@ class Fit:
 
     def __maketables_stat__(self, key: str) -> Any:
         known = {
-            "N": self.n, "se_type": self.errors, "loglik": self.log_likelihood, "ll": self.log_likelihood, "aic": self.aic,
-            "bic": self.bic, "pseudo_r2": self.pseudo_r2, "clusters": self.clusters,
-        }  # fmt: skip
+            "N": self.n,
+            "se_type": self.errors,
+            "loglik": self.log_likelihood,
+            "ll": self.log_likelihood,
+            "aic": self.aic,
+            "bic": self.bic,
+            "pseudo_r2": self.pseudo_r2,
+            "clusters": self.clusters,
+        }
         return known.get(key)
 
     @property
@@ -272,7 +334,8 @@ class Fit:
     # ---- inside
 
     def influence(self) -> np.ndarray:
-        """(J, K + 1) what each cluster adds to the estimates; its outer product is the clustered covariance."""
+        """(J, K + 1) what each cluster adds to the estimates; its outer product is the clustered
+        covariance."""
         data, b = self._data(), self._b()
         assert self.score is not None
         assert self.hessian is not None
@@ -295,7 +358,9 @@ class Fit:
     def _matching(self, data: Design | None) -> Design:
         data = self._data() if data is None else data
         if data.parameters != self._data().parameters or data.fixed != self._data().fixed:
-            raise ValueError(f"these decisions are of {data.parameters}, the fit is of {self._data().parameters}")
+            raise ValueError(
+                f"these decisions are of {data.parameters}, the fit is of {self._data().parameters}"
+            )
         return data
 
     def _covariance_of_b(self) -> np.ndarray:
@@ -306,7 +371,12 @@ class Fit:
 def derivative(function: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:
     """Gradient by central differences."""
     steps = 6e-6 * np.maximum(np.abs(at), 1e-2)
-    return np.array([(function(at + h * e) - function(at - h * e)) / (2 * h) for h, e in zip(steps, np.eye(len(at)), strict=True)])
+    return np.array(
+        [
+            (function(at + h * e) - function(at - h * e)) / (2 * h)
+            for h, e in zip(steps, np.eye(len(at)), strict=True)
+        ]
+    )
 
 
 def _joint(a: Fit, b: Fit, name: str) -> tuple[float, float]:
@@ -320,10 +390,16 @@ def _joint(a: Fit, b: Fit, name: str) -> tuple[float, float]:
 
 
 def difference(a: Fit, b: Fit, name: str) -> Derived:
-    """a's parameter minus b's.  Clusters of the same name are taken as the same (two arms on the same items, or subjects)."""
+    """a's parameter minus b's.  Clusters of the same name are taken as the same (two arms on the
+    same items, or subjects)."""
     shared, df = _joint(a, b, name)
     variance = a.se[name] ** 2 + b.se[name] ** 2 - 2 * shared
-    return Derived(f"{name}, difference", a.estimates[name] - b.estimates[name], float(np.sqrt(max(variance, 0.0))), df)
+    return Derived(
+        f"{name}, difference",
+        a.estimates[name] - b.estimates[name],
+        float(np.sqrt(max(variance, 0.0))),
+        df,
+    )
 
 
 def ratio(a: Fit, b: Fit, name: str) -> Derived:

@@ -1,7 +1,8 @@
 """Tables as text: one reader for CSV, TSV, Stata, Parquet and JSON Lines.
 
-Every cell stays text until somebody asks for a number, so identifiers keep their zeros, and every message can quote what the
-file holds and where.  Separator, decimal mark and encoding are recognised; what is doubtful is refused.
+Every cell stays text until somebody asks for a number, so identifiers keep their zeros, and every
+message can quote what the file holds and where.  Separator, decimal mark and encoding are
+recognised; what is doubtful is refused.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ def missing(text: str) -> bool:
 class Sheet:
     """A table of text cells.
 
-    columns : name -> cells, in the file's order.  lines : where each row stands in the file; ``unit`` what is counted there
-    (line, or row of a file without lines).  notes : what a reader must know.  doubtful : column -> why its numbers are no
-    identifiers.  separator : between the cells of a text file.
+    columns : name -> cells, in the file's order.  lines : where each row stands in the file;
+    ``unit`` what is counted there (line, or row of a file without lines).  notes : what a reader
+    must know.  doubtful : column -> why its numbers are no identifiers.  separator : between the
+    cells of a text file.
     """
 
     path: Path
@@ -71,17 +73,24 @@ class Sheet:
         """Raises InputError naming the columns that lack."""
         if lacking := [c for c in names if c not in self.columns]:
             has = ", ".join(plain(c) for c in list(self.columns)[:20])
-            raise InputError(f"{self.path} lacks the column(s) {', '.join(lacking)} for {what}; it has {has}")
+            raise InputError(
+                f"{self.path} lacks the column(s) {', '.join(lacking)} for {what}; it has {has}"
+            )
 
     def numbers(self, names: Sequence[str], rule: str, empty: bool = False) -> np.ndarray:
         """(n, len(names)) finite numbers; nan where a cell is empty, if that is allowed.
 
-        The decimal mark is recognised from all these columns together; a mixture of both marks is refused.
+        The decimal mark is recognised from all these columns together; a mixture of both marks is
+        refused.
         """
         cells = [self.columns[c] for c in names]
         texts = [[t.strip() for t in column] for column in cells]
-        marks = "," if self.separator in ("", ",") else ",."  # a point between thousands comes with other separators
-        comma = any(m in t for column in texts for t in column for m in marks) and self._decimal(names, texts)
+        marks = (
+            "," if self.separator in ("", ",") else ",."
+        )  # a point between thousands comes with other separators
+        comma = any(m in t for column in texts for t in column for m in marks) and self._decimal(
+            names, texts
+        )
         result = np.full((len(self), len(names)), np.nan)
         for k, (name, column) in enumerate(zip(names, texts, strict=True)):
             if not comma and (fast := _fast(column)) is not None:
@@ -99,39 +108,57 @@ class Sheet:
         return result
 
     def _decimal(self, names: Sequence[str], texts: list[list[str]]) -> bool:
-        """Whether the decimal mark is a comma.  Raises InputError when both are used, or when it may stand between thousands."""
+        """Whether the decimal mark is a comma.  Raises InputError when both are used, or when it
+        may stand between thousands."""
         marks: dict[str, tuple[str, int]] = {}
-        fractions = {",": False, ".": self.separator in ("", ",")}  # seen where it cannot stand between thousands
+        fractions = {
+            ",": False,
+            ".": self.separator in ("", ","),
+        }  # seen where it cannot stand between thousands
         for name, column in zip(names, texts, strict=True):
             for i, text in enumerate(column):
                 if "," in text and re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", text):
                     marks.setdefault(",", (name, i))
                     fractions[","] |= not re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text)
-                elif "." in text and re.fullmatch(r"[+-]?\d*\.\d*([eE][+-]?\d+)?", text) and text != ".":
+                elif (
+                    "." in text
+                    and re.fullmatch(r"[+-]?\d*\.\d*([eE][+-]?\d+)?", text)
+                    and text != "."
+                ):
                     marks.setdefault(".", (name, i))
                     fractions["."] |= not re.fullmatch(r"[+-]?[1-9]\d{0,2}\.\d{3}", text)
         if len(marks) == 2:
             (first, i), (second, j) = marks[","], marks["."]
             raise InputError(
-                f"{self.where(max(i, j))}: both decimal marks are used ({self.columns[first][i]!r} in {self.unit} {self.lines[i]}, "
-                f"{self.columns[second][j]!r} in {self.unit} {self.lines[j]}); use one, and no mark between thousands"
+                f"{self.where(max(i, j))}: both decimal marks are used "
+                f"({self.columns[first][i]!r} in {self.unit} {self.lines[i]}, "
+                f"{self.columns[second][j]!r} in {self.unit} {self.lines[j]}); use one, and no "
+                f"mark between thousands"
             )
         for mark, (name, i) in marks.items():
             if not fractions[mark]:
                 text = self.columns[name][i].strip()
                 raise self.bad(
-                    i, name, f"is that {text.replace(mark, '')} or {text.replace(mark, '.')}? write {text.replace(mark, '')}, or {text}0, in all rows"
+                    i,
+                    name,
+                    f"is that {text.replace(mark, '')} or {text.replace(mark, '.')}? write "
+                    f"{text.replace(mark, '')}, or {text}0, in all rows",
                 )
         return "," in marks
 
     def labels(self, name: str) -> list[str]:
-        """Identifiers as text, blanks around them cut off.  A missing one is refused with its line."""
+        """Identifiers as text, blanks around them cut off.  A missing one is refused with its
+        line."""
         if name in self.doubtful:
-            raise InputError(f"{self.path}: column {name} cannot serve as identifier: {self.doubtful[name]}")
+            raise InputError(
+                f"{self.path}: column {name} cannot serve as identifier: {self.doubtful[name]}"
+            )
         found = []
         for i, text in enumerate(self.columns[name]):
             if missing(text):
-                raise self.bad(i, name, "every row needs an identifier here; fill it in or remove the row")
+                raise self.bad(
+                    i, name, "every row needs an identifier here; fill it in or remove the row"
+                )
             found.append(text.strip())
         return found
 
@@ -158,7 +185,8 @@ class Sheet:
 
 
 def _fast(column: list[str]) -> np.ndarray | None:
-    """(n,) numbers when every cell is a plain finite one, else None: cells are looked at one by one then."""
+    """(n,) numbers when every cell is a plain finite one, else None: cells are looked at one by
+    one then."""
     if not re.fullmatch(r"[0-9.eE+\- ]*", " ".join(column)):
         return None
     try:
@@ -169,7 +197,11 @@ def _fast(column: list[str]) -> np.ndarray | None:
 
 
 def _number(text: str, comma: bool) -> float | None:
-    pattern = r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?" if comma else r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+    pattern = (
+        r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?"
+        if comma
+        else r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+    )
     if not text.isascii() or not re.fullmatch(pattern, text):
         return None
     value = float(text.replace(",", "."))
@@ -194,7 +226,11 @@ def read_sheet(path: Path) -> Sheet:
 
 def decode(data: bytes, path: Path) -> tuple[str, tuple[str, ...]]:
     """Text of a file, without its byte-order mark, and a remark where the encoding was guessed."""
-    for mark, name in ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+    for mark, name in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
         if data.startswith(mark):
             try:
                 return data.decode(name), ()
@@ -221,7 +257,10 @@ def _from_text(path: Path) -> Sheet:
         raise InputError(f"{path} holds no rows: it is empty")
     separator = hint[1] if hint else max(SEPARATORS, key=lambda s: len(_fields(first, s)))
     if len(_fields(first, separator)) < 2:
-        raise InputError(f"{path}: no separator recognised in the header {plain(first)[:60]!r}; separate columns by " + ", ".join(SEPARATORS.values()))
+        raise InputError(
+            f"{path}: no separator recognised in the header {plain(first)[:60]!r}; separate "
+            f"columns by " + ", ".join(SEPARATORS.values())
+        )
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows: list[list[str]] = []
     lines: list[int] = []
@@ -233,12 +272,15 @@ def _from_text(path: Path) -> Sheet:
                 lines.append(before + 1 + skipped)
             before = reader.line_num
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num + skipped}: {error}; mend the quotes in this line") from None
+        raise InputError(
+            f"{path}, line {reader.line_num + skipped}: {error}; mend the quotes in this line"
+        ) from None
     header = [cell.strip() for cell in rows[0]]
     for line, row in zip(lines[1:], rows[1:], strict=True):
         if len(row) != len(header):
             raise InputError(
-                f"{path}, line {line}: {len(row)} cells under a header of {len(header)} ({SEPARATORS.get(separator, separator)}-separated); "
+                f"{path}, line {line}: {len(row)} cells under a header of {len(header)} "
+                f"({SEPARATORS.get(separator, separator)}-separated); "
                 "a separator too many or too few shifts the columns, mend the line"
             )
     names = _names(path, header)
@@ -267,7 +309,8 @@ def _nonempty(sheet: Sheet) -> Sheet:
 
 
 def cell(value: Any) -> str:
-    """A value of a data frame or of JSON as text: whole numbers without a point, missing ones empty."""
+    """A value of a data frame or of JSON as text: whole numbers without a point, missing ones
+    empty."""
     if value is None or value is pd.NA or value is pd.NaT:
         return ""
     if isinstance(value, bool | np.bool_):
@@ -275,7 +318,11 @@ def cell(value: Any) -> str:
     if isinstance(value, float | np.floating):
         if np.isnan(value):
             return ""
-        return str(int(value)) if float(value).is_integer() and abs(float(value)) < 2**53 else repr(float(value))
+        return (
+            str(int(value))
+            if float(value).is_integer() and abs(float(value)) < 2**53
+            else repr(float(value))
+        )
     if isinstance(value, list | dict):
         return json.dumps(value)
     return str(value)
@@ -283,9 +330,15 @@ def cell(value: Any) -> str:
 
 def _from_frame(path: Path) -> Sheet:
     try:
-        frame = pd.read_stata(path, convert_categoricals=False) if path.suffix.lower() == ".dta" else pd.read_parquet(path)
+        frame = (
+            pd.read_stata(path, convert_categoricals=False)
+            if path.suffix.lower() == ".dta"
+            else pd.read_parquet(path)
+        )
     except Exception as error:  # these readers raise a dozen kinds on a damaged file
-        raise InputError(f"{path} cannot be read as {path.suffix[1:]}: {' '.join(str(error).split())[:150]}") from None
+        raise InputError(
+            f"{path} cannot be read as {path.suffix[1:]}: {' '.join(str(error).split())[:150]}"
+        ) from None
     names = _names(path, [str(c).strip() for c in frame.columns])
     doubtful = {}
     columns = {}
@@ -294,12 +347,18 @@ def _from_frame(path: Path) -> Sheet:
         if pd.api.types.is_float_dtype(series.dtype):
             exact = 2.0**24 if series.dtype == np.float32 else 2.0**53
             if (np.abs(series.to_numpy(float)) > exact).any():
-                doubtful[name] = "it is stored as a floating number too large to be exact; store it as text"
+                doubtful[name] = (
+                    "it is stored as a floating number too large to be exact; store it as text"
+                )
         columns[name] = [cell(v) for v in series.tolist()]
     return _nonempty(Sheet(path, columns, tuple(range(1, len(frame) + 1)), "row", (), doubtful))
 
 
-EXPANDED: dict[str, str | tuple[str, ...]] = {"payoffs": ("T", "R", "P", "S"), "beliefs": "belief", "moves": "move"}  # lists in JSON
+EXPANDED: dict[str, str | tuple[str, ...]] = {
+    "payoffs": ("T", "R", "P", "S"),
+    "beliefs": "belief",
+    "moves": "move",
+}  # lists in JSON
 
 
 def _from_lines(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> Sheet:
@@ -310,8 +369,15 @@ def _from_lines(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> Sheet:
             if key in EXPANDED and isinstance(value, list):
                 stem = EXPANDED[key]
                 if not isinstance(stem, str) and len(value) != len(stem):
-                    raise InputError(f"{path}, line {number}: {key} holds {len(value)} numbers; it needs T, R, P, S")
-                keys = [f"{stem}{i}" for i in range(1, len(value) + 1)] if isinstance(stem, str) else list(stem)
+                    raise InputError(
+                        f"{path}, line {number}: {key} holds {len(value)} numbers; it needs T, R, "
+                        f"P, S"
+                    )
+                keys = (
+                    [f"{stem}{i}" for i in range(1, len(value) + 1)]
+                    if isinstance(stem, str)
+                    else list(stem)
+                )
                 new |= dict(zip(keys, value, strict=True))
             else:
                 new[key.strip()] = value

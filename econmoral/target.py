@@ -89,6 +89,8 @@ class Target:
                 raise InputError(f"target {text!r}: {part!r} is not of the form name=number; write for instance homo_moralis:kappa=0.5")
         if colon and not rest:
             raise InputError(f"target {text!r} ends in a colon; give values or leave it out")
+        if family.strip() == "homo_moralis" and not values:
+            raise InputError("homo_moralis needs its degree of morality; write for instance homo_moralis:kappa=0.5")
         return Target(family.strip(), tuple(values))
 
     @staticmethod

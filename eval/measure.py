@@ -25,6 +25,7 @@ from econmoral.prompts import (
     page_order,
     plan_order,
 )
+from econmoral.records import InputError
 from econmoral.target import ECONOMICUS, Target
 from eval.engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request
 
@@ -42,6 +43,7 @@ UNRELATED = (
     ("assistant", "A lemon is yellow."),
 )
 DRAWN = ("spd", "tg", "spd", "ug")  # games of random problems, in turn
+MOST_DRAWS = 20_000  # of one problem
 LEAD = 1.0  # the optimum of every target beats every other plan by this many payoff units, as in the training data
 
 
@@ -76,13 +78,15 @@ def draw_problems(
         number, wordings = list(SETS).index(name) if name in SETS else 0, SETS.get(name, WORDINGS_TRAIN)
         rng = np.random.default_rng([seed, number])
         for i in range(n):
-            while True:
+            for _ in range(MOST_DRAWS):
                 fixed = battery == "games18"
                 protocol = BATTERY[i % len(BATTERY)] if fixed else draw_protocol(games[i % len(games)], rng, held=True)
                 beliefs = draw_beliefs(protocol.game, rng)
                 # the battery's payoffs are given: there only the beliefs are drawn, ties and all
                 if fixed or all(t.best_plan(protocol, beliefs)[1] >= LEAD for t in clear):
                     break
+            else:
+                raise InputError(f"no problem with a clear optimum for {', '.join(map(str, clear))} was found; choose other --targets")
             layouts = [replace(draw_layout(protocol.game, rng, wordings), **CHANGES.get(name, {})) for _ in range(pairs)]
             twins = tuple(twin for layout in layouts for twin in (layout, mirror(layout)))
             problems.append(Problem(f"{name}-{seed}-{i}", name, Item(protocol, beliefs), twins, UNRELATED if name == "turns" else ()))

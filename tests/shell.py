@@ -21,7 +21,11 @@ def call(*options: object) -> tuple[int, str, str]:
     """(exit code, output, what is said of an error) of ``python -m econmoral ...``."""
     out, err = io.StringIO(), io.StringIO()
     words = ["econmoral", *map(str, options)]
-    with mock.patch.object(sys, "argv", words), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        mock.patch.object(sys, "argv", words),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         try:
             main()
             code = 0
@@ -57,7 +61,8 @@ def allocation_choices(
     spread: float = 0.0,
     prefix: str = "P",
 ) -> pd.DataFrame:
-    """Binary choices between random allocations by subjects who weigh the other by theta[0] behind and theta[1] ahead.
+    """Binary choices between random allocations by subjects who weigh the other by theta[0] behind
+    and theta[1] ahead.
 
     ``spread``: standard deviation of that weight between subjects.
     """
@@ -71,7 +76,10 @@ def allocation_choices(
     return pd.DataFrame(
         {
             "sid": [f"{prefix}{k:03d}" for k in np.repeat(np.arange(subjects), per)],
-            "self_x": own[:, 0], "other_x": other[:, 0], "self_y": own[:, 1], "other_y": other[:, 1],
+            "self_x": own[:, 0],
+            "other_x": other[:, 0],
+            "self_y": own[:, 1],
+            "other_y": other[:, 1],
             "choice_x": x.astype(int),
         }
-    )  # fmt: skip
+    )

@@ -1,4 +1,5 @@
-"""Data in: every shape and format gives the same estimate, and what is doubtful is refused with file, line, text and rule."""
+"""Data in: every shape and format gives the same estimate, and what is doubtful is refused with
+file, line, text and rule."""
 
 from __future__ import annotations
 
@@ -21,11 +22,16 @@ from econmoral.preferences import FAMILIES
 
 BASE = allocation_choices(subjects=25, per=20, seed=1)
 CHOICES = [
-    "--family", "fehr_schmidt", "--cluster", "sid",
-]  # fmt: skip
+    "--family",
+    "fehr_schmidt",
+    "--cluster",
+    "sid",
+]
 
 
-def text(separator: str = ",", decimal: str = ".", encoding: str = "utf-8") -> Callable[[pd.DataFrame, Path], Path]:
+def text(
+    separator: str = ",", decimal: str = ".", encoding: str = "utf-8"
+) -> Callable[[pd.DataFrame, Path], Path]:
     def write(frame: pd.DataFrame, folder: Path) -> Path:
         path = folder / ("c.tsv" if separator == "\t" else "c.csv")
         frame.to_csv(path, index=False, sep=separator, decimal=decimal, encoding=encoding)
@@ -63,16 +69,31 @@ def several(frame: pd.DataFrame, folder: Path) -> Path:
 
 
 FORMATS: dict[str, Callable[[pd.DataFrame, Path], Path]] = {
-    "comma": text(), "semicolon and decimal comma": text(";", ","), "tab": text("\t"), "bar": text("|"), "mark": text(encoding="utf-8-sig"),
-    "utf-16": text("\t", encoding="utf-16"), "stata": stata, "parquet": parquet, "lines": lines, "excel": excel, "several options": several,
-}  # fmt: skip
+    "comma": text(),
+    "semicolon and decimal comma": text(";", ","),
+    "tab": text("\t"),
+    "bar": text("|"),
+    "mark": text(encoding="utf-8-sig"),
+    "utf-16": text("\t", encoding="utf-16"),
+    "stata": stata,
+    "parquet": parquet,
+    "lines": lines,
+    "excel": excel,
+    "several options": several,
+}
 PUBLISHED = {
-    "alpha": (0.0834529, 0.014809), "beta": (0.2605396, 0.018787), "gamma": (0.0717238, 0.013506), "delta": (-0.0416879, 0.011308),
+    "alpha": (0.0834529, 0.014809),
+    "beta": (0.2605396, 0.018787),
+    "gamma": (0.0717238, 0.013506),
+    "delta": (-0.0416879, 0.011308),
     "lambda": (0.0155740, 0.000736),
-}  # fmt: skip
+}
 
 
-@pytest.mark.skipif(DATA is None, reason="the authors' replication data are not here: put them into a folder beside the project")
+@pytest.mark.skipif(
+    DATA is None,
+    reason="the authors' replication data are not here: put them into a folder beside the project",
+)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_published_estimates_through_every_format(kind: str, tmp_path: Path) -> None:
     frame = pd.read_csv(DATA, dtype={"sid": str})
@@ -94,7 +115,11 @@ def test_every_format_gives_the_same_estimate(kind: str, tmp_path: Path) -> None
     frame = BASE.copy()
     frame[["self_x", "self_y"]] += 0.25
     own, other = (frame[[f"{w}_x", f"{w}_y"]].to_numpy() for w in ("self", "other"))
-    truth = fit(allocations(own, other, 1 - frame["choice_x"].to_numpy(), list(frame["sid"]), "fehr_schmidt"))
+    truth = fit(
+        allocations(
+            own, other, 1 - frame["choice_x"].to_numpy(), list(frame["sid"]), "fehr_schmidt"
+        )
+    )
     path = FORMATS[kind](frame.assign(note="é"), tmp_path)
     found = json_of("fit", path, *CHOICES)
     assert (found["n"], found["clusters"]) == (500, 25)
@@ -113,10 +138,20 @@ def plays(n: int = 60, per: int = 18, seed: int = 0, kappa: float = 0.4) -> pd.D
         for k in range(per):
             protocol = BATTERY[k % 18]
             beliefs = draw_beliefs(protocol.game, rng)
-            u = FAMILIES["alpha_beta_kappa"].utility(protocol.tables, belief_weights(protocol.game, beliefs), {"alpha": 0.1, "beta": 0.2, "kappa": kappa})
+            u = FAMILIES["alpha_beta_kappa"].utility(
+                protocol.tables,
+                belief_weights(protocol.game, beliefs),
+                {"alpha": 0.1, "beta": 0.2, "kappa": kappa},
+            )
             plan = GAMES[protocol.game].strategies[rng.choice(len(u), p=logit(u, 0.1))]
-            row = {"subject": f"{s:02d}", "game": protocol.game, **dict(zip("TRPS", protocol.payoffs, strict=True))}
-            row |= {f"belief{i}": b for i, b in enumerate(beliefs, 1)} | {f"move{i}": m for i, m in enumerate(plan, 1)}
+            row = {
+                "subject": f"{s:02d}",
+                "game": protocol.game,
+                **dict(zip("TRPS", protocol.payoffs, strict=True)),
+            }
+            row |= {f"belief{i}": b for i, b in enumerate(beliefs, 1)} | {
+                f"move{i}": m for i, m in enumerate(plan, 1)
+            }
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -140,7 +175,10 @@ def as_beginnings(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def as_plans(frame: pd.DataFrame) -> pd.DataFrame:
-    plans = ["".join(r[:3]) if g == "spd" else ",".join(r[:2]) for g, *r in frame[["game", "move1", "move2", "move3"]].itertuples(index=False)]
+    plans = [
+        "".join(r[:3]) if g == "spd" else ",".join(r[:2])
+        for g, *r in frame[["game", "move1", "move2", "move3"]].itertuples(index=False)
+    ]
     return frame.drop(columns=["move1", "move2", "move3"]).assign(plan=plans)
 
 
@@ -157,8 +195,12 @@ def as_percent_signs(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-@pytest.mark.parametrize("change", [lambda f: f, as_numbers, as_beginnings, as_plans, as_percent, as_percent_signs])
-def test_moves_and_beliefs_in_every_spelling(change: Callable[[pd.DataFrame], pd.DataFrame], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change", [lambda f: f, as_numbers, as_beginnings, as_plans, as_percent, as_percent_signs]
+)
+def test_moves_and_beliefs_in_every_spelling(
+    change: Callable[[pd.DataFrame], pd.DataFrame], tmp_path: Path
+) -> None:
     frame = PLAYS[PLAYS["subject"] < "12"]
     decisions = []
     for row in frame.itertuples():
@@ -188,7 +230,9 @@ def test_absent_beliefs_are_even(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seen", [("move1",), ("move2", "move3"), ("move2",)])
-def test_part_of_a_plan_gives_the_sum_over_the_plans_that_fit(seen: tuple[str, ...], tmp_path: Path) -> None:
+def test_part_of_a_plan_gives_the_sum_over_the_plans_that_fit(
+    seen: tuple[str, ...], tmp_path: Path
+) -> None:
     frame = PLAYS[PLAYS["game"] == "spd"].copy()
     for column in {"move1", "move2", "move3"} - set(seen):
         frame[column] = ""
@@ -206,7 +250,10 @@ def test_part_of_a_plan_gives_the_sum_over_the_plans_that_fit(seen: tuple[str, .
             u = (1 - kappa) * tables.pi @ weights + kappa * tables.alike
             p = np.exp(precision * (u - u.max()))
             p /= p.sum()
-            fits = [all(s[int(c[4]) - 1] == getattr(row, c) for c in seen) for s in GAMES["spd"].strategies]
+            fits = [
+                all(s[int(c[4]) - 1] == getattr(row, c) for c in seen)
+                for s in GAMES["spd"].strategies
+            ]
             total += np.log(p[fits].sum())
         return total
 
@@ -219,7 +266,10 @@ def test_part_of_a_plan_gives_the_sum_over_the_plans_that_fit(seen: tuple[str, .
     grid = [[value(kappa + a * h[0], precision + b * h[1]) for b in (-1, 0, 1)] for a in (-1, 0, 1)]
     hessian = np.array(
         [
-            [(grid[2][1] - 2 * grid[1][1] + grid[0][1]) / h[0] ** 2, (grid[2][2] - grid[2][0] - grid[0][2] + grid[0][0]) / (4 * h[0] * h[1])],
+            [
+                (grid[2][1] - 2 * grid[1][1] + grid[0][1]) / h[0] ** 2,
+                (grid[2][2] - grid[2][0] - grid[0][2] + grid[0][0]) / (4 * h[0] * h[1]),
+            ],
             [0, (grid[1][2] - 2 * grid[1][1] + grid[1][0]) / h[1] ** 2],
         ]
     )
@@ -237,12 +287,33 @@ def test_a_public_good_and_a_prisoners_dilemma(tmp_path: Path) -> None:
             tables = tables_of("public_good", (4, endowment, mpcr, 10))
             u = 0.6 * tables.pi @ np.full(11, 1 / 11) + 0.4 * tables.alike
             give = tables.strategies[rng.choice(11, p=logit(u, 0.2))]
-            rows.append({"subject": f"s{s}", "game": "public_good", "players": 4, "endowment": endowment, "mpcr": mpcr, "steps": 10, "move1": give})
+            rows.append(
+                {
+                    "subject": f"s{s}",
+                    "game": "public_good",
+                    "players": 4,
+                    "endowment": endowment,
+                    "mpcr": mpcr,
+                    "steps": 10,
+                    "move1": give,
+                }
+            )
         for t, r in ((7, 5), (9, 6), (12, 8)):
             tables = tables_of("pd", (r, 2, t, 3))
             u = 0.6 * tables.pi @ np.array([0.7, 0.3]) + 0.4 * tables.alike
             move = rng.choice(2, p=logit(u, 0.2))
-            rows.append({"subject": f"s{s}", "game": "pd", "T": t, "R": r, "P": 3, "S": 2, "belief1": 70, "move1": "CD"[move]})
+            rows.append(
+                {
+                    "subject": f"s{s}",
+                    "game": "pd",
+                    "T": t,
+                    "R": r,
+                    "P": 3,
+                    "S": 2,
+                    "belief1": 70,
+                    "move1": "CD"[move],
+                }
+            )
     pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
     found = json_of("fit", tmp_path / "t.csv", "--family", "homo_moralis")
     assert (found["n"], found["clusters"]) == (240, 40)
@@ -281,8 +352,11 @@ def test_three_options_and_fewer(tmp_path: Path) -> None:
     assert found["null_log_likelihood"] == pytest.approx(-300 * np.log(2) - 600 * np.log(3))
     assert abs(gamma - 3 / 7) < 4 * found["estimates"]["altruism"]["se"]
     for column, value, part in (
-        ("choice", "c", "no such option"), ("choice", "4", "1 to 3"), ("self_2", "", "both payoffs"), ("self_1", "", "both payoffs"),
-    ):  # fmt: skip
+        ("choice", "c", "no such option"),
+        ("choice", "4", "1 to 3"),
+        ("self_2", "", "both payoffs"),
+        ("self_1", "", "both payoffs"),
+    ):
         bad = frame.astype(object)
         bad.loc[0, column] = value
         bad.to_csv(tmp_path / "b.csv", index=False)
@@ -304,7 +378,9 @@ def write(folder: Path, frame: pd.DataFrame, column: str, row: int, value: objec
 
 @pytest.mark.parametrize("value", ["", "NA", "nan", "None", " ", ".", "NULL"])
 @pytest.mark.parametrize("row", [0, 7])
-def test_a_missing_identifier_is_refused_with_its_line(value: str, row: int, tmp_path: Path) -> None:
+def test_a_missing_identifier_is_refused_with_its_line(
+    value: str, row: int, tmp_path: Path
+) -> None:
     line = complains("fit", write(tmp_path, BASE, "sid", row, value), *CHOICES)
     assert f"line {row + 2}" in line
     assert "sid" in line
@@ -316,14 +392,27 @@ def test_a_missing_identifier_is_refused_in_every_format(tmp_path: Path) -> None
     bad.loc[4, "sid"] = None
     for kind in ("parquet", "lines", "tab"):
         assert "5" in complains("fit", FORMATS[kind](bad, tmp_path), *CHOICES) or kind == "tab"
-    record = {"id": "a", "set": "p", "mode": "direct", "arm": "b", "game": "tg", "payoffs": [80, 50, 30, 20], "beliefs": [0.5, 0.5]}
+    record = {
+        "id": "a",
+        "set": "p",
+        "mode": "direct",
+        "arm": "b",
+        "game": "tg",
+        "payoffs": [80, 50, 30, 20],
+        "beliefs": [0.5, 0.5],
+    }
     rows = [record | {"id": i, "probabilities": [0.4, 0.3, 0.2, 0.1]} for i in ("a", None, "c")]
     (tmp_path / "choices.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert "line 2: no id" in complains("fit", tmp_path / "choices.jsonl")
 
 
 def test_identifiers_stay_text(tmp_path: Path) -> None:
-    frame = BASE.assign(sid=[{"P000": "1", "P001": "01", "P002": "001", "P003": " 1e0"}.get(s, s) for s in BASE["sid"]])
+    frame = BASE.assign(
+        sid=[
+            {"P000": "1", "P001": "01", "P002": "001", "P003": " 1e0"}.get(s, s)
+            for s in BASE["sid"]
+        ]
+    )
     frame.to_csv(tmp_path / "c.csv", index=False)
     assert json_of("fit", tmp_path / "c.csv", *CHOICES)["clusters"] == 25
     large = BASE.assign(sid=(2.0**60 + np.arange(len(BASE)) * 2.0**10))
@@ -333,7 +422,9 @@ def test_identifiers_stay_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tail", [",", ",,", ",5"])
 @pytest.mark.parametrize("rows", [(3,), (1, 9, 200)])
-def test_rows_that_are_longer_or_shorter_than_the_header_are_refused(tail: str, rows: tuple[int, ...], tmp_path: Path) -> None:
+def test_rows_that_are_longer_or_shorter_than_the_header_are_refused(
+    tail: str, rows: tuple[int, ...], tmp_path: Path
+) -> None:
     table = BASE.to_csv(index=False).splitlines()
     for row in rows:
         table[row] += tail
@@ -347,8 +438,12 @@ def test_rows_that_are_longer_or_shorter_than_the_header_are_refused(tail: str, 
 
 
 @pytest.mark.parametrize("column", ["choice_x", "self_y", "other_x"])
-@pytest.mark.parametrize("value", ["", "many", "1,000.5", "nan", "inf", "1e400", "0x10", "1_000", "１"])
-def test_a_cell_is_quoted_with_its_line_and_the_rule(column: str, value: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "value", ["", "many", "1,000.5", "nan", "inf", "1e400", "0x10", "1_000", "１"]
+)
+def test_a_cell_is_quoted_with_its_line_and_the_rule(
+    column: str, value: str, tmp_path: Path
+) -> None:
     path = write(tmp_path, BASE, column, 5, value)
     table = path.read_text().splitlines()
     table[3:3] = ["", "  ", ""]  # blank lines count
@@ -371,8 +466,12 @@ def test_choices_coded_1_and_2_are_refused(tmp_path: Path) -> None:
 def test_lines_are_counted_over_cells_of_several_lines(tmp_path: Path) -> None:
     frame = BASE.assign(remark='said "no,\nnever"')
     path = write(tmp_path, frame, "self_x", 2, "?")
-    assert "line 6" in complains("fit", path, *CHOICES)  # three records, two of them of two lines before it
-    path.write_text(path.read_text().replace('never"""', 'never""', 1))  # a quote that is never closed
+    assert "line 6" in complains(
+        "fit", path, *CHOICES
+    )  # three records, two of them of two lines before it
+    path.write_text(
+        path.read_text().replace('never"""', 'never""', 1)
+    )  # a quote that is never closed
     assert "b.csv, line" in complains("fit", path, *CHOICES)
 
 
@@ -403,7 +502,10 @@ def test_lines_are_counted_over_cells_of_several_lines(tmp_path: Path) -> None:
         ("game,T,R,P,S,belief2,move1\ntg,4,3,2,1,.6,t\n", "without a gap"),
         ("game;T;R;P;S;move1\nspd;4,5;3.5;2;1;C\n", "both decimal marks"),
         ("self_x;other_x;self_y;other_y;choice_x\n1.000;200;300;400;1\n", "is that 1000 or 1.000?"),
-        ('self_x,other_x,self_y,other_y,choice_x\n500,200,300,400,1\n"2,500",200,300,400,1\n', "is that 2500 or 2.500?"),
+        (
+            'self_x,other_x,self_y,other_y,choice_x\n500,200,300,400,1\n"2,500",200,300,400,1\n',
+            "is that 2500 or 2.500?",
+        ),
         ("self_x;other_x;self_y;other_y;choice_x;weight\n1;2;3;4;1;0\n", "positive"),
         ("self_x,other_x,self_y,other_y,choice_x\n1e13,2,3,4,1\n", "finite number"),
     ],
@@ -433,10 +535,15 @@ def test_identical_rows_unused_columns_and_weights_are_said(tmp_path: Path) -> N
     assert "line 502 = line 5" in notes
     assert "not used: age" in notes
     BASE.assign(weight=2.5).to_csv(tmp_path / "w.csv", index=False)
-    weighted, plain = json_of("fit", tmp_path / "w.csv", *CHOICES), json_of("fit", tmp_path / "c.csv", *CHOICES, "--weight", "age")
+    weighted, plain = (
+        json_of("fit", tmp_path / "w.csv", *CHOICES),
+        json_of("fit", tmp_path / "c.csv", *CHOICES, "--weight", "age"),
+    )
     assert "weighted by the column weight" in " ".join(weighted["data_notes"])
     assert plain["estimates"]["beta"]["value"] == pytest.approx(found["estimates"]["beta"]["value"])
-    assert "hessian" in complains("fit", tmp_path / "w.csv", "--family", "fehr_schmidt", "--errors", "hessian")
+    assert "hessian" in complains(
+        "fit", tmp_path / "w.csv", "--family", "fehr_schmidt", "--errors", "hessian"
+    )
 
 
 def measurement(folder: Path, seed: int = 0) -> Path:
@@ -449,12 +556,24 @@ def measurement(folder: Path, seed: int = 0) -> Path:
                     protocol = BATTERY[i % 18]
                     beliefs = draw_beliefs(protocol.game, rng)
                     u = FAMILIES["homo_moralis"].utility(
-                        protocol.tables, belief_weights(protocol.game, beliefs), {"kappa": kappa + 0.1 * (held == "wordings") + 0.05 * (mode == "direct")}
+                        protocol.tables,
+                        belief_weights(protocol.game, beliefs),
+                        {"kappa": kappa + 0.1 * (held == "wordings") + 0.05 * (mode == "direct")},
                     )
                     rows.append(
-                        {"id": f"{i}", "set": held, "mode": mode, "arm": arm, "game": protocol.game, "payoffs": protocol.payoffs, "beliefs": beliefs,
-                         "strategies": protocol.tables.strategies, "probabilities": logit(u, 0.1).tolist(), "topic": f"t{i % 5}"}
-                    )  # fmt: skip
+                        {
+                            "id": f"{i}",
+                            "set": held,
+                            "mode": mode,
+                            "arm": arm,
+                            "game": protocol.game,
+                            "payoffs": protocol.payoffs,
+                            "beliefs": beliefs,
+                            "strategies": protocol.tables.strategies,
+                            "probabilities": logit(u, 0.1).tolist(),
+                            "topic": f"t{i % 5}",
+                        }
+                    )
     (folder / "choices.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     return folder / "choices.jsonl"
 
@@ -462,19 +581,49 @@ def measurement(folder: Path, seed: int = 0) -> Path:
 def test_one_set_one_mode_one_arm_at_a_time(tmp_path: Path) -> None:
     path = measurement(tmp_path)
     assert "several sets; choose one with --set: payoffs, wordings" in complains("fit", path)
-    assert "several modes; choose one with --mode: direct, reasoned" in complains("fit", path, "--set", "payoffs")
-    assert "several arms; choose one with --arm: base, tuned" in complains("fit", path, "--set", "payoffs", "--mode", "direct")
-    assert "has no arm 'x'; it has base, tuned" in complains("fit", path, "--set", "payoffs", "--mode", "direct", "--arm", "x")
+    assert "several modes; choose one with --mode: direct, reasoned" in complains(
+        "fit", path, "--set", "payoffs"
+    )
+    assert "several arms; choose one with --arm: base, tuned" in complains(
+        "fit", path, "--set", "payoffs", "--mode", "direct"
+    )
+    assert "has no arm 'x'; it has base, tuned" in complains(
+        "fit", path, "--set", "payoffs", "--mode", "direct", "--arm", "x"
+    )
     for held, more in (("payoffs", 0.0), ("wordings", 0.1)):
         for mode, extra in (("direct", 0.05), ("reasoned", 0.0)):
-            found = json_of("fit", path, "--set", held, "--mode", mode, "--arm", "tuned", "--family", "homo_moralis")
+            found = json_of(
+                "fit",
+                path,
+                "--set",
+                held,
+                "--mode",
+                mode,
+                "--arm",
+                "tuned",
+                "--family",
+                "homo_moralis",
+            )
             assert found["n"] == 30
-            assert found["estimates"]["kappa"]["value"] == pytest.approx(0.6 + more + extra, abs=1e-6)
+            assert found["estimates"]["kappa"]["value"] == pytest.approx(
+                0.6 + more + extra, abs=1e-6
+            )
 
 
 def test_clusters_of_a_measurement_can_be_named(tmp_path: Path) -> None:
     path = measurement(tmp_path)
-    some = ("fit", path, "--set", "payoffs", "--mode", "direct", "--arm", "base", "--family", "homo_moralis")
+    some = (
+        "fit",
+        path,
+        "--set",
+        "payoffs",
+        "--mode",
+        "direct",
+        "--arm",
+        "base",
+        "--family",
+        "homo_moralis",
+    )
     assert json_of(*some)["clusters"] == 30
     assert json_of(*some, "--cluster", "topic")["clusters"] == 5
     assert "no person" in complains(*some, "--cluster", "person")
@@ -510,13 +659,20 @@ IDLE = [
 
 
 @pytest.mark.parametrize(("options", "part"), IDLE)
-def test_every_option_acts_or_is_an_error(options: tuple[str, ...], part: str, tmp_path: Path) -> None:
+def test_every_option_acts_or_is_an_error(
+    options: tuple[str, ...], part: str, tmp_path: Path
+) -> None:
     BASE.to_csv(tmp_path / "c.csv", index=False)
     assert part in complains("fit", tmp_path / "c.csv", "--family", "fehr_schmidt", *options)
 
 
 def test_options_that_act(tmp_path: Path) -> None:
-    both = pd.concat([BASE.assign(arm="a"), allocation_choices(25, 20, (0.0, 0.6), seed=2, prefix="Q").assign(arm="b")])
+    both = pd.concat(
+        [
+            BASE.assign(arm="a"),
+            allocation_choices(25, 20, (0.0, 0.6), seed=2, prefix="Q").assign(arm="b"),
+        ]
+    )
     both = both.assign(day=[f"d{i % 40}" for i in range(len(both))])
     both.to_csv(tmp_path / "c.csv", index=False)
     path = tmp_path / "c.csv"
@@ -525,23 +681,51 @@ def test_options_that_act(tmp_path: Path) -> None:
     assert "not used: arm, day" in " ".join(every["data_notes"])
     assert "not used: day" in " ".join(arms["a"]["data_notes"])
     assert arms["a"]["n"] == arms["b"]["n"] == 500
-    assert arms["a"]["estimates"]["beta"]["value"] < every["estimates"]["beta"]["value"] < arms["b"]["estimates"]["beta"]["value"]
+    assert (
+        arms["a"]["estimates"]["beta"]["value"]
+        < every["estimates"]["beta"]["value"]
+        < arms["b"]["estimates"]["beta"]["value"]
+    )
     se = {"cluster": every["estimates"]["beta"]["se"]}
     for kind in ("hessian", "sandwich", "bootstrap", "jackknife"):
         options = ["--family", "fehr_schmidt"] if kind in ("hessian", "sandwich") else CHOICES
-        found = json_of("fit", path, *options, "--errors", kind, *(["--replications", "40"] if kind == "bootstrap" else []))
+        found = json_of(
+            "fit",
+            path,
+            *options,
+            "--errors",
+            kind,
+            *(["--replications", "40"] if kind == "bootstrap" else []),
+        )
         assert found["errors"] == kind
         se[kind] = found["estimates"]["beta"]["se"]
     se["two-way"] = json_of("fit", path, *CHOICES, "day")["estimates"]["beta"]["se"]
     assert len(set(se.values())) == len(se)
-    wild = json_of("fit", path, *CHOICES, "--errors", "wild", "--replications", "99", "--seed", "1")["estimates"]["beta"]
+    wild = json_of(
+        "fit", path, *CHOICES, "--errors", "wild", "--replications", "99", "--seed", "1"
+    )["estimates"]["beta"]
     assert wild["se"] == se["cluster"]
     assert wild["low"] != every["estimates"]["beta"]["low"]
     profile = json_of("fit", path, *CHOICES, "--intervals", "profile")["estimates"]["beta"]
     assert profile["low"] != every["estimates"]["beta"]["low"]
-    asked = json_of("fit", path, *CHOICES, "--test", "alpha=0.1", "beta=0.3", "--nlcom", "beta/(1-beta)", "--nlcom", "log(lambda)")
+    asked = json_of(
+        "fit",
+        path,
+        *CHOICES,
+        "--test",
+        "alpha=0.1",
+        "beta=0.3",
+        "--nlcom",
+        "beta/(1-beta)",
+        "--nlcom",
+        "log(lambda)",
+    )
     beta = every["estimates"]["beta"]["value"]
-    assert [d["name"] for d in asked["derived"]] == ["test alpha = 0.1, beta = 0.3", "beta/(1-beta)", "log(lambda)"]
+    assert [d["name"] for d in asked["derived"]] == [
+        "test alpha = 0.1, beta = 0.3",
+        "beta/(1-beta)",
+        "log(lambda)",
+    ]
     assert asked["derived"][1]["value"] == pytest.approx(beta / (1 - beta))
     assert asked["derived"][1]["se"] == pytest.approx(se["cluster"] / (1 - beta) ** 2, rel=1e-5)
     held = json_of("fit", path, *CHOICES, "--fix", "alpha=0.1")
@@ -549,15 +733,26 @@ def test_options_that_act(tmp_path: Path) -> None:
     assert set(held["estimates"]) == {"beta", "lambda"}
     swallowed = json_of("fit", "--family", "fehr_schmidt", "--cluster", "sid", path)
     assert swallowed["estimates"] == every["estimates"]
-    assert call("fit", path, *CHOICES, "--test", "beta=0", "--nlcom", "1/lambda")[1].count("p =") == 2
+    assert (
+        call("fit", path, *CHOICES, "--test", "beta=0", "--nlcom", "1/lambda")[1].count("p =") == 2
+    )
 
 
-def test_several_files_make_one_table_and_what_is_not_identified_has_its_own_exit_code(tmp_path: Path) -> None:
+def test_several_files_make_one_table_and_what_is_not_identified_has_its_own_exit_code(
+    tmp_path: Path,
+) -> None:
     BASE.to_csv(tmp_path / "one.csv", index=False)
     allocation_choices(25, 20, (0.0, 0.6), seed=2).to_csv(tmp_path / "two.csv", index=False)
-    BASE.assign(choice_x=(BASE["self_x"] > BASE["self_y"]).astype(int)).to_csv(tmp_path / "sure.csv", index=False)
+    BASE.assign(choice_x=(BASE["self_x"] > BASE["self_y"]).astype(int)).to_csv(
+        tmp_path / "sure.csv", index=False
+    )
     names = [tmp_path / f"{n}.csv" for n in ("one", "two", "sure")]
-    for kind, mark in (("latex", "\\toprule"), ("markdown", "|:--"), ("html", "<table>"), ("text", "-----")):
+    for kind, mark in (
+        ("latex", "\\toprule"),
+        ("markdown", "|:--"),
+        ("html", "<table>"),
+        ("text", "-----"),
+    ):
         code, out, _err = call("fit", *names[:2], *CHOICES, "--table", kind)
         assert code == 0
         assert mark in out
@@ -576,7 +771,12 @@ def test_several_files_make_one_table_and_what_is_not_identified_has_its_own_exi
 
 
 def test_a_type_that_is_not_identified_ends_with_code_3(tmp_path: Path) -> None:
-    frame = pd.concat([allocation_choices(20, 40, (0.1, 0.3), 0.006, 1, prefix="a"), allocation_choices(10, 40, (0.0, 0.0), 60.0, 2, prefix="b")])
+    frame = pd.concat(
+        [
+            allocation_choices(20, 40, (0.1, 0.3), 0.006, 1, prefix="a"),
+            allocation_choices(10, 40, (0.0, 0.0), 60.0, 2, prefix="b"),
+        ]
+    )
     frame.to_csv(tmp_path / "c.csv", index=False)
     found = json_of("fit", tmp_path / "c.csv", *CHOICES, "--types", "2", code=3)
     assert found["identified"] is False
@@ -598,7 +798,8 @@ def test_the_constant_added_to_a_file_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_choice_file_holds_what_expit_says() -> None:
-    """The generator of this file is what it claims to be: far more data give its parameters back."""
+    """The generator of this file is what it claims to be: far more data give its parameters
+    back."""
     frame = allocation_choices(subjects=2000, per=20, seed=0)
     u = [frame[f"self_{o}"] - 0 * frame[f"other_{o}"] for o in "xy"]
     far = (u[0] - u[1]).abs() > 800
@@ -609,9 +810,21 @@ def test_a_choice_file_holds_what_expit_says() -> None:
 def test_fixed_and_restricted_agree(tmp_path: Path) -> None:
     BASE.to_csv(tmp_path / "c.csv", index=False)
     sample = read_choices(tmp_path / "c.csv", "bruhin_fehr_schunk", ["sid"])
-    found = json_of("fit", tmp_path / "c.csv", "--family", "bruhin_fehr_schunk", "--cluster", "sid", "--fix", "gamma=0", "delta=0")
+    found = json_of(
+        "fit",
+        tmp_path / "c.csv",
+        "--family",
+        "bruhin_fehr_schunk",
+        "--cluster",
+        "sid",
+        "--fix",
+        "gamma=0",
+        "delta=0",
+    )
     truth = fit(restrict(sample.data, {"gamma": 0.0, "delta": 0.0}))
     assert {k: v["value"] for k, v in found["estimates"].items()} == truth.estimates
-    refused = json_of("fit", tmp_path / "c.csv", "--family", "bruhin_fehr_schunk", "--cluster", "sid", code=3)
+    refused = json_of(
+        "fit", tmp_path / "c.csv", "--family", "bruhin_fehr_schunk", "--cluster", "sid", code=3
+    )
     assert "gamma and delta cannot be identified" in refused["reason"]
     assert "--fix gamma=0 delta=0" in refused["reason"]

@@ -197,11 +197,11 @@ def test_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
         (("--preference", "homo_moralis", "--n", "0", "--out", "x"), "--n"),
         (("--preference", "homo_moralis"), "--out"),
         (("--out", "x"), "--target"),
-        (("--target", "homo_moralis", "--preference", "homo_moralis", "--out", "x"), "--preference"),
+        (("--target", "homo_moralis:kappa=0.5", "--preference", "homo_moralis", "--out", "x"), "--preference"),
         (("--target", "homo_moralis:kappa=2", "--out", "x"), "[0, 1]"),
         (("--target", "homo_economicus", "--domain", "allocations", "--games", "tg", "--out", "x"), "--games"),
         (("--target", "utilitarian", "--domain", "dilemmas", "--out", "x"), "--domain dilemmas"),
-        (("--target", "homo_moralis", "--domain", "dilemmas", "--shuffled", "--out", "x"), "--shuffled"),
+        (("--target", "homo_moralis:kappa=0.5", "--domain", "dilemmas", "--shuffled", "--out", "x"), "--shuffled"),
     ],
 )  # fmt: skip
 def test_bad_options_are_refused(options: tuple[str, ...], part: str) -> None:

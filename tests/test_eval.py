@@ -409,6 +409,8 @@ def test_wrong_adapters_are_refused(adapter: Path, tmp_path: Path) -> None:
         (("--model", "nano", "--items", "0", "--out", "{out}"), ("--items",)),
         (("--model", "nano", "--targets", "homo_ludens", "--out", "{out}"), ("homo_ludens",)),
         (("--model", "nano", "--longest", "0", "--out", "{out}"), ("--longest",)),
+        (("--model", "nano", "--temperature", "-1", "--out", "{out}"), ("--temperature",)),
+        (("--model", "nano", "--temperature", "0", "--samples", "2", "--out", "{out}"), ("--temperature 0",)),
     ],
 )
 def test_bad_options_are_refused(options: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path) -> None:
@@ -418,7 +420,7 @@ def test_bad_options_are_refused(options: tuple[str, ...], parts: tuple[str, ...
 
 
 def test_the_command_complains_in_one_line() -> None:
-    assert_complains(run("-m", "eval.games", "--model", "nano", "--temperature", "0", "--out", "x"), "--temperature")
+    assert_complains(run("-m", "eval.games", "--model", "nano", "--top-p", "1", "--out", "x"), "--top-p")
 
 
 def test_battery_all_is_one_command(tmp_path: Path) -> None:

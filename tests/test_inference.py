@@ -1,4 +1,5 @@
-"""Jackknife, wild bootstrap and the rest against implementations written here from the formulas, one cluster at a time."""
+"""Jackknife, wild bootstrap and the rest against implementations written here from the formulas,
+one cluster at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +10,16 @@ from scipy.optimize import minimize
 from shell import allocation_choices
 from test_separation import stacked
 
-from econmoral.estimation import fit, mixture, profile_interval, restrict, weigh, wild_interval, wild_test, wild_weights
+from econmoral.estimation import (
+    fit,
+    mixture,
+    profile_interval,
+    restrict,
+    weigh,
+    wild_interval,
+    wild_test,
+    wild_weights,
+)
 
 
 def loss(b: np.ndarray, x: np.ndarray, y: np.ndarray, w: np.ndarray | float = 1.0) -> float:
@@ -25,14 +35,20 @@ def logit_fit(x: np.ndarray, y: np.ndarray, w: np.ndarray | float = 1.0) -> np.n
     size = np.abs(x).max(0)
     n = float(np.sum(w * np.ones(len(y))))
     found = minimize(
-        lambda b: loss(b, x / size, y, w) / n, np.zeros(x.shape[1]), jac=lambda b: slope(b, x / size, y, w) / n,
-        method="BFGS", options={"gtol": 1e-10},
-    )  # fmt: skip
+        lambda b: loss(b, x / size, y, w) / n,
+        np.zeros(x.shape[1]),
+        jac=lambda b: slope(b, x / size, y, w) / n,
+        method="BFGS",
+        options={"gtol": 1e-10},
+    )
     return found.x / size
 
 
-def rows(frame: pd.DataFrame, families: str = "fehr_schmidt") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(x, y, subject): differences X minus Y of own payoff and of both kinds of inequality, by hand."""
+def rows(
+    frame: pd.DataFrame, families: str = "fehr_schmidt"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(x, y, subject): differences X minus Y of own payoff and of both kinds of inequality, by
+    hand."""
     parts = []
     for o in "xy":
         m, n = frame[f"self_{o}"].to_numpy(), frame[f"other_{o}"].to_numpy()
@@ -74,7 +90,14 @@ def test_wild_bootstrap_is_the_loop_over_draws(subjects: int, seed: int, name: s
     h = 1e-6 * np.maximum(np.abs(b), 1e-3)
     curves = np.array(
         [
-            [-(slope(b + h[i] * e, x[who == s], y[who == s]) - slope(b - h[i] * e, x[who == s], y[who == s])) / (2 * h[i]) for i, e in enumerate(np.eye(3))]
+            [
+                -(
+                    slope(b + h[i] * e, x[who == s], y[who == s])
+                    - slope(b - h[i] * e, x[who == s], y[who == s])
+                )
+                / (2 * h[i])
+                for i, e in enumerate(np.eye(3))
+            ]
             for s in labels
         ]
     )
@@ -119,7 +142,10 @@ def test_bootstrap_agrees_with_clusters_drawn_by_hand() -> None:
     found = fit(stacked(frame), errors="bootstrap", replications=200, seed=1)
     # two standard deviations, of 120 and of 200 draws: each is known to 6 and 5 %
     np.testing.assert_allclose(list(found.se.values()), np.std(draws, axis=0), rtol=0.3)
-    assert found.se["beta"] == fit(stacked(frame), errors="bootstrap", replications=200, seed=1).se["beta"]
+    assert (
+        found.se["beta"]
+        == fit(stacked(frame), errors="bootstrap", replications=200, seed=1).se["beta"]
+    )
 
 
 def test_kinds_of_errors_that_do_not_go_together_are_refused() -> None:
@@ -171,9 +197,17 @@ def test_two_way_errors_by_the_formula() -> None:
 
 
 def test_errors_of_types_of_every_kind() -> None:
-    frame = pd.concat([allocation_choices(18, 25, (0.0, 0.0), 0.03, 1, prefix="a"), allocation_choices(12, 25, (0.4, 0.6), 0.03, 2, prefix="b")])
+    frame = pd.concat(
+        [
+            allocation_choices(18, 25, (0.0, 0.0), 0.03, 1, prefix="a"),
+            allocation_choices(12, 25, (0.4, 0.6), 0.03, 2, prefix="b"),
+        ]
+    )
     data = stacked(frame)
-    kinds = {e: mixture(data, 2, starts=3, errors=e, replications=40) for e in ("clustered", "hessian", "bootstrap", "jackknife")}
+    kinds = {
+        e: mixture(data, 2, starts=3, errors=e, replications=40)
+        for e in ("clustered", "hessian", "bootstrap", "jackknife")
+    }
     for kind, found in kinds.items():
         assert found.errors == kind
         np.testing.assert_allclose(found.shares, kinds["clustered"].shares)
@@ -193,7 +227,9 @@ def test_profile_interval_on_the_plain_formula() -> None:
     best = loss(logit_fit(x, y), x, y)
     for end in (low, high):
         held = np.column_stack([x[:, 0] + end * x[:, 1], x[:, 2]])
-        assert loss(logit_fit(held, y), held, y) - best == pytest.approx(1.920729, abs=2e-3)  # half of 3.841459
+        assert loss(logit_fit(held, y), held, y) - best == pytest.approx(
+            1.920729, abs=2e-3
+        )  # half of 3.841459
 
 
 def test_fixed_parameters_stay_where_they_are() -> None:
@@ -202,6 +238,9 @@ def test_fixed_parameters_stay_where_they_are() -> None:
     found = fit(restrict(stacked(frame), {"alpha": 0.1}))
     held = np.column_stack([x[:, 0] + 0.1 * x[:, 1], x[:, 2]])
     b = logit_fit(held, y)
-    assert found.estimates == {"beta": pytest.approx(b[1] / b[0], rel=1e-5), "lambda": pytest.approx(b[0], rel=1e-5)}
+    assert found.estimates == {
+        "beta": pytest.approx(b[1] / b[0], rel=1e-5),
+        "lambda": pytest.approx(b[0], rel=1e-5),
+    }
     assert found.fixed == {"alpha": 0.1}
     assert "alpha = 0.1" in found.summary()

@@ -340,7 +340,8 @@ def test_measuring_a_model_continues_and_notices_an_idle_adapter(adapter: Path, 
     ("options", "part"),
     [
         ((), "--adapter"), (("--model", "nano"), "--out"), (("--simulate", "kappa=1,lambda=1", "--out", "{out}"), "alpha"),
-        (("--model", "nano", "--pairs", "0", "--out", "x"), "--pairs"), (("--adapter", "nowhere"), "does not exist"),
+        (("--model", "nano", "--pairs", "0", "--out", "x"), "--pairs"), (("--model", "nano", "--longest", "0", "--out", "x"), "--longest"),
+        (("--adapter", "nowhere"), "does not exist"),
         (("--simulate", "lambda=1", "--battery", "matrix", "--targets", "homo_ludens", "--out", "{out}"), "homo_ludens"),
     ],
 )  # fmt: skip

@@ -1,4 +1,5 @@
-"""From a wide export of oTree to a table for the paper: the tutorial as written, and exports that are not as they should be."""
+"""From a wide export of oTree to a table for the paper: the tutorial as written, and exports that
+are not as they should be."""
 
 from __future__ import annotations
 
@@ -29,7 +30,13 @@ def test_the_tutorial_is_carried_out_as_written(tmp_path: Path) -> None:
     assert yaml.safe_load(blocks("yaml")[0]) == MAP
     commands = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
     assert commands[0].startswith("python docs/simulate_lab.py")
-    subprocess.run([sys.executable, *shlex.split(commands[0])[1:]], cwd=tmp_path, check=True, capture_output=True, env={"PYTHONPATH": str(ROOT)})
+    subprocess.run(
+        [sys.executable, *shlex.split(commands[0])[1:]],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        env={"PYTHONPATH": str(ROOT)},
+    )
     shown = blocks("text")
     for line, expected in zip(commands[1:], shown, strict=True):
         words = shlex.split(line.partition(" > ")[0])
@@ -38,12 +45,15 @@ def test_the_tutorial_is_carried_out_as_written(tmp_path: Path) -> None:
             patch.chdir(tmp_path)
             code, out, err = call(*words[3:])
         assert code == 0, err
-        assert [w.rstrip() for w in out.strip().splitlines()] == [w.rstrip() for w in expected.strip().splitlines()]
+        assert [w.rstrip() for w in out.strip().splitlines()] == [
+            w.rstrip() for w in expected.strip().splitlines()
+        ]
         if " > " in line:
             (tmp_path / line.partition(" > ")[2].strip()).write_text(out, encoding="utf-8")
     assert [line for line in commands if "import-otree" in line]
     assert (tmp_path / "table.tex").read_text().startswith("\\begin{tabular}")
-    # the truth of the simulation, alpha .1, beta .2, mean kappa .4, lambda .1, within three standard errors
+    # the truth of the simulation, alpha .1, beta .2, mean kappa .4, lambda .1, within three
+    # standard errors
     table = (tmp_path / "table.tex").read_text()
     for name, truth in (("alpha", 0.1), ("beta", 0.2), ("kappa", 0.4), ("lambda", 0.1)):
         value, se = re.search(rf"\\{name}\$ & ([0-9.]+) .*\n & \(([0-9.]+)\)", table).groups()
@@ -55,10 +65,14 @@ SMALL = {
     "finished": {"participant._current_page_name": "Results"},
     "repeat": {"round": "1-2"},
     "row": {
-        "game": {"value": "pd"}, "T": {"value": 7}, "R": {"value": 5}, "P": {"value": 3}, "S": {"value": 2},
+        "game": {"value": "pd"},
+        "T": {"value": 7},
+        "R": {"value": 5},
+        "P": {"value": 3},
+        "S": {"value": 2},
         "move1": {"column": "pd.{round}.player.cooperate", "recode": {1: "C", 0: "D"}},
     },
-}  # fmt: skip
+}
 EXPORT = pd.DataFrame(
     {
         "participant.code": ["aa", "bb", "cc", "dd"],
@@ -71,10 +85,14 @@ EXPORT = pd.DataFrame(
 )
 
 
-def imported(folder: Path, export: pd.DataFrame = EXPORT, **changes: object) -> tuple[list[list[str]], str]:
+def imported(
+    folder: Path, export: pd.DataFrame = EXPORT, **changes: object
+) -> tuple[list[list[str]], str]:
     export.to_csv(folder / "e.csv", index=False)
     (folder / "m.yaml").write_text(yaml.safe_dump({**SMALL, **changes}, sort_keys=False))
-    code, out, err = call("import-otree", folder / "e.csv", "--map", folder / "m.yaml", "--out", folder / "long.csv")
+    code, out, err = call(
+        "import-otree", folder / "e.csv", "--map", folder / "m.yaml", "--out", folder / "long.csv"
+    )
     assert code == 0, err
     return list(csv.reader((folder / "long.csv").open())), out
 
@@ -82,7 +100,9 @@ def imported(folder: Path, export: pd.DataFrame = EXPORT, **changes: object) -> 
 def refused(folder: Path, export: pd.DataFrame = EXPORT, **changes: object) -> str:
     export.to_csv(folder / "e.csv", index=False)
     (folder / "m.yaml").write_text(yaml.safe_dump({**SMALL, **changes}, sort_keys=False))
-    line = complains("import-otree", folder / "e.csv", "--map", folder / "m.yaml", "--out", folder / "long.csv")
+    line = complains(
+        "import-otree", folder / "e.csv", "--map", folder / "m.yaml", "--out", folder / "long.csv"
+    )
     assert not (folder / "long.csv").exists()
     return line
 
@@ -91,9 +111,11 @@ def test_rows_recodes_dropouts_and_those_who_never_began(tmp_path: Path) -> None
     rows, said = imported(tmp_path)
     assert rows[0] == ["subject", "round", "game", "T", "R", "P", "S", "move1"]
     assert rows[1:] == [
-        ["aa", "1", "pd", "7", "5", "3", "2", "C"], ["aa", "2", "pd", "7", "5", "3", "2", "C"],
-        ["bb", "1", "pd", "7", "5", "3", "2", "D"], ["bb", "2", "pd", "7", "5", "3", "2", "D"],
-    ]  # fmt: skip
+        ["aa", "1", "pd", "7", "5", "3", "2", "C"],
+        ["aa", "2", "pd", "7", "5", "3", "2", "C"],
+        ["bb", "1", "pd", "7", "5", "3", "2", "D"],
+        ["bb", "2", "pd", "7", "5", "3", "2", "D"],
+    ]
     assert "1 dropout(s), left out: cc (line 4, 1 of 2 rows complete)" in said
     assert "1 participant(s) who never began, left out: dd (line 5" in said
     assert "1 participant(s) are of demo sessions" in said
@@ -141,7 +163,10 @@ def test_subjects_who_are_there_twice(tmp_path: Path) -> None:
         ({"row": {"move1": "pd.{rnd}.player.cooperate"}}, "placeholder {rnd}"),
         ({"row": {"move1": "pd.{round}.player.coop"}}, "no column pd.1.player.coop"),
         ({"row": {"move1": {"column": "a", "value": 1}}}, "row.move1"),
-        ({"row": {"move1": {"column": "pd.{round}.player.cooperate", "recode": {"1": "C"}}}}, "holds '0'"),
+        (
+            {"row": {"move1": {"column": "pd.{round}.player.cooperate", "recode": {"1": "C"}}}},
+            "holds '0'",
+        ),
         ({"row": {"subject": "participant.code"}}, "must not name subject"),
         ({"row": {"round": {"value": 1}}}, "is a placeholder"),
         ({"repeat": {"round": "9-1"}}, "no range"),
@@ -163,16 +188,37 @@ def test_a_missing_code_and_a_long_row_are_refused_with_the_line(tmp_path: Path)
     text = EXPORT.to_csv(index=False).splitlines()
     text[2] += ","
     (tmp_path / "e.csv").write_text("\n".join(text))
-    assert "line 3" in complains("import-otree", tmp_path / "e.csv", "--map", tmp_path / "m.yaml", "--out", tmp_path / "long.csv")
+    assert "line 3" in complains(
+        "import-otree",
+        tmp_path / "e.csv",
+        "--map",
+        tmp_path / "m.yaml",
+        "--out",
+        tmp_path / "long.csv",
+    )
 
 
 def test_input_is_never_overwritten(tmp_path: Path) -> None:
     imported(tmp_path)
     before = (tmp_path / "e.csv").read_bytes()
-    assert "overwrite" in complains("import-otree", tmp_path / "e.csv", "--map", tmp_path / "m.yaml", "--out", tmp_path / "e.csv")
+    assert "overwrite" in complains(
+        "import-otree",
+        tmp_path / "e.csv",
+        "--map",
+        tmp_path / "m.yaml",
+        "--out",
+        tmp_path / "e.csv",
+    )
     assert (tmp_path / "e.csv").read_bytes() == before
     (tmp_path / "m.yaml").write_text("row: [")
-    assert "not YAML" in complains("import-otree", tmp_path / "e.csv", "--map", tmp_path / "m.yaml", "--out", tmp_path / "x.csv")
+    assert "not YAML" in complains(
+        "import-otree",
+        tmp_path / "e.csv",
+        "--map",
+        tmp_path / "m.yaml",
+        "--out",
+        tmp_path / "x.csv",
+    )
 
 
 def test_worked_examples_of_the_data_dictionary_can_be_read(tmp_path: Path) -> None:
@@ -186,4 +232,7 @@ def test_worked_examples_of_the_data_dictionary_can_be_read(tmp_path: Path) -> N
         (tmp_path / "c.csv").write_text(content, encoding="utf-8")
         sample = read_choices(tmp_path / "c.csv", family)
         assert sample.shape == shape
-        assert len(sample.data.index) == len([line for line in content.splitlines() if line.strip()]) - 1
+        assert (
+            len(sample.data.index)
+            == len([line for line in content.splitlines() if line.strip()]) - 1
+        )
