@@ -1105,8 +1105,9 @@ def add_limits(report: Report, folder: Path, kinds: set[str], designs: set[str],
             versions = versions or {k: v for k, v in (about.get("versions") or {}).items() if v}
     if lines:
         report.heading("Where everything comes from")
-        report.table("origin", pd.DataFrame(lines), "Command, git revision and hashes of inputs of every artefact.")
-        report.text("Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".")
+        report.table("origin", filled(pd.DataFrame(lines)), "Command, git revision and hashes of inputs of every artefact.")
+        if versions:
+            report.text("Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".")
     if len(cost):
         shown = cost.drop(columns="program").assign(
             seconds=cost["seconds"].map("{:.0f}".format),

@@ -29,7 +29,7 @@ def chooser(kappa: float, arm: str = "x", noise: int | None = None, valid: float
     if noise is not None:
         rng = np.random.default_rng(noise)
         for r in records:
-            r["probabilities"] = rng.dirichlet(50 * np.array(r["probabilities"]) + 0.5).tolist()
+            r["probabilities"] = rng.dirichlet(1000 * np.array(r["probabilities"]) + 0.5).tolist()
     return records
 
 
@@ -39,7 +39,7 @@ def by_id(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def test_a_known_difference_in_kappa_comes_back() -> None:
     rows = {r["measure"]: r for r in compare(by_id(chooser(0.6, noise=1)), by_id(chooser(0.1, noise=2)), TARGETS, 0.05, 20, 0)}
-    assert rows["kappa alone"]["difference"] == pytest.approx(0.5, abs=0.1)  # the noise is none of a logit chooser's
+    assert rows["kappa alone"]["difference"] == pytest.approx(0.5, abs=0.05)
     assert rows["kappa alone"]["p"] < 0.001
     assert rows["lambda"]["low"] < 0 < rows["lambda"]["high"]
     assert rows["lambda"]["equivalent"] is None
