@@ -7,7 +7,7 @@ Exact probability of every option, averaged over exchanged labels and orders, ba
 averages and agents that do not think (first listed, coin, most for itself: the floor).  Beside every figure stands the
 probability of an admissible reply; an arm that answers outside the form gets no figures.  allocations, bfs39 and trust: also
 agreement with every target, and alpha, beta and lambda of Bruhin, Fehr and Schunk's family with errors clustered by menu.
-garp: Afriat's index (CCEI) of the most probable bundles.  spillover: does an agent tuned on games turn elsewhere?
+garp: Afriat's index (CCEI), the mean over bundles drawn from the probabilities.  spillover: does an agent tuned on games turn elsewhere?
 Writes choices.jsonl, summary.json, table.csv and run.json.
 """
 
@@ -52,6 +52,7 @@ from eval.engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request, Sampl
 from eval.validity import OUTSIDE, advice, fingerprint, is_placebo, outside, overall, percent, quality, told_arms
 
 FAMILY = "bruhin_fehr_schunk"
+CCEI_DRAWS = 200  # bundles drawn from probabilities
 STRUCTURAL = ("allocations", "bfs39", "trust")  # batteries of two allocations each
 WORDINGS = {"train": TRAIN, "held-out": HELD_OUT}
 Asked = tuple[Menu, list[MenuPage]]
@@ -167,6 +168,17 @@ def measure(
     return records
 
 
+def drawn_ccei(menus: list[Menu], records: list[dict[str, Any]]) -> float:
+    """Mean CCEI of bundles drawn from the choice probabilities: of a coin far below 1, though its most probable bundles may agree."""
+    rng, prices = np.random.default_rng(0), np.array([m.prices for m in menus])
+    draws = 1 if all(max(r["probabilities"]) > 1 - 1e-9 for r in records) else CCEI_DRAWS
+    found = []
+    for _ in range(draws):
+        chosen = [m.bundles[rng.choice(m.size, p=np.array(r["probabilities"]) / sum(r["probabilities"]))] for m, r in zip(menus, records, strict=True)]
+        found.append(ccei(prices, np.array(chosen)))
+    return float(np.mean(found))
+
+
 def structural(menus: list[Menu], records: list[dict[str, Any]]) -> dict[str, Any]:
     """alpha, beta and lambda of two-option allocations, from exact probabilities, clustered by menu; or why there are none."""
     own, other = np.array([m.own for m in menus]), np.array([m.other for m in menus])
@@ -252,8 +264,7 @@ def summarise(records: list[dict[str, Any]], bases: dict[str, dict[str, dict[str
                 low, high = test.confidence_interval() if test else (gaps.mean(), gaps.mean())
                 row["difference_to"][name] = {"mean": float(gaps.mean()), "low": float(low), "high": float(high), "p": float(test.pvalue) if test else 1.0}
         if battery == "garp":
-            chosen = np.array([m.bundles[int(np.argmax(r["probabilities"]))] for r, m in zip(group, menus, strict=True)])
-            row["ccei"] = ccei(np.array([m.prices for m in menus]), chosen)
+            row["ccei"] = drawn_ccei(menus, group)
         if battery in STRUCTURAL:
             row["structural"] = structural(menus, group)
             row["targets"] = {str(t): agreement(menus, group, t) for t in targets}

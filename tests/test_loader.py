@@ -96,7 +96,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "the embeddings are missing": (lambda f: copy(f, without("embed_tokens")), "it lacks"),
     "a layer too many": (
         lambda f: copy(f, num_hidden_layers=4, layer_types=["full_attention"] * 4),
-        "it has no place for 12 of its tensors, first model.layers.4.",
+        "it has no place for 24 of its tensors, first model.layers.4.",
     ),
     "an unknown tensor": (lambda f: copy(f, WEIGHTS | {"model.layers.0.extra.weight": torch.ones(3)}), "it has no place for 1"),
     "another width": (lambda f: copy(f, intermediate_size=328), "cannot load"),
@@ -117,7 +117,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda f: only(f, "weights.old"), "it has no weights"),
     "code of its own": (lambda f: own_code(f, "foolm"), "code of its own, which is never run"),
     "unknown architecture": (lambda f: copy(f, model_type="baroformer"), "does not know its architecture"),
-    "a token without embedding": (lambda f: more_tokens(copy(f), "<|turn|>"), r"1 of its tokens have no embedding, first '<\|turn\|>' \(number 1589 of 1589\)"),
+    "a token without embedding": (lambda f: more_tokens(copy(f), "<|turn|>"), r"1 of its tokens have no embedding, first '<\|turn\|>' \(number 6689 of 6689\)"),
     "no template": (lambda f: template(f, None), "no chat template"),
     "a template that is none": (lambda f: template(f, "{% for m in messages %}"), "cannot be read"),
     "a broken tokenizer": (lambda f: (copy(f) / "tokenizer.json").write_text("{"), "cannot load the tokenizer"),
@@ -181,8 +181,8 @@ def rewrite(folder: Path, change: Callable[[Tensors], Tensors], **config: Any) -
 
 EMBEDDING = "base_model.model.model.embed_tokens.weight"
 SPOILT: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
-    "one layer of five": (lambda a: {k: w for k, w in a.items() if "layers.0." in k}, "not all there: 56 of 70 tensors are missing"),
-    "one matrix short": (lambda a: {k: w for k, w in a.items() if "layers.3.mlp.up_proj.lora_B" not in k}, "not all there: 1 of 70"),
+    "one layer of six": (lambda a: {k: w for k, w in a.items() if "layers.0." in k}, "not all there: 70 of 84 tensors are missing"),
+    "one matrix short": (lambda a: {k: w for k, w in a.items() if "layers.3.mlp.up_proj.lora_B" not in k}, "not all there: 1 of 84"),
     "a layer that the base has not": (
         lambda a: a | {k.replace("layers.0.", "layers.7."): w.clone() for k, w in a.items() if "layers.0." in k},
         "14 of its tensors belong to no module",
