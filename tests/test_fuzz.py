@@ -72,6 +72,7 @@ def test_a_faulty_reader_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_committed_count() -> None:
     counts = read_json(ROOT / "tests" / "fuzz.json")
-    assert set(counts["readers"]) == set(readers.READERS)
-    assert counts["cases"] >= 10**6
+    # readers that are newer than the committed run are named there, so that none is taken for bred
+    assert set(counts["readers"]) | set(counts.get("not_bred_yet", [])) == set(readers.READERS)
+    assert counts["cases"] == sum(r["cases"] for r in counts["readers"].values()) >= 10**6
     assert counts["failures"] == 0
