@@ -29,7 +29,7 @@ export HF_UPDATE_DOWNLOAD_COUNTS = 0
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-real demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano results lock audit fuzz faults load clean
+.PHONY: help test-all setup test-real demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano results lock audit fuzz faults load clean
 
 help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -108,6 +108,9 @@ test: .venv/ready ## run the tests
 
 test-real: .venv/ready ## what only a real checkpoint can show: SmolLM2-135M, and another one where REAL_MODEL=FOLDER is given (not in the suite)
 	$(BIN)/python -m pytest -x -s tests/real.py
+
+test-all: .venv/ready ## run the tests, the slow ones too (mutations: every one must turn a test red)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m ""
 
 check: .venv/ready ## lint and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+pytestmark = pytest.mark.slow
 MUTATIONS = {
     "sign of the moral term": ("econmoral/preferences.py", "tables.alike - own", "own - tables.alike", "test_games.py"),
     "payoffs transposed": ("econmoral/games.py", "index(pay[role])", "index(pay[0])", "test_games.py"),

@@ -21,7 +21,7 @@ LINES = sorted(set(IN_ORDER))
 SMALLER = {  # what makes a command quick; all else is as the README has it
     "-m data_synth": "--n 60", "recipes/sft.py": "--epochs 1", "-m eval.games": "--items 2 --pairs 1", "-m eval.menus": "--battery garp --pairs 1",
     "-m eval.dilemmas": "--battery conjoint --scenarios 6", "-m eval.compare": "--bootstrap 20",
-    "-m eval.pricing --agents": "--agents runs/moralis runs/economicus --runs 1 --periods 52",
+    "-m eval.pricing --agents": "--agents runs/moralis --runs 1 --periods 52",
     "-m eval.parity": "--items 2", "--types 3": "--types 1",
 }  # fmt: skip
 
