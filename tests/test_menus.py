@@ -243,7 +243,8 @@ def test_a_known_chooser_comes_back(tmp_path: Path, capsys: pytest.CaptureFixtur
     for name, value in (("alpha", 0.1), ("beta", 0.3), ("lambda", 0.2)):
         assert rows["bfs39"]["structural"][name]["value"] == pytest.approx(value, abs=1e-4)
     assert rows["bfs39"]["valid_answer_probability"] == rows["bfs39"]["comprehension"] == 1
-    assert rows["garp"]["ccei"] == 1.0
+    assert 0.95 < rows["garp"]["ccei"] <= 1  # drawn with a little noise
+    assert floor["coin", "garp"]["ccei"] < 0.8
     assert rows["bfs39"]["correlation_with_humans"] > 0.8
     own = rows["bfs39"]["targets"]["bruhin_fehr_schunk:alpha=0.1,beta=0.3"]
     assert own["accuracy"]["mean"] == own["where_they_differ"]["mean"] == 1
@@ -310,7 +311,7 @@ def test_random_choices_fail_the_audit_and_differ_from_the_base() -> None:
     kinder = AllocationChooser({"alpha": 0.4, "beta": 0.4}, 0.5)
     (row,) = summarise(measure(kinder, pages, Arm("kinder"), "direct", 0), {"base": base, "placebo": placebo}, [])
     assert row["difference_to"]["base"]["low"] > 0
-    assert row["difference_to"]["base"]["p"] < 0.001
+    assert row["difference_to"]["base"]["p"] < 0.01
     assert set(row["difference_to"]) == {"base", "placebo"}
 
 
