@@ -187,19 +187,21 @@ def figure(found: dict[str, Any], path: Path) -> None:
     rows = [r for r in found.get("games", []) if r["set"] == "payoffs" and r["mode"] == "reasoned"]
     menus = [r for r in found.get("allocations", []) if r["battery"] == "allocations" and r["mode"] == "reasoned"]
     chart, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.9), layout="constrained")
-    labels = {key: t["label"] for r in rows for key, t in r["targets"].items()}
+    what, title = ("decisions", "Games: decisions after a written derivation") if rows else ("accuracy", "Allocations: choices after a written derivation")
+    rows = rows or menus
+    labels = {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
     for i, r in enumerate(rows):
         if r["outside"]:
             left.text(0.02, i, OUTSIDE, va="center", color=GREY, fontsize=9)
             continue
         for j, key in enumerate(labels):
-            value = r["targets"][key]["decisions"]
+            value = r["targets"][key][what]
             left.errorbar(value["mean"], i + 0.16 * (j - 0.5), xerr=1.96 * (value["se"] or 0), fmt="o", color=COLOURS[j % 4], label=labels[key])
     handles = dict(zip(*reversed(left.get_legend_handles_labels()), strict=False))
-    left.legend(handles.values(), handles.keys(), fontsize=8, loc="lower left", title="as the optimum of", title_fontsize=8)
-    left.set(yticks=range(len(rows)), yticklabels=[r["arm"] for r in rows], xlim=(0, 1.02), xlabel="share of decisions (95 % interval over problems)")
-    left.invert_yaxis()
-    left.set_title("Games: decisions after a written derivation", fontsize=10)
+    left.legend(handles.values(), handles.keys(), fontsize=8, loc="center left", title="as the optimum of", title_fontsize=8)
+    left.set(yticks=range(len(rows)), yticklabels=[r["arm"] for r in rows], xlim=(0, 1.02), xlabel="share (95 % interval over problems)")
+    left.set_ylim(len(rows) - 0.4, -0.6)
+    left.set_title(title, fontsize=10)
     left.grid(axis="x", color="#dddddd")
     drawn = [r for r in menus if not r["outside"] and "alpha" in r["structural"]]
     for i, r in enumerate(drawn):

@@ -134,7 +134,7 @@ class Study:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plan", type=Path, default=Path(__file__).parent / "plans" / "real.yaml", help="YAML file (default recipes/plans/real.yaml)")
+    parser.add_argument("--plan", type=Path, default=Path("recipes/plans/real.yaml"), help="YAML file (default recipes/plans/real.yaml)")
     parser.add_argument("--model", required=True, help="name of the table, hub id or folder")
     parser.add_argument("--name", help="what to call it in tables (default: --model)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
