@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from econmoral.conversation import Conversation, Question
-from econmoral.games import Protocol
+from econmoral.games import draw_beliefs, draw_protocol
 from econmoral.models import NANO
 from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout
 from econmoral.records import fill_section, origin, read_json, write_json
@@ -24,15 +24,15 @@ WORK = Path(__file__).parents[1] / "runs" / "test-vllm"
 FIGURES = Path(__file__).parents[1] / "recipes" / "bench_vllm.json"
 ARMS = (Arm("base"), Arm("tuned", "tuned"))
 TOLERANCE = 1e-4  # of a log-probability, relative where that is below -1; both in fp32
-GAMES_ASKED = {"spd": 3, "tg": 2, "ug": 2}  # information sets of each
+GAMES_ASKED = ("spd", "tg", "ug")
 
 
 def conversations(n: int, seed: int) -> list[Request]:
     """Random layouts of the games, and now and then a rating with many options."""
     rng, found = np.random.default_rng(seed), []
     for i in range(n):
-        game = tuple(GAMES_ASKED)[i % 3]
-        item = Item(Protocol(game, (80, 50, 30, 20)), (0.5,) * GAMES_ASKED[game])
+        game = GAMES_ASKED[i % 3]
+        item = Item(draw_protocol(game, rng, held=True), draw_beliefs(game, rng))
         layout = draw_layout(game, rng, WORDINGS_TRAIN)
         found.append(Request(converse(item, layout, "direct"), item, layout))
     rating = Question("How fair is that, from 0 to 100? Reply with the number only.", tuple(str(k) for k in range(101)))
