@@ -275,16 +275,16 @@ def test_what_the_engine_itself_writes_and_reads_agrees_too(taught: Transformers
 
 
 def hybrid(folder: Path) -> Path:
-    shape = {"vocab_size": 1589, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4}
+    shape = {"vocab_size": 6689, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4}
     shape |= {"num_key_value_heads": 2, "head_dim": 16, "eos_token_id": 2, "pad_token_id": 0, "tie_word_embeddings": True}
     linear = {"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16}
     return random_checkpoint(folder, Qwen3_5ForCausalLM(Qwen3_5TextConfig(**shape, **linear, layer_types=["linear_attention"] * 3 + ["full_attention"])))
 
 
 def windowed(folder: Path) -> Path:
-    shape = {"vocab_size": 1589, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4}
+    shape = {"vocab_size": 6689, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4}
     shape |= {"num_key_value_heads": 2, "eos_token_id": 2, "pad_token_id": 0, "tie_word_embeddings": True}
-    return random_checkpoint(folder, Qwen2ForCausalLM(Qwen2Config(**shape, use_sliding_window=True, sliding_window=150, max_window_layers=1)))
+    return random_checkpoint(folder, Qwen2ForCausalLM(Qwen2Config(**shape, use_sliding_window=True, sliding_window=40, max_window_layers=1)))
 
 
 def random_checkpoint(folder: Path, model: Any) -> Path:
