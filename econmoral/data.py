@@ -98,9 +98,7 @@ def _only(sheet: Sheet, name: str, value: str) -> Sheet:
     return sheet.keep(rows)
 
 
-def _table(
-    sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None, selected: tuple[str, ...]
-) -> Sample:
+def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None, selected: tuple[str, ...]) -> Sample:
     """Any of the three tables."""
     many = sorted(int(m[1]) for c in sheet.columns if (m := re.fullmatch(r"self_([1-9]\d*)", c)))
     binary = [c for c in BINARY if c in sheet.columns]
@@ -114,16 +112,9 @@ def _table(
         if has
     ]
     if len(shapes) > 1:
-        raise InputError(
-            f"{sheet.path} has the columns of several shapes ({', '.join(shapes)}); keep one: "
-            f"{SHAPES}"
-        )
+        raise InputError(f"{sheet.path} has the columns of several shapes ({', '.join(shapes)}); keep one: {SHAPES}")
     if not shapes:
-        lacking = (
-            f" lacks the column(s) {', '.join(c for c in BINARY if c not in binary)};"
-            if binary
-            else ""
-        )
+        lacking = f" lacks the column(s) {', '.join(c for c in BINARY if c not in binary)};" if binary else ""
         has = ", ".join(plain(c) for c in list(sheet.columns)[:20])
         raise InputError(f"{sheet.path}{lacking} has the columns {has}; known shapes: {SHAPES}")
     ways = tuple(cluster) or (("subject",) if "subject" in sheet.columns else ())
@@ -136,9 +127,7 @@ def _table(
         if shapes[0] == "games":
             data, more, remarks = _games(sheet, family, labels[0])
         else:
-            data, more, remarks = _allocations(
-                sheet, family, labels[0], many if shapes[0] == "many" else []
-            )
+            data, more, remarks = _allocations(sheet, family, labels[0], many if shapes[0] == "many" else [])
         data = weigh(data, weights)
     except NotIdentified:
         raise
@@ -146,26 +135,18 @@ def _table(
         raise InputError(str(error)) from None
     used |= more
     if not ways:
-        notes.append(
-            "no column subject and no --cluster: every row is taken as independent of the others"
-        )
+        notes.append("no column subject and no --cluster: every row is taken as independent of the others")
     if weight_column:
         notes.append(f"rows are weighted by the column {weight_column} (scaled to a mean of 1)")
     if twice := sheet.duplicates():
         i, j = twice[0]
         notes.append(
-            f"{len(twice)} row(s) are identical to an earlier one (first: {sheet.unit} "
-            f"{sheet.lines[i]} = {sheet.unit} {sheet.lines[j]}); "
-            "all are kept"
+            f"{len(twice)} row(s) are identical to an earlier one (first: {sheet.unit} {sheet.lines[i]} = {sheet.unit} {sheet.lines[j]}); all are kept"
         )
     if unused := [plain(c) for c in sheet.columns if c not in used]:
-        notes.append(
-            f"columns not used: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}"
-        )
+        notes.append(f"columns not used: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}")
     second = tuple(labels[1]) if len(labels) > 1 else None
-    return Sample(
-        data, "games" if shapes[0] == "games" else "allocations", ways, second, (*notes, *remarks)
-    )
+    return Sample(data, "games" if shapes[0] == "games" else "allocations", ways, second, (*notes, *remarks))
 
 
 def _weights(sheet: Sheet, name: str | None) -> tuple[np.ndarray | None, str | None]:
@@ -184,9 +165,7 @@ def _weights(sheet: Sheet, name: str | None) -> tuple[np.ndarray | None, str | N
 # ---- allocations
 
 
-def _allocations(
-    sheet: Sheet, family: str, labels: list[str], options: list[int]
-) -> tuple[Design, set[str], list[str]]:
+def _allocations(sheet: Sheet, family: str, labels: list[str], options: list[int]) -> tuple[Design, set[str], list[str]]:
     """Choices between two or more allocations."""
     notes: list[str] = []
     acts = [c for c in ("q", "v") if c in sheet.columns]
@@ -200,10 +179,7 @@ def _allocations(
         used = {*BINARY, *acts}
     else:
         if options != list(range(1, len(options) + 1)):
-            raise InputError(
-                f"{sheet.path}: the options are numbered {options}; number them 1, 2, 3, ... "
-                f"without a gap"
-            )
+            raise InputError(f"{sheet.path}: the options are numbered {options}; number them 1, 2, 3, ... without a gap")
         names = [f"{who}_{k}" for k in options for who in ("self", "other")]
         sheet.need([*names, "choice"], "allocations")
         money = sheet.numbers(names, MONEY, empty=True)
@@ -226,9 +202,7 @@ def _allocations(
             raise sheet.bad(int(lacking.argmax()), "choice", "this row has no such option")
         if (count < 2).any():
             i = int((count < 2).argmax())
-            raise InputError(
-                f"{sheet.where(i)}: a choice needs at least two options, this row has {count[i]}"
-            )
+            raise InputError(f"{sheet.where(i)}: a choice needs at least two options, this row has {count[i]}")
         if np.isnan(own[:, 0]).any():  # the first option is what the others are compared with
             i = int(np.isnan(own[:, 0]).argmax())
             raise sheet.bad(i, "self_1", "where a row has fewer options, leave out the last ones")
@@ -284,10 +258,7 @@ def _games(sheet: Sheet, family: str, labels: list[str]) -> tuple[Design, set[st
         sets.append(observed[i] if several else None)
     part = sum(s is not None for s in sets)
     if part:
-        notes.append(
-            f"{part} of {len(sheet)} rows show only part of a plan; the likelihood sums over the "
-            f"plans that fit"
-        )
+        notes.append(f"{part} of {len(sheet)} rows show only part of a plan; the likelihood sums over the plans that fit")
     return (
         design(decisions, family, sets if part else None),
         {"game", *used, *of_beliefs, *of_moves},
@@ -316,16 +287,11 @@ def _numbered(sheet: Sheet, stem: str) -> list[str]:
     """Columns stem1, stem2, ... in order.  Raises InputError for a gap."""
     found = sorted(int(m[1]) for c in sheet.columns if (m := re.fullmatch(rf"{stem}([1-9]\d*)", c)))
     if found != list(range(1, len(found) + 1)):
-        raise InputError(
-            f"{sheet.path}: the columns {stem}... are numbered {found}; number them 1, 2, 3, ... "
-            f"without a gap"
-        )
+        raise InputError(f"{sheet.path}: the columns {stem}... are numbered {found}; number them 1, 2, 3, ... without a gap")
     return [f"{stem}{k}" for k in found]
 
 
-def _beliefs(
-    sheet: Sheet, games: list[str], forms: list[_Form]
-) -> tuple[list[np.ndarray], set[str], list[str]]:
+def _beliefs(sheet: Sheet, games: list[str], forms: list[_Form]) -> tuple[list[np.ndarray], set[str], list[str]]:
     """Weights of the other's strategies in every row: from shares, per cent, or even where nothing
     is said."""
     columns = _numbered(sheet, "belief")
@@ -344,16 +310,11 @@ def _beliefs(
     if not columns:
         notes.append("no beliefs in the file: the other's moves are taken as equally likely")
     elif even:
-        notes.append(
-            f"{even} of {len(sheet)} rows say no belief: there the other's moves are taken as "
-            f"equally likely"
-        )
+        notes.append(f"{even} of {len(sheet)} rows say no belief: there the other's moves are taken as equally likely")
     return result, set(columns), notes
 
 
-def _weights_of(
-    sheet: Sheet, i: int, game: str, form: _Form, row: np.ndarray, said: np.ndarray
-) -> np.ndarray:
+def _weights_of(sheet: Sheet, i: int, game: str, form: _Form, row: np.ndarray, said: np.ndarray) -> np.ndarray:
     n = len(form.tables.strategies)
     need = len(GAMES[game].info_sets) if game in GAMES else n
     if not len(said):
@@ -361,22 +322,12 @@ def _weights_of(
     if game not in GAMES and n == 2 and len(said) == 1 and not np.isnan(row[0]):
         return np.array([row[0], 1 - row[0]])
     if len(said) != need or np.isnan(row[:need]).any():
-        what = (
-            "one belief for each information set"
-            if game in GAMES
-            else "one weight for each strategy"
-        )
-        raise InputError(
-            f"{sheet.where(i)}: {game} needs {what}, belief1 to belief{need}, or none at all; "
-            f"here are {len(said)}"
-        )
+        what = "one belief for each information set" if game in GAMES else "one weight for each strategy"
+        raise InputError(f"{sheet.where(i)}: {game} needs {what}, belief1 to belief{need}, or none at all; here are {len(said)}")
     if game in GAMES:
         return belief_weights(game, row[:need])
     if abs(said.sum() - 1) > 1e-3:
-        raise InputError(
-            f"{sheet.where(i)}: the beliefs sum to {said.sum():g}; the weights of the {need} "
-            f"strategies must sum to 1 (or 100 %)"
-        )
+        raise InputError(f"{sheet.where(i)}: the beliefs sum to {said.sum():g}; the weights of the {need} strategies must sum to 1 (or 100 %)")
     return said / said.sum()
 
 
@@ -413,17 +364,11 @@ def _moves(sheet: Sheet, games: list[str], forms: list[_Form]) -> tuple[list[np.
     if "plan" in sheet.columns and columns:
         raise InputError(f"{sheet.path} has both plan and move columns; keep one")
     if "plan" not in sheet.columns and not columns:
-        raise InputError(
-            f"{sheet.path} lacks the chosen moves: a column plan, or move1, move2, ..."
-        )
+        raise InputError(f"{sheet.path} lacks the chosen moves: a column plan, or move1, move2, ...")
     cache: dict[tuple[Any, ...], np.ndarray] = {}
     result = []
     for i, (game, form) in enumerate(zip(games, forms, strict=True)):
-        texts = (
-            (sheet.columns["plan"][i],)
-            if not columns
-            else tuple(sheet.columns[c][i] for c in columns)
-        )
+        texts = (sheet.columns["plan"][i],) if not columns else tuple(sheet.columns[c][i] for c in columns)
         key = (id(form), texts)
         if key not in cache:
             cache[key] = _consistent(sheet, i, game, form, columns)
@@ -435,14 +380,8 @@ def _consistent(sheet: Sheet, i: int, game: str, form: _Form, columns: list[str]
     places = form.places
     if columns:
         texts = [sheet.columns[c][i] for c in columns]
-        if more := [
-            c
-            for c, t in zip(columns[len(places) :], texts[len(places) :], strict=True)
-            if not missing(t)
-        ]:
-            raise sheet.bad(
-                i, more[0], f"{game} has {len(places)} place(s) to move; leave this empty"
-            )
+        if more := [c for c, t in zip(columns[len(places) :], texts[len(places) :], strict=True) if not missing(t)]:
+            raise sheet.bad(i, more[0], f"{game} has {len(places)} place(s) to move; leave this empty")
         texts = texts[: len(places)] + [""] * (len(places) - len(texts))
         named = [*columns, *[columns[-1]] * len(places)][: len(places)]
     else:
@@ -455,20 +394,11 @@ def _consistent(sheet: Sheet, i: int, game: str, form: _Form, columns: list[str]
         move = _move(text, places[k])
         if move is None:
             numeric = _numeric(places[k])
-            rule = (
-                f"at this place {game} has "
-                + ", ".join(places[k][:12])
-                + (" ..." if len(places[k]) > 12 else "")
-            )
+            rule = f"at this place {game} has " + ", ".join(places[k][:12]) + (" ..." if len(places[k]) > 12 else "")
             raise sheet.bad(
                 i,
                 column,
-                rule
-                + (
-                    ""
-                    if numeric
-                    else f" (the name, its beginning, or its number 1 to {len(places[k])})"
-                ),
+                rule + ("" if numeric else f" (the name, its beginning, or its number 1 to {len(places[k])})"),
             )
         fits *= np.array([m[k] == move for m in form.moves], float)
         seen += 1
@@ -490,8 +420,7 @@ def _split(sheet: Sheet, i: int, game: str, places: list[list[str]]) -> list[str
         raise sheet.bad(
             i,
             "plan",
-            f"a plan of {game} names {len(places)} move(s), such as {example}; ? for one not "
-            f"observed",
+            f"a plan of {game} names {len(places)} move(s), such as {example}; ? for one not observed",
         )
     return parts
 
@@ -540,26 +469,15 @@ def _measurement(
         known = sorted({str(row.get(name)) for _, row in rows})
         value = chosen.get(name)
         if value is None and len(known) > 1:
-            raise InputError(
-                f"{path} holds several {name}s; choose one with --{name}: "
-                f"{', '.join(map(plain, known))}"
-            )
+            raise InputError(f"{path} holds several {name}s; choose one with --{name}: {', '.join(map(plain, known))}")
         if value is not None:
             rows = [(n, row) for n, row in rows if name in row and str(row[name]) == value]
             if not rows:
-                raise InputError(
-                    f"{path} has no {name} {value!r}; it has {', '.join(map(plain, known))}"
-                )
-    kept = [
-        (n, row) for n, row in rows if row.get("probabilities", "") is not None
-    ]  # None: refused on every page
+                raise InputError(f"{path} has no {name} {value!r}; it has {', '.join(map(plain, known))}")
+    kept = [(n, row) for n, row in rows if row.get("probabilities", "") is not None]  # None: refused on every page
     if not kept:
         raise InputError(f"{path}: every decision was refused; there is nothing to estimate from")
-    notes = (
-        [f"{len(rows) - len(kept)} of {len(rows)} decisions were refused and are left out"]
-        if len(kept) < len(rows)
-        else []
-    )
+    notes = [f"{len(rows) - len(kept)} of {len(rows)} decisions were refused and are left out"] if len(kept) < len(rows) else []
     ways = tuple(cluster) or ("id",)
     labels = [[_field(path, n, row, name) for n, row in kept] for name in ways]
     try:
@@ -567,10 +485,7 @@ def _measurement(
             data = _menus(path, kept, family, labels[0])
         else:
             data = design(
-                [
-                    replace(_decision(path, n, row), cluster=c)
-                    for (n, row), c in zip(kept, labels[0], strict=True)
-                ],
+                [replace(_decision(path, n, row), cluster=c) for (n, row), c in zip(kept, labels[0], strict=True)],
                 family,
             )
         if weight is not None:
@@ -578,9 +493,7 @@ def _measurement(
             notes.append(f"rows are weighted by {weight} (scaled to a mean of 1)")
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-    return Sample(
-        data, "measurement", ways, tuple(labels[1]) if len(labels) > 1 else None, tuple(notes)
-    )
+    return Sample(data, "measurement", ways, tuple(labels[1]) if len(labels) > 1 else None, tuple(notes))
 
 
 def _decision(path: Path, number: int, row: dict[str, Any]) -> Decision:
@@ -593,30 +506,21 @@ def _decision(path: Path, number: int, row: dict[str, Any]) -> Decision:
 def _field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
     value = row.get(name)
     if isinstance(value, list | dict):
-        raise InputError(
-            f"{path}, line {number}: {name} is no identifier but a {type(value).__name__}"
-        )
+        raise InputError(f"{path}, line {number}: {name} is no identifier but a {type(value).__name__}")
     if value is None or missing(str(value)):
         has = ", ".join(plain(k) for k in list(row)[:20])
-        raise InputError(
-            f"{path}, line {number}: no {name}; every line needs one to be clustered by it (it "
-            f"has {has})"
-        )
+        raise InputError(f"{path}, line {number}: no {name}; every line needs one to be clustered by it (it has {has})")
     return str(value).strip()
 
 
 def _positive(path: Path, number: int, row: dict[str, Any], name: str) -> float:
     value = row.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
-        raise InputError(
-            f"{path}, line {number}: {name} is {value!r}; a weight must be a positive number"
-        )
+        raise InputError(f"{path}, line {number}: {name} is {value!r}; a weight must be a positive number")
     return float(value)
 
 
-def _menus(
-    path: Path, rows: list[tuple[int, dict[str, Any]]], family: str, labels: list[str]
-) -> Design:
+def _menus(path: Path, rows: list[tuple[int, dict[str, Any]]], family: str, labels: list[str]) -> Design:
     """Choices between the allocations of a battery."""
     known = {menu.id: menu for several in MENUS.values() for menu in several}
     own, other, chosen = [], [], []
@@ -624,20 +528,10 @@ def _menus(
         menu = known.get(str(row.get("id")))
         p = row["probabilities"]
         if menu is None or not menu.own or not menu.other:
-            raise InputError(
-                f"{path}, line {number}: {row.get('id')!r} is no choice between allocations, so "
-                f"nothing can be estimated from it"
-            )
-        good = (
-            isinstance(p, list)
-            and len(p) == len(menu.own)
-            and all(isinstance(x, int | float) and x >= 0 for x in p)
-        )
+            raise InputError(f"{path}, line {number}: {row.get('id')!r} is no choice between allocations, so nothing can be estimated from it")
+        good = isinstance(p, list) and len(p) == len(menu.own) and all(isinstance(x, int | float) and x >= 0 for x in p)
         if not good or abs(sum(p) - 1) > 1e-6:
-            raise InputError(
-                f"{path}, line {number}: {row['id']} needs {len(menu.own)} probabilities that sum "
-                f"to 1"
-            )
+            raise InputError(f"{path}, line {number}: {row['id']} needs {len(menu.own)} probabilities that sum to 1")
         own.append(menu.own)
         other.append(menu.other)
         chosen.append(p)

@@ -144,9 +144,7 @@ def pairs(words: list[str] | None, option: str) -> dict[str, float]:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise InputError(
-                f"{option} {word}: write NAME=VALUE with a finite number, e.g. gamma=0"
-            )
+            raise InputError(f"{option} {word}: write NAME=VALUE with a finite number, e.g. gamma=0")
         if name.strip() in found:
             raise InputError(f"{option}: {name.strip()} is given twice")
         found[name.strip()] = number
@@ -169,16 +167,10 @@ def tidy(args: argparse.Namespace) -> None:
     args.fix, args.test = pairs(args.fix, "--fix"), pairs(args.test, "--test")
     parameters = FAMILIES[args.family].parameters
     if unknown := set(args.fix) - set(parameters):
-        raise InputError(
-            f"--fix: {args.family} has no parameter {', '.join(sorted(unknown))}; it has "
-            f"{', '.join(parameters) or 'none'}"
-        )
+        raise InputError(f"--fix: {args.family} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(parameters) or 'none'}")
     free = [p for p in (*parameters, "lambda") if p not in args.fix]
     if unknown := set(args.test) - set(free):
-        raise InputError(
-            f"--test: no estimated parameter {', '.join(sorted(unknown))}; there are "
-            f"{', '.join(free)}"
-        )
+        raise InputError(f"--test: no estimated parameter {', '.join(sorted(unknown))}; there are {', '.join(free)}")
     for text in args.nlcom or []:
         evaluate(text, dict.fromkeys(free, 0.5))
     single = args.errors in ("sandwich", "hessian") and args.types == 1
@@ -201,15 +193,9 @@ def tidy(args: argparse.Namespace) -> None:
     }
     for option, useless in idle.items():
         if useless:
-            raise InputError(
-                f"{option} does nothing {with_what.get(option, 'with --types or --table')}; leave "
-                f"it out"
-            )
+            raise InputError(f"{option} does nothing {with_what.get(option, 'with --types or --table')}; leave it out")
     if args.types > 1 and args.errors in ("sandwich", "wild"):
-        raise InputError(
-            f"--errors {args.errors} is not available with --types; use cluster, hessian, "
-            f"bootstrap or jackknife"
-        )
+        raise InputError(f"--errors {args.errors} is not available with --types; use cluster, hessian, bootstrap or jackknife")
     if args.cluster and len(args.cluster) > 1 and (args.errors != "clustered" or args.types > 1):
         raise InputError("two columns in --cluster go with --errors cluster and without --types")
     if args.replications is not None and not 19 <= args.replications <= 1_000_000:
@@ -231,13 +217,8 @@ def outcome(path: Path, args: argparse.Namespace) -> Outcome:
     errors = "sandwich" if args.errors == "clustered" and not sample.cluster else args.errors
     if args.types > 1:
         if len(data.names) == len(data.index):
-            raise InputError(
-                f"{path}: types need several decisions of each subject; name the subjects with "
-                f"--cluster"
-            )
-        errors = (
-            "hessian" if errors == "hessian" else "clustered"
-        )  # of the fit with one type, which is shown beside
+            raise InputError(f"{path}: types need several decisions of each subject; name the subjects with --cluster")
+        errors = "hessian" if errors == "hessian" else "clustered"  # of the fit with one type, which is shown beside
     draws = args.replications
     try:
         found = fit(data, errors=errors, second=sample.second, replications=draws or 999, seed=seed)
@@ -274,11 +255,7 @@ def run(args: argparse.Namespace) -> int:
         ways = list(dict.fromkeys(" and ".join(o.sample.cluster) for o in found))
         robust = args.errors not in ("sandwich", "hessian") or args.types > 1
         notes = [f"Clusters: {ways[0]}."] if len(ways) == 1 and ways[0] and robust else []
-        print(
-            etable(*(o.shown for o in found), names=names, stars=args.stars, notes=notes).to(
-                args.table or "text"
-            )
-        )
+        print(etable(*(o.shown for o in found), names=names, stars=args.stars, notes=notes).to(args.table or "text"))
         for o in found:
             _remarks(o, sys.stderr)
     else:
@@ -299,12 +276,7 @@ def show(o: Outcome, args: argparse.Namespace) -> None:
         frame = o.fit.to_frame().loc[list(o.fit.data.parameters) if o.fit.data else []]
         ends = [o.fit.interval(name, method="profile") for name in frame.index]
         print(o.fit.summary())
-        print(
-            "profile intervals (95 %): "
-            + ", ".join(
-                f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in zip(frame.index, ends, strict=True)
-            )
-        )
+        print("profile intervals (95 %): " + ", ".join(f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in zip(frame.index, ends, strict=True)))
     else:
         print(o.fit.summary())
     if isinstance(o.types, NotIdentified):
@@ -316,11 +288,7 @@ def show(o: Outcome, args: argparse.Namespace) -> None:
     if isinstance(o.fit, Fit):
         for line in derived(o.fit, args):
             span = f", 95 % [{line['low']:.6g}, {line['high']:.6g}]" if "low" in line else ""
-            value = (
-                f"{line['value']:.6g} (SE {line['se']:.3g}){span}"
-                if "value" in line
-                else f"W = {line['statistic']:.4g}"
-            )
+            value = f"{line['value']:.6g} (SE {line['se']:.3g}){span}" if "value" in line else f"W = {line['statistic']:.4g}"
             print(f"{line['name']}: {value}, p = {line['p']:.4g}")
     _remarks(o, sys.stdout)
 
@@ -361,13 +329,7 @@ def describe(o: Outcome, args: argparse.Namespace) -> dict[str, Any]:
         "n": len(o.sample.data.index),
         "clusters": len(o.sample.data.names),
     }
-    refused = (
-        o.fit
-        if isinstance(o.fit, NotIdentified)
-        else o.types
-        if isinstance(o.types, NotIdentified)
-        else None
-    )
+    refused = o.fit if isinstance(o.fit, NotIdentified) else o.types if isinstance(o.types, NotIdentified) else None
     if refused is not None:
         return common | {
             "identified": False,
@@ -475,21 +437,14 @@ def evaluate(text: str, values: dict[str, float]) -> float:
         RecursionError,
         MemoryError,
     ) as error:
-        raise InputError(
-            f"--nlcom {plain(text)}: {' '.join(str(error).split())[:120]}; write arithmetic of "
-            f"{', '.join(values)}"
-        ) from None
+        raise InputError(f"--nlcom {plain(text)}: {' '.join(str(error).split())[:120]}; write arithmetic of {', '.join(values)}") from None
     if isinstance(result, complex) or not math.isfinite(result):
         raise InputError(f"--nlcom {plain(text)}: the value is not a finite number")
     return float(result)
 
 
 def _value(node: ast.AST, values: dict[str, float]) -> float:
-    if (
-        isinstance(node, ast.Constant)
-        and isinstance(node.value, int | float)
-        and not isinstance(node.value, bool)
-    ):
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         return float(node.value)
     if isinstance(node, ast.Name) and node.id in values:
         return values[node.id]
@@ -498,12 +453,6 @@ def _value(node: ast.AST, values: dict[str, float]) -> float:
         return -value if isinstance(node.op, ast.USub) else value
     if isinstance(node, ast.BinOp) and type(node.op) in BINARY:
         return BINARY[type(node.op)](_value(node.left, values), _value(node.right, values))
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in FUNCTIONS
-        and len(node.args) == 1
-        and not node.keywords
-    ):
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and len(node.args) == 1 and not node.keywords:
         return FUNCTIONS[node.func.id](_value(node.args[0], values))
     raise ValueError(f"{ast.unparse(node)[:60]!r} is not known")

@@ -177,7 +177,7 @@ def held_out(model: Any, rows: list[Tokens]) -> tuple[np.ndarray, np.ndarray]:
     right, loss = [], []
     with torch.no_grad():
         for row in rows:
-            inputs = {k: v.to(device) for k, v in collate([row]).items()}
+            inputs = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in collate([row]).items()}
             targets = inputs.pop("labels")[0]
             inputs.pop("shift_labels")
             logits = model(**inputs).logits[0].float()
@@ -208,7 +208,7 @@ def collate(rows: list[Any]) -> dict[str, Any]:
     labels = torch.tensor([targets])
     return {
         "input_ids": torch.tensor([ids]), "position_ids": torch.tensor([positions]), "logits_to_keep": torch.tensor(keep),
-        "labels": labels, "shift_labels": labels,
+        "labels": labels, "shift_labels": labels, "use_cache": False,  # with a cache the library would let sequences see one another
     }  # fmt: skip
 
 

@@ -60,9 +60,7 @@ def plans(game: str) -> list[tuple[str, ...]]:
     return list(itertools.product(*ACTIONS[game]))
 
 
-def expected(
-    game: str, payoffs: tuple[float, ...], plan: tuple[str, ...], beliefs: tuple[float, ...], value: Callable[[float, float], float]
-) -> float:
+def expected(game: str, payoffs: tuple[float, ...], plan: tuple[str, ...], beliefs: tuple[float, ...], value: Callable[[float, float], float]) -> float:
     """Expected ``value`` (own, other's payoff) of a plan behind the veil, walking the tree in either role."""
     pay, replies = points(game, payoffs), REPLY[game]
 

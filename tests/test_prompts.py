@@ -113,7 +113,7 @@ def labelled(layout: Layout, game: str, path: tuple[str, ...]) -> tuple[str, ...
 @pytest.mark.parametrize("wording", EVERY)
 def test_page_states_every_payoff_and_belief_once(game: str, wording: str) -> None:
     words = WORDINGS[wording]
-    one, two = (("role one", "role two") if wording == "roles" else (words.first, words.second))
+    one, two = ("role one", "role two") if wording == "roles" else (words.first, words.second)
     for seed in range(8):
         item, layout = draw(game, seed, (wording,))
         talk = converse(item, layout, "direct")

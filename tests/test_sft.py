@@ -175,9 +175,7 @@ def test_logits_at_labelled_places_alone_give_the_whole_loss_and_its_gradient(da
     model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32).eval()
     rows = sft.encode(tokenizer, read_conversations(data)[0][:3], data, 4096)
     counts = [sum(label != -100 for label in row.labels) for row in rows]
-    plain = sum(
-        model(input_ids=torch.tensor([row.ids]), labels=torch.tensor([row.labels])).loss * n / sum(counts) for row, n in zip(rows, counts, strict=True)
-    )
+    plain = sum(model(input_ids=torch.tensor([row.ids]), labels=torch.tensor([row.labels])).loss * n / sum(counts) for row, n in zip(rows, counts, strict=True))
     plain.backward()
     wanted = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()

@@ -105,9 +105,7 @@ def test_homo_moralis_is_the_papers(kappa: float) -> None:
 
 
 def test_what_the_told_base_reads() -> None:
-    assert ECONOMICUS.describe() == (
-        "In every decision choose what gives you the most points yourself, on average. Nothing else matters to you."
-    )
+    assert ECONOMICUS.describe() == ("In every decision choose what gives you the most points yourself, on average. Nothing else matters to you.")
     assert moralis(0.25).describe() == (
         "In every decision choose the plan with the largest total: the points you expect yourself, times 0.75, plus the points you "
         "would get if everyone used your plan, times 0.25."
