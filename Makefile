@@ -124,10 +124,7 @@ bench-eval: .venv/ready ## the same for exact scoring alone, against full passes
 bench-sft: .venv/ready ## speed and memory of fine-tuning against a plain TRL script, in one run
 	$(BIN)/python recipes/bench_sft.py
 
-gpu-test-real: .venv/ready ## what only a real checkpoint can show: SmolLM2-135M, and another one where REAL_MODEL=FOLDER is given (not in the suite)
-	$(BIN)/python -m pytest -x -s tests/real.py
-
-check: .venv/ready ## run everything that only a GPU can prove, results as JSON
+gpu-check: .venv/ready ## run everything that only a GPU can prove, results as JSON
 	$(BIN)/python recipes/gpu_check.py
 
 test-vllm: .venv-vllm/ready ## hold the vLLM engine against transformers, on a CPU build of vLLM in an environment of its own

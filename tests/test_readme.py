@@ -64,8 +64,15 @@ def test_every_path_of_the_tree_exists() -> None:
 
 def test_help_of_make_names_every_target() -> None:
     text = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True).stdout
-    for target in re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M):
+    for target in re.findall(r"^([a-z][a-z-]*):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M):
         assert f"make {target}" in text
+
+
+def test_no_target_of_make_is_defined_twice() -> None:
+    """Make takes the later of two recipes and only warns: a merge once turned ``make check`` into the GPU's."""
+    names = re.findall(r"^([a-z][a-z-]*):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)
+    assert len(names) == len(set(names)) > 20
+    assert "overriding recipe" not in subprocess.run(["make", "--dry-run", "help"], cwd=ROOT, capture_output=True, text=True).stderr
 
 
 def test_every_command_is_carried_out_in_order(tmp_path: Path) -> None:
