@@ -22,6 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
+from econmoral.robust import clustered_covariance
+
 LEVELS = 50  # of one attribute at most: a column with more is a number or a name, no attribute
 FEW = 30  # clusters below which errors are said to be rough
 MISSING = "(missing)"
@@ -235,6 +237,5 @@ def _least_squares(
             )
     inverse = np.linalg.inv(inner)
     beta = inverse @ (x.T @ (w * y))
-    sums = np.zeros((clusters, k))
-    np.add.at(sums, group, x * (w * (y - x @ beta))[:, None])
-    return beta, inverse @ (sums.T @ sums) @ inverse * (n - 1) / (n - k) * clusters / (clusters - 1)
+    scores = x * (w * (y - x @ beta))[:, None]
+    return beta, clustered_covariance(inverse, scores, group, estimated=k)

@@ -23,6 +23,7 @@ from scipy.special import expit
 
 from econmoral.conversation import LETTER, NUMBER, Conversation, Question
 from econmoral.prompts import LABELS
+from econmoral.robust import clustered_covariance
 
 # ---------------------------------------------------------------------------------------------------------------- ratings
 
@@ -206,11 +207,9 @@ def fit_sacrifice(cells: list[Rating], shares: np.ndarray) -> dict[str, Any]:
     if not np.isfinite(b).all() or np.abs(b).max() > 200:
         return {"not_identified": "choices are deterministic"}
     bread = np.linalg.inv(information)
-    groups: dict[tuple[str, int], np.ndarray] = {}
-    for cell, row in zip(cells, x * (shares - expit(x @ b))[:, None], strict=True):
-        groups[cell.scene, cell.saved] = groups.get((cell.scene, cell.saved), np.zeros(2)) + row
-    sums = np.array(list(groups.values()))
-    covariance = bread @ (sums.T @ sums * len(sums) / (len(sums) - 1)) @ bread
+    accident = {place: i for i, place in enumerate(dict.fromkeys((c.scene, c.saved) for c in cells))}
+    cluster = np.array([accident[c.scene, c.saved] for c in cells])
+    covariance = clustered_covariance(bread, x * (shares - expit(x @ b))[:, None], cluster)
     precision = float(b.sum())
     se = float(np.sqrt(np.ones(2) @ covariance @ np.ones(2)))
     if precision <= 1.96 * se:
@@ -534,8 +533,10 @@ def amce(coded: Coded, spared: np.ndarray) -> dict[str, dict[str, float]]:
             influence += (2 * k - 1) * (w * np.where(used, sides - mean, 0.0)).sum((1, 2)) / w.sum()
             means.append(mean)
         if len(means) == 2:
-            n = int(used.any((1, 2)).sum())
-            se = float(np.sqrt((influence**2).sum() * n / (n - 1))) if n > 1 else float("nan")
+            told = used.any((1, 2))
+            n = int(told.sum())
+            variance = clustered_covariance(np.eye(1), influence[told, None], np.arange(n))
+            se = float(np.sqrt(variance[0, 0])) if n > 1 else float("nan")
             effects[dimension] = {"value": means[1] - means[0], "se": se, "n": n}
     return effects
 

@@ -49,6 +49,7 @@ from econmoral.likelihood import (
 )
 from econmoral.mixtures import Mixture, mixture
 from econmoral.results import Derived, Errors, Fit, critical, difference, ratio
+from econmoral.robust import clustered_covariance
 from econmoral.tables import etable
 
 __all__ = [
@@ -227,18 +228,15 @@ def covariance(
     if errors == "hessian":
         return inverse, ()
 
-    def meat(cluster: np.ndarray) -> np.ndarray:
-        groups = np.zeros((cluster.max() + 1, k))
-        np.add.at(groups, cluster, score)
-        j = len(groups)
-        return groups.T @ groups * (n - 1) / (n - k) * j / (j - 1)
+    def of(cluster: np.ndarray) -> np.ndarray:
+        return clustered_covariance(inverse, score, cluster, estimated=k)
 
     if errors == "sandwich":
-        return inverse @ meat(np.arange(n)) @ inverse, ()
+        return of(np.arange(n)), ()
     if second is None:
-        return inverse @ meat(data.cluster) @ inverse, ()
+        return of(data.cluster), ()
     other, both = two_way(data.cluster, second)
-    v = inverse @ (meat(data.cluster) + meat(other) - meat(both)) @ inverse
+    v = of(data.cluster) + of(other) - of(both)
     values, vectors = np.linalg.eigh(v)
     if values[0] >= -1e-12 * values[-1]:
         return v, ()

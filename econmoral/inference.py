@@ -24,6 +24,7 @@ from econmoral.likelihood import (
     maximise,
     restrict,
 )
+from econmoral.robust import cluster_sums
 
 
 def theta_of(b: np.ndarray) -> np.ndarray:
@@ -105,14 +106,6 @@ def resampled_covariance(data: Design, kind: str, replications: int, seed: int) 
     return np.atleast_2d(np.cov(good.T)), remark
 
 
-def cluster_scores(data: Design, score: np.ndarray) -> np.ndarray:
-    """(J, 1 + K) scores summed within clusters."""
-    return np.column_stack([np.bincount(data.cluster, column, minlength=len(data.names)) for column in score.T])
-
-
-# ---- wild (score) cluster bootstrap
-
-
 def wild_weights(j: int, replications: int, seed: int) -> np.ndarray:
     """(R, J) weights of mean 0 and variance 1: Rademacher, or Webb's six points below 12 clusters
     (Webb 2023, CJE 56(3))."""
@@ -153,7 +146,7 @@ def wild_test(data: Design, name: str, value: float, weights: np.ndarray, start:
         a[0] = 1.0
     else:
         a[0], a[1 + data.parameters.index(name)] = -value, 1.0
-    s = cluster_scores(data, log_likelihood(whole, data)[1])
+    s = cluster_sums(log_likelihood(whole, data)[1], data.cluster, len(data.names))
     h = hessians(whole, data)
     inverse = np.linalg.inv(-h.sum(0))
     effective = s @ inverse @ a

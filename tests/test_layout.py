@@ -15,7 +15,7 @@ HEAVY = {"torch", "trl", "peft", "transformers", "vllm", "datasets", "accelerate
 # Modules of econmoral, lowest first: each may import only those before it
 CORE = (
     "__init__", "records", "models", "packaged", "memory", "adapters", "chat", "checkpoints", "games", "preferences", "choice", "target",
-    "replies", "conversation", "prompts", "human", "menus", "derivations", "conversations", "dilemmas", "market", "firms", "pricing",
+    "replies", "conversation", "prompts", "human", "robust", "menus", "derivations", "conversations", "dilemmas", "market", "firms", "pricing",
     "identification", "likelihood", "inference", "tables", "results", "mixtures", "estimation", "audit", "power", "amce", "sheet", "data",
     "otree", "fitting", "commands", "lessons", "__main__",
 )  # fmt: skip
