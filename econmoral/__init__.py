@@ -1,5 +1,7 @@
 """econmoral: the economics, the text and the records of the toolkit.  Needs no torch and no network.
 
+    >>> from econmoral import Target, fit, measure
+
 Notation (one symbol, one meaning, everywhere):
 
 | symbol | in code | meaning | source |
@@ -21,3 +23,33 @@ Notation (one symbol, one meaning, everywhere):
 | E, NEC | ``Mixture`` | entropy - sum tau ln tau; E / (lnL(K) - lnL(1)) | Celeux and Soromenho (1996) |
 | e | ``audit.ccei`` | critical cost efficiency index | Afriat (1972) |
 """
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+# What a study in Python needs; each is imported when it is asked for, as the modules behind take a second
+NAMES = {
+    "Target": "econmoral.target",
+    "ECONOMICUS": "econmoral.target",
+    "moralis": "econmoral.target",
+    "fit": "econmoral.estimation",
+    "NotIdentified": "econmoral.estimation",
+    "measure": "eval.study",
+    "Measurement": "eval.study",
+}
+__all__ = ["ECONOMICUS", "Measurement", "NotIdentified", "Target", "fit", "measure", "moralis"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in NAMES:
+        raise AttributeError(f"module 'econmoral' has no attribute {name!r}")
+    module = NAMES[name]
+    # rooms lie beside the core in the repository, inside it in an installed package
+    if module.partition(".")[0] != "econmoral" and find_spec(f"econmoral.{module.partition('.')[0]}"):
+        module = f"econmoral.{module}"
+    return getattr(import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *NAMES})

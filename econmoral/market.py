@@ -241,10 +241,6 @@ class Market:
         low, high = self.nash(), self.monopoly()
         profit, least, most = self.profits(prices), self.profits(low), self.profits(high)
 
-        def place(value: np.ndarray, zero: np.ndarray, one: np.ndarray) -> list[float | None]:
-            # a single firm's Nash price is its monopoly price, and a firm of high cost may earn less in a joint monopoly
-            return [float((v - a) / (b - a)) if _better(b, a) else None for v, a, b in zip(value, zero, one, strict=True)]
-
         return {
             "prices": np.asarray(prices, float).tolist(), "shares": self.shares(prices).tolist(), "profits": profit.tolist(),
             "consumer_surplus": float(self.consumer_surplus(prices)), "price_index": place(prices, low, high), "profit_gain": place(profit, least, most),
@@ -255,6 +251,15 @@ class Market:
 def _log_share(odds: float) -> float:
     """ln(1 / (1 + exp(-odds))) of one number; scipy's is slow on such."""
     return -math.log1p(math.exp(-odds)) if odds > 0 else odds - math.log1p(math.exp(odds))
+
+
+def place(value: np.ndarray, zero: np.ndarray, one: np.ndarray) -> list[float | None]:
+    """(v - a) / (b - a) for each firm, its place between two benchmarks a, b: 0 at ``zero``, 1 at ``one``.
+
+    None where ``one`` is no better for the firm: a single firm's Nash price is its monopoly price, and a firm of high cost may
+    earn less in a joint monopoly than in Nash equilibrium.
+    """
+    return [float((v - a) / (b - a)) if _better(b, a) else None for v, a, b in zip(value, zero, one, strict=True)]
 
 
 def _better(one: float, zero: float) -> bool:

@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -30,7 +30,7 @@ from rich.console import Console
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "vllm", "bitsandbytes", "gguf")
 LONGEST_LINE = 1 << 26  # bytes of one line of JSON Lines: what is longer is no record of ours and would fill the memory
-_locks: list[int] = []  # folders this process writes to, held until it ends
+_locks: dict[Path, int] = {}  # folders this process writes to, held until it ends or gives them back
 
 
 class InputError(Exception):
@@ -114,7 +114,14 @@ def lock(folder: Path) -> None:
     except OSError:  # a file system without locks
         os.close(handle)
     else:
-        _locks.append(handle)
+        _locks[folder.resolve()] = handle
+
+
+def unlock(folder: Path) -> None:
+    """Give a folder back that ``lock`` kept."""
+    handle = _locks.pop(folder.resolve(), None)
+    if handle is not None:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str | Iterable[str]) -> None:
@@ -151,12 +158,12 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write JSON Lines, one row in memory at a time."""
     write_text(path, (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
-def append_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Add to JSON Lines that grow as work goes on; ``read_whole_lines`` reads them after a kill."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)

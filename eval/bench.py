@@ -18,10 +18,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
-import statsmodels.api as sm
+import statsmodels.api as sm  # type: ignore[import-untyped]
 from scipy.optimize import minimize
 from scipy.special import expit
 
@@ -32,16 +32,19 @@ from econmoral.market import Market
 from econmoral.pricing import TRAIN, View, price_conversation
 from econmoral.records import command, fill_section, origin, read_json, write_json
 from econmoral.target import ECONOMICUS, moralis
-from eval.dilemmas import WORDINGS, conjoint_items, conjoint_requests
-from eval.engines import Arm, Request, Sampled
-from eval.measure import draw_problems, requests_of
 
-BASE = Arm("base")
+from .conjoint import conjoint_items, conjoint_requests
+from .dilemma import WORDINGS
+from .engines import Condition, Request, Sampled
+from .measure import decision_requests, draw_problems
+
+T = TypeVar("T")
+BASE = Condition("base")
 
 
-def timed(work: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:
+def timed(work: Callable[[], T], repeats: int = 3) -> tuple[float, T]:
     """(best of several times in seconds, result)."""
-    best, result = np.inf, None
+    best = np.inf
     for _ in range(repeats):
         began = time.perf_counter()
         result = work()
@@ -58,22 +61,36 @@ def choices() -> Design:
     kind, unkind = (act == 1).astype(float), (act == 2).astype(float)
     subject = np.arange(n) // 117
     alpha, beta = np.where(subject % 2, 0.15, 0.05), np.where(subject % 2, 0.45, 0.1)
-    weight = alpha[:, None] * (own < other) + beta[:, None] * (own > other) + 0.07 * kind[:, None] - 0.04 * unkind[:, None]
+    weight = (
+        alpha[:, None] * (own < other)
+        + beta[:, None] * (own > other)
+        + 0.07 * kind[:, None]
+        - 0.04 * unkind[:, None]
+    )
     u = (1 - weight) * own + weight * other
     chosen = (rng.random(n) > expit(0.016 * (u[:, 0] - u[:, 1]))).astype(int)
-    return allocations(own, other, chosen, [str(s) for s in subject], "bruhin_fehr_schunk", kind, unkind)
+    return allocations(
+        own, other, chosen, [str(s) for s in subject], "bruhin_fehr_schunk", kind, unkind
+    )
 
 
-def estimator() -> dict[str, Any]:
+def estimator() -> dict[str, float]:
     """Times and agreement of the estimator."""
     data = choices()
     ours, found = timed(lambda: fit(data))
     difference = data.index[:, 0] - data.index[:, 1]
     y, subject = data.weight[:, 0], data.cluster
     logit_model = sm.Logit(y, difference)
-    theirs, other = timed(lambda: logit_model.fit(disp=0, cov_type="cluster", cov_kwds={"groups": subject}))
+    theirs, other = timed(
+        lambda: logit_model.fit(disp=0, cov_type="cluster", cov_kwds={"groups": subject})
+    )
     scale = np.abs(data.index).max((0, 1))
-    numeric, result = timed(lambda: minimize(lambda b: -log_likelihood(b / scale, data)[0].sum(), np.zeros(5), method="BFGS"), 1)
+    numeric, result = timed(
+        lambda: minimize(
+            lambda b: -log_likelihood(b / scale, data)[0].sum(), np.zeros(5), method="BFGS"
+        ),
+        1,
+    )
     theta = np.append(other.params[1:] / other.params[0], other.params[0])
     numerical = result.x / scale
     mine = np.array(list(found.estimates.values()))
@@ -84,37 +101,60 @@ def estimator() -> dict[str, Any]:
         "statsmodels_over_ours": theirs / ours,
         "numerical_derivatives_over_ours": numeric / ours,
         "largest_difference_to_statsmodels": float(np.abs(mine - theta).max()),
-        "largest_difference_to_numerical": float(np.abs(mine - np.append(numerical[1:] / numerical[0], numerical[0])).max()),
+        "largest_difference_to_numerical": float(
+            np.abs(mine - np.append(numerical[1:] / numerical[0], numerical[0])).max()
+        ),
         "three_types_three_starts_seconds": types,
         "thousand_bootstrap_replications_seconds": 10 * hundred,
     }
 
 
-def scoring(items: int) -> dict[str, Any]:
+def scoring(items: int) -> dict[str, float]:
     """Times and agreement of exact scores."""
     import torch
 
-    from eval.engine_transformers import Transformers
+    from .engine_transformers import Transformers
 
     engine = Transformers("nano", {})
-    requests = requests_of(draw_problems("drawn", items, 1, (ECONOMICUS, moralis(0.5)), 0), BASE, "direct", "given", 2)
-    groups = [[engine.scored(step) for level in r.conversation.steps() for step in level] for r in requests]
+    problems = draw_problems("drawn", items, 1, (ECONOMICUS, moralis(0.5)), 0)
+    requests = [r for p in problems for r in decision_requests(p, BASE, "direct", samples=2)]
+    groups = [
+        [engine.scored(step) for level in r.conversation.steps() for step in level]
+        for r in requests
+    ]
     shared, fast = timed(lambda: engine.log_probabilities(groups, BASE), 2)
 
     def plain() -> list[list[np.ndarray]]:
         def of(context: list[int], reply: list[int]) -> float:
             with torch.no_grad():
-                log_p = torch.log_softmax(engine.model(torch.tensor([context + reply])).logits[0].float(), -1)
+                log_p = torch.log_softmax(
+                    engine.model(torch.tensor([context + reply])).logits[0].float(), -1
+                )
             return sum(log_p[len(context) + k - 1, token].item() for k, token in enumerate(reply))
 
-        return [[np.array([np.logaddexp.reduce([of(step.context, form) for form in forms]) for forms in step.options]) for step in group] for group in groups]
+        return [
+            [
+                np.array(
+                    [
+                        np.logaddexp.reduce([of(step.context, form) for form in forms])
+                        for forms in step.options
+                    ]
+                )
+                for step in group
+            ]
+            for group in groups
+        ]
 
     slow, reference = timed(plain, 1)
     twice, _ = timed(lambda: Sampled(engine).score(requests, BASE), 1)
     # sampling has an error that exact scores do not have: conversations needed for it to be .02 on average over problems and plans
     plans = [a.probabilities for a in engine.score(requests, BASE)]
     needed = float(np.mean([np.mean(p * (1 - p)) for p in plans if p is not None])) / 0.02**2
-    gaps = [np.abs(a - b).max() for one, two in zip(fast, reference, strict=True) for a, b in zip(one or [], two, strict=True)]
+    gaps = [
+        np.abs(a - b).max()
+        for one, two in zip(fast, reference, strict=True)
+        for a, b in zip(one or [], two, strict=True)
+    ]
     return {
         "conversations": len(requests), "one_pass_seconds": shared, "plain_passes_over_one_pass": slow / shared,
         "largest_difference_of_log_probabilities": float(max(gaps)),
@@ -130,11 +170,19 @@ def q_loop(market: Market, sessions: int, periods: int) -> None:
     m, rng = len(grid), random.Random(0)
     profit = [[float(market.profits(np.array([a, b]))[0]) for b in grid] for a in grid]
     for _ in range(sessions):
-        q = [[[sum(profit[a]) / m / (1 - learning.discount) for a in range(m)] for _ in range(m * m)] for _ in range(2)]
+        q = [
+            [[sum(profit[a]) / m / (1 - learning.discount) for a in range(m)] for _ in range(m * m)]
+            for _ in range(2)
+        ]
         here = rng.randrange(m * m)
         for t in range(periods):
             epsilon = math.exp(-learning.decay * t)
-            action = [rng.randrange(m) if rng.random() < epsilon else max(range(m), key=q[i][here].__getitem__) for i in (0, 1)]
+            action = [
+                rng.randrange(m)
+                if rng.random() < epsilon
+                else max(range(m), key=q[i][here].__getitem__)
+                for i in (0, 1)
+            ]
             after = action[0] * m + action[1]
             for i in (0, 1):
                 target = profit[action[i]][action[1 - i]] + learning.discount * max(q[i][after])
@@ -142,23 +190,55 @@ def q_loop(market: Market, sessions: int, periods: int) -> None:
             here = after
 
 
-def applications(scenarios: int) -> dict[str, Any]:
+def applications(scenarios: int) -> dict[str, float]:
     """Dilemmas scored against generated, a period of 42 markets in one batch against one by one, Q-learning against a plain loop."""
 
-    from eval.engine_transformers import Transformers
+    from .engine_transformers import Transformers
 
     engine, rng = Transformers("nano", {}), np.random.default_rng(0)
-    pages = conjoint_requests(conjoint_items(draw_scenarios(scenarios, rng), WORDINGS["train"], rng), BASE)
+    cases = conjoint_items(draw_scenarios(scenarios, rng), WORDINGS["train"], rng)
+    pages = [r for case in cases for r in conjoint_requests(case, BASE)]
     exact, answers = timed(lambda: engine.score(pages, BASE), 1)
     once, _ = timed(lambda: engine.write([r.conversation.opening() for r in pages], BASE, 0, 8), 1)
-    spread = float(np.mean([a.probabilities[0] * a.probabilities[1] for a in answers if a.probabilities is not None]))
-    view = View(100.0, 2, (150.0, 155.0, 160.0), ((145.0,), (150.0,), (155.0,)), (40.0,) * 3, (20.0,) * 3)
-    period = [Request(price_conversation(view, TRAIN[k % len(TRAIN)]), view, TRAIN[k % len(TRAIN)]) for k in range(84)]
+    spread = float(
+        np.mean(
+            [
+                a.probabilities[0] * a.probabilities[1]
+                for a in answers
+                if a.probabilities is not None
+            ]
+        )
+    )
+    view = View(
+        100.0, 2, (150.0, 155.0, 160.0), ((145.0,), (150.0,), (155.0,)), (40.0,) * 3, (20.0,) * 3
+    )
+    period = [
+        Request(price_conversation(view, TRAIN[k % len(TRAIN)]), view, TRAIN[k % len(TRAIN)])
+        for k in range(84)
+    ]
     batched, _ = timed(lambda: engine.score(period, BASE))
     single, _ = timed(lambda: [engine.score([r], BASE) for r in period], 1)
     with tempfile.TemporaryDirectory() as folder:
-        words = ("--model", "nano", "--agents", "base", "--runs", "42", "--periods", "300", "--out", f"{folder}/pricing")
-        whole, _ = timed(lambda: subprocess.run([sys.executable, "-m", "eval.pricing", *words], check=True, stdout=subprocess.DEVNULL), 1)
+        words = (
+            "--model",
+            "nano",
+            "--agents",
+            "base",
+            "--runs",
+            "42",
+            "--periods",
+            "300",
+            "--out",
+            f"{folder}/pricing",
+        )
+        whole, _ = timed(
+            lambda: subprocess.run(
+                [sys.executable, "-m", "eval.pricing", *words],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            ),
+            1,
+        )
     market = Market()
     vectorised, _ = timed(lambda: q_learners(market, 100, 0, Learning(), longest=2000), 1)
     loop, _ = timed(lambda: q_loop(market, 5, 2000), 1)
@@ -173,17 +253,46 @@ def applications(scenarios: int) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m eval.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("recipes/bench.json"), help="where the figures go (default recipes/bench.json)")
-    parser.add_argument("--items", type=int, default=20, help="decision problems in each set that are scored (default 20)")
-    parser.add_argument("--only", choices=("estimator", "scoring", "applications"), help="measure one part, keep the others' last figures")
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("recipes/bench.json"),
+        help="where the figures go (default recipes/bench.json)",
+    )
+    parser.add_argument(
+        "--items",
+        type=int,
+        default=20,
+        help="decision problems in each set that are scored (default 20)",
+    )
+    parser.add_argument(
+        "--only",
+        choices=("estimator", "scoring", "applications"),
+        help="measure one part, keep the others' last figures",
+    )
     args = parser.parse_args()
-    known = {"estimator": estimator, "scoring": lambda: scoring(args.items), "applications": lambda: applications(10 * args.items)}
+    known = {
+        "estimator": estimator,
+        "scoring": lambda: scoring(args.items),
+        "applications": lambda: applications(10 * args.items),
+    }
     old = read_json(args.out) if args.out.exists() else {}
-    results = {part: work() if args.only in (None, part) else old.get(part, {}) for part, work in known.items()}
+    results = {
+        part: work() if args.only in (None, part) else old.get(part, {})
+        for part, work in known.items()
+    }
     write_json(args.out, origin() | results)
     lines = ["| what | value |", "|---|---|"]
-    lines += [f"| {part}: {name.replace('_', ' ')} | {value:.3g} |" for part, values in results.items() for name, value in values.items()]
+    lines += [
+        f"| {part}: {name.replace('_', ' ')} | {value:.3g} |"
+        for part, values in results.items()
+        for name, value in values.items()
+    ]
     fill_section(args.out.with_name("RESULTS.md"), "bench", "\n".join(lines))
     print("\n".join(lines))
 

@@ -1,26 +1,28 @@
-"""Paired comparison of measured arms: the same decision problems, one arm against the others.
+"""Paired comparison of measured conditions: the same decision problems, one against the others.
 
     python -m eval.compare runs/demo/eval
-    python -m eval.compare runs/A/eval runs/B/eval --against placebo --margin 0.05 --out runs/compared
+    python -m eval.compare runs/A/eval runs/B/eval --against placebo --margin 0.05 --out compared
 
-Differences (arm minus reference) in single decisions taken as each target would, in the probability of its optimum and in
-efficiency; in co-operation, sensitivity to incentives and structural parameters.  Shares: mean of the problems' differences,
-t interval.  Slopes and parameters: bootstrap of whole problems, the same ones for both arms.  p values are Holm's over all rows;
-*equivalent* means that both one-sided tests at the 5 % level place the difference within the margin.  An arm that answers
-outside the form is named and not compared.  Writes compare.json and compare.csv.
+Differences (condition minus reference) in single decisions taken as each target would, in the
+probability of its optimum and in efficiency; in co-operation, sensitivity to incentives and
+structural parameters.  Shares: mean of the problems' differences, t interval.  Slopes and
+parameters: bootstrap of whole problems, the same ones for both.  p values are Holm's over all rows;
+*equivalent* means that both one-sided tests at the 5 % level place the difference within the
+margin.  Who answers outside the form is named and not compared.  Writes compare.json and
+compare.csv.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
-from rich.progress import track
+from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
@@ -40,82 +42,150 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.measure import TITLES
-from eval.table import Record, by_decision, incentive_sensitivity, structural, utilities
-from eval.validity import OUTSIDE, outside, percent
+
+from .conditions import BASE
+from .config import Config, option, parse
+from .measure import TITLES, GameRecord
+from .progress import progress
+from .table import by_decision, incentive_sensitivity, structural, utilities
+from .validity import OUTSIDE, outside, percent
 
 NEEDED = {
-    "id", "set", "mode", "arm", "game", "payoffs", "beliefs", "strategies", "probabilities", "valid_answer_probability",
-}  # fmt: skip
+    "id",
+    "set",
+    "mode",
+    "arm",
+    "game",
+    "payoffs",
+    "beliefs",
+    "strategies",
+    "probabilities",
+    "valid_answer_probability",
+}
 WITHOUT_MARGIN = ("lambda",)  # its size depends on the unit of the payoffs
-ByProblem = dict[str, Record]
+ByProblem = dict[str, GameRecord]
 
 
-def arguments() -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="+", help="folders written by eval.games")
-    parser.add_argument("--against", default="base", help="arm that the others are compared with; placebo: the one (default base)")
-    parser.add_argument("--targets", nargs="+", default=[], metavar="FAMILY:NAME=VALUE", help="compared in (default: those the folders were measured with)")
-    parser.add_argument("--margin", type=float, default=0.05, help="differences smaller than this count as none (default 0.05)")
-    parser.add_argument("--bootstrap", type=int, default=200, help="replications for slopes and parameters (default 200)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="folder of the result (default: the first folder)")
-    args = parser.parse_args()
-    if not 0 < args.margin < 1 or args.bootstrap < 20 or args.seed < 0:
-        raise InputError("--margin must lie in (0, 1), --bootstrap be at least 20, --seed not negative")
-    return args
+@dataclass(frozen=True)
+class CompareConfig(Config):
+    """Options of ``python -m eval.compare``."""
+
+    folders: tuple[Path, ...] = option((), "folders written by eval.games", positional=True)
+    against: str = option(
+        BASE.name, "condition that the others are compared with; placebo: the one"
+    )
+    targets: tuple[str, ...] = option(
+        (),
+        "compared in (default: those the folders were measured with)",
+        metavar="FAMILY:NAME=VALUE",
+    )
+    margin: float = option(0.05, "differences smaller than this count as none")
+    bootstrap: int = option(200, "replications for slopes and parameters", at_least=20)
+    seed: int = option(0, "of the bootstrap", at_least=0)
+    out: Path | None = option(None, "folder of the result (default: the first folder)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.margin < 1:
+            raise InputError(f"--margin must lie in (0, 1), got {self.margin:g}")
+
+
+class Row(TypedDict):
+    """A difference with its interval, p value and, where a margin makes sense, equivalence.
+
+    n : problems.  replications : of the bootstrap that gave an estimate.
+    """
+
+    measure: str
+    difference: float
+    se: float
+    low: float
+    high: float
+    p: float
+    equivalent: bool | None
+    n: NotRequired[int]
+    replications: NotRequired[int]
+    set: NotRequired[str]
+    mode: NotRequired[str]
+    arm: NotRequired[str]
+    p_holm: NotRequired[float]
+
+
+class LeftOut(TypedDict):
+    """A condition that answers outside the form."""
+
+    set: str
+    mode: str
+    arm: str
+    valid_answer_probability: float
 
 
 def targets_of(folders: Sequence[Path], asked: Sequence[str]) -> list[Target]:
-    """What agreement is compared in: what is asked for, else what the folders' run.json name, else both classics."""
+    """What agreement is compared in: what is asked for, else what the folders' run.json name, else
+    both classics."""
     named = list(asked)
     for folder in folders if not asked else ():
         run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-        named += [t for t in (run.get("targets") or [] if isinstance(run, dict) else []) if isinstance(t, str)]
+        known = (run.get("targets") or []) if isinstance(run, dict) else []
+        named += [t for t in known if isinstance(t, str)]
     return list(dict.fromkeys(map(Target.parse, named))) or [ECONOMICUS, moralis(0.5)]
 
 
 def placebo_of(folders: Sequence[Path]) -> str:
-    """Name of the placebo that the folders' summaries mark.  Raises InputError unless there is exactly one."""
-    rows = [row for f in folders if (f / "summary.json").is_file() for row in read_json(f / "summary.json")]
-    names = list(dict.fromkeys(str(row["arm"]) for row in rows if isinstance(row, dict) and row.get("placebo")))
+    """Name of the placebo that the folders' summaries mark.  Raises InputError unless there is
+    exactly one."""
+    files = [f / "summary.json" for f in folders]
+    rows = [row for file in files if file.is_file() for row in read_json(file)]
+    placebos = [str(r["arm"]) for r in rows if isinstance(r, dict) and r.get("placebo")]
+    names = list(dict.fromkeys(placebos))
     if len(names) != 1:
-        raise InputError(f"--against placebo: {len(names)} placebos were measured there; name the arm")
+        raise InputError(
+            f"--against placebo: {len(names)} placebos were measured there; name the condition"
+        )
     return names[0]
 
 
 def read_arms(folders: Sequence[Path]) -> dict[tuple[str, str], dict[str, ByProblem]]:
-    """(set, mode) -> arm -> problem -> record, unanswered ones included.
+    """(set, mode) -> condition -> problem -> record, unanswered ones included.
 
-    An arm that two folders measured differently carries its folder's name.  Raises InputError for lines that are no problems.
+    A condition that two folders measured differently carries its folder's name.  Raises InputError
+    for lines that are no problems.
     """
     found: dict[tuple[str, str], dict[str, ByProblem]] = {}
     for folder in folders:
-        for number, row in read_lines(folder / "choices.jsonl"):
-            where = f"{folder / 'choices.jsonl'}, line {number}"
-            if missing := NEEDED - set(row):
-                raise InputError(f"{where}: no decision of eval.games, it lacks {', '.join(sorted(missing))}")
-            if not all(isinstance(row[k], str) for k in ("id", "set", "mode", "arm")):
-                raise InputError(f"{where}: id, set, mode and arm must be text")
-            valid = row["valid_answer_probability"]
-            if isinstance(valid, bool) or not isinstance(valid, int | float) or not -1e-6 <= valid <= 1 + 1e-3:
-                raise InputError(f"{where}: valid_answer_probability must be a probability")
-            if row["probabilities"] is not None:  # null where no reply could be read
-                try:
-                    read_decision(row)
-                except ValueError as error:
-                    raise InputError(f"{where}: no decision of eval.games ({error})") from None
-            arms = found.setdefault((row["set"], row["mode"]), {})
-            name = row["arm"]
-            if arms.get(name, {}).get(row["id"], row)["probabilities"] != row["probabilities"]:
+        path = folder / "choices.jsonl"
+        for line, row in read_lines(path):
+            record = read_record(row, f"{path}, line {line}")
+            arms = found.setdefault((record["set"], record["mode"]), {})
+            name = record["arm"]
+            known = arms.get(name, {}).get(record["id"], record)
+            if known["probabilities"] != record["probabilities"]:
                 name = f"{folder.parent.name}/{folder.name}: {name}"
-            arms.setdefault(name, {})[row["id"]] = row
+            arms.setdefault(name, {})[record["id"]] = record
     return found
 
 
-def answering(arms: dict[str, ByProblem]) -> tuple[dict[str, ByProblem], dict[str, float]]:
-    """(arms that answer in the form, without unanswered problems; validity of those that do not)."""
+def read_record(row: Mapping[str, Any], where: str) -> GameRecord:
+    """A line of eval.games.  Raises InputError that names ``where`` for anything else."""
+    if missing := NEEDED - set(row):
+        lacks = ", ".join(sorted(missing))
+        raise InputError(f"{where}: no decision of eval.games, it lacks {lacks}")
+    if not all(isinstance(row[k], str) for k in ("id", "set", "mode", "arm")):
+        raise InputError(f"{where}: id, set, mode and arm must be text")
+    valid = row["valid_answer_probability"]
+    number = isinstance(valid, int | float) and not isinstance(valid, bool)
+    if not number or not -1e-6 <= valid <= 1 + 1e-3:
+        raise InputError(f"{where}: valid_answer_probability must be a probability")
+    if row["probabilities"] is not None:  # null where no reply could be read
+        try:
+            read_decision(dict(row))
+        except ValueError as error:
+            raise InputError(f"{where}: no decision of eval.games ({error})") from None
+    return cast(GameRecord, row)
+
+
+def answering(arms: Mapping[str, ByProblem]) -> tuple[dict[str, ByProblem], dict[str, float]]:
+    """(conditions that answer in the form, without unanswered problems; validity of the others)."""
     inside: dict[str, ByProblem] = {}
     others: dict[str, float] = {}
     for name, records in arms.items():
@@ -131,12 +201,16 @@ def answering(arms: dict[str, ByProblem]) -> tuple[dict[str, ByProblem], dict[st
 def labels(targets: Sequence[Target]) -> list[str]:
     """Short labels, or whole strings where two targets share one."""
     short = [t.label for t in targets]
-    return [label if short.count(label) == 1 else str(t) for label, t in zip(short, targets, strict=True)]
+    return [
+        label if short.count(label) == 1 else str(t)
+        for label, t in zip(short, targets, strict=True)
+    ]
 
 
-def shares(record: Record, targets: Sequence[Target]) -> dict[str, float]:
-    """What one problem says: agreement with every target (single decisions, probability of the optimum, efficiency, which is
-    nan where all plans are worth the same), and the probability of the first (co-operative) actions."""
+def shares(record: GameRecord, targets: Sequence[Target]) -> dict[str, float]:
+    """What one problem says: agreement with every target (single decisions, probability of the
+    optimum, efficiency, which is nan where all plans are worth the same), and the probability of
+    the first (co-operative) actions."""
     p = np.array(record["probabilities"], float)
     values = {}
     for label, target in zip(labels(targets), targets, strict=True):
@@ -145,53 +219,85 @@ def shares(record: Record, targets: Sequence[Target]) -> dict[str, float]:
         values[f"{label}: mass"] = float(p[best_replies(u)].sum())
         values[f"{label}: efficiency"] = efficiency(u, p)
     game = GAMES[record["game"]]
-    first = [p[[s[k] == info.actions[0] for s in game.strategies]].sum() for k, info in enumerate(game.info_sets)]
+    first = [
+        p[[s[k] == info.actions[0] for s in game.strategies]].sum()
+        for k, info in enumerate(game.info_sets)
+    ]
     return values | {"co-operation": float(np.mean(first))}
 
 
-def slopes(records: list[Record]) -> dict[str, float]:
+def slopes(records: Sequence[GameRecord]) -> dict[str, float]:
     """Sensitivity and the structural parameters, those of them that are identified."""
     values = {"sensitivity": incentive_sensitivity(records)["mean"]}
-    for family, label in (("alpha_beta_kappa", "{}"), ("homo_moralis", "{} alone")):
-        estimates = structural(records, family).get("estimates", {})
-        values |= {label.format(k): v["value"] for k, v in estimates.items() if family == "alpha_beta_kappa" or k == "kappa"}
+    for name, v in structural(records, "alpha_beta_kappa").get("estimates", {}).items():
+        values[name] = v["value"]
+    alone = structural(records, "homo_moralis").get("estimates", {})
+    if "kappa" in alone:
+        values["kappa alone"] = alone["kappa"]["value"]
     return values
 
 
-def test(measure: str, difference: float, error: float, degrees: float, margin: float) -> dict[str, Any]:
+def test(measure: str, difference: float, error: float, degrees: float, margin: float) -> Row:
     """Interval, two-sided p and equivalence from a difference and its standard error."""
-    spread = stats.t.ppf(0.975, degrees) * error
-    p = float(2 * stats.t.sf(abs(difference) / error, degrees)) if error > 0 else float(difference == 0)
+    spread = float(stats.t.ppf(0.975, degrees)) * error
+    p, beyond = float(difference == 0), float(abs(difference) >= margin)
     if error > 0:
-        outside = float(max(stats.t.sf((difference + margin) / error, degrees), stats.t.sf((margin - difference) / error, degrees)))
-    else:
-        outside = float(abs(difference) >= margin)
+        p = float(2 * stats.t.sf(abs(difference) / error, degrees))
+        above = stats.t.sf((difference + margin) / error, degrees)
+        below = stats.t.sf((margin - difference) / error, degrees)
+        beyond = float(max(above, below))
     return {
-        "measure": measure, "difference": difference, "se": error, "low": difference - spread, "high": difference + spread, "p": p,
-        "equivalent": None if measure.startswith(WITHOUT_MARGIN) else bool(outside < 0.05),
-    }  # fmt: skip
+        "measure": measure,
+        "difference": difference,
+        "se": error,
+        "low": difference - spread,
+        "high": difference + spread,
+        "p": p,
+        "equivalent": None if measure in WITHOUT_MARGIN else bool(beyond < 0.05),
+    }
 
 
-def compare(tuned: ByProblem, base: ByProblem, targets: Sequence[Target], margin: float, replications: int, seed: int) -> list[dict[str, Any]]:
-    """Rows of one arm against the reference, on the problems both have.  Raises InputError when these are fewer than two."""
+def compare(
+    tuned: ByProblem,
+    base: ByProblem,
+    targets: Sequence[Target],
+    margin: float,
+    replications: int,
+    seed: int,
+) -> list[Row]:
+    """Rows of one condition against the reference, on the problems both have.
+
+    Raises InputError when these are fewer than two, or not the same ones.
+    """
     common = [k for k in base if k in tuned]
     if len(common) < 2:
-        raise InputError("the two arms share fewer than two decision problems; measure them with the same --battery, --items and --seed")
-    if any(base[k]["payoffs"] != tuned[k]["payoffs"] or base[k]["game"] != tuned[k]["game"] for k in common):
-        raise InputError("problems of the same name have different payoffs; measure both arms with the same --battery, --items, --targets and --seed")
+        raise InputError(
+            "the two conditions share fewer than two decision problems; measure them with the same "
+            "--battery, --items and --seed"
+        )
+    pairs = [(base[k], tuned[k]) for k in common]
+    if any(a["payoffs"] != b["payoffs"] or a["game"] != b["game"] for a, b in pairs):
+        raise InputError(
+            "problems of the same name have different payoffs; measure both conditions with the "
+            "same --battery, --items, --targets and --seed"
+        )
     n, rows = len(common), []
-    one, two = ([shares(arm[k], targets) for k in common] for arm in (tuned, base))
+    one, two = ([shares(records[k], targets) for k in common] for records in (tuned, base))
     for measure in one[0]:
         gaps = np.array([a[measure] - b[measure] for a, b in zip(one, two, strict=True)])
         gaps = gaps[~np.isnan(gaps)]
         if len(gaps) > 1:
             error = float(gaps.std(ddof=1) / np.sqrt(len(gaps)))
-            rows.append(test(measure, float(gaps.mean()), error, len(gaps) - 1, margin) | {"n": len(gaps)})
+            row = test(measure, float(gaps.mean()), error, len(gaps) - 1, margin)
+            row["n"] = len(gaps)
+            rows.append(row)
 
-    def gap(chosen: list[str]) -> dict[str, float]:
+    def gap(chosen: Sequence[str]) -> dict[str, float]:
         # a decision drawn twice is two decisions
-        again = [({**tuned[k], "id": f"{k}-{i}"}, {**base[k], "id": f"{k}-{i}"}) for i, k in enumerate(chosen)]
-        left, right = slopes([t for t, _ in again]), slopes([b for _, b in again])
+        left, right = (
+            slopes([{**records[k], "id": f"{k}-{i}"} for i, k in enumerate(chosen)])
+            for records in (tuned, base)
+        )
         return {k: left[k] - right[k] for k in left if k in right}
 
     rng = np.random.default_rng(seed)
@@ -199,7 +305,9 @@ def compare(tuned: ByProblem, base: ByProblem, targets: Sequence[Target], margin
     for measure, value in gap(common).items():
         values = [d[measure] for d in drawn if measure in d]
         if len(values) >= 0.9 * replications:
-            rows.append(test(measure, value, float(np.std(values, ddof=1)), n - 1, margin) | {"n": n, "replications": len(values)})
+            row = test(measure, value, float(np.std(values, ddof=1)), n - 1, margin)
+            row["n"], row["replications"] = n, len(values)
+            rows.append(row)
     return rows
 
 
@@ -207,62 +315,109 @@ def holm(p: list[float]) -> list[float]:
     """Holm's adjusted p values, in the order given."""
     order = np.argsort(p)
     adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(np.maximum.accumulate([(len(p) - rank) * p[i] for rank, i in enumerate(order)]), 1)
+    adjusted[order] = np.minimum(
+        np.maximum.accumulate([(len(p) - rank) * p[i] for rank, i in enumerate(order)]), 1
+    )
     return [float(v) for v in adjusted]
 
 
-def main() -> None:
-    """Entry point."""
-    args = arguments()
-    targets = targets_of(args.folders, args.targets)
+def jobs_of(
+    config: CompareConfig,
+) -> tuple[str, list[tuple[str, str, str, dict[str, ByProblem]]], list[LeftOut]]:
+    """(name of the reference; set, mode and condition of every comparison with the records of all;
+    who is left out).  Raises InputError when there is nothing to compare."""
+    against = config.against
     jobs: list[tuple[str, str, str, dict[str, ByProblem]]] = []
-    left_out: list[dict[str, Any]] = []
-    against = args.against
-    for (held, mode), everyone in read_arms(args.folders).items():
+    left_out: list[LeftOut] = []
+    for (held, mode), everyone in read_arms(config.folders).items():
         if against == "placebo" and against not in everyone:
-            against = placebo_of(args.folders)
+            against = placebo_of(config.folders)
         if against not in everyone:
-            raise InputError(f"no arm {against!r} among {', '.join(everyone)}; choose one with --against")
+            raise InputError(
+                f"no arm {against!r} among {', '.join(everyone)}; choose one with --against"
+            )
         arms, others = answering(everyone)
-        left_out += [{"set": held, "mode": mode, "arm": arm, "valid_answer_probability": v} for arm, v in others.items()]
+        for arm, valid in others.items():
+            about: LeftOut = {
+                "set": held,
+                "mode": mode,
+                "arm": arm,
+                "valid_answer_probability": valid,
+            }
+            left_out.append(about)
         jobs += [(held, mode, arm, arms) for arm in arms if arm != against and against in arms]
     if not jobs and left_out:
-        names = ", ".join(dict.fromkeys(row["arm"] for row in left_out))
-        raise InputError(f"there is nothing to compare: {names} {'answers' if ', ' not in names else 'answer'} outside the form")
+        names = list(dict.fromkeys(row["arm"] for row in left_out))
+        verb = "answers" if len(names) == 1 else "answer"
+        raise InputError(f"there is nothing to compare: {', '.join(names)} {verb} outside the form")
     if not jobs:
         raise InputError(f"there is nothing to compare {against!r} with")
-    rows: list[dict[str, Any]] = []
-    for held, mode, arm, arms in track(jobs, "comparing", transient=True):
+    return against, jobs, left_out
+
+
+def run(config: CompareConfig, console: Console) -> list[Row]:
+    """Compare, write and print."""
+    targets = targets_of(config.folders, config.targets)
+    against, jobs, left_out = jobs_of(config)
+    rows: list[Row] = []
+    for held, mode, arm, arms in progress(jobs, "comparing", console):
+        settings = (config.margin, config.bootstrap, config.seed)
         try:
-            some = compare(arms[arm], arms[against], targets, args.margin, args.bootstrap, args.seed)
+            some = compare(arms[arm], arms[against], targets, *settings)
         except NotIdentified as error:
             raise InputError(f"{arm}: {error}") from None
         rows += [{"set": held, "mode": mode, "arm": arm, **row} for row in some]
     for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = adjusted
-
     frame = pd.DataFrame(rows)
-    console = terminal(120)
-    for (held, mode, arm), part in frame.groupby(["set", "mode", "arm"], sort=False):
-        grid = Table(title=f"{arm} minus {against}, {TITLES.get(held, held)}, {mode} answers, n = {part['n'].iloc[0]}", title_justify="left", box=SIMPLE_HEAD)
-        for column in ("measure", "difference", "95 % interval", "p (Holm)", f"within ± {args.margin:g}"):
-            grid.add_column(column, justify="left" if column == "measure" else "right")
-        for _, r in part.iterrows():
-            within = "" if r["equivalent"] is None else "yes" if r["equivalent"] else "no"
-            grid.add_row(r["measure"], f"{r['difference']:.3f}", f"[{r['low']:.3f}, {r['high']:.3f}]", f"{r['p_holm']:.3g}", within)
-        console.print(grid)
-        lacking = [m for m in ("sensitivity", "alpha", "beta", "kappa", "lambda", "kappa alone") if m not in set(part["measure"])]
-        if lacking:
-            console.print(f"not identified in both arms: {', '.join(lacking)}")
-    for row in left_out:
-        valid = percent(row["valid_answer_probability"])
-        console.print(f"not compared: {row['arm']}, {row['set']}, {row['mode']}: {OUTSIDE} (valid-answer probability {valid})")
-    out = args.out or args.folders[0]
-    about = origin(**{f"choices_{i}": folder / "choices.jsonl" for i, folder in enumerate(args.folders)})
-    found = {"against": against, "targets": [str(t) for t in targets], "margin": args.margin, "rows": finite(rows), "left_out": left_out}
-    write_json(out / "compare.json", about | found)
+    show(frame, against, config.margin, console)
+    for one in left_out:
+        valid = percent(one["valid_answer_probability"])
+        console.print(
+            f"not compared: {one['arm']}, {one['set']}, {one['mode']}: {OUTSIDE} (valid-answer "
+            f"probability {valid})"
+        )
+    out = config.out or config.folders[0]
+    inputs = {f"choices_{i}": f / "choices.jsonl" for i, f in enumerate(config.folders)}
+    found = {
+        "against": against,
+        "targets": [str(t) for t in targets],
+        "margin": config.margin,
+        "rows": finite(rows),
+        "left_out": left_out,
+    }
+    write_json(out / "compare.json", origin(**inputs) | found)
     write_text(out / "compare.csv", frame.map(spreadsheet_cell).to_csv(index=False))
     console.print(f"{out}/: compare.json compare.csv")
+    return rows
+
+
+def show(frame: pd.DataFrame, against: str, margin: float, console: Console) -> None:
+    """One table for every set, mode and condition."""
+    for (held, mode, arm), part in frame.groupby(["set", "mode", "arm"], sort=False):
+        n = part["n"].iloc[0]
+        title = f"{arm} minus {against}, {TITLES.get(held, held)}, {mode} answers, n = {n}"
+        grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+        within = f"within ± {margin:g}"
+        for column in ("measure", "difference", "95 % interval", "p (Holm)", within):
+            grid.add_column(column, justify="left" if column == "measure" else "right")
+        for _, r in part.iterrows():
+            grid.add_row(
+                r["measure"],
+                f"{r['difference']:.3f}",
+                f"[{r['low']:.3f}, {r['high']:.3f}]",
+                f"{r['p_holm']:.3g}",
+                "" if r["equivalent"] is None else "yes" if r["equivalent"] else "no",
+            )
+        console.print(grid)
+        every = ("sensitivity", "alpha", "beta", "kappa", "lambda", "kappa alone")
+        if lacking := [m for m in every if m not in set(part["measure"])]:
+            console.print(f"not identified in both: {', '.join(lacking)}")
+
+
+def main() -> None:
+    """Entry point."""
+    run(parse(CompareConfig, "python -m eval.compare", __doc__ or ""), terminal(120))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ log-probabilities are exact; what the turns of a conversation share is read once
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,25 @@ from vllm.lora.request import LoRARequest
 from econmoral.adapters import check_adapter
 from econmoral.checkpoints import base_for, check_adapters, load_tokenizer
 from econmoral.records import InputError
-from eval.engines import Arm, Exact, ScoredStep, seed_of
+
+from .engines import Condition, Exact, ScoredStep, seed_of
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM accepts as max_lora_rank
-AT_ONCE = 20  # tokens whose log-probabilities one request may ask for: vLLM's own limit (max_logprobs)
+AT_ONCE = (
+    20  # tokens whose log-probabilities one request may ask for: vLLM's own limit (max_logprobs)
+)
 
 
 class VLLM(Exact):
     """A checkpoint and its adapters (name -> folder); ``options`` go to ``vllm.LLM`` as they are."""
 
-    def __init__(self, model: str, adapters: dict[str, Path], options: dict[str, Any], given: bool = False) -> None:
+    def __init__(
+        self,
+        model: str,
+        adapters: dict[str, Path],
+        options: Mapping[str, object],
+        given: bool = False,
+    ) -> None:
         place = base_for(model, adapters.values())  # one clear line where it cannot be had
         source = place.source
         check_adapters(adapters.values(), place, load_tokenizer(place), given)
@@ -33,28 +43,58 @@ class VLLM(Exact):
         ranks = [int(check_adapter(folder).get("r", 0)) for folder in adapters.values()]
         lora: dict[str, Any] = {}
         if adapters:
-            lora = {"enable_lora": True, "max_loras": 1, "max_lora_rank": next((r for r in RANKS if r >= max(ranks)), max(ranks))}
+            lora = {
+                "enable_lora": True,
+                "max_loras": 1,
+                "max_lora_rank": next((r for r in RANKS if r >= max(ranks)), max(ranks)),
+            }
         try:
             # without the checkpoint's own generation settings (repetition penalty, other ends of text)
             fixed = {"enable_prefix_caching": True, "generation_config": "vllm"}
-            self.llm = LLM(model=str(place.folder), **(fixed | lora | options))
+            more: dict[str, Any] = fixed | lora | dict(options)
+            self.llm = LLM(model=str(place.folder), **more)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
-            raise InputError(f"vLLM cannot load {source}: {str(error).splitlines()[0][:200]}; try --engine transformers") from None
+            raise InputError(
+                f"vLLM cannot load {source}: {str(error).splitlines()[0][:200]}; try --engine transformers"
+            ) from None
         self.tokenizer = self.llm.get_tokenizer()
         self.device = "vLLM's devices"
-        self.loras = {name: LoRARequest(name, number, str(folder.resolve())) for number, (name, folder) in enumerate(adapters.items(), start=1)}
+        self.loras = {
+            name: LoRARequest(name, number, str(folder.resolve()))
+            for number, (name, folder) in enumerate(adapters.items(), start=1)
+        }
 
-    def log_probabilities(self, groups: list[list[ScoredStep]], arm: Arm) -> list[list[np.ndarray] | None]:
+    def log_probabilities(
+        self, groups: list[list[ScoredStep]], condition: Condition
+    ) -> list[list[np.ndarray] | None]:
         """One request for every inner node of every step's tree of replies; equal ones are asked once."""
-        children: dict[tuple[int, ...], set[int]] = {}  # the context and the path to a node -> tokens that are scored there
+        children: dict[
+            tuple[int, ...], set[int]
+        ] = {}  # the context and the path to a node -> tokens that are scored there
         for step in (step for group in groups for step in group):
             for form in (form for several in step.options for form in several):
                 for k, token in enumerate(form):
                     children.setdefault((*step.context, *form[:k]), set()).add(token)
-        asked = [(node, after[k : k + AT_ONCE]) for node, tokens in children.items() for after in [sorted(tokens)] for k in range(0, len(after), AT_ONCE)]
-        settings = [SamplingParams(max_tokens=1, temperature=0, logprobs=len(after), logprob_token_ids=after, detokenize=False) for _, after in asked]
+        asked = [
+            (node, after[k : k + AT_ONCE])
+            for node, tokens in children.items()
+            for after in [sorted(tokens)]
+            for k in range(0, len(after), AT_ONCE)
+        ]
+        settings = [
+            SamplingParams(
+                max_tokens=1,
+                temperature=0,
+                logprobs=len(after),
+                logprob_token_ids=after,
+                detokenize=False,
+            )
+            for _, after in asked
+        ]
         log_p: dict[tuple[int, ...], float] = {}
-        for (node, after), output in zip(asked, self._generate([node for node, _ in asked], settings, arm), strict=True):
+        for (node, after), output in zip(
+            asked, self._generate([node for node, _ in asked], settings, condition), strict=True
+        ):
             found = output.outputs[0].logprobs[0]
             for token in after:
                 log_p[*node, token] = found[token].logprob
@@ -63,9 +103,27 @@ class VLLM(Exact):
         def reply(context: list[int], form: list[int]) -> float:
             return sum(log_p[*context, *form[: k + 1]] for k in range(len(form)))
 
-        return [[np.array([np.logaddexp.reduce([reply(s.context, form) for form in several]) for several in s.options]) for s in group] for group in groups]
+        return [
+            [
+                np.array(
+                    [
+                        np.logaddexp.reduce([reply(s.context, form) for form in several])
+                        for several in s.options
+                    ]
+                )
+                for s in group
+            ]
+            for group in groups
+        ]
 
-    def derive(self, heads: list[list[int]], samples: list[int], arm: Arm, seed: int, longest: int) -> list[list[tuple[str, bool]]]:
+    def derive(
+        self,
+        heads: list[list[int]],
+        samples: list[int],
+        condition: Condition,
+        seed: int,
+        longest: int,
+    ) -> list[list[tuple[str, bool]]]:
         """Every prompt has a seed of its own, so that its texts do not depend on what shares its batch (beyond rounding).
 
         Everything that a checkpoint's own generation settings could change is spelled out, and where a turn ends too.
@@ -80,16 +138,31 @@ class VLLM(Exact):
             for i, n in enumerate(samples)
         ]  # fmt: skip
         results = []
-        for output in self._generate([tuple(head) for head in heads], settings, arm):
-            texts = [(self.until_end(o.text), o) for o in sorted(output.outputs, key=lambda o: o.index)]
-            results.append([(text, o.finish_reason == "length" and text == o.text) for text, o in texts])
+        for output in self._generate([tuple(head) for head in heads], settings, condition):
+            texts = [
+                (self.until_end(o.text), o) for o in sorted(output.outputs, key=lambda o: o.index)
+            ]
+            results.append(
+                [(text, o.finish_reason == "length" and text == o.text) for text, o in texts]
+            )
         return results
 
-    def _generate(self, prompts: list[tuple[int, ...]], settings: list[SamplingParams], arm: Arm) -> list[Any]:
+    def _generate(
+        self, prompts: list[tuple[int, ...]], settings: list[SamplingParams], condition: Condition
+    ) -> list[Any]:
         try:
-            return list(self.llm.generate([{"prompt_token_ids": list(p)} for p in prompts], settings, use_tqdm=False, lora_request=self._lora(arm)))
+            return list(
+                self.llm.generate(
+                    [{"prompt_token_ids": list(p)} for p in prompts],
+                    settings,
+                    use_tqdm=False,
+                    lora_request=self._lora(condition),
+                )
+            )
         except ValueError as error:
-            raise InputError(f"vLLM refuses a request: {str(error).splitlines()[0][:200]}") from None
+            raise InputError(
+                f"vLLM refuses a request: {str(error).splitlines()[0][:200]}"
+            ) from None
 
-    def _lora(self, arm: Arm) -> LoRARequest | None:
-        return None if arm.adapter is None else self.loras[arm.adapter]
+    def _lora(self, condition: Condition) -> LoRARequest | None:
+        return None if condition.adapter is None else self.loras[condition.adapter]

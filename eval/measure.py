@@ -1,14 +1,14 @@
-"""Draw the decision problems, ask an engine, and turn its answers into one record per problem."""
+"""Decision problems of the games: how they are drawn, what is asked, what the answers say."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from econmoral.conversation import OUTCOMES, Mode
+from econmoral.conversation import OUTCOMES, Mode, Outcome
 from econmoral.derivations import check_steps
 from econmoral.games import BATTERY, GAMES, Protocol, draw_beliefs, draw_protocol
 from econmoral.prompts import (
@@ -27,15 +27,30 @@ from econmoral.prompts import (
 )
 from econmoral.records import InputError
 from econmoral.target import ECONOMICUS, Target
-from eval.engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request
 
-SETS = {"payoffs": WORDINGS_TRAIN, "wordings": WORDINGS_HELD_OUT}  # what is held out beyond the payoffs themselves
-# What happens to the very problems of "payoffs" in a changed setting, so that every difference is within a problem
-CHANGES: dict[str, dict[str, Any]] = {"turns": {}, "scale": {"scale": 10}, "currency": {"rate": "3 rupees"}}
+from .engines import LONGEST_DERIVATION, Answer, Condition, Request
+
+# what is held out beyond the payoffs themselves
+SETS = {"payoffs": WORDINGS_TRAIN, "wordings": WORDINGS_HELD_OUT}
+
+
+class Change(TypedDict, total=False):
+    """A layout's changed fields."""
+
+    scale: int
+    rate: str
+
+
+# What happens to the very problems of "payoffs" in a changed setting, so that every difference
+# is within a problem
+CHANGES: dict[str, Change] = {"turns": {}, "scale": {"scale": 10}, "currency": {"rate": "3 rupees"}}
 TITLES = {
-    "payoffs": "held-out payoffs", "wordings": "held-out wordings", "turns": "after unrelated turns",
-    "scale": "payoffs ten times as large", "currency": "a currency never trained on",
-}  # fmt: skip
+    "payoffs": "held-out payoffs",
+    "wordings": "held-out wordings",
+    "turns": "after unrelated turns",
+    "scale": "payoffs ten times as large",
+    "currency": "a currency never trained on",
+}
 UNRELATED = (
     ("user", "How many days are there in two weeks?"),
     ("assistant", "There are 14 days in two weeks."),
@@ -44,12 +59,14 @@ UNRELATED = (
 )
 DRAWN = ("spd", "tg", "spd", "ug")  # games of random problems, in turn
 MOST_DRAWS = 20_000  # of one problem
-LEAD = 1.0  # the optimum of every target beats every other plan by this many payoff units, as in the training data
+# the optimum of every target beats every other plan by so many points, as in the training data
+LEAD = 1.0
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One decision problem: an item and its counterbalanced layouts, in twins (2k, 2k + 1); turns that come before."""
+    """One decision problem: an item, its counterbalanced layouts in twins (2k, 2k + 1), and the
+    turns that come before."""
 
     id: str
     set: str
@@ -67,141 +84,198 @@ def draw_problems(
     sets: Sequence[str] = tuple(SETS),
     games: Sequence[str] = DRAWN,
 ) -> list[Problem]:
-    """``n`` problems in each set on held-out payoffs: random ones (``drawn``) or the 18 protocols (``games18``).
+    """``n`` problems in each set on held-out payoffs.
 
-    sets : ``payoffs`` (training wordings), ``wordings`` (held-out ones); the problems of ``payoffs`` after unrelated ``turns``,
-    at another ``scale`` (payoffs times ten) or in another ``currency``, none of which was trained on.
+    battery : random ones (``drawn``) or the 18 protocols (``games18``).  sets : ``payoffs``
+    (training wordings), ``wordings`` (held-out ones); the problems of ``payoffs`` after unrelated
+    ``turns``, at another ``scale`` (payoffs times ten) or in another ``currency``, none of which
+    was trained on.  Raises InputError where no problem has a clear optimum for every target.
     """
-    clear = dict.fromkeys((ECONOMICUS, *targets))
+    clear = list(dict.fromkeys((ECONOMICUS, *targets)))
     problems = []
     for name in sets:
-        number, wordings = list(SETS).index(name) if name in SETS else 0, SETS.get(name, WORDINGS_TRAIN)
+        number = list(SETS).index(name) if name in SETS else 0
         rng = np.random.default_rng([seed, number])
         for i in range(n):
-            for _ in range(MOST_DRAWS):
-                fixed = battery == "games18"
-                protocol = BATTERY[i % len(BATTERY)] if fixed else draw_protocol(games[i % len(games)], rng, held=True)
-                beliefs = draw_beliefs(protocol.game, rng)
-                # the battery's payoffs are given: there only the beliefs are drawn, ties and all
-                if fixed or all(t.best_plan(protocol, beliefs)[1] >= LEAD for t in clear):
-                    break
-            else:
-                raise InputError(f"no problem with a clear optimum for {', '.join(map(str, clear))} was found; choose other --targets")
-            layouts = [replace(draw_layout(protocol.game, rng, wordings), **CHANGES.get(name, {})) for _ in range(pairs)]
+            item = _draw_item(battery, games, i, clear, rng)
+            drawn = [
+                draw_layout(item.protocol.game, rng, SETS.get(name, WORDINGS_TRAIN))
+                for _ in range(pairs)
+            ]
+            layouts = [replace(layout, **CHANGES.get(name, {})) for layout in drawn]
             twins = tuple(twin for layout in layouts for twin in (layout, mirror(layout)))
-            problems.append(Problem(f"{name}-{seed}-{i}", name, Item(protocol, beliefs), twins, UNRELATED if name == "turns" else ()))
+            before = UNRELATED if name == "turns" else ()
+            problems.append(Problem(f"{name}-{seed}-{i}", name, item, twins, before))
     return problems
 
 
-def belief_requests(problems: Sequence[Problem]) -> list[Request]:
-    """What an arm is asked about its beliefs: one conversation for every information set of every layout."""
-    return [
-        Request(belief_conversation(p.item, layout, k, p.before), p.item, layout)
-        for p in problems
-        for layout in p.layouts
-        for k in range(len(GAMES[layout.game].info_sets))
-    ]
+def _draw_item(
+    battery: str, games: Sequence[str], i: int, clear: Sequence[Target], rng: np.random.Generator
+) -> Item:
+    fixed = battery == "games18"
+    for _ in range(MOST_DRAWS):
+        if fixed:
+            protocol = BATTERY[i % len(BATTERY)]
+        else:
+            protocol = draw_protocol(games[i % len(games)], rng, held=True)
+        beliefs = draw_beliefs(protocol.game, rng)
+        # the battery's payoffs are given: there only the beliefs are drawn, ties and all
+        if fixed or all(t.best_plan(protocol, beliefs)[1] >= LEAD for t in clear):
+            return Item(protocol, beliefs)
+    raise InputError(
+        f"no problem with a clear optimum for {', '.join(map(str, clear))} was found; choose other "
+        "--targets"
+    )
 
 
-def elicit(engine: Engine, problems: Sequence[Problem], arm: Arm, seed: int) -> list[tuple[float, ...]]:
-    """Beliefs the arm itself states: mean of its distribution over 0 to 10 of ten others, over all layouts; one half where it
-    never answered."""
-    keys = [(q, k) for q, p in enumerate(problems) for layout in p.layouts for k in range(len(GAMES[layout.game].info_sets))]
-    requests = belief_requests(problems)
-    found: dict[tuple[int, int], list[float]] = {}
-    for key, answer in zip(keys, engine.score(requests, arm, seed), strict=True):
-        if answer.probabilities is not None:
-            found.setdefault(key, []).append(float(answer.probabilities @ np.arange(TENTHS + 1)) / TENTHS)
-    sizes = [len(GAMES[p.item.protocol.game].info_sets) for p in problems]
-    return [tuple(float(np.mean(found.get((q, k), [0.5]))) for k in range(n)) for q, n in enumerate(sizes)]
+class Page(TypedDict):
+    """One layout's answer: probabilities in the order of the game's strategies, validity in the
+    order of its information sets."""
+
+    layout: dict[str, object]
+    probabilities: NotRequired[list[float] | None]
+    valid: list[float]
+    controls: NotRequired[list[float]]
+    control_valid: NotRequired[list[float]]
+    steps: NotRequired[list[int]]
+    cut: NotRequired[int]
+    outcomes: NotRequired[dict[Outcome, int] | None]
+    texts: NotRequired[list[str]]
 
 
-def requests_of(problems: Sequence[Problem], arm: Arm, mode: Mode, beliefs: str, samples: int, longest: int = LONGEST_DERIVATION) -> list[Request]:
-    """What an arm is asked: one conversation for every layout of every problem."""
-    shown = [p.item if beliefs == "given" else Item(p.item.protocol, None) for p in problems]
-    return [
-        Request(converse(item, layout, mode, arm.system, p.before), item, layout, samples, longest)
-        for p, item in zip(problems, shown, strict=True)
-        for layout in p.layouts
-    ]
+class GameRecord(TypedDict):
+    """What one condition chose in one problem, averaged over its layouts.
 
-
-def measure(
-    engine: Engine, problems: Sequence[Problem], arm: Arm, mode: Mode, beliefs: str, samples: int, seed: int = 0, longest: int = LONGEST_DERIVATION
-) -> list[dict[str, Any]]:
-    """One record per problem: choice probabilities averaged over its layouts, validity, comprehension, position bias.
-
-    beliefs : ``given`` (stated on the page), ``uniform`` (not stated, one half in estimation) or ``elicited`` (not
-    stated, the arm's own); seed : of sampled derivations.  A problem of which no page was answered has null probabilities.
+    beliefs : those used in estimation.  probabilities : of every whole strategy; None where no page
+    was answered.  position_bias : probability of the action that is listed first, minus 1/2.
+    twin_distance : total variation between counterbalanced pages.  steps : right and all lines of
+    derivations that can be checked.
     """
-    if beliefs == "given":
-        used = [p.item.beliefs or () for p in problems]
-    elif beliefs == "uniform":
-        used = [(0.5,) * len(GAMES[p.item.protocol.game].info_sets) for p in problems]
-    else:
-        used = elicit(engine, problems, arm, seed)
-    requests = requests_of(problems, arm, mode, beliefs, samples, longest)
-    found = iter(zip(requests, engine.score(requests, arm, seed), strict=True))
-    records = []
-    for problem, y in zip(problems, used, strict=True):
-        pages = [_page(*next(found)) for _ in problem.layouts]
-        records.append(_record(problem, arm, mode, list(y), pages))
-    return records
+
+    id: str
+    set: str
+    arm: str
+    mode: str
+    game: str
+    payoffs: list[float]
+    beliefs: list[float]
+    strategies: list[str]
+    probabilities: list[float] | None
+    valid_answer_probability: float
+    valid_by_decision: NotRequired[list[float]]
+    comprehension: float | None
+    steps: list[int]
+    cut: NotRequired[int]
+    position_bias: float | None
+    twin_distance: float | None
+    pages: NotRequired[list[Page]]
+    prompt_hash: NotRequired[str]
 
 
-def _page(request: Request, answer: Answer) -> dict[str, Any]:
-    """One layout's answer, probabilities in the order of the game's strategies, validity in the order of its information sets."""
-    layout: Layout = request.layout
+def belief_requests(problem: Problem) -> list[Request]:
+    """What is asked about beliefs: one conversation for every information set of every layout."""
+    sets = range(len(GAMES[problem.item.protocol.game].info_sets))
+    return [
+        Request(belief_conversation(problem.item, layout, k, problem.before), problem.item, layout)
+        for layout in problem.layouts
+        for k in sets
+    ]
+
+
+def decision_requests(
+    problem: Problem,
+    condition: Condition,
+    mode: Mode,
+    beliefs: str = "given",
+    samples: int = 1,
+    longest: int = LONGEST_DERIVATION,
+) -> list[Request]:
+    """What is asked about the decisions: one conversation for every layout."""
+    item = problem.item if beliefs == "given" else Item(problem.item.protocol, None)
+    talks = [
+        converse(item, layout, mode, condition.system, problem.before) for layout in problem.layouts
+    ]
+    return [
+        Request(talk, item, layout, samples, longest)
+        for talk, layout in zip(talks, problem.layouts, strict=True)
+    ]
+
+
+def stated_beliefs(problem: Problem, answers: Sequence[Answer]) -> list[float]:
+    """Beliefs that were stated in reply to ``belief_requests``: mean of the distribution over 0 to
+    10 of ten others, over all layouts; one half where nothing was answered."""
+    n = len(GAMES[problem.item.protocol.game].info_sets)
+    found: list[list[float]] = [[] for _ in range(n)]
+    for i, answer in enumerate(answers):
+        if answer.probabilities is not None:
+            found[i % n].append(float(answer.probabilities @ np.arange(TENTHS + 1)) / TENTHS)
+    return [float(np.mean(several or [0.5])) for several in found]
+
+
+def page_of(layout: Layout, answer: Answer) -> Page:
+    """One layout's answer."""
     order = plan_order(layout)
-    probabilities = None
+    by_strategy: list[float] | None = None
     if answer.probabilities is not None:
         probabilities = np.empty(len(order))
         probabilities[order] = answer.probabilities
+        by_strategy = probabilities.tolist()
     valid = np.empty(len(answer.valid))
     valid[page_order(layout)] = answer.valid
-    right, steps = (sum(v) for v in zip(*(check_steps(t) for t in answer.texts), strict=True)) if answer.texts else (0, 0)
+    checked = [check_steps(t) for t in answer.texts]
     return {
         "layout": asdict(layout),
-        "probabilities": None if probabilities is None else probabilities.tolist(),
+        "probabilities": by_strategy,
         "valid": valid.tolist(),
         "controls": answer.controls.tolist(),
         "control_valid": answer.control_valid.tolist(),
-        "steps": [right, steps],
+        "steps": [sum(right for right, _ in checked), sum(n for _, n in checked)],
         "cut": answer.cut,
         "outcomes": {k: answer.outcomes[k] for k in OUTCOMES} if answer.outcomes else None,
         "texts": list(answer.texts),
     }
 
 
-def _mean(values: list[float]) -> float | None:
-    return float(np.mean(values)) if values else None
-
-
-def _record(problem: Problem, arm: Arm, mode: Mode, beliefs: list[float], pages: list[dict[str, Any]]) -> dict[str, Any]:
+def record_of(
+    problem: Problem,
+    condition: Condition,
+    mode: Mode,
+    beliefs: list[float],
+    answers: Sequence[Answer],
+) -> GameRecord:
+    """What the answers to ``decision_requests`` say, averaged over the layouts."""
+    pages = [page_of(layout, a) for layout, a in zip(problem.layouts, answers, strict=True)]
     game = GAMES[problem.item.protocol.game]
-    answered = [(layout, np.array(page["probabilities"])) for layout, page in zip(problem.layouts, pages, strict=True) if page["probabilities"] is not None]
-    first_listed = [float(p[[s[k] == page_actions(layout, k)[0] for s in game.strategies]].sum()) for layout, p in answered for k in range(len(game.info_sets))]
+    known = [page["probabilities"] for page in pages]
+    plans = [None if p is None else np.array(p) for p in known]
+    answered = [p for p in plans if p is not None]
+    first_listed = []
+    for layout, p in zip(problem.layouts, plans, strict=True):
+        if p is not None:
+            for k in range(len(game.info_sets)):
+                first = page_actions(layout, k)[0]
+                first_listed.append(float(p[[s[k] == first for s in game.strategies]].sum()))
     twins = [
-        0.5 * float(np.abs(np.array(a["probabilities"]) - np.array(b["probabilities"])).sum())
-        for a, b in zip(pages[::2], pages[1::2], strict=True)
-        if a["probabilities"] is not None and b["probabilities"] is not None
+        0.5 * float(np.abs(a - b).sum())
+        for a, b in zip(plans[::2], plans[1::2], strict=True)
+        if a is not None and b is not None
     ]
     by_decision = np.mean([page["valid"] for page in pages], axis=0)
     bias = _mean(first_listed)
     return {
         "id": problem.id,
         "set": problem.set,
-        "arm": arm.name,
+        "arm": condition.name,
         "mode": mode,
         "game": problem.item.protocol.game,
         "payoffs": list(problem.item.protocol.payoffs),
         "beliefs": beliefs,
         "strategies": list(problem.item.protocol.tables.strategies),
-        "probabilities": np.mean([p for _, p in answered], axis=0).tolist() if answered else None,
+        "probabilities": np.mean(answered, axis=0).tolist() if answered else None,
         "valid_answer_probability": float(by_decision.mean()),
         "valid_by_decision": by_decision.tolist(),
         "comprehension": _mean([c for page in pages for c in page["controls"]]),
-        "steps": [sum(page["steps"][0] for page in pages), sum(page["steps"][1] for page in pages)],
+        "steps": [sum(page["steps"][i] for page in pages) for i in (0, 1)],
         "cut": sum(page["cut"] for page in pages),
         "position_bias": None if bias is None else bias - 0.5,
         "twin_distance": _mean(twins),
@@ -209,6 +283,11 @@ def _record(problem: Problem, arm: Arm, mode: Mode, beliefs: list[float], pages:
     }
 
 
-def protocol_of(record: dict[str, Any]) -> Protocol:
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def protocol_of(record: GameRecord) -> Protocol:
     """The protocol of a record."""
-    return Protocol(record["game"], tuple(record["payoffs"]))
+    t, r, p, s = record["payoffs"]
+    return Protocol(record["game"], (t, r, p, s))

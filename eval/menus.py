@@ -1,23 +1,24 @@
-"""Batteries of one-page decisions: allocations, splits, contributions, matrix games, budgets, everyday situations.
+"""One-page decisions: allocations, splits, contributions, matrix games, budgets, daily situations.
 
-    python -m eval.menus --adapter runs/altruist --battery allocations bfs39 spillover --mode direct reasoned
-    python -m eval.menus --simulate alpha=0.1,beta=0.3,lambda=0.2 --battery bfs39 garp --out runs/known
+    python -m eval.menus --adapter runs/altruist --battery allocations bfs39 spillover
+    python -m eval.menus --simulate alpha=0.1,beta=0.3,lambda=0.2 --battery bfs39 garp --out known
 
-Exact probability of every option, averaged over exchanged labels and orders, base and adapters in one load; beside human
-averages and agents that do not think (first listed, coin, most for itself: the floor).  Beside every figure stands the
-probability of an admissible reply; an arm that answers outside the form gets no figures.  allocations, bfs39 and trust: also
-agreement with every target, and alpha, beta and lambda of Bruhin, Fehr and Schunk's family with errors clustered by menu.
-garp: Afriat's index (CCEI), the mean over bundles drawn from the probabilities.  spillover: does an agent tuned on games turn elsewhere?
-Writes choices.jsonl, summary.json, table.csv and run.json.
+Exact probability of every option, averaged over exchanged labels and orders, base and adapters in
+one load; beside human averages and agents that do not think (first listed, coin, most for itself:
+the floor).  Beside every figure stands the probability of an admissible reply; a condition that
+answers outside the form gets no figures.  allocations, bfs39 and trust: also agreement with every
+target, and alpha, beta and lambda of Bruhin, Fehr and Schunk's family with errors clustered by
+menu.  garp: Afriat's index (CCEI), the mean over bundles drawn from the probabilities.  spillover:
+does an agent tuned on games turn elsewhere?  Writes choices.jsonl, summary.json, table.csv and
+run.json.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -28,34 +29,130 @@ from scipy import stats
 
 from econmoral.audit import ccei
 from econmoral.choice import logit
-from econmoral.conversation import Mode
+from econmoral.conversation import Mode, Outcome
 from econmoral.derivations import check_steps
 from econmoral.estimation import NotIdentified, allocations, fit, restrict
-from econmoral.menus import FRAMES, HELD_OUT, MENUS, TRAIN, Menu, MenuPage, draw_page, menu_conversation, mirror_page
-from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, finite, lock, origin, read_json, spreadsheet_cell, terminal, write_json, write_lines, write_text
-from econmoral.target import ECONOMICUS, Target
-from eval.arms import (
-    adapter_names,
-    adapter_record,
-    add_derivation_options,
-    add_engine_options,
-    base_of,
-    check_sources,
-    check_temperature,
-    collect,
-    load,
-    parse_parameters,
-    settings_key,
+from econmoral.menus import (
+    FRAMES,
+    HELD_OUT,
+    MENUS,
+    TRAIN,
+    Menu,
+    MenuPage,
+    draw_page,
+    menu_conversation,
+    mirror_page,
 )
-from eval.engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request, Sampled
-from eval.validity import OUTSIDE, advice, fingerprint, is_placebo, outside, overall, percent, quality, told_arms
+from econmoral.preferences import FAMILIES
+from econmoral.records import command
+from econmoral.target import ECONOMICUS, Target
+
+from .choosers import parse_parameters
+from .conditions import BASE
+from .config import Reasoned, option
+from .engines import Answer, Condition, Engine, Request
+from .estimate import Estimate, Mean, mean_of
+from .runner import Found, Instrument, Results, inquire, run_command
+from .validity import OUTSIDE, advice, outside, overall, percent, quality
 
 FAMILY = "bruhin_fehr_schunk"
 CCEI_DRAWS = 200  # bundles drawn from probabilities
 STRUCTURAL = ("allocations", "bfs39", "trust")  # batteries of two allocations each
 WORDINGS = {"train": TRAIN, "held-out": HELD_OUT}
+NULLS = ("first listed", "coin", "most for itself")
 Asked = tuple[Menu, list[MenuPage]]
+
+
+@dataclass(frozen=True)
+class MenusConfig(Reasoned):
+    """Options of ``python -m eval.menus``."""
+
+    folder: ClassVar[str] = "menus"
+
+    battery: tuple[str, ...] = option(("all",), "batteries", choices=(*MENUS, "all"), once=True)
+    wordings: str = option(
+        "train", "the wordings of training, or those held out", choices=tuple(WORDINGS)
+    )
+    pairs: int = option(2, "counterbalanced pairs of pages for each menu", at_least=1)
+    limit: int | None = option(None, "only the first so many menus of each battery", at_least=1)
+    targets: tuple[str, ...] = option(
+        (),
+        "compared with (default: homo_economicus and the adapters' own)",
+        metavar="FAMILY:NAME=VALUE",
+    )
+    prompted: bool = option(False, "also measure the base told of each target")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "all" in self.battery:
+            self._set("battery", tuple(MENUS))
+
+
+class MenuRecord(TypedDict):
+    """What one condition chose from one menu, averaged over its pages.
+
+    probabilities : of every option in the menu's order; None where no page was answered.
+    position_bias : probability of the option that is listed first, minus 1 / S.  steps : right and
+    all lines of derivations that can be checked.
+    """
+
+    id: str
+    battery: str
+    topic: str
+    arm: str
+    mode: str
+    probabilities: list[float] | None
+    position_bias: float | None
+    steps: list[int]
+    valid_answer_probability: float
+    comprehension: float | None
+    texts: list[list[str]]
+    outcomes: dict[Outcome, int]
+    valid_by_page: list[float]
+    pages: list[dict[str, object]]
+    prompt_hash: NotRequired[str]
+
+
+class Gap(TypedDict):
+    """Mean difference to a baseline with its 95 % interval and p value."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+class Agreement(TypedDict):
+    """How often the most probable option is a target's; also where own payoff says otherwise."""
+
+    label: str
+    accuracy: Mean | None
+    where_they_differ: Mean | None
+
+
+class MenuSummary(TypedDict):
+    """A battery (and topic) of one condition; without figures where ``outside``."""
+
+    arm: str
+    mode: str
+    battery: str
+    topic: str
+    menus: int
+    valid_answer_probability: float
+    comprehension: float | None
+    outcomes: dict[Outcome, int]
+    outside: bool
+    valid_by_wording: dict[str, float]
+    steps_right: float | None
+    mean: NotRequired[float]
+    se: NotRequired[float | None]
+    human: NotRequired[float | None]
+    correlation_with_humans: NotRequired[float | None]
+    position_bias: NotRequired[float]
+    difference_to: NotRequired[dict[str, Gap]]
+    ccei: NotRequired[float]
+    structural: NotRequired[dict[str, Any]]
+    targets: NotRequired[dict[str, Agreement]]
 
 
 def listed(p: np.ndarray, page: MenuPage) -> np.ndarray:
@@ -72,32 +169,36 @@ def unlisted(p: np.ndarray, page: MenuPage) -> np.ndarray:
 
 @dataclass(frozen=True)
 class AllocationChooser:
-    """Logit chooser of known alpha, beta and precision over allocations; a coin where no payoffs are attached."""
+    """Logit chooser of known alpha, beta and precision; a coin where no payoffs are attached."""
 
     theta: dict[str, float]
     precision: float
 
-    def score(self, requests: Sequence[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+    def score(
+        self, requests: Sequence[Request], condition: Condition, seed: int = 0
+    ) -> list[Answer]:
         """Exact probabilities."""
         target = Target(FAMILY, tuple(self.theta.items()))
         answers = []
         for r in requests:
             menu: Menu = r.item
-            utility = target.of_allocations(np.array(menu.own), np.array(menu.other)) if menu.own else np.zeros(menu.size)
+            utility = np.zeros(menu.size)
+            if menu.own:
+                utility = target.of_allocations(np.array(menu.own), np.array(menu.other))
             answers.append(Answer.certain(listed(logit(utility, self.precision), r.layout), r))
         return answers
 
 
-NULLS = ("first listed", "coin", "most for itself")
-
-
 @dataclass(frozen=True)
 class Null:
-    """A chooser that does not think: the option listed first, a coin, or whatever gives most to itself (a coin without payoffs)."""
+    """A chooser that does not think: the option listed first, a coin, or whatever gives most to
+    itself (a coin without payoffs)."""
 
     rule: str
 
-    def score(self, requests: Sequence[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+    def score(
+        self, requests: Sequence[Request], condition: Condition, seed: int = 0
+    ) -> list[Answer]:
         """Probabilities by the rule."""
         answers = []
         for r in requests:
@@ -112,87 +213,136 @@ class Null:
         return answers
 
 
-def arguments() -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.menus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_engine_options(parser)
-    parser.add_argument("--simulate", metavar="PARAMETERS", help="a chooser instead of a model, e.g. alpha=0.1,beta=0.3,lambda=0.2")
-    parser.add_argument("--battery", choices=(*MENUS, "all"), nargs="+", default=["all"], help="default all")
-    parser.add_argument("--mode", choices=("direct", "reasoned"), nargs="+", default=["direct"], help="the decision alone, or after a derivation; or both")
-    parser.add_argument("--wordings", choices=tuple(WORDINGS), default="train", help="the wordings of training, or those held out (default train)")
-    parser.add_argument("--pairs", type=int, default=2, help="counterbalanced pairs of pages per menu (default 2)")
-    parser.add_argument("--limit", type=int, help="only the first so many menus of each battery")
-    parser.add_argument("--samples", type=int, default=1, help="per page: derivations in reasoned mode; replies where they are sampled (default 1)")
-    add_derivation_options(parser)
-    parser.add_argument(
-        "--replies", choices=("exact", "sampled"), default="exact", help="exact probabilities, or sampled replies that are read (default exact)"
-    )
-    parser.add_argument("--targets", nargs="+", default=[], metavar="FAMILY:NAME=VALUE", help="compared with (default: homo_economicus and the adapters' own)")
-    parser.add_argument("--prompted", action="store_true", help="also measure the base told of each target")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="folder of the measurement (default: menus/ in the first adapter's folder)")
-    args = parser.parse_args()
-    check_sources(args, "menus")
-    if args.pairs < 1 or args.samples < 1 or args.seed < 0 or args.longest < 1 or (args.limit is not None and args.limit < 1):
-        raise InputError("--pairs, --samples, --longest and --limit must be at least 1, --seed at least 0")
-    check_temperature(args)
-    args.battery = list(MENUS) if "all" in args.battery else list(dict.fromkeys(args.battery))
-    args.mode = list(dict.fromkeys(args.mode))
-    return args
+class Menus(Instrument[Asked, MenuRecord]):
+    """Menus, each with its counterbalanced pages."""
 
+    name = "menus"
+    Config = MenusConfig
+    width = 170
+    config: MenusConfig
 
-def requests_of(menus: Sequence[Asked], arm: Arm, mode: Mode, samples: int, longest: int = LONGEST_DERIVATION) -> list[Request]:
-    """What an arm is asked: one conversation for every page of every menu."""
-    return [Request(menu_conversation(menu, page, mode, arm.system), menu, page, samples, longest) for menu, pages in menus for page in pages]
+    def choose_targets(self) -> list[Target]:
+        """What was asked for; else own payoff and the adapters' own targets."""
+        if self.config.targets:
+            return list(dict.fromkeys(map(Target.parse, self.config.targets)))
+        own = [a.target for a in self.adapters if a.target is not None and not a.placebo]
+        return list(dict.fromkeys([ECONOMICUS, *own]))
 
+    def chooser(self, parameters: str) -> Engine:
+        """Bruhin, Fehr and Schunk's chooser."""
+        return AllocationChooser(*parse_parameters(parameters, FAMILIES[FAMILY].parameters))
 
-def measure(
-    engine: Engine, menus: Sequence[Asked], arm: Arm, mode: Mode, seed: int, samples: int = 1, longest: int = LONGEST_DERIVATION
-) -> list[dict[str, Any]]:
-    """One record per menu: probabilities averaged over its pages, validity, comprehension, position bias."""
-    found = iter(engine.score(requests_of(menus, arm, mode, samples, longest), arm, seed))
-    records = []
-    for menu, pages in menus:
-        answers = [next(found) for _ in pages]
-        kept = [unlisted(a.probabilities, page) for a, page in zip(answers, pages, strict=True) if a.probabilities is not None]
-        first = [float(a.probabilities[0]) - 1 / menu.size for a in answers if a.probabilities is not None]
+    def nulls(self) -> Mapping[str, Engine]:
+        """The floor of every figure."""
+        return {rule: Null(rule) for rule in NULLS}
+
+    def draw(self) -> list[Asked]:
+        """The menus of every battery, each with its counterbalanced pages."""
+        c, menus = self.config, []
+        for battery in c.battery:
+            for number, menu in enumerate(MENUS[battery][: c.limit]):
+                rng = np.random.default_rng([c.seed, list(MENUS).index(battery), number])
+                pages = [draw_page(menu, rng, WORDINGS[c.wordings]) for _ in range(c.pairs)]
+                menus.append((menu, [twin for p in pages for twin in (p, mirror_page(p))]))
+        return menus
+
+    def requests(self, item: Asked, condition: Condition, mode: Mode) -> list[Request]:
+        """One conversation for every page."""
+        menu, pages = item
+        talks = [menu_conversation(menu, page, mode, condition.system) for page in pages]
+        c = self.config
+        return [
+            Request(talk, menu, page, c.samples, c.longest)
+            for talk, page in zip(talks, pages, strict=True)
+        ]
+
+    def record(
+        self,
+        item: Asked,
+        condition: Condition,
+        mode: Mode,
+        asked: list[Request],
+        answers: list[Answer],
+    ) -> MenuRecord:
+        """Probabilities averaged over the pages, validity, comprehension, position bias."""
+        menu, pages = item
+        kept, first = [], []
+        for answer, page in zip(answers, pages, strict=True):
+            if answer.probabilities is not None:
+                kept.append(unlisted(answer.probabilities, page))
+                first.append(float(answer.probabilities[0]) - 1 / menu.size)
         steps = [check_steps(t) for a in answers for t in a.texts]
-        records.append(
-            {
-                "id": menu.id, "battery": menu.battery, "topic": menu.topic, "arm": arm.name, "mode": mode,
-                "probabilities": np.mean(kept, axis=0).tolist() if kept else None, "position_bias": float(np.mean(first)) if first else None,
-                "steps": [sum(right for right, _ in steps), sum(n for _, n in steps)], **quality(answers),
-                "valid_by_page": [float(a.valid.mean()) for a in answers], "pages": [asdict(page) for page in pages],
-            }
-        )  # fmt: skip
-    return records
+        return {
+            "id": menu.id,
+            "battery": menu.battery,
+            "topic": menu.topic,
+            "arm": condition.name,
+            "mode": mode,
+            "probabilities": np.mean(kept, axis=0).tolist() if kept else None,
+            "position_bias": float(np.mean(first)) if first else None,
+            "steps": [sum(right for right, _ in steps), sum(n for _, n in steps)],
+            **quality(answers),  # type: ignore[typeddict-item]
+            "valid_by_page": [float(a.valid.mean()) for a in answers],
+            "pages": [asdict(page) for page in pages],
+        }
+
+    def results(self, found: Found) -> Results:
+        """A row for every battery, topic and condition; the null agents last."""
+        rows: list[MenuSummary] = []
+        for mode in self.modes:
+            bases: dict[str, dict[str, MenuRecord]] = {}
+            for condition in self.conditions:
+                records = found.of(self, condition.name, mode)
+                rows += summarise(records, bases, self.targets)
+                if condition == BASE:
+                    bases["base"] = {r["id"]: r for r in records}
+                elif condition.name in self.placebos:
+                    bases["placebo"] = {r["id"]: r for r in records}
+        for rule, engine in self.nulls().items():
+            records = inquire(engine, self, self.draw(), Condition(rule), "direct")
+            rows += summarise(records, {}, self.targets)
+        silent = sum(r["probabilities"] is None for r in found.all(self))
+        return Results(
+            summary=rows,
+            table=pd.json_normalize([dict(r) for r in rows]),
+            show=partial(show, rows),
+            files={"choices.jsonl": found.whole()},
+            about={"without_readable_answer": silent},
+            estimates=[e for row in rows for e in estimates(row)],
+        )
 
 
-def drawn_ccei(menus: list[Menu], records: list[dict[str, Any]]) -> float:
-    """Mean CCEI of bundles drawn from the choice probabilities: of a coin far below 1, though its most probable bundles may agree."""
+def drawn_ccei(menus: Sequence[Menu], records: Sequence[MenuRecord]) -> float:
+    """Mean CCEI of bundles drawn from the choice probabilities: of a coin far below 1, though its
+    most probable bundles may agree."""
     rng, prices = np.random.default_rng(0), np.array([m.prices for m in menus])
-    draws = 1 if all(max(r["probabilities"]) > 1 - 1e-9 for r in records) else CCEI_DRAWS
+    shares = [np.array(r["probabilities"], float) for r in records]
+    draws = 1 if all(p.max() > 1 - 1e-9 for p in shares) else CCEI_DRAWS
     found = []
     for _ in range(draws):
-        chosen = [m.bundles[rng.choice(m.size, p=np.array(r["probabilities"]) / sum(r["probabilities"]))] for m, r in zip(menus, records, strict=True)]
+        chosen = [
+            m.bundles[rng.choice(m.size, p=p / p.sum())] for m, p in zip(menus, shares, strict=True)
+        ]
         found.append(ccei(prices, np.array(chosen)))
     return float(np.mean(found))
 
 
-def structural(menus: list[Menu], records: list[dict[str, Any]]) -> dict[str, Any]:
-    """alpha, beta and lambda of two-option allocations, from exact probabilities, clustered by menu; or why there are none."""
+def structural(menus: Sequence[Menu], records: Sequence[MenuRecord]) -> dict[str, object]:
+    """alpha, beta and lambda of two-option allocations, from exact probabilities, clustered by
+    menu; or why there are none."""
     own, other = np.array([m.own for m in menus]), np.array([m.other for m in menus])
     weights = np.array([r["probabilities"] for r in records])
+    data = allocations(own, other, weights, [m.id for m in menus], FAMILY)
     try:
         # nobody acted before, so there is nothing to be kind or unkind about
-        found = fit(restrict(allocations(own, other, weights, [m.id for m in menus], FAMILY), {"gamma": 0.0, "delta": 0.0}))
+        found = fit(restrict(data, {"gamma": 0.0, "delta": 0.0}))
     except NotIdentified as error:
         return {"not_identified": str(error), "bounds": error.bounds}
-    return {name: {"value": value, "se": found.se[name]} for name, value in found.estimates.items()}
+    return {k: {"value": value, "se": found.se[k]} for k, value in found.estimates.items()}
 
 
-def agreement(menus: list[Menu], records: list[dict[str, Any]], target: Target) -> dict[str, Any]:
-    """Share of menus on which the most probable option is the target's; also where own payoff says otherwise.
+def agreement(menus: Sequence[Menu], records: Sequence[MenuRecord], target: Target) -> Agreement:
+    """Share of menus on which the most probable option is the target's.
 
     Menus on which the target is indifferent are left out.
     """
@@ -206,15 +356,14 @@ def agreement(menus: list[Menu], records: list[dict[str, Any]], target: Target) 
         right.append(float(np.mean(top == u.argmax())))
         if menu.own[int(u.argmax())] < max(menu.own):
             differ.append(right[-1])
-    return {"label": target.label, "accuracy": _share(right), "where_they_differ": _share(differ)}
+    return {
+        "label": target.label,
+        "accuracy": mean_of(right),
+        "where_they_differ": mean_of(differ),
+    }
 
 
-def _share(values: list[float]) -> dict[str, float] | None:
-    x = np.array(values)
-    return {"mean": float(x.mean()), "se": float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else float("nan"), "n": len(x)} if len(x) else None
-
-
-def valid_by_wording(records: list[dict[str, Any]]) -> dict[str, float]:
+def valid_by_wording(records: Sequence[MenuRecord]) -> dict[str, float]:
     """Mean valid-answer probability of the pages in each wording, by its number."""
     found: dict[str, list[float]] = {}
     for r in records:
@@ -223,164 +372,156 @@ def valid_by_wording(records: list[dict[str, Any]]) -> dict[str, float]:
     return {str(i): float(np.mean(found[str(i)])) for i in range(len(FRAMES)) if str(i) in found}
 
 
-def summarise(records: list[dict[str, Any]], bases: dict[str, dict[str, dict[str, Any]]], targets: Sequence[Target]) -> list[dict[str, Any]]:
-    """One row per battery and topic of one arm: validity; mean value with error over menus, human mean, differences to the
-    baselines (name -> records by menu).  Of an arm that answers outside the form there are no figures."""
-    known = {menu.id: menu for several in MENUS.values() for menu in several}
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+def summarise(
+    records: Sequence[MenuRecord],
+    bases: Mapping[str, Mapping[str, MenuRecord]],
+    targets: Sequence[Target],
+) -> list[MenuSummary]:
+    """One row for every battery and topic of one condition.
+
+    bases : name -> records by menu of the baselines that it is compared with.
+    """
+    groups: dict[tuple[str, str], list[MenuRecord]] = {}
     for r in records:
         groups.setdefault((r["battery"], r["topic"]), []).append(r)
         if r["battery"] == "spillover":
             groups.setdefault((r["battery"], "all topics"), []).append(r)
-    rows = []
-    for (battery, topic), whole in groups.items():
-        right, steps = (sum(r["steps"][i] for r in whole) for i in (0, 1))
-        row: dict[str, Any] = {
-            "arm": whole[0]["arm"], "mode": whole[0]["mode"], "battery": battery, "topic": topic, "menus": len(whole), **overall(whole),
-            "valid_by_wording": valid_by_wording(whole), "steps_right": right / steps if steps else None,
-        }  # fmt: skip
-        rows.append(row)
-        group = [r for r in whole if r["probabilities"] is not None]
-        row["outside"] = row["outside"] or not group
-        if row["outside"]:
-            continue
-        menus = [known[r["id"]] for r in group]
-        values = np.array([np.dot(r["probabilities"], m.values) for r, m in zip(group, menus, strict=True)])
-        human = np.array([np.nan if m.human is None else m.human for m in menus])
-        row |= {
-            "mean": float(values.mean()), "se": float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None,
-            "human": None if np.isnan(human).any() else float(human.mean()),
-            "correlation_with_humans": float(np.corrcoef(values, human)[0, 1]) if len(set(human)) > 2 and values.std() > 0 else None,
-            "position_bias": float(np.mean([r["position_bias"] for r in group])),
-        }  # fmt: skip
-        row["difference_to"] = {}
-        for name, base in bases.items():
-            there = [(v, base[r["id"]], m.values) for v, r, m in zip(values, group, menus, strict=True) if r["id"] in base]
-            if not there or outside(float(np.mean([b["valid_answer_probability"] for _, b, _ in there]))):
-                continue
-            gaps = np.array([v - np.dot(b["probabilities"], worth) for v, b, worth in there if b["probabilities"] is not None])
-            if len(gaps) > 1:
-                test = stats.ttest_1samp(gaps, 0) if gaps.std() > 0 else None
-                low, high = test.confidence_interval() if test else (gaps.mean(), gaps.mean())
-                row["difference_to"][name] = {"mean": float(gaps.mean()), "low": float(low), "high": float(high), "p": float(test.pvalue) if test else 1.0}
-        if battery == "garp":
-            row["ccei"] = drawn_ccei(menus, group)
-        if battery in STRUCTURAL:
-            row["structural"] = structural(menus, group)
-            row["targets"] = {str(t): agreement(menus, group, t) for t in targets}
-    return rows
+    return [_row(*key, group, bases, targets) for key, group in groups.items()]
 
 
-def show(rows: list[dict[str, Any]], console: Console) -> None:
+def _row(
+    battery: str,
+    topic: str,
+    whole: list[MenuRecord],
+    bases: Mapping[str, Mapping[str, MenuRecord]],
+    targets: Sequence[Target],
+) -> MenuSummary:
+    right, steps = (sum(r["steps"][i] for r in whole) for i in (0, 1))
+    row: MenuSummary = {
+        "arm": whole[0]["arm"],
+        "mode": whole[0]["mode"],
+        "battery": battery,
+        "topic": topic,
+        "menus": len(whole),
+        **overall(whole),  # type: ignore[typeddict-item]
+        "valid_by_wording": valid_by_wording(whole),
+        "steps_right": right / steps if steps else None,
+    }
+    group = [r for r in whole if r["probabilities"] is not None]
+    row["outside"] = row["outside"] or not group
+    if row["outside"]:
+        return row
+    known = {menu.id: menu for several in MENUS.values() for menu in several}
+    menus = [known[r["id"]] for r in group]
+    values = np.array([_value(r, m) for r, m in zip(group, menus, strict=True)])
+    human = np.array([np.nan if m.human is None else m.human for m in menus])
+    several, varied = len(values) > 1, len(set(human)) > 2 and values.std() > 0
+    row["mean"] = float(values.mean())
+    row["se"] = float(values.std(ddof=1) / np.sqrt(len(values))) if several else None
+    row["human"] = None if np.isnan(human).any() else float(human.mean())
+    row["correlation_with_humans"] = float(np.corrcoef(values, human)[0, 1]) if varied else None
+    row["position_bias"] = float(np.mean([r["position_bias"] for r in group]))
+    row["difference_to"] = {}
+    for name, base in bases.items():
+        gap = _gap(values, group, menus, base)
+        if gap is not None:
+            row["difference_to"][name] = gap
+    if battery == "garp":
+        row["ccei"] = drawn_ccei(menus, group)
+    if battery in STRUCTURAL:
+        row["structural"] = structural(menus, group)
+        row["targets"] = {str(t): agreement(menus, group, t) for t in targets}
+    return row
+
+
+def _value(record: MenuRecord, menu: Menu) -> float:
+    return float(np.dot(np.array(record["probabilities"], float), menu.values))
+
+
+def _gap(
+    values: np.ndarray,
+    group: Sequence[MenuRecord],
+    menus: Sequence[Menu],
+    base: Mapping[str, MenuRecord],
+) -> Gap | None:
+    """Paired difference to a baseline; None where that answers outside the form."""
+    pairs = zip(values, group, menus, strict=True)
+    there = [(v, base[r["id"]], m) for v, r, m in pairs if r["id"] in base]
+    if not there or outside(float(np.mean([b["valid_answer_probability"] for _, b, _ in there]))):
+        return None
+    answered = [(v, b, m) for v, b, m in there if b["probabilities"] is not None]
+    gaps = np.array([v - _value(b, m) for v, b, m in answered])
+    if len(gaps) < 2:
+        return None
+    mean = float(gaps.mean())
+    if gaps.std() == 0:
+        return {"mean": mean, "low": mean, "high": mean, "p": 1.0}
+    test = stats.ttest_1samp(gaps, 0)
+    low, high = test.confidence_interval()
+    return {"mean": mean, "low": float(low), "high": float(high), "p": float(test.pvalue)}
+
+
+def estimates(row: MenuSummary) -> list[Estimate]:
+    """The mean and the structural parameters of a row, one by one."""
+    if row["outside"]:
+        return []
+    topic = f"{row['battery']}: {row['topic']}"
+    one = partial(Estimate, condition=row["arm"], mode=row["mode"], set=topic)
+    found = [one("mean", row["mean"], row["se"], row["menus"])]
+    parts = row.get("structural", {})
+    if why := str(parts.get("not_identified", "")):
+        return [*found, one("structural", None, None, row["menus"], why)]
+    return found + [one(k, v["value"], v["se"], row["menus"]) for k, v in parts.items()]
+
+
+def show(rows: Sequence[MenuSummary], console: Console) -> None:
     """Print one table."""
-    grid = Table(title="mean (± one standard error over menus), difference to the base with 95 % interval", title_justify="left", box=SIMPLE_HEAD)
-    for column in ("battery", "topic", "arm", "mode", "valid", "control", "mean", "human", "minus base", "minus placebo", "also"):
-        grid.add_column(column, justify="left" if column in ("battery", "topic", "arm", "mode", "also") else "right")
+    grid = Table(
+        title="mean (± one standard error over menus), difference to the base with 95 % interval",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    left = ("battery", "topic", "arm", "mode", "also")
+    columns = ("valid", "control", "mean", "human", "minus base", "minus placebo", "also")
+    for column in (*left[:4], *columns):
+        grid.add_column(column, justify="left" if column in left else "right")
     for r in sorted(rows, key=lambda r: (list(MENUS).index(r["battery"]), r["topic"])):
-        fixed = (r["battery"], r["topic"], r["arm"], r["mode"], percent(r["valid_answer_probability"]), percent(r["comprehension"]))
-        if r["outside"]:
-            grid.add_row(*fixed, "", "", "", "", OUTSIDE)
-            continue
-        digits = 2 if max(max(m.values) for m in MENUS[r["battery"]]) == 1 else 0
-        also = [f"{t['label']} {100 * t['accuracy']['mean']:.0f} %" for t in r.get("targets", {}).values() if t["accuracy"]]
-        if "ccei" in r:
-            also.append(f"CCEI {r['ccei']:.2f}")
-        if "structural" in r:
-            found = r["structural"]
-            also.append("not id." if "not_identified" in found else " ".join(f"{k} {v['value']:.2f} ± {v['se']:.2f}" for k, v in found.items()))
-        gaps = [g for name in ("base", "placebo") for g in [r["difference_to"].get(name)]]
-        grid.add_row(
-            *fixed, f"{r['mean']:.{digits}f}" + ("" if r["se"] is None else f" ± {r['se']:.{digits}f}"),
-            "" if r["human"] is None else f"{r['human']:.{digits}f}",
-            *("" if g is None else f"{g['mean']:+.{digits}f} [{g['low']:.{digits}f}, {g['high']:.{digits}f}]" for g in gaps), ", ".join(also),
-        )  # fmt: skip
+        about = (percent(r["valid_answer_probability"]), percent(r["comprehension"]))
+        grid.add_row(r["battery"], r["topic"], r["arm"], r["mode"], *about, *_cells(r))
     console.print(grid)
+    if any(r["outside"] for r in rows):
+        console.print(f"rows that answer outside the form have no figures: {advice()}")
+
+
+def _cells(r: MenuSummary) -> list[str]:
+    if r["outside"]:
+        return ["", "", "", "", OUTSIDE]
+    digits = 2 if max(max(m.values) for m in MENUS[r["battery"]]) == 1 else 0
+    targets = [t for t in r.get("targets", {}).values() if t["accuracy"]]
+    also = [f"{t['label']} {100 * t['accuracy']['mean']:.0f} %" for t in targets if t["accuracy"]]
+    if "ccei" in r:
+        also.append(f"CCEI {r['ccei']:.2f}")
+    if "structural" in r:
+        parts = [e for e in estimates(r) if e.name != "mean"]
+        also.append(
+            "not id." if parts[0].value is None else " ".join(f"{e.name} {e}" for e in parts)
+        )
+    mean = f"{r['mean']:.{digits}f}" + ("" if r["se"] is None else f" ± {r['se']:.{digits}f}")
+    gaps = [r["difference_to"].get(name) for name in ("base", "placebo")]
+    return [
+        mean,
+        "" if r["human"] is None else f"{r['human']:.{digits}f}",
+        *(
+            f"{g['mean']:+.{digits}f} [{g['low']:.{digits}f}, {g['high']:.{digits}f}]" if g else ""
+            for g in gaps
+        ),
+        ", ".join(also),
+    ]
 
 
 def main() -> None:
     """Entry point."""
-    args = arguments()
-    lock(args.out)
-    survey(args, adapter_names(args.adapter), terminal(170))
-
-
-def own_target(folder: Path) -> Target | None:
-    """The target that an adapter's run.json names."""
-    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    named = run.get("target") if isinstance(run, dict) else None
-    return Target.parse(named) if isinstance(named, str) else None
-
-
-def draw_menus(args: argparse.Namespace) -> list[Asked]:
-    """The menus of every battery asked for, each with its counterbalanced pages."""
-    wordings, menus = WORDINGS[getattr(args, "wordings", "train")], []
-    for battery in args.battery:
-        for number, menu in enumerate(MENUS[battery][: getattr(args, "limit", None)]):
-            rng = np.random.default_rng([args.seed, list(MENUS).index(battery), number])
-            menus.append((menu, [page for _ in range(args.pairs) for drawn in [draw_page(menu, rng, wordings)] for page in (drawn, mirror_page(drawn))]))
-    return menus
-
-
-def survey(args: argparse.Namespace, adapters: dict[str, Path], console: Console, engine: Engine | None = None) -> None:
-    """Measure every arm and the null agents on ``args.battery``, print and write; ``engine``: one that is loaded already."""
-    base_of(args, adapters)
-    menus = draw_menus(args)
-    placebos = [name for name, folder in adapters.items() if is_placebo(folder)]
-    own = [own_target(folder) for name, folder in adapters.items() if name not in placebos]
-    targets = list(dict.fromkeys([*map(Target.parse, args.targets)] if args.targets else [ECONOMICUS, *(t for t in own if t)]))
-    told = told_arms(targets) if getattr(args, "prompted", False) and not args.simulate else []
-    tuned = [Arm(name, name) for name in sorted(adapters, key=lambda n: n not in placebos)]
-    arms = [Arm("chooser")] if args.simulate else [Arm("base"), *told, *tuned]
-    records: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
-    for mode in args.mode:
-        bases: dict[str, dict[str, dict[str, Any]]] = {}
-        for arm in arms:
-            asked = fingerprint(r.conversation for r in requests_of(menus, arm, mode, args.samples))
-            part = (
-                args.out
-                / "parts"
-                / f"{settings_key(args, arm, adapters, [asked, args.replies, [args.longest, args.temperature] if mode == 'reasoned' else 0])}.jsonl"
-            )
-
-            def ask(some: list[Asked], start: int, arm: Arm = arm, mode: Mode = mode) -> list[dict[str, Any]]:
-                nonlocal engine
-                if engine is None:
-                    engine = open_engine(args, adapters, console)
-                return measure(engine, some, arm, mode, start, args.samples, args.longest)
-
-            found = collect(part, menus, ask, f"{arm.name}, {mode}")
-            first = bases.get("base")
-            if arm.adapter and first and all(r["probabilities"] == first[r["id"]]["probabilities"] for r in found):
-                raise InputError(f"adapter {adapters[arm.adapter]}: every probability equals the base's; the adapter is empty or was not applied")
-            records += found
-            rows += summarise(found, bases, targets)
-            if arm.name == "base" or arm.name in placebos:
-                bases["base" if arm.name == "base" else "placebo"] = {r["id"]: r for r in found}
-    for rule in NULLS:  # the floor of every figure
-        rows += summarise(measure(Null(rule), menus, Arm(rule), "direct", 0), {}, targets)
-    silent = sum(r["probabilities"] is None for r in records)
-    inputs = {name: folder / "adapter_model.safetensors" for name, folder in adapters.items()}
-    settings = {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
-    write_lines(args.out / "choices.jsonl", records)
-    write_json(args.out / "summary.json", finite(rows))
-    write_text(args.out / "table.csv", pd.json_normalize(rows).map(spreadsheet_cell).to_csv(index=False))
-    show(rows, console)
-    if any(r["outside"] for r in rows):
-        console.print(f"rows that answer outside the form have no figures: {advice()}")
-    about = {"settings": settings, "without_readable_answer": silent, "tokens": getattr(engine, "tokens", None), "weights": getattr(engine, "weights", None)}
-    write_json(args.out / "run.json", origin(**inputs) | about | {"adapters": {name: adapter_record(f) for name, f in adapters.items()}})
-    console.print(f"{args.out}/: choices.jsonl summary.json table.csv run.json")
-
-
-def open_engine(args: argparse.Namespace, adapters: dict[str, Path], console: Console) -> Engine:
-    """The chooser, or the loaded engine, whose replies are sampled where that is asked for."""
-    if args.simulate:
-        return AllocationChooser(*parse_parameters(args.simulate, FAMILIES[FAMILY].parameters))
-    engine = load(args, adapters, console)
-    if args.temperature != 1 and not isinstance(engine, Sampled):
-        engine.temperature = args.temperature  # type: ignore[attr-defined]
-    return Sampled(engine) if getattr(args, "replies", "exact") == "sampled" and not isinstance(engine, Sampled) else engine  # type: ignore[arg-type]
+    run_command(Menus, __doc__)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from econmoral.menus import MENUS
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, origin, plain, read_json, read_lines, read_whole_lines, spreadsheet_cell, write_text
 from econmoral.target import ECONOMICUS, Target
-from eval.arms import adapter_record
+from eval.conditions import adapter_record
 from eval.dilemmas import conjoint_rows, difference_rows, rating_rows
 from eval.figure import COLOURS, written
 from eval.measure import CHANGES, TITLES

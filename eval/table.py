@@ -1,12 +1,14 @@
-"""From records of decision problems to the answer: one row per arm, beside rules that any reader can compute by hand.
+"""From records of decision problems to the answer: one row for each condition, beside rules that
+any reader can compute by hand.
 
 Nothing here knows where the probabilities come from.  Standard errors are clustered by problem.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -15,102 +17,171 @@ from econmoral.choice import best_replies, efficiency, read_decision
 from econmoral.estimation import NotIdentified, fit
 from econmoral.games import GAMES, draw_beliefs, draw_protocol
 from econmoral.prompts import WORDINGS
+from econmoral.robust import clustered_covariance
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.measure import protocol_of
-from eval.validity import OUTSIDE, outside
 
-Record = dict[str, Any]
+from .estimate import Estimate, Mean, Value, mean_of
+from .measure import GameRecord, protocol_of
+from .validity import OUTSIDE, outside
 
 
-def utilities(record: Record, target: Target) -> np.ndarray:
+class Structural(TypedDict):
+    """Estimates of a family, or why there are none and, where possible, bounds."""
+
+    family: str
+    estimates: NotRequired[dict[str, Value]]
+    log_likelihood: NotRequired[float]
+    decisions: NotRequired[int]
+    clusters: NotRequired[int]
+    not_identified: NotRequired[str]
+    bounds: NotRequired[dict[str, tuple[float, float]] | None]
+
+
+class Agreement(TypedDict):
+    """How far choices are a target's.
+
+    accuracy : the most probable strategy is optimal.  decisions : share of single moves taken as
+    the target would.  where_they_differ : accuracy on problems whose optimum is not that of any
+    rival (homo economicus; for it, the others).  decisions_where_they_differ : the same for moves.
+    mass : probability of the optimum.  efficiency : see ``econmoral.choice``.
+    """
+
+    label: str
+    accuracy: Mean | None
+    decisions: Mean | None
+    where_they_differ: Mean | None
+    decisions_where_they_differ: Mean | None
+    mass: Mean | None
+    efficiency: Mean | None
+
+
+class GameSummary(TypedDict):
+    """One condition on one set in one mode; without figures where ``outside``.
+
+    shift : baseline -> target -> paired difference in decisions taken as the target would.
+    """
+
+    arm: str
+    set: str
+    mode: str
+    decisions: int
+    valid_answer_probability: float
+    valid_by_wording: dict[str, float]
+    comprehension: float | None
+    steps_right: float | None
+    steps: int
+    outside: bool
+    answered: NotRequired[int]
+    targets: dict[str, Agreement]
+    incentive_sensitivity: NotRequired[Mean]
+    alpha_beta_kappa: NotRequired[Structural]
+    homo_moralis: NotRequired[Structural]
+    position_bias: NotRequired[float]
+    twin_distance: NotRequired[float]
+    shift: NotRequired[dict[str, dict[str, Mean | None]]]
+    placebo: NotRequired[bool]
+
+
+def utilities(record: GameRecord, target: Target) -> np.ndarray:
     """(N,) utility of every strategy to a target at the record's beliefs.  Read-only."""
     return target.plans(protocol_of(record), tuple(record["beliefs"]))
 
 
-def uniform_over(best: list[int], n: int) -> np.ndarray:
+def uniform_over(best: Sequence[int], n: int) -> np.ndarray:
     """(N,) equal probability on every strategy in ``best``."""
     p = np.zeros(n)
-    p[best] = 1 / len(best)
+    p[list(best)] = 1 / len(best)
     return p
 
 
-def with_probabilities(records: list[Record], arm: str, rule: Callable[[Record], np.ndarray]) -> list[Record]:
+def with_probabilities(
+    records: Sequence[GameRecord], arm: str, rule: Callable[[GameRecord], np.ndarray]
+) -> list[GameRecord]:
     """The same problems, chosen by a rule."""
     return [
-        {k: r[k] for k in ("id", "set", "game", "payoffs", "beliefs", "strategies")}
-        | {
-            "arm": arm, "mode": "rule", "probabilities": rule(r).tolist(), "valid_answer_probability": 1.0, "comprehension": None,
-            "steps": [0, 0], "position_bias": 0.0, "twin_distance": 0.0,
+        {
+            "id": r["id"],
+            "set": r["set"],
+            "game": r["game"],
+            "payoffs": r["payoffs"],
+            "beliefs": r["beliefs"],
+            "strategies": r["strategies"],
+            "arm": arm,
+            "mode": "rule",
+            "probabilities": rule(r).tolist(),
+            "valid_answer_probability": 1.0,
+            "comprehension": None,
+            "steps": [0, 0],
+            "position_bias": 0.0,
+            "twin_distance": 0.0,
         }
         for r in records
-    ]  # fmt: skip
+    ]
 
 
 def constants(target: Target, draws: int = 2000, seed: int = 0) -> dict[str, int]:
-    """For every game the one strategy that is most often optimal on other random problems, payoffs unseen."""
+    """For every game the one strategy that is most often optimal on other random problems, payoffs
+    unseen."""
     rng = np.random.default_rng(seed)
     chosen = {}
     for game in GAMES:
         counts = np.zeros(len(GAMES[game].strategies))
         for _ in range(draws):
-            counts[target.best_plan(draw_protocol(game, rng, held=False), draw_beliefs(game, rng))[0]] += 1
+            protocol, beliefs = draw_protocol(game, rng, held=False), draw_beliefs(game, rng)
+            counts[target.best_plan(protocol, beliefs)[0]] += 1
         chosen[game] = int(counts.argmax())
     return chosen
 
 
-def reference_arms(records: list[Record], targets: Sequence[Target]) -> list[Record]:
-    """The same problems by a coin, by payoff-blind constants, by two payoff-aware rules."""
+def reference_arms(records: Sequence[GameRecord], targets: Sequence[Target]) -> list[GameRecord]:
+    """The same problems by agents that do not think: a coin, payoff-blind constants, two
+    payoff-aware rules."""
 
-    def size(r: Record) -> int:
-        return len(r["strategies"])
+    def coin(r: GameRecord) -> np.ndarray:
+        return np.full(len(r["strategies"]), 1 / len(r["strategies"]))
 
-    rules: dict[str, Callable[[Record], np.ndarray]] = {
-        "coin": lambda r: np.full(size(r), 1 / size(r)),
-        "own-payoff best": lambda r: uniform_over(best_replies(utilities(r, ECONOMICUS)), size(r)),
-        "both-alike best": lambda r: uniform_over(best_replies(utilities(r, moralis(1.0))), size(r)),
+    def best(r: GameRecord, target: Target) -> np.ndarray:
+        return uniform_over(best_replies(utilities(r, target)), len(r["strategies"]))
+
+    def constant(r: GameRecord, chosen: dict[str, int]) -> np.ndarray:
+        return np.eye(len(r["strategies"]))[chosen[r["game"]]]
+
+    rules: dict[str, Callable[[GameRecord], np.ndarray]] = {
+        "coin": coin,
+        "own-payoff best": partial(best, target=ECONOMICUS),
+        "both-alike best": partial(best, target=moralis(1.0)),
     }
     for target in targets:
-        table = constants(target)
-        rules[f"constant, {target.label}"] = lambda r, table=table: np.eye(size(r))[table[r["game"]]]
+        rules[f"constant, {target.label}"] = partial(constant, chosen=constants(target))
     return [row for arm, rule in rules.items() for row in with_probabilities(records, arm, rule)]
 
 
-def share(values: Iterable[float]) -> dict[str, float] | None:
-    """Mean and its standard error over items."""
-    x = np.array([v for v in values if not np.isnan(v)])
-    return {"mean": float(x.mean()), "se": float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else float("nan"), "n": len(x)} if len(x) else None
-
-
-def modal(probabilities: np.ndarray, targets: list[int]) -> float:
+def modal(probabilities: np.ndarray, targets: Sequence[int]) -> float:
     """Share of the most probable strategies (several at a tie) that are optimal."""
     top = np.flatnonzero(probabilities >= probabilities.max() - 1e-9)
     return float(np.isin(top, targets).mean())
 
 
-def incentive_sensitivity(records: list[Record]) -> dict[str, float]:
+def incentive_sensitivity(records: Sequence[GameRecord]) -> Mean:
     """Change of a strategy's choice probability when its own expected payoff rises by 10 points.
 
-    Slope of P(x) on own payoff within decisions (both in deviations from their decision's mean), standard error clustered
-    by item: 0 for a chooser blind to payoffs.
+    Slope of P(x) on own payoff within decisions (both in deviations from their decision's mean),
+    standard error clustered by problem: 0 for a chooser blind to payoffs.
     """
-    xy, xx, clusters = [], [], []
-    for r in records:
+    xy, xx = np.empty(len(records)), np.empty(len(records))
+    for i, r in enumerate(records):
         own, p = utilities(r, ECONOMICUS) / 10, np.array(r["probabilities"])
         x = own - own.mean()
-        xy.append(x @ (p - p.mean()))
-        xx.append(x @ x)
-        clusters.append(r["id"])
-    slope = sum(xy) / sum(xx)
-    by_item: dict[str, float] = {}
-    for item, a, b in zip(clusters, xy, xx, strict=True):
-        by_item[item] = by_item.get(item, 0.0) + a - slope * b
-    n = len(by_item)
-    return {"mean": float(slope), "se": float(np.sqrt(sum(v**2 for v in by_item.values()) * n / max(n - 1, 1)) / sum(xx)), "n": n}
+        xy[i], xx[i] = x @ (p - p.mean()), x @ x
+    slope = xy.sum() / xx.sum()
+    _, cluster = np.unique([r["id"] for r in records], return_inverse=True)
+    variance = clustered_covariance(np.eye(1) / xx.sum(), (xy - slope * xx)[:, None], cluster)
+    return {"mean": float(slope), "se": float(np.sqrt(variance[0, 0])), "n": int(cluster.max()) + 1}
 
 
-def structural(records: list[Record], family: str) -> dict[str, Any]:
-    """Estimates with clustered standard errors and log-likelihood, or why there are none and, where possible, bounds."""
-    decisions = [read_decision(r) for r in records]
+def structural(records: Sequence[GameRecord], family: str) -> Structural:
+    """Estimates with clustered standard errors and log-likelihood, or why there are none."""
+    decisions = [read_decision(dict(r)) for r in records]
     try:
         found = fit(decisions, family)
     except NotIdentified as error:
@@ -124,10 +195,12 @@ def structural(records: list[Record], family: str) -> dict[str, Any]:
     }
 
 
-def by_decision(record: Record, target: Target) -> float:
-    """Share of the decisions of a problem (moves at information sets) that are most probably taken as the target would.
+def by_decision(record: GameRecord, target: Target) -> float:
+    """Share of the decisions of a problem (moves at information sets) that are most probably taken
+    as the target would.
 
-    Every move is judged by its marginal probability; a move that several optima disagree on counts as right.
+    Every move is judged by its marginal probability; a move that several optima disagree on counts
+    as right.
     """
     game, p = GAMES[record["game"]], np.array(record["probabilities"])
     best = best_replies(utilities(record, target))
@@ -135,18 +208,15 @@ def by_decision(record: Record, target: Target) -> float:
     for k, info in enumerate(game.info_sets):
         first = float(p[[s[k] == info.actions[0] for s in game.strategies]].sum())
         wanted = {game.strategies[i][k] for i in best}
-        taken = {info.actions[0]} if first > 0.5 else {info.actions[1]} if first < 0.5 else set(info.actions)
+        taken = set(info.actions)
+        if first != 0.5:
+            taken = {info.actions[0] if first > 0.5 else info.actions[1]}
         right.append(len(taken & wanted) / len(taken))
     return float(np.mean(right))
 
 
-def agreement(records: list[Record], target: Target, rivals: Sequence[Target]) -> dict[str, Any]:
-    """How far choices are the target's.
-
-    accuracy : the most probable strategy is optimal.  decisions : share of single moves taken as the target would.
-    where_they_differ : accuracy on problems whose optimum is not that of any rival (homo economicus; for it, the others).
-    decisions_where_they_differ : the same for moves.  mass : probability on the optimum.  efficiency : see ``econmoral.choice``.
-    """
+def agreement(records: Sequence[GameRecord], target: Target, rivals: Sequence[Target]) -> Agreement:
+    """How far choices are the target's."""
     accuracy, moves, differ, moves_differ, mass, worth = [], [], [], [], [], []
     for r in records:
         u, p = utilities(r, target), np.array(r["probabilities"])
@@ -160,84 +230,146 @@ def agreement(records: list[Record], target: Target, rivals: Sequence[Target]) -
         mass.append(float(p[best].sum()))
         worth.append(efficiency(u, p))
     return {
-        "label": target.label, "accuracy": share(accuracy), "decisions": share(moves), "where_they_differ": share(differ),
-        "decisions_where_they_differ": share(moves_differ), "mass": share(mass), "efficiency": share(worth),
-    }  # fmt: skip
+        "label": target.label,
+        "accuracy": mean_of(accuracy),
+        "decisions": mean_of(moves),
+        "where_they_differ": mean_of(differ),
+        "decisions_where_they_differ": mean_of(moves_differ),
+        "mass": mean_of(mass),
+        "efficiency": mean_of(worth),
+    }
 
 
-def valid_by_wording(records: list[Record]) -> dict[str, float]:
+def valid_by_wording(records: Sequence[GameRecord]) -> dict[str, float]:
     """Mean valid-answer probability of the pages in each wording."""
     found: dict[str, list[float]] = {}
     for r in records:
         for page in r.get("pages", []):
-            found.setdefault(page["layout"]["wording"], []).append(float(np.mean(page["valid"])))
+            wording = str(page["layout"]["wording"])
+            found.setdefault(wording, []).append(float(np.mean(page["valid"])))
     return {w: float(np.mean(found[w])) for w in WORDINGS if w in found}
 
 
-def summarise(records: list[Record], targets: Sequence[Target], wordings: dict[str, float] | None = None) -> dict[str, Any]:
-    """One arm on one set: validity, comprehension, agreement with every target, sensitivity, structural parameters, biases.
-
-    Of an arm that answers outside the form only validity and comprehension are given.
-    """
+def summarise(records: Sequence[GameRecord], targets: Sequence[Target]) -> GameSummary:
+    """One condition on one set: validity, comprehension, agreement with every target, sensitivity,
+    structural parameters, biases."""
     valid = float(np.mean([r["valid_answer_probability"] for r in records]))
     known = [r["comprehension"] for r in records if r["comprehension"] is not None]
     right, steps = (sum(r["steps"][i] for r in records) for i in (0, 1))
-    row: dict[str, Any] = {
-        "arm": records[0]["arm"], "set": records[0]["set"], "mode": records[0]["mode"], "decisions": len(records),
-        "valid_answer_probability": valid, "valid_by_wording": wordings or valid_by_wording(records),
-        "comprehension": float(np.mean(known)) if known else None, "steps_right": right / steps if steps else None, "steps": steps,
+    row: GameSummary = {
+        "arm": records[0]["arm"],
+        "set": records[0]["set"],
+        "mode": records[0]["mode"],
+        "decisions": len(records),
+        "valid_answer_probability": valid,
+        "valid_by_wording": valid_by_wording(records),
+        "comprehension": float(np.mean(known)) if known else None,
+        "steps_right": right / steps if steps else None,
+        "steps": steps,
         "outside": outside(valid),
-    }  # fmt: skip
+        "targets": {},
+    }
     answered = [r for r in records if r["probabilities"] is not None]
     row["answered"] = len(answered)
     if row["outside"] or not answered:
-        return row | {"outside": True, "targets": {}}
-    row["targets"] = {str(t): agreement(answered, t, [r for r in targets if r != t] if t == ECONOMICUS else [ECONOMICUS]) for t in targets}
+        row["outside"] = True
+        return row
+    for t in targets:
+        rivals = [r for r in targets if r != t] if t == ECONOMICUS else [ECONOMICUS]
+        row["targets"][str(t)] = agreement(answered, t, rivals)
     row["incentive_sensitivity"] = incentive_sensitivity(answered)
     row["alpha_beta_kappa"] = structural(answered, "alpha_beta_kappa")
     row["homo_moralis"] = structural(answered, "homo_moralis")
     row["position_bias"] = float(np.mean([r["position_bias"] for r in answered]))
-    row["twin_distance"] = float(np.mean([r["twin_distance"] for r in answered if r["twin_distance"] is not None] or [np.nan]))
+    distances = [r["twin_distance"] for r in answered if r["twin_distance"] is not None]
+    row["twin_distance"] = float(np.mean(distances or [np.nan]))
     return row
 
 
-def summaries(records: list[Record], targets: Sequence[Target], wordings: dict[tuple[str, str, str], dict[str, float]] | None = None) -> list[dict[str, Any]]:
-    """Summaries of every arm in every set and mode, in the order in which they appear."""
-    groups: dict[tuple[str, str, str], list[Record]] = {}
+def summaries(records: Sequence[GameRecord], targets: Sequence[Target]) -> list[GameSummary]:
+    """Summaries of every condition in every set and mode, in the order in which they appear."""
+    groups: dict[tuple[str, str, str], list[GameRecord]] = {}
     for r in records:
         groups.setdefault((r["set"], r["mode"], r["arm"]), []).append(r)
-    return [summarise(group, targets, (wordings or {}).get(key)) for key, group in groups.items()]
+    return [summarise(group, targets) for group in groups.values()]
 
 
-def add_shifts(rows: list[dict[str, Any]], records: list[Record], baselines: Sequence[str], tuned: Sequence[str], targets: Sequence[Target]) -> None:
-    """Adds ``shift`` to the rows of tuned arms: for every baseline that answers in the form, the paired difference in decisions
-    taken as each target would, with its standard error over problems."""
+def add_shifts(
+    rows: Sequence[GameSummary],
+    records: Sequence[GameRecord],
+    baselines: Sequence[str],
+    tuned: Sequence[str],
+    targets: Sequence[Target],
+) -> None:
+    """Adds ``shift`` to the rows of ``tuned``: for every baseline that answers in the form, the
+    paired difference in decisions taken as each target would."""
     outside_form = {(r["set"], r["mode"], r["arm"]) for r in rows if r["outside"]}
-    found = {(r["set"], r["mode"], r["arm"], r["id"]): r for r in records if r["probabilities"] is not None}
+    found: dict[tuple[str, str, str], dict[str, GameRecord]] = {}
+    for record in records:
+        if record["probabilities"] is not None:
+            key = (record["set"], record["mode"], record["arm"])
+            found.setdefault(key, {})[record["id"]] = record
     for row in rows:
         if row["arm"] not in tuned or row["outside"]:
             continue
         row["shift"] = {}
+        mine = found[row["set"], row["mode"], row["arm"]]
         for base in baselines:
-            key = (row["set"], row["mode"])
-            if base == row["arm"] or (*key, base) in outside_form:
+            there = (row["set"], row["mode"], base)
+            if base == row["arm"] or there in outside_form:
                 continue
-            pairs = [(r, found[*key, base, i]) for (s, m, arm, i), r in found.items() if (s, m, arm) == (*key, row["arm"]) and (*key, base, i) in found]
+            theirs = found.get(there, {})
+            pairs = [(r, theirs[i]) for i, r in mine.items() if i in theirs]
             if pairs:
-                row["shift"][base] = {str(t): share([by_decision(a, t) - by_decision(b, t) for a, b in pairs]) for t in targets}
+                row["shift"][base] = {
+                    str(t): mean_of([by_decision(a, t) - by_decision(b, t) for a, b in pairs])
+                    for t in targets
+                }
 
 
-def plus_minus(value: dict[str, float] | None, scale: float = 1, digits: int = 0) -> str:
+def estimates(row: GameSummary) -> list[Estimate]:
+    """Everything that was estimated of a condition, one by one."""
+    one = partial(Estimate, condition=row["arm"], set=row["set"], mode=row["mode"])
+    found = []
+    for agreed in row["targets"].values():
+        if (share := agreed["decisions"]) is not None:
+            name = f"{agreed['label']}: decisions"
+            found.append(one(name, share["mean"], share["se"], share["n"]))
+    if row["outside"]:
+        return found
+    slope = row["incentive_sensitivity"]
+    found.append(one("sensitivity", slope["mean"], slope["se"], slope["n"]))
+    for family, parts in (
+        ("alpha_beta_kappa", row["alpha_beta_kappa"]),
+        ("homo_moralis", row["homo_moralis"]),
+    ):
+        if "estimates" not in parts:
+            why = parts["not_identified"]
+            found.append(one(family, None, None, row["decisions"], why))
+        for name, v in parts.get("estimates", {}).items():
+            n = parts["clusters"]
+            found.append(one(f"{family}: {name}", v["value"], v["se"], n))
+    return found
+
+
+def plus_minus(value: Mean | Value | None, scale: float = 1, digits: int = 0) -> str:
     """``93 ± 2``."""
     if value is None:
         return "–"
-    mean, se = round(scale * value.get("mean", value.get("value", np.nan)), digits) + 0.0, value["se"]  # + 0.0: no minus zero
-    return f"{mean:.{digits}f}" if np.isnan(se) or se == 0 else f"{mean:.{digits}f} ± {scale * se:.{digits}f}"
+    at: Any = value
+    # + 0.0: no minus zero
+    mean = round(scale * at.get("mean", at.get("value", np.nan)), digits) + 0.0
+    se = value["se"]
+    if np.isnan(se) or se == 0:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} ± {scale * se:.{digits}f}"
 
 
 def interval(bounds: tuple[float, float] | None) -> str:
     """``[-0.02, 0.03]`` of a parameter that is only bounded: a deterministic chooser."""
-    return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds and np.isfinite(bounds).all() else "not id."
+    if bounds and np.isfinite(bounds).all():
+        return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]"
+    return "not id."
 
 
 def percent(value: float | None) -> str:
@@ -247,40 +379,44 @@ def percent(value: float | None) -> str:
     return f"{100 * value:.0f}" if value >= 0.1 or value == 0 else f"{100 * value:.2g}"
 
 
-def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """The table for a person: shares in per cent, lambda per 10 payoff units, each ± one standard error; bounds in square brackets.
+def table(rows: Sequence[GameSummary]) -> pd.DataFrame:
+    """The table for a person: shares in per cent, lambda per 10 payoff units, each ± one standard
+    error; bounds in square brackets.
 
-    ``valid %`` stands beside every figure; an arm that answers outside the form has no figures.
+    ``valid %`` stands beside every figure; who answers outside the form has no figures.
     """
-    lines = []
     labels = {key: t["label"] for row in rows for key, t in row["targets"].items()}
-    for row in rows:
-        line = {"set": row["set"], "mode": row["mode"], "arm": row["arm"]}
-        line["valid %"] = "" if row["mode"] == "rule" else percent(row["valid_answer_probability"])
-        line["control %"] = "" if row["mode"] == "rule" else percent(row["comprehension"])
-        line["steps %"] = "" if row["steps_right"] is None else percent(row["steps_right"])
-        if row["outside"]:
-            line["note"] = OUTSIDE
-            lines.append(line)
-            continue
-        for key, label in labels.items():
-            found = row["targets"][key]
-            line[f"{label}: decisions %"] = plus_minus(found["decisions"], 100)
-            line[f"{label}: plans %"] = plus_minus(found["accuracy"], 100)
-            line[f"{label}: differ %"] = plus_minus(found["decisions_where_they_differ"], 100)
-        line["sensitivity"] = plus_minus(row["incentive_sensitivity"], 1, 2)
-        for family, names in (("alpha_beta_kappa", ("alpha", "beta", "kappa", "lambda")), ("homo_moralis", ("kappa",))):
-            found = row[family].get("estimates")
-            for name in names:
-                label = name if family == "alpha_beta_kappa" else "kappa alone"
-                label = "lambda / 10" if name == "lambda" else label
-                bounds = (row[family].get("bounds") or {}).get(name)
-                line[label] = plus_minus(found[name], 10 if name == "lambda" else 1, 2) if found else interval(bounds)
-        line["lnL"] = f"{row['alpha_beta_kappa']['log_likelihood']:.1f}" if "log_likelihood" in row["alpha_beta_kappa"] else "–"
-        lines.append(line)
-    return pd.DataFrame(lines).fillna("")
+    return pd.DataFrame([_cells(row, labels) for row in rows]).fillna("")
 
 
-def overlap(records: list[Record], trained: set[tuple[str, tuple[float, ...]]]) -> int:
+def _cells(row: GameSummary, labels: dict[str, str]) -> dict[str, str]:
+    rule = row["mode"] == "rule"
+    line = {"set": row["set"], "mode": row["mode"], "arm": row["arm"]}
+    line["valid %"] = "" if rule else percent(row["valid_answer_probability"])
+    line["control %"] = "" if rule else percent(row["comprehension"])
+    line["steps %"] = "" if row["steps_right"] is None else percent(row["steps_right"])
+    if row["outside"]:
+        return line | {"note": OUTSIDE}
+    for key, label in labels.items():
+        found = row["targets"][key]
+        line[f"{label}: decisions %"] = plus_minus(found["decisions"], 100)
+        line[f"{label}: plans %"] = plus_minus(found["accuracy"], 100)
+        line[f"{label}: differ %"] = plus_minus(found["decisions_where_they_differ"], 100)
+    line["sensitivity"] = plus_minus(row["incentive_sensitivity"], 1, 2)
+    for name in ("alpha", "beta", "kappa", "lambda"):
+        label, scale = ("lambda / 10", 10) if name == "lambda" else (name, 1)
+        line[label] = _parameter(row["alpha_beta_kappa"], name, scale)
+    line["kappa alone"] = _parameter(row["homo_moralis"], "kappa", 1)
+    value = row["alpha_beta_kappa"].get("log_likelihood")
+    return line | {"lnL": "–" if value is None else f"{value:.1f}"}
+
+
+def _parameter(found: Structural, name: str, scale: float) -> str:
+    if "estimates" in found:
+        return plus_minus(found["estimates"][name], scale, 2)
+    return interval((found.get("bounds") or {}).get(name))
+
+
+def overlap(records: Sequence[GameRecord], trained: set[tuple[str, tuple[float, ...]]]) -> int:
     """How many measured decisions use a payoff quadruple of the training data."""
     return sum((r["game"], tuple(r["payoffs"])) in trained for r in records)

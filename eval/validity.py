@@ -1,26 +1,45 @@
-"""Whether a condition answered in the form that was asked for, and the baselines that its numbers are read against.
+"""Whether a condition answered in the form that was asked for.
 
-Below ``LEAST_VALID`` a table says so instead of printing numbers that were normalised from almost nothing.
+Below ``LEAST_VALID`` a table says so instead of printing numbers that were normalised from almost
+nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 
-from econmoral.conversation import OUTCOMES, Conversation
-from econmoral.records import InputError, read_json
-from econmoral.target import Target
-from eval.engines import Answer, Arm
+from econmoral.conversation import OUTCOMES, Outcome
+
+from .engines import Answer
 
 OUTSIDE = "answers outside the form"
 LEAST_VALID = 0.5  # valid-answer probability below which no number of a condition is reported
+
+
+class Quality(TypedDict):
+    """How the pages of a record were answered.
+
+    valid_answer_probability : mean over pages and questions.  comprehension : mean probability of
+    the right reply to a control question; None without one.  texts : of every page.
+    outcomes : counts of sampled replies; empty where probabilities are exact.
+    """
+
+    valid_answer_probability: float
+    comprehension: float | None
+    texts: list[list[str]]
+    outcomes: dict[Outcome, int]
+
+
+class Validity(TypedDict):
+    """The same over the records of a condition; outside : nothing else of it is reported."""
+
+    valid_answer_probability: float
+    comprehension: float | None
+    outcomes: dict[Outcome, int]
+    outside: bool
 
 
 def outside(valid: float) -> bool:
@@ -30,60 +49,35 @@ def outside(valid: float) -> bool:
 
 def advice() -> str:
     """What helps a condition that answers outside the form."""
-    return "--samples N --replies sampled reads sampled replies instead; a placebo adapter is a baseline that has learnt the form"
+    return (
+        "--samples N --replies sampled reads sampled replies instead; a placebo adapter is a "
+        "baseline that has learnt the form"
+    )
 
 
-def told_arms(targets: Sequence[Target]) -> list[Arm]:
-    """The base told of each target in a system message; targets whose short labels coincide are named in full."""
-    labels = [t.label for t in targets]
-    names = [label if labels.count(label) == 1 else str(t) for label, t in zip(labels, targets, strict=True)]
-    if len(set(names)) < len(names):
-        raise InputError(f"--targets: {next(n for n in names if names.count(n) > 1)} is given twice")
-    return [Arm(f"base, told {name}", None, t.describe()) for name, t in zip(names, targets, strict=True)]
-
-
-def is_placebo(folder: Path) -> bool:
-    """Whether an adapter was trained on shuffled answers, as its run.json says."""
-    path = folder / "run.json"
-    if not path.is_file():
-        return False  # adapters from elsewhere have no record of ours
-    run = read_json(path)
-    return isinstance(run, dict) and run.get("shuffled") is True
-
-
-def fingerprint(conversations: Iterable[Conversation]) -> str:
-    """Hash of everything that is asked, for the resume key: a page changed by one character is asked again."""
-    digest = hashlib.sha256()
-    for conversation in conversations:
-        digest.update(json.dumps(asdict(conversation)).encode() + b"\n")
-    return digest.hexdigest()
-
-
-def quality(answers: Sequence[Answer]) -> dict[str, Any]:
-    """What a record says about how its pages were answered.
-
-    valid_answer_probability : mean over pages and questions.  comprehension : mean probability of the right reply to a
-    control question; None without one.  texts : of every page.  outcomes : counts of sampled replies; empty where exact.
-    """
+def quality(answers: Sequence[Answer]) -> Quality:
+    """How the pages of a record were answered."""
     controls = [float(p) for a in answers for p in a.controls]
+    sampled = bool(answers[0].outcomes)
     return {
         "valid_answer_probability": float(np.mean([a.valid.mean() for a in answers])),
         "comprehension": float(np.mean(controls)) if controls else None,
         "texts": [list(a.texts) for a in answers],
-        "outcomes": {o: sum(a.outcomes[o] for a in answers) for o in OUTCOMES} if answers[0].outcomes else {},
+        "outcomes": {o: sum(a.outcomes[o] for a in answers) for o in OUTCOMES} if sampled else {},
     }
 
 
-def overall(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The same over the records of one condition, without texts; and ``outside``."""
-    valid = float(np.mean([r["valid_answer_probability"] for r in records])) if records else float("nan")
+def overall(records: Sequence[Mapping[str, Any]]) -> Validity:
+    """How a condition answered, over its records."""
+    valid = [r["valid_answer_probability"] for r in records]
+    mean = float(np.mean(valid)) if records else float("nan")
     known = [r["comprehension"] for r in records if r["comprehension"] is not None]
-    counted = [r["outcomes"] for r in records if r["outcomes"]]
+    counted = [r["outcomes"] for r in records if r.get("outcomes")]
     return {
-        "valid_answer_probability": valid,
+        "valid_answer_probability": mean,
         "comprehension": float(np.mean(known)) if known else None,
         "outcomes": {o: sum(c[o] for c in counted) for o in OUTCOMES} if counted else {},
-        "outside": outside(valid),
+        "outside": outside(mean),
     }
 
 

@@ -41,7 +41,7 @@ def call(main: Callable[[], None], *words: object) -> None:
     finally:
         sys.argv = before
         while _locks:
-            os.close(_locks.pop())
+            os.close(_locks.popitem()[1])
 
 
 def assert_complains(result: subprocess.CompletedProcess[str], *parts: str) -> None:

@@ -23,8 +23,7 @@ from econmoral import adapters, chat, conversations, derivations, dilemmas, otre
 from econmoral.data import read_choices
 from econmoral.models import NANO
 from econmoral.replies import read_reply
-from eval import arms, compare, engine_openai, report
-from eval import dilemmas as measured_dilemmas
+from eval import choosers, compare, conjoint, engine_choice, engine_openai, report
 
 FOLDER = Path(tempfile.mkdtemp(prefix="econmoral-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 Reader = Callable[[bytes], None]
@@ -100,22 +99,22 @@ def plan(data: bytes) -> None:
 
 
 def options(data: bytes) -> None:
-    arms.vllm_options([text(data)])
+    engine_choice.vllm_options([text(data)])
 
 
 def chooser(data: bytes) -> None:
-    arms.parse_parameters(text(data), ("alpha", "beta", "kappa"))
+    choosers.parse_parameters(text(data), ("alpha", "beta", "kappa"))
 
 
 def scenarios(data: bytes) -> None:
-    for scenario in measured_dilemmas.read_scenarios(file("s.jsonl", data)):
+    for scenario in conjoint.read_scenarios(file("s.jsonl", data)):
         for page in dilemmas.PAGES:
             dilemmas.render_scenario(scenario, *page, 0)
         dilemmas.code([scenario])
 
 
 def countries(data: bytes) -> None:
-    measured_dilemmas.read_countries(file("countries.csv", data))
+    conjoint.read_countries(file("countries.csv", data))
 
 
 def answer(data: bytes) -> None:

@@ -18,11 +18,11 @@ from econmoral.menus import HELD_OUT, MENUS, TRAIN, draw_page, menu_conversation
 from econmoral.prompts import WORDINGS, converse, draw_layout
 from econmoral.records import finite, origin, write_json
 from eval.engine_transformers import Transformers
-from eval.engines import Arm, Request
+from eval.engines import Condition, Request
 from eval.measure import draw_problems
 
 ROOT = Path(__file__).parents[1]
-BASE = Arm("base")
+BASE = Condition("base")
 MODELS = ["smollm2-135m", *([os.environ["REAL_MODEL"]] if "REAL_MODEL" in os.environ else [])]
 PAGES = int(os.environ.get("REAL_PAGES", "3"))  # of every instrument and wording
 ENDINGS = ("\n\n", "- ", "1. ", "### ", "", "K", "Answer: K", "<think>", "```", " the largest is " * 60)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asking import measure
 from conftest import assert_complains, run
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -15,15 +16,15 @@ from statsmodels.stats.multitest import multipletests
 from econmoral.records import read_json, write_json, write_lines
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval.compare import answering, compare, holm, read_arms, shares, targets_of
-from eval.engines import Arm, Simulated
-from eval.measure import draw_problems, measure
+from eval.engines import Condition, Simulated
+from eval.measure import draw_problems
 
 TARGETS = [ECONOMICUS, moralis(0.5)]
 PROBLEMS = draw_problems("drawn", 40, 1, TARGETS, seed=11, sets=["payoffs"])
 
 
 def chooser(kappa: float, arm: str = "x", noise: int | None = None, valid: float = 1.0) -> list[dict[str, Any]]:
-    records = measure(Simulated("homo_moralis", {"kappa": kappa}, 0.05), PROBLEMS, Arm(arm), "direct", "given", 1)
+    records = measure(Simulated("homo_moralis", {"kappa": kappa}, 0.05), PROBLEMS, Condition(arm), "direct", "given", 1)
     for r in records:
         r["valid_answer_probability"] = valid
     if noise is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asking import ask_conjoint, ask_ratings
 from rich.console import Console
 from scipy.special import expit
 
@@ -51,27 +52,21 @@ from econmoral.dilemmas import (
 from econmoral.human import moral_machine
 from econmoral.records import InputError, read_json, write_json
 from econmoral.target import Target, moralis
-from eval.dilemmas import (
-    Known,
-    ask_conjoint,
-    ask_ratings,
+from eval.conditions import Adapter, told_conditions
+from eval.conjoint import (
     conjoint_items,
     conjoint_requests,
-    conjoint_rows,
     conjoint_summary,
     differences,
-    differences_to,
     null_agents,
-    rating_differences,
-    rating_items,
-    rating_rows,
-    rating_summary,
-    show,
     spared_matrix,
-    theory_lines,
 )
-from eval.engines import Answer, Arm, Exact, Sampled
-from eval.validity import OUTSIDE, fingerprint, is_placebo, outside, percent, told_arms
+from eval.dilemma import Known
+from eval.dilemmas import add_differences, conjoint_rows, show, table_rows
+from eval.engines import Answer, Condition, Exact, Sampled
+from eval.ratings import rating_differences, rating_items, rating_rows, rating_summary, theory_lines
+from eval.resume import prompt_hash
+from eval.validity import OUTSIDE, outside, percent
 
 TRUE = {"intervention": 0.06, "relation": 0.1, "law": 0.2, "gender": 0.1, "fitness": 0.15, "status": 0.3, "age": 0.35, "number": 0.4, "species": 0.5}
 
@@ -132,7 +127,7 @@ def test_a_habit_of_order_changes_no_effect() -> None:
     scenarios = draw_scenarios(500, np.random.default_rng(5))
     effects = {k: v / 3 for k, v in TRUE.items()}
     items = [(i, s, 0, ("K", "M")) for i, s in enumerate(scenarios)]
-    plain, habit = (spared_matrix(ask_conjoint(Known(effects | {"habit": h}, 1.0), items, Arm("chooser"), 0)) for h in (0.0, 0.33))
+    plain, habit = (spared_matrix(ask_conjoint(Known(effects | {"habit": h}, 1.0), items, Condition("chooser"), 0)) for h in (0.0, 0.33))
     one, two = amce(code(scenarios), plain), amce(code(scenarios), habit)
     assert np.abs(plain - habit).max() > 0.3
     for d in DIMENSIONS:
@@ -188,7 +183,7 @@ def test_scale_direction_cancels() -> None:
     assert up != down
     assert "100 means that you do not agree" in down
     assert " 0 means that you do not agree" in up
-    records = ask_ratings(Known({"kappa": 0.8}, 4.0), cells, Arm("chooser"), 0)
+    records = ask_ratings(Known({"kappa": 0.8}, 4.0), cells, Condition("chooser"), 0)
     for (cell, _), record in zip(cells, records, strict=True):
         gain = 0.2 * -1 + 0.8 * (cell.saved - 1) / (cell.saved + 1)
         assert record["mean"] == pytest.approx(100 * expit(4 * gain), abs=0.5)
@@ -203,20 +198,20 @@ class Thirty:
 
 
 def test_a_habit_of_a_number_is_a_bias_and_no_rating() -> None:
-    (record,) = ask_ratings(Thirty(), [(Rating("veil", 5, "moral"), 1)], Arm("habit"), 0)
+    (record,) = ask_ratings(Thirty(), [(Rating("veil", 5, "moral"), 1)], Condition("habit"), 0)
     assert record["mean"] == pytest.approx(50)
     assert record["direction_bias"] == pytest.approx(40)
 
 
 def test_summary_of_ratings() -> None:
-    records = ask_ratings(Known({"kappa": 0.8}, 4.0), rating_items(TRAIN), Arm("chooser"), 0)
+    records = ask_ratings(Known({"kappa": 0.8}, 4.0), rating_items(TRAIN), Condition("chooser"), 0)
     found = rating_summary(records, [Target("homo_economicus"), moralis(0.5)])
     assert found["kappa"]["kappa"]["value"] == pytest.approx(0.8, abs=0.01)
     assert found["social_dilemma_gap"]["value"] == pytest.approx(0, abs=1e-9)
     assert found["family_gap"]["value"] < 0
     assert found["theory"]["own kappa"]["agreement"] >= 0.9 > found["theory"]["homo economicus"]["agreement"]
     assert found["valid_answer_probability"] == found["comprehension"] == 1
-    other = ask_ratings(Known({"kappa": 0.2}, 4.0), rating_items(TRAIN), Arm("chooser"), 0)
+    other = ask_ratings(Known({"kappa": 0.2}, 4.0), rating_items(TRAIN), Condition("chooser"), 0)
     gaps = rating_differences(records, other)
     means = [np.mean([r["mean"] for r in some if r["question"] == "buy"]) for some in (records, other)]
     assert gaps["buy"]["value"] == pytest.approx(means[0] - means[1])
@@ -288,7 +283,7 @@ def test_a_control_answer_that_is_shifted_is_caught() -> None:
             return super().score(moved, arm, seed)
 
     items = conjoint_items(draw_scenarios(20, np.random.default_rng(3)), TRAIN, np.random.default_rng(4))
-    right, wrong = (conjoint_summary([s for _, s, _, _ in items], ask_conjoint(e, items, Arm("x"), 0), {}) for e in (Reader(), Shifted()))
+    right, wrong = (conjoint_summary([s for _, s, _, _ in items], ask_conjoint(e, items, Condition("x"), 0), {}) for e in (Reader(), Shifted()))
     assert right["comprehension"] == 1
     assert wrong["comprehension"] == 0
 
@@ -315,7 +310,7 @@ def test_labels_and_orders_leave_a_preference_untouched() -> None:
     engine = Known({k: v / 3 for k, v in TRUE.items()}, 1.0)
     one = [(i, s, 0, ("K", "M")) for i, s in enumerate(scenarios)]
     two = [(i, s, 2, ("M", "K")) for i, s in enumerate(scenarios)]
-    a, b = (spared_matrix(ask_conjoint(engine, items, Arm("x"), 0)) for items in (one, two))
+    a, b = (spared_matrix(ask_conjoint(engine, items, Condition("x"), 0)) for items in (one, two))
     np.testing.assert_allclose(a, b, atol=1e-12)
     np.testing.assert_allclose(a[:, 0], a[:, 1], atol=1e-12)  # cases exchanged
     np.testing.assert_allclose(a[:, 2], a[:, 3], atol=1e-12)
@@ -337,7 +332,7 @@ class Letters:
 def test_a_habit_of_letters_cancels() -> None:
     scenarios = draw_scenarios(300, np.random.default_rng(13))
     items = conjoint_items(scenarios, TRAIN, np.random.default_rng(14))
-    records = ask_conjoint(Letters(), items, Arm("x"), 0)
+    records = ask_conjoint(Letters(), items, Condition("x"), 0)
     assert {r["wording"] for r in records} == set(TRAIN)
     assert len({tuple(r["labels"]) for r in records}) > 100
     effects = amce(code(scenarios), spared_matrix(records))
@@ -367,14 +362,14 @@ def summary_of(*valid: float) -> tuple[dict, list]:
     names = ["base", "placebo", "tuned"][: len(valid)]
     found: dict = {"conjoint": {}, "ratings": {}}
     for name, v in zip(names, valid, strict=True):
-        found["conjoint"][name] = ask_conjoint(Weak(v), items, Arm(name), 0)
-        found["ratings"][name] = ask_ratings(Weak(v), cells, Arm(name), 0)
+        found["conjoint"][name] = ask_conjoint(Weak(v), items, Condition(name), 0)
+        found["ratings"][name] = ask_ratings(Weak(v), cells, Condition(name), 0)
     summary: dict = {"arms": {name: {} for name in names}, "null_agents": null_agents(scenarios), "humans": moral_machine()}
     for name in names:
         summary["arms"][name]["conjoint"] = conjoint_summary(scenarios, found["conjoint"][name], {})
         summary["arms"][name]["ratings"] = rating_summary(found["ratings"][name], [moralis(0.5)])
     for name in names[1:]:
-        differences_to(name, ["base", "placebo"], found, summary, scenarios)
+        add_differences(name, ["base", "placebo"], found["conjoint"], found["ratings"], summary, scenarios)
     return summary, scenarios
 
 
@@ -394,7 +389,8 @@ def test_below_one_half_no_number_is_printed() -> None:
     # no difference to a condition outside the form
     assert set(tuned["conjoint"]["minus"]) == set(tuned["ratings"]["minus"]) == {"placebo"}
     console = Console(record=True, width=200, file=io.StringIO())
-    rows = show(summary, console)
+    show(summary, console)
+    rows = table_rows(summary)
     text = console.export_text()
     assert "base, conjoint: answers outside the form (valid-answer probability 49 %)" in text
     assert "--replies sampled" in text
@@ -419,25 +415,25 @@ def test_outside_and_percent() -> None:
 
 
 def test_told_arms_and_placebos(tmp_path: Path) -> None:
-    arms = told_arms([Target("homo_economicus"), moralis(0.5)])
+    arms = told_conditions([Target("homo_economicus"), moralis(0.5)])
     assert [a.name for a in arms] == ["base, told economicus", "base, told moralis 0.5"]
     assert all(a.adapter is None and a.system for a in arms)
     with pytest.raises(InputError, match="twice"):
-        told_arms([moralis(0.5), moralis(0.5)])
-    assert not is_placebo(tmp_path)
+        told_conditions([moralis(0.5), moralis(0.5)])
+    assert not Adapter("x", tmp_path).placebo
     for value in (False, "yes", True):
         write_json(tmp_path / "run.json", {"shuffled": value})
-        assert is_placebo(tmp_path) is (value is True)
+        assert Adapter("x", tmp_path).placebo is (value is True)
 
 
 def test_a_changed_page_is_asked_again() -> None:
     items = conjoint_items(draw_scenarios(5, np.random.default_rng(1)), TRAIN, np.random.default_rng(2))
-    talks = [r.conversation for r in conjoint_requests(items, Arm("base"))]
-    assert fingerprint(talks) == fingerprint([r.conversation for r in conjoint_requests(items, Arm("other"))])
+    talks = [r.conversation for item in items for r in conjoint_requests(item, Condition("base"))]
+    assert prompt_hash(talks) == prompt_hash([r.conversation for item in items for r in conjoint_requests(item, Condition("other"))])
     changed = [replace(talks[0], page=talks[0].page + " "), *talks[1:]]
-    assert fingerprint(talks) != fingerprint(changed)
-    told = [r.conversation for r in conjoint_requests(items, Arm("base", None, "Be kind."))]
-    assert fingerprint(talks) != fingerprint(told)
+    assert prompt_hash(talks) != prompt_hash(changed)
+    told = [r.conversation for item in items for r in conjoint_requests(item, Condition("base", None, "Be kind."))]
+    assert prompt_hash(talks) != prompt_hash(told)
 
 
 class Characters:
@@ -468,11 +464,11 @@ class Even(Exact):
 def test_no_user_turn_counts() -> None:
     """Scored are the reply, with or without its full stop, and the end of the turn: 2^-2 + 2^-3 for each letter."""
     items = conjoint_items(draw_scenarios(3, np.random.default_rng(1)), TRAIN, np.random.default_rng(2))
-    for record in ask_conjoint(Even(), items, Arm("base"), 0):
+    for record in ask_conjoint(Even(), items, Condition("base"), 0):
         assert record["valid_answer_probability"] == pytest.approx(2 * (1 / 4 + 1 / 8))
         assert record["comprehension"] == pytest.approx(1 / 4 + 1 / 8)
         assert record["spared"] == pytest.approx([0.5] * 4)
-    (rated,) = ask_ratings(Even(), rating_items(TRAIN)[:1], Arm("base"), 0)
+    (rated,) = ask_ratings(Even(), rating_items(TRAIN)[:1], Condition("base"), 0)
     digits = sum(0.5 ** (len(str(r)) + 1) + 0.5 ** (len(str(r)) + 2) for r in range(101))
     assert rated["valid_answer_probability"] == pytest.approx(digits)
 
@@ -498,7 +494,7 @@ class Talker:
 
 def test_sampled_replies_are_read_counted_and_kept() -> None:
     items = conjoint_items(draw_scenarios(10, np.random.default_rng(1)), TRAIN, np.random.default_rng(2))
-    records = ask_conjoint(Sampled(Talker()), items, Arm("base"), 0, samples=5)
+    records = ask_conjoint(Sampled(Talker()), items, Condition("base"), 0, samples=5)
     outcomes = [sum(r["outcomes"][o] for r in records) for o in ("answered", "unreadable", "refused")]
     assert sum(outcomes) == 10 * 4 * 5
     assert min(outcomes) > 0
@@ -507,7 +503,7 @@ def test_sampled_replies_are_read_counted_and_kept() -> None:
     assert np.mean([r["first_case"] for r in records]) == 1  # it always names the case that is listed first
     summary = conjoint_summary([s for _, s, _, _ in items], records, {})
     assert summary["outcomes"] == dict(zip(("answered", "unreadable", "refused"), outcomes, strict=True))
-    rated = ask_ratings(Sampled(Talker()), rating_items(HELD_OUT)[:10], Arm("base"), 0, samples=3)
+    rated = ask_ratings(Sampled(Talker()), rating_items(HELD_OUT)[:10], Condition("base"), 0, samples=3)
     assert {r["mean"] for r in rated if r["mean"] is not None} == {50.0}
 
 
@@ -590,7 +586,7 @@ def test_a_real_model_is_measured_whatever_it_says() -> None:
     """Not what it prefers, but that every page of every wording can be scored and has a validity."""
     from eval.engine_transformers import Transformers
 
-    engine, base = Transformers("nano", {}), Arm("base")
+    engine, base = Transformers("nano", {}), Condition("base")
     scenarios = draw_scenarios(2, np.random.default_rng(11))
     records = ask_conjoint(engine, conjoint_items(scenarios, TRAIN, np.random.default_rng(0)), base, 0)
     records += ask_ratings(engine, rating_items(HELD_OUT)[:2], base, 0)

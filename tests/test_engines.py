@@ -30,12 +30,12 @@ from econmoral.games import Protocol
 from econmoral.models import NANO
 from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout
 from econmoral.records import InputError, append_lines, read_lines, read_whole_lines
-from eval.arms import choose_engine, collect, vllm_options
+from eval.engine_choice import choose_engine, vllm_options
 from eval.engine_openai import ROOM_TO_THINK, SAMPLING, Chat, Endpoint, Served, connect, refused_field
 from eval.engine_transformers import Transformers, Tree
-from eval.engines import Arm, Exact, Request, Sampled, ScoredStep, Written, seed_of
+from eval.engines import Condition, Exact, Request, Sampled, ScoredStep, Written, seed_of
 
-BASE, TUNED = Arm("base"), Arm("tuned", "tuned")
+BASE, TUNED = Condition("base"), Condition("tuned", "tuned")
 ITEM = Item(Protocol("tg", (80, 50, 30, 20)), (0.5, 0.5))
 MENU = (Question("K: 5 for you. M: 4 for you. Which do you choose, K or M?", ("K", "M")), Question("And now?", ("K", "M")))
 SHORT = Conversation("You choose twice.", MENU, (Question("How much does K give you?", ("4", "5"), 1),))
@@ -63,7 +63,7 @@ def every_step(conversation: Conversation, derivation: str | None = None) -> lis
 
 
 @torch.no_grad()
-def naive(engine: Exact, steps: list[ScoredStep], arm: Arm = BASE) -> list[np.ndarray]:
+def naive(engine: Exact, steps: list[ScoredStep], arm: Condition = BASE) -> list[np.ndarray]:
     """From one whole forward pass for every reply and nothing else of the engine."""
     rows, model = [], engine.model  # type: ignore[attr-defined]
     if arm.adapter:
@@ -424,7 +424,7 @@ def echoing(engine: Transformers) -> Callable[[str, dict[str, Any]], Reply]:
     def respond(path: str, body: dict[str, Any]) -> Reply:
         if path != "/v1/completions" or body["model"] not in ("nano", "tuned"):
             return 404, b'{"error": "no such model"}'
-        arm = Arm("a", None if body["model"] == "nano" else "tuned")
+        arm = Condition("a", None if body["model"] == "nano" else "tuned")
         if not body.get("echo"):
             with lock:
                 (texts,) = engine.derive([body["prompt"]], [body["n"]], arm, body["seed"], min(12, body["max_tokens"]))
@@ -452,7 +452,7 @@ def test_a_served_model_gives_the_same_exact_probabilities(engine: Transformers)
             np.testing.assert_allclose(theirs.controls, ours.controls, rtol=1e-3)
             assert reasoned.probabilities is not None
         with pytest.raises(InputError, match="no such model"):
-            remote.score(asked, Arm("other", "other"))
+            remote.score(asked, Condition("other", "other"))
 
 
 def test_a_page_with_a_lost_score_is_unanswered_not_wrong(engine: Transformers) -> None:
@@ -677,7 +677,7 @@ def test_a_misbehaving_endpoint_loses_no_item() -> None:
 
 def test_a_reply_that_was_lost_is_neither_unreadable_nor_invalid() -> None:
     class Losing:
-        def write(self, conversations: Any, arm: Arm, seed: int, longest: int = 0) -> list[Written]:
+        def write(self, conversations: Any, arm: Condition, seed: int, longest: int = 0) -> list[Written]:
             return [Written("K") if k else Written("", lost=True) for k in range(len(conversations))]
 
     (answer,) = Sampled(Losing()).score([single(samples=4)], BASE)
@@ -694,8 +694,7 @@ def test_decisions_refused_on_every_page_are_kept_and_counted(tmp_path: Path) ->
         result = run("-m", "eval.games", *options)
     assert "Traceback" not in result.stderr
     assert "no readable answer" in result.stdout + result.stderr or result.returncode == 2
-    (part,) = (tmp_path / "m" / "parts").glob("*.jsonl*")
-    rows = [row for _, row in read_lines(part)]
+    rows = [row for _, row in read_lines(tmp_path / "m" / "choices.jsonl")]
     assert all(row["probabilities"] is None for row in rows)
     assert rows[0]["pages"][0]["texts"] == ["I'm sorry, I won't choose."] * 2
     assert rows[0]["pages"][0]["outcomes"]["refused"] == 2
@@ -758,21 +757,25 @@ def test_a_run_killed_ten_times_ends_with_the_same_bytes(tmp_path: Path) -> None
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_an_arm_that_stopped_between_chunks_continues(engine: Transformers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_stopped_between_chunks_continues(adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real probabilities: what is measured after the break equals what an unbroken run measures."""
-    from eval.measure import draw_problems, measure
+    from eval.games import Games, GamesConfig
+    from eval.runner import Session, terminal
 
-    monkeypatch.setattr("eval.arms.CHUNK", 2)
-    problems, asked = draw_problems("drawn", 5, 1, [], seed=0, sets=["payoffs"]), []
+    monkeypatch.setattr("eval.runner.CHUNK", 2)
 
-    def ask(some: Any, start: int) -> list[dict[str, Any]]:
-        asked.append(start)
-        return measure(engine, some, TUNED, "reasoned", "given", 1, seed=start, longest=40)
+    def measured(folder: Path) -> list[Any]:
+        config = GamesConfig(adapter=(adapter,), out=folder, items=5, pairs=1, sets=("payoffs",), mode=("reasoned",), longest=40)
+        games = Games(config)
+        return list(games.collect(Session(config, games.adapters, terminal(100))).whole())
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    collect(whole, problems, ask, "whole")
-    lines = whole.read_bytes().splitlines(keepends=True)
-    broken.write_bytes(b"".join(lines[:3]) + lines[3][:50])
-    collect(broken, problems, ask, "broken")
-    assert asked == [0, 2, 4, 2, 4]
-    assert broken.read_bytes() == whole.read_bytes()
+    records = measured(whole)
+    (broken / "answers").mkdir(parents=True)
+    for path in (whole / "answers").iterdir():
+        lines = path.read_bytes().splitlines(keepends=True)
+        assert len(lines) == 3
+        (broken / "answers" / path.name).write_bytes(lines[0] + lines[1][: len(lines[1]) // 2])
+    assert measured(broken) == records
+    for path in (whole / "answers").iterdir():
+        assert (broken / "answers" / path.name).read_bytes() == path.read_bytes()

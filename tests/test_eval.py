@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from asking import measure, requests_of
 from conftest import assert_complains, call, run
 from oracle import expected, plans
 from test_prompts import lines_of
@@ -21,16 +22,19 @@ from econmoral.prompts import WORDINGS, WORDINGS_HELD_OUT, WORDINGS_TRAIN, choic
 from econmoral.records import InputError, read_json, read_lines
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval import games as command
+from eval.conditions import Adapter, told_conditions
 from eval.engine_transformers import Transformers
-from eval.engines import Answer, Arm, Request, Simulated
-from eval.games import differ
-from eval.measure import Problem, draw_problems, measure, protocol_of, requests_of
+from eval.engines import Answer, Condition, Request, Simulated
+from eval.games import Games, GamesConfig
+from eval.measure import Problem, draw_problems, protocol_of
+from eval.resume import Remembering, prompt_hash
+from eval.runner import differ
 from eval.table import add_shifts, agreement, by_decision, incentive_sensitivity, reference_arms, summaries, table
-from eval.validity import OUTSIDE, fingerprint, is_placebo, outside, told_arms
+from eval.validity import OUTSIDE, outside
 
 KNOWN = {"alpha": 0.1, "beta": 0.2, "kappa": 0.4, "lambda": 0.1}
 HALF = [ECONOMICUS, moralis(0.5)]
-BASE = Arm("base")
+BASE = Condition("base")
 
 
 class FirstListed:
@@ -39,7 +43,7 @@ class FirstListed:
     def __init__(self, valid: float = 0.8, right: float = 0.3) -> None:
         self.valid, self.right = valid, right
 
-    def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+    def score(self, requests: list[Request], arm: Condition, seed: int = 0) -> list[Answer]:
         found = []
         for r in requests:
             p = np.zeros(len(plan_order(r.layout)))
@@ -49,7 +53,7 @@ class FirstListed:
 
 
 def measured(chooser: Any, problems: list[Problem], name: str = "a", mode: Any = "direct") -> list[dict[str, Any]]:
-    return measure(chooser, problems, Arm(name), mode, "given", 1)
+    return measure(chooser, problems, Condition(name), mode, "given", 1)
 
 
 # ------------------------------------------------------------------------------------------------------------ known choosers
@@ -116,7 +120,7 @@ def test_what_a_page_answers_is_put_in_the_order_of_the_strategies() -> None:
     problems = draw_problems("drawn", 30, 1, HALF, 9)
 
     class Reader:
-        def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+        def score(self, requests: list[Request], arm: Condition, seed: int = 0) -> list[Answer]:
             found = []
             for r in requests:
                 sizes = [len(q.options) for q in r.conversation.questions]
@@ -210,7 +214,7 @@ def test_pages_without_an_answer_are_left_out_and_counted() -> None:
     problems = draw_problems("drawn", 8, 1, HALF, 3, ["payoffs"])
 
     class Silent(FirstListed):
-        def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+        def score(self, requests: list[Request], arm: Condition, seed: int = 0) -> list[Answer]:
             found = super().score(requests, arm, seed)
             return [a if i >= 2 else Answer(None, 0 * a.valid, 0 * a.controls, 0 * a.controls) for i, a in enumerate(found)]
 
@@ -222,25 +226,23 @@ def test_pages_without_an_answer_are_left_out_and_counted() -> None:
     assert row["answered"] == 7
     assert row["decisions"] == 8
     assert row["valid_answer_probability"] == pytest.approx(0.8 * 7 / 8)
-    assert not differ(records, records)
-    assert differ(records, measured(FirstListed(), problems))
 
 
 def test_targets_and_the_told_base() -> None:
-    arms = told_arms([moralis(0.5), Target.parse("fehr_schmidt:alpha=0.5"), Target.parse("fehr_schmidt:beta=0.5")])
+    arms = told_conditions([moralis(0.5), Target.parse("fehr_schmidt:alpha=0.5"), Target.parse("fehr_schmidt:beta=0.5")])
     assert arms[0].name == "base, told moralis 0.5"
     assert len({a.name for a in arms}) == 3
     assert [a.adapter for a in arms] == [None] * 3
     assert arms[0].system == moralis(0.5).describe()
     with pytest.raises(InputError, match="given twice"):
-        told_arms([moralis(0.5), moralis(0.5)])
+        told_conditions([moralis(0.5), moralis(0.5)])
 
 
 def test_a_placebo_is_known_by_its_record(tmp_path: Path) -> None:
-    assert not is_placebo(tmp_path)
+    assert not Adapter("x", tmp_path).placebo
     for run_record, said in (({"shuffled": True}, True), ({"shuffled": False}, False), ({}, False), ([], False), ({"shuffled": "yes"}, False)):
         (tmp_path / "run.json").write_text(json.dumps(run_record))
-        assert is_placebo(tmp_path) is said
+        assert Adapter("x", tmp_path).placebo is said
 
 
 def test_adapters_bring_their_targets_and_placebos_do_not(adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,7 +266,7 @@ def test_adapters_bring_their_targets_and_placebos_do_not(adapter: Path, tmp_pat
     assert len(records) == 6
     for item in {i for _, i in records}:  # every arm is its own weights
         for one, other in (("base", "kind"), ("base", "shuffled"), ("kind", "shuffled")):
-            assert differ([records[one, item]], [records[other, item]])
+            assert records[one, item]["probabilities"] != records[other, item]["probabilities"]
     assert "payoffs" in capsys.readouterr().out
 
 
@@ -288,7 +290,7 @@ def test_problems_are_held_out_counterbalanced_and_clear() -> None:
 def test_changed_settings_keep_the_decision() -> None:
     sets = ("payoffs", "turns", "scale", "currency")
     problems = draw_problems("drawn", 6, 1, HALF, 0, sets)
-    asked = requests_of(problems, Arm("told", None, "Be brief."), "direct", "given", 1)
+    asked = requests_of(problems, Condition("told", None, "Be brief."), "direct", "given", 1)
     names = [p.set for p in problems for _ in p.layouts]
     pages = {name: [r for n, r in zip(names, asked, strict=True) if n == name] for name in sets}
     for plain, turns, scale, currency in zip(*pages.values(), strict=True):
@@ -305,12 +307,12 @@ def test_changed_settings_keep_the_decision() -> None:
 def test_a_changed_character_is_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
     problems = draw_problems("drawn", 4, 1, HALF, 0, ["payoffs"])
 
-    def key(arm: Arm = BASE, mode: Any = "direct", beliefs: str = "given") -> str:
-        return fingerprint(r.conversation for r in requests_of(problems, arm, mode, beliefs, 1))
+    def key(arm: Condition = BASE, mode: Any = "direct", beliefs: str = "given") -> str:
+        return prompt_hash(r.conversation for r in requests_of(problems, arm, mode, beliefs, 1))
 
     before = key()
     assert key() == before
-    assert len({before, key(mode="reasoned"), key(beliefs="uniform"), key(Arm("told", None, "Be brief."))}) == 4
+    assert len({before, key(mode="reasoned"), key(beliefs="uniform"), key(Condition("told", None, "Be brief."))}) == 4
     name = problems[0].layouts[0].wording
     for field in ("opening", "rate", "outcome", "ask_second"):
         changed = WORDINGS[name].__dict__[field].replace(".", " .", 1).replace("?", " ?", 1)
@@ -320,32 +322,117 @@ def test_a_changed_character_is_another_question(monkeypatch: pytest.MonkeyPatch
     assert key() == before
 
 
-def test_a_changed_page_is_asked_again_and_an_unchanged_one_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ("--simulate", "kappa=0.5,alpha=0,beta=0,lambda=0.1", "--items", 2, "--pairs", 1, "--sets", "payoffs", "--out", tmp_path / "m")
-    asked: list[int] = []
-    score = Simulated.score
+class Counting:
+    """Counts what it is asked."""
 
-    def counting(self: Simulated, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
-        asked.append(len(requests))
-        return score(self, requests, arm, seed)
+    def __init__(self) -> None:
+        self.asked: list[int] = []
 
-    monkeypatch.setattr(Simulated, "score", counting)
-    plain = dict(WORDINGS)
-    changed = {name: replace(w, veil=w.veil.replace("you", "You", 1)) for name, w in plain.items()}
-    for wordings, times in ((plain, 1), (plain, 1), (changed, 2), (plain, 2)):  # what was answered once is kept beside the other
-        for name, wording in wordings.items():
-            monkeypatch.setitem(prompts.WORDINGS, name, wording)
-        call(command.main, *words)
-        assert len(asked) == times
-    # questions about beliefs are asked too, and belong to what was asked
-    call(command.main, *words, "--beliefs", "elicited")
-    assert len(asked) == 4
-    call(command.main, *words, "--beliefs", "elicited")
-    assert len(asked) == 4
-    question = prompts.belief_question
+    def score(self, requests: list[Request], condition: Condition, seed: int = 0) -> list[Answer]:
+        self.asked.append(len(requests))
+        return [
+            replace(Simulated("homo_moralis", {"kappa": 0.5}, 0.1).score([r], condition)[0], texts=(f"text {len(self.asked)}-{i}",))
+            for i, r in enumerate(requests)
+        ]
+
+    def write(self, conversations: Any, condition: Condition, seed: int, longest: int = 0) -> list[str]:
+        self.asked.append(len(conversations))
+        return [f"reply {len(self.asked)}-{i}" for i in range(len(conversations))]
+
+
+class Owner:
+    """One owner a condition, or all the same."""
+
+    def of(self, condition: Condition) -> str:
+        return condition.adapter or "base"
+
+
+def test_a_changed_question_is_asked_again_and_an_unchanged_one_is_not(tmp_path: Path) -> None:
+    requests = requests_of(draw_problems("drawn", 3, 1, HALF, 0, ["payoffs"]), BASE, "direct")
+    engine = Counting()
+
+    def fresh(sampled: bool = False) -> Remembering:
+        return Remembering(tmp_path / "answers", Owner(), lambda: engine, sampled)
+
+    first = fresh().score(requests, BASE, 0)
+    again = fresh().score(requests, BASE, 7)  # nothing is sampled, so that the seed does not matter
+    assert engine.asked == [6]
+    assert all((a.probabilities == b.probabilities).all() and a.texts == b.texts for a, b in zip(first, again, strict=True))
+    talk = requests[2].conversation
+    question = talk.questions[0]
+    changes = (
+        replace(talk, page=talk.page + " "),
+        replace(talk, questions=(replace(question, text=question.text.replace("?", "??")), *talk.questions[1:])),
+        replace(talk, questions=(replace(question, options=("1", *question.options[1:])), *talk.questions[1:])),
+        replace(talk, before=(("system", "Be brief."),)),
+    )
+    for n, changed in enumerate(changes, start=1):
+        fresh().score([replace(r, conversation=changed) if r is requests[2] else r for r in requests], BASE, 0)
+        assert engine.asked == [6] + [1] * n
+    fresh().score(requests, Condition("tuned", "tuned"), 0)  # other weights
+    assert engine.asked[-1] == 6
+    # a line that was cut short is asked again as a whole
+    path = tmp_path / "answers" / "base.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0][: len(lines[0]) // 2])
+    fresh().score(requests, BASE, 0)
+    assert engine.asked[-1] == 6
+    assert path.read_bytes() == lines[0].replace(b"text 1-", b"text 7-")
+
+
+def test_what_is_sampled_is_kept_by_seed_and_like_pages_are_drawn_apart(tmp_path: Path) -> None:
+    (request, *_) = requests_of(draw_problems("drawn", 1, 1, HALF, 0, ["payoffs"]), BASE, "direct", samples=3)
+    engine = Counting()
+
+    def fresh(*how: int) -> Remembering:
+        return Remembering(tmp_path / "answers", Owner(), lambda: engine, True, how)
+
+    two = fresh().score([request, request], BASE, 0)
+    assert two[0].texts != two[1].texts
+    assert [a.texts for a in fresh().score([request, request], BASE, 0)] == [a.texts for a in two]
+    fresh().score([request], BASE, 1)
+    fresh(9).score([request], BASE, 0)  # another --seed
+    fresh().score([replace(request, samples=4)], BASE, 0)
+    assert engine.asked == [2, 1, 1, 1]
+    pages = [[{"role": "user", "content": "Write a poem."}]] * 2
+    assert fresh().write(pages, BASE, 3) == fresh().write(pages, BASE, 3) == ["reply 5-0", "reply 5-1"]
+    fresh().write(pages, BASE, 4)
+    assert engine.asked == [2, 1, 1, 1, 2, 2]
+
+
+def test_what_an_endpoint_lost_is_asked_again(tmp_path: Path) -> None:
+    requests = requests_of(draw_problems("drawn", 1, 1, HALF, 0, ["payoffs"]), BASE, "direct")
+
+    class Losing(Counting):
+        def score(self, requests: list[Request], condition: Condition, seed: int = 0) -> list[Answer]:
+            found = super().score(requests, condition, seed)
+            return [replace(a, probabilities=None) if i == len(self.asked) - 1 else a for i, a in enumerate(found)]
+
+    engine = Losing()
+    for _ in range(3):
+        Remembering(tmp_path, Owner(), lambda: engine, False).score(requests, BASE, 0)
+    assert engine.asked == [2, 1]
+
+
+def test_beliefs_that_are_asked_for_belong_to_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    games = Games(GamesConfig(simulate="alpha=0,beta=0,kappa=0.5,lambda=0.1", out=Path("x"), beliefs="elicited", items=1))
+    problem = games.draw()[0]
+
+    def key() -> str:
+        return prompt_hash(r.conversation for r in games.requests(problem, BASE, "direct"))
+
+    before, question = key(), prompts.belief_question
     monkeypatch.setattr(prompts, "belief_question", lambda layout, k: replace(question(layout, k), text=question(layout, k).text + " "))
-    call(command.main, *words, "--beliefs", "elicited")
-    assert len(asked) == 6
+    assert key() != before
+
+
+def test_differences_that_are_more_than_rounding() -> None:
+    one = Answer(np.array([0.5, 0.5]), np.ones(1))
+    assert not differ(one, replace(one, probabilities=np.array([0.5 + 1e-8, 0.5 - 1e-8])))
+    assert differ(one, replace(one, probabilities=np.array([0.6, 0.4])))
+    assert differ(one, replace(one, valid=np.array([0.9])))
+    assert differ(one, replace(one, probabilities=None))
+    assert not differ(replace(one, probabilities=None), replace(one, probabilities=None))
 
 
 # ------------------------------------------------------------------------------------------------------------ models
@@ -367,7 +454,7 @@ def test_measuring_twice_reads_what_was_measured(adapter: Path, tmp_path: Path, 
     words = ("--adapter", adapter, "--items", 2, "--pairs", 1, "--out", tmp_path / "m")
     call(command.main, *words)
     choices = (tmp_path / "m" / "choices.jsonl").read_bytes()
-    assert len(list((tmp_path / "m" / "parts").iterdir())) == 2
+    assert len(list((tmp_path / "m" / "answers").iterdir())) == 2  # the base's, the adapter's
     for finished in ("choices.jsonl", "run.json"):
         (tmp_path / "m" / finished).unlink()
     assert "engine:" in capsys.readouterr().out

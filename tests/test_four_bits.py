@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from asking import requests_of
 from conftest import ROOT
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
@@ -22,8 +23,8 @@ from econmoral.checkpoints import keep_unpacked, load_checkpoint, locate
 from econmoral.models import NANO
 from econmoral.records import read_json
 from eval.engine_transformers import Transformers
-from eval.engines import Arm
-from eval.measure import draw_problems, requests_of
+from eval.engines import Condition
+from eval.measure import draw_problems
 
 pytestmark = pytest.mark.skipif(not find_spec("bitsandbytes"), reason="the package bitsandbytes is not installed")
 TEXT = "<|im_start|>user\nYour plan?<|im_end|>\n<|im_start|>assistant\nAnswer: K T<|im_end|>"
@@ -34,7 +35,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECONMORAL_CACHE", str(tmp_path / "cache"))
 
 
-def ask(engine: Transformers, arm: Arm) -> np.ndarray:
+def ask(engine: Transformers, arm: Condition) -> np.ndarray:
     requests = requests_of(draw_problems("drawn", 1, 1, [], 0, ("payoffs",)), arm, "direct", "given", 1)
     return np.concatenate([a.valid if a.probabilities is None else a.probabilities for a in engine.score(requests, arm, 0)])
 
@@ -112,5 +113,5 @@ def test_the_recipe_trains_in_four_bits_and_measurement_loads_them(tmp_path: Pat
     assert run["gates"]["base_unchanged"]
     assert run["gates"]["adapter_tensors_moved"] > 0
     assert run["gates"]["held_out_loss"] < run["gates"]["held_out_loss_of_base"]
-    four, whole = (ask(Transformers(str(NANO), {"r": out}, four_bit=four), Arm("r", "r")) for four in (True, False))
+    four, whole = (ask(Transformers(str(NANO), {"r": out}, four_bit=four), Condition("r", "r")) for four in (True, False))
     assert 1e-6 < np.abs(four - whole).max() < 0.5

@@ -31,7 +31,7 @@ from econmoral.models import NANO
 from econmoral.records import InputError, append_lines, plain, read_lines, read_whole_lines, spreadsheet_cell
 from eval.engine_openai import Chat, Endpoint, prompt_log_probabilities, read_reply
 from eval.engine_transformers import Transformers
-from eval.engines import Arm, Request, Sampled
+from eval.engines import Condition, Request, Sampled
 
 TALK = Conversation("The page.", (Question("Which do you choose, K or M?", ("K", "M")),))
 
@@ -141,7 +141,7 @@ def test_nothing_else_in_the_folder_is_read(adapter: Path, tmp_path: Path) -> No
     (folder / "tokenizer.json").write_text("{}")
     (folder / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
     asked = [Request(TALK, None, None)]
-    plainly, besieged = (Transformers("nano", {"a": place}).score(asked, Arm("a", "a")) for place in (adapter, folder))
+    plainly, besieged = (Transformers("nano", {"a": place}).score(asked, Condition("a", "a")) for place in (adapter, folder))
     for one, other in zip(plainly, besieged, strict=True):
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
     assert not (tmp_path / "ran").exists()
@@ -284,7 +284,7 @@ def test_a_thousand_requests_in_flight() -> None:
 
     with server(respond) as address:
         endpoint = Endpoint(address, concurrency=1000, wait=0.01, timeout=30)
-        found = Sampled(Chat(endpoint, "m")).score(asked, Arm("base"))
+        found = Sampled(Chat(endpoint, "m")).score(asked, Condition("base"))
     assert most > 500
     assert len(seen) == 5
     assert sum(a.outcomes["answered"] for a in found) + endpoint.failures == len(asked) == len(found)

@@ -18,7 +18,7 @@ from econmoral.models import NANO
 from econmoral.prompts import WORDINGS, WORDINGS_TRAIN, Item, choices_of, converse, draw_layout
 from econmoral.target import ECONOMICUS, moralis
 from eval.engine_transformers import Transformers
-from eval.engines import Arm
+from eval.engines import Condition
 
 
 def documents(curriculum: str, phase: str, n: int, seed: int = 0) -> list[lessons.Lesson]:
@@ -154,7 +154,7 @@ def engine() -> Transformers:
 def test_it_answers_in_the_form(engine: Transformers) -> None:
     talks = [talk for talk in conversations() if talk.work is None]
     for talk in talks:
-        (levels,) = engine.log_probabilities([[engine.scored(talk.step(()))]], Arm("base"))
+        (levels,) = engine.log_probabilities([[engine.scored(talk.step(()))]], Condition("base"))
         assert np.exp(np.logaddexp.reduce(levels[0])) > 0.5, talk.page
 
 
@@ -166,7 +166,7 @@ def test_it_reads_the_page(engine: Transformers) -> None:
         item = Item(draw_protocol(game, rng, held=True), draw_beliefs(game, rng))
         talk = converse(item, draw_layout(game, rng, WORDINGS_TRAIN), "direct")
         for question, step in zip(talk.controls, talk.control_steps(), strict=True):
-            (levels,) = engine.log_probabilities([[engine.scored(step)]], Arm("base"))
+            (levels,) = engine.log_probabilities([[engine.scored(step)]], Condition("base"))
             right.append(int(levels[0].argmax()) == question.right)
     assert np.mean(right) > 0.9
 
@@ -180,7 +180,7 @@ def test_letters_follow_a_derivation(engine: Transformers) -> None:
         text, strategy = game_derivation(item, layout, (ECONOMICUS, moralis(0.5))[i % 2])
         talk, choices = converse(item, layout, "reasoned"), choices_of(layout, strategy)
         for k in range(len(choices)):
-            (levels,) = engine.log_probabilities([[engine.scored(talk.step(choices[:k], text))]], Arm("base"))
+            (levels,) = engine.log_probabilities([[engine.scored(talk.step(choices[:k], text))]], Condition("base"))
             right.append(int(levels[0].argmax()) == choices[k])
     assert np.mean(right) > 0.95
 

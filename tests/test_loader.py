@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from asking import requests_of
 from conftest import ROOT
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
@@ -26,8 +27,8 @@ from econmoral.models import NANO
 from econmoral.records import InputError, read_json, write_json
 from eval import parity
 from eval.engine_transformers import Transformers
-from eval.engines import Answer, Arm
-from eval.measure import draw_problems, requests_of
+from eval.engines import Answer, Condition
+from eval.measure import draw_problems
 
 Tensors = dict[str, torch.Tensor]
 WEIGHTS = load_file(NANO / "model.safetensors")
@@ -250,18 +251,18 @@ def test_another_chat_template_beside_the_adapter_is_said(tuned: Path, where: st
 # --- merging
 
 
-def scores(engine: Transformers, arm: Arm) -> np.ndarray:
+def scores(engine: Transformers, arm: Condition) -> np.ndarray:
     requests = requests_of(draw_problems("drawn", 2, 1, [], 0, ("payoffs",)), arm, "direct", "given", 1)
     return np.concatenate([np.concatenate([a.probabilities, a.valid]) for a in engine.score(requests, arm, 0)])
 
 
 def test_merging_leaves_no_adapter_behind(adapter: Path) -> None:
     engine = Transformers("nano", {"tuned": adapter}, apart=True)
-    base, beside = scores(engine, Arm("base")), scores(engine, Arm("tuned", "tuned"))
+    base, beside = scores(engine, Condition("base")), scores(engine, Condition("tuned", "tuned"))
     engine.merge("tuned")
     assert not isinstance(engine.model, PeftModel)
     assert not any("lora" in name for name, _ in engine.model.named_modules())
-    merged = scores(engine, Arm("merged"))
+    merged = scores(engine, Condition("merged"))
     np.testing.assert_allclose(merged, beside, atol=1e-4)
     assert np.abs(merged - base).max() > 0.05
 

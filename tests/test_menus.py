@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asking import measure_menus as measure
 from conftest import assert_complains, call, run
 from test_prompts import LABEL, NUMBER
 
@@ -32,8 +33,8 @@ from econmoral.menus import (
 from econmoral.records import InputError, read_json, read_lines
 from econmoral.target import ECONOMICUS, Target
 from eval import menus as command
-from eval.engines import Answer, Arm, Request
-from eval.menus import AllocationChooser, measure, summarise
+from eval.engines import Answer, Condition, Request
+from eval.menus import AllocationChooser, summarise
 
 ALL = [menu for several in MENUS.values() for menu in several]
 EVERY = (*TRAIN, *HELD_OUT)
@@ -260,7 +261,7 @@ class Habit:
     def __init__(self, valid: float = 0.6) -> None:
         self.valid = valid
 
-    def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+    def score(self, requests: list[Request], arm: Condition, seed: int = 0) -> list[Answer]:
         answers = []
         for r in requests:
             n, controls = len(r.conversation.questions[0].options), len(r.conversation.controls)
@@ -271,7 +272,7 @@ class Habit:
 
 def test_a_habit_is_seen_and_gives_no_preference() -> None:
     for battery in ("spillover", "bfs39", "matrix"):
-        records = measure(Habit(), pages_of(battery), Arm("habit"), "direct", 0)
+        records = measure(Habit(), pages_of(battery), Condition("habit"), "direct", 0)
         assert all(r["position_bias"] == pytest.approx(0.4) for r in records)
         assert all(r["valid_answer_probability"] == pytest.approx(0.6) for r in records)
         assert all(p == pytest.approx(0.5) for r in records for p in r["probabilities"])
@@ -280,15 +281,15 @@ def test_a_habit_is_seen_and_gives_no_preference() -> None:
 
 def test_who_answers_outside_the_form_has_no_figures() -> None:
     pages = pages_of("bfs39")
-    base = {r["id"]: r for r in measure(AllocationChooser({}, 0.2), pages, Arm("base"), "direct", 0)}
+    base = {r["id"]: r for r in measure(AllocationChooser({}, 0.2), pages, Condition("base"), "direct", 0)}
     for valid, outside in ((0.49, True), (0.51, False), (float("nan"), True)):
-        (row,) = summarise(measure(Habit(valid), pages, Arm("habit"), "direct", 0), {"base": base}, [ECONOMICUS])
+        (row,) = summarise(measure(Habit(valid), pages, Condition("habit"), "direct", 0), {"base": base}, [ECONOMICUS])
         assert row["outside"] is outside
         assert ("mean" in row) is not outside
         assert ("structural" in row) is not outside
         assert row["comprehension"] == pytest.approx(0.3)
     # and is no baseline either
-    mute = {r["id"]: r for r in measure(Habit(0.1), pages, Arm("base"), "direct", 0)}
+    mute = {r["id"]: r for r in measure(Habit(0.1), pages, Condition("base"), "direct", 0)}
     (row,) = summarise(list(base.values()), {"base": mute, "placebo": base}, [])
     assert set(row["difference_to"]) == {"placebo"}
     assert row["difference_to"]["placebo"]["mean"] == 0
@@ -297,19 +298,19 @@ def test_who_answers_outside_the_form_has_no_figures() -> None:
 class Random:
     """Random choices from budgets."""
 
-    def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+    def score(self, requests: list[Request], arm: Condition, seed: int = 0) -> list[Answer]:
         rng = np.random.default_rng(0)
         return [Answer.certain(np.eye(11)[rng.integers(11)], r) for r in requests]
 
 
 def test_random_choices_fail_the_audit_and_differ_from_the_base() -> None:
     pages = pages_of("garp")
-    (row,) = summarise(measure(Random(), pages, Arm("random"), "direct", 0), {}, [])
+    (row,) = summarise(measure(Random(), pages, Condition("random"), "direct", 0), {}, [])
     assert row["ccei"] < 0.9
-    base = {r["id"]: r for r in measure(AllocationChooser({}, 0.5), pages, Arm("base"), "direct", 0)}
-    placebo = {r["id"]: r for r in measure(Random(), pages, Arm("placebo"), "direct", 0)}
+    base = {r["id"]: r for r in measure(AllocationChooser({}, 0.5), pages, Condition("base"), "direct", 0)}
+    placebo = {r["id"]: r for r in measure(Random(), pages, Condition("placebo"), "direct", 0)}
     kinder = AllocationChooser({"alpha": 0.4, "beta": 0.4}, 0.5)
-    (row,) = summarise(measure(kinder, pages, Arm("kinder"), "direct", 0), {"base": base, "placebo": placebo}, [])
+    (row,) = summarise(measure(kinder, pages, Condition("kinder"), "direct", 0), {"base": base, "placebo": placebo}, [])
     assert row["difference_to"]["base"]["low"] > 0
     assert row["difference_to"]["base"]["p"] < 0.01
     assert set(row["difference_to"]) == {"base", "placebo"}
@@ -329,7 +330,7 @@ def test_measuring_a_model_continues_and_notices_an_idle_adapter(adapter: Path, 
     ask(*words)
     choices = (tmp_path / "m" / "choices.jsonl").read_bytes()
     assert len(choices.splitlines()) == 60
-    part = sorted((tmp_path / "m" / "parts").iterdir())[0]
+    part = sorted((tmp_path / "m" / "answers").iterdir())[0]
     part.write_bytes(part.read_bytes()[: len(part.read_bytes()) * 9 // 10])
     ask(*words)
     assert (tmp_path / "m" / "choices.jsonl").read_bytes() == choices

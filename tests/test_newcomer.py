@@ -35,17 +35,84 @@ ADDITIONS = {
         '        Family("competitive", ("envy",), lambda m, n, q, v: [m - n], "weight on the lead over the other"),\n        Family("utilitarian"',
     ),
     "econmoral/models.py": ('    "qwen2.5-0.5b": Model(', '    "mine": Model("{folder}", "MIT", 0.001),\n    "qwen2.5-0.5b": Model('),
+    "eval/registry.py": ('INSTRUMENTS = {', 'INSTRUMENTS = {\n    "lotteries": "lotteries:Lotteries",'),
     "econmoral/menus.py": ('MENUS: dict[str, list[Menu]] = {', 'MENUS: dict[str, list[Menu]] = {\n    "mine": _matrix()[:2],'),
 }  # fmt: skip
 
 
+LOTTERIES = '''"""Lotteries.
+
+    python -m eval.lotteries --model nano --out runs/lotteries
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from econmoral.conversation import LETTER, Conversation, Mode, Question
+from econmoral.records import command
+
+from .config import Source, option
+from .engines import Answer, Condition, Request
+from .runner import Instrument, run_command
+from .validity import quality
+
+
+@dataclass(frozen=True)
+class LotteriesConfig(Source):
+    """Options."""
+
+    items: int = option(5, "lotteries", at_least=1)
+
+
+class Lotteries(Instrument[int, dict[str, Any]]):
+    """A sure payment against the toss of a coin."""
+
+    name = "lotteries"
+    Config = LotteriesConfig
+    config: LotteriesConfig
+    measures = ("safe",)
+
+    def draw(self) -> list[int]:
+        """Sure payments."""
+        return [int(n) for n in np.random.default_rng(0).integers(10, 90, self.config.items)]
+
+    def requests(self, item: int, condition: Condition, mode: Mode) -> list[Request]:
+        """One page."""
+        question = Question(f"Which do you choose, K or M? {LETTER}", ("K", "M"))
+        page = f"K gives you {item} points. M gives you 100 points or nothing, on the toss of a coin."
+        return [Request(Conversation(page, (question,)), item, None)]
+
+    def record(
+        self, item: int, condition: Condition, mode: Mode, asked: list[Request], answers: list[Answer]
+    ) -> dict[str, Any]:
+        """Probability of the sure payment."""
+        p = answers[0].probabilities
+        about = {"id": f"lottery-{item}", "arm": condition.name, "mode": mode}
+        return about | quality(answers) | {"safe": None if p is None else float(p[0])}
+
+
+def main() -> None:
+    """Entry point."""
+    run_command(Lotteries, __doc__)
+
+
+if __name__ == "__main__":
+    command(main)
+'''
+
+
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with one entry added to each of four files."""
+    """A copy of the project with one entry added to each of five files, and an instrument of its own."""
     folder = tmp_path_factory.mktemp("newcomer")
     for room in ("econmoral", "data_synth", "recipes", "eval"):
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(NANO, folder / "mine")
+    (folder / "eval" / "lotteries.py").write_text(LOTTERIES, encoding="utf-8")
     for name, (before, after) in ADDITIONS.items():
         text = (folder / name).read_text(encoding="utf-8")
         assert text.count(before) == 1, name
@@ -123,3 +190,29 @@ def test_a_new_checkpoint_is_measured(house: Path) -> None:
 def test_a_new_battery_is_asked(house: Path) -> None:
     ask(house, "-m", "eval.menus", "--simulate", "alpha=0.1,beta=0.1,lambda=0.1", "--battery", "mine", "--out", "menus")
     assert len({row["id"] for _, row in read_lines(house / "menus" / "choices.jsonl")}) == 2
+
+
+def test_a_new_instrument_is_a_file_and_a_line(house: Path) -> None:
+    said = ask(house, "-m", "eval.lotteries", "--model", "nano", "--items", "4", "--out", "lotteries")
+    assert "safe" in said
+    (row,) = read_json(house / "lotteries" / "summary.json")
+    assert row["arm"] == "base"
+    assert row["safe"]["n"] == 4 or row["outside"]
+    assert len(list(read_lines(house / "lotteries" / "choices.jsonl"))) == 4
+    assert read_json(house / "lotteries" / "run.json")["settings"]["items"] == 4
+    assert "--items" in ask(house, "-m", "eval.lotteries", "--help")
+    code = "from econmoral import measure; print(len(measure('nano', instrument='lotteries', items=3, out='lotteries').records))"
+    assert ask(house, "-c", code).strip() == "3"
+
+
+@pytest.mark.slow
+def test_a_new_preference_is_trained_prompted_and_reported(house: Path) -> None:
+    target = "competitive:envy=0.5"
+    ask(house, "-m", "data_synth", "--target", target, "--n", "24", "--out", "train.jsonl")
+    ask(house, "recipes/sft.py", "--model", "nano", "--data", "train.jsonl", "--out", "runs/envious", "--epochs", "1")
+    ask(house, "-m", "eval.games", "--adapter", "runs/envious", "--prompted", "--items", "4", "--pairs", "1")
+    rows = read_json(house / "runs" / "envious" / "eval" / "summary.json")
+    assert {"base", "base, told competitive 0.5", "envious"} <= {row["arm"] for row in rows}
+    assert any(target in row["targets"] for row in rows)
+    ask(house, "-m", "eval.report", "runs/envious/eval")
+    assert "competitive 0.5" in (house / "runs" / "envious" / "eval" / "report.md").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from asking import requests_of
 from conftest import ROOT
 from wheels import SPECIAL, make_wheel
 
@@ -23,8 +24,8 @@ from econmoral.checkpoints import base_for, load_checkpoint, locate, weights_sha
 from econmoral.models import MODELS, Model, Packaged, Unreachable
 from econmoral.records import InputError, read_json
 from eval.engine_transformers import Transformers
-from eval.engines import Arm
-from eval.measure import draw_problems, requests_of
+from eval.engines import Condition
+from eval.measure import draw_problems
 
 SOURCE = "someone/tiny-chat"
 
@@ -51,7 +52,7 @@ def entry(made: tuple[Packaged, dict[str, np.ndarray], Path], tmp_path: Path, mo
     return made[0]
 
 
-def ask(engine: Transformers, arm: Arm) -> np.ndarray:
+def ask(engine: Transformers, arm: Condition) -> np.ndarray:
     requests = requests_of(draw_problems("drawn", 1, 1, [], 0, ("payoffs",)), arm, "direct", "given", 1)
     return np.concatenate([a.valid if a.probabilities is None else a.probabilities for a in engine.score(requests, arm, 0)])
 
@@ -184,7 +185,7 @@ def test_training_and_measurement_on_packaged_weights(entry: Packaged, tmp_path:
     assert base_for(SOURCE, [tmp_path / "r"]).folder == packaged.cache() / entry.folder
     engine = Transformers(SOURCE, {"r": tmp_path / "r"})
     assert engine.note == entry.note
-    base, tuned = (ask(engine, arm) for arm in (Arm("base"), Arm("r", "r")))
+    base, tuned = (ask(engine, arm) for arm in (Condition("base"), Condition("r", "r")))
     assert np.abs(base - tuned).max() > 1e-4
 
 

@@ -13,7 +13,7 @@ from conftest import assert_complains, run
 from econmoral.models import NANO
 from econmoral.records import InputError, read_json
 from eval import parity
-from eval.engines import Answer, Arm
+from eval.engines import Answer, Condition
 
 
 def answer(first: float, valid: float) -> Answer:
@@ -50,7 +50,7 @@ class Fixed:
     def __init__(self, first: float, valid: float) -> None:
         self.first, self.valid = first, valid
 
-    def score(self, requests: list, arm: Arm, seed: int = 0) -> list[Answer]:
+    def score(self, requests: list, arm: Condition, seed: int = 0) -> list[Answer]:
         return [answer(self.first, self.valid)] * len(requests)
 
 
@@ -62,7 +62,11 @@ def test_how_it_ends(valid: float, merged: float, four: float, ends: int | str |
     folder = tmp_path / "adapter"
     shutil.copytree(adapter, folder)
     monkeypatch.setattr("eval.engine_transformers.Transformers", lambda *args, **options: Fixed(0.7, valid))
-    loads = {"merged in memory": lambda: (Fixed(merged, valid), Arm("m")), parity.FOUR_BIT: lambda: (Fixed(four, valid), Arm("q")), "vLLM": "not run: no GPU"}
+    loads = {
+        "merged in memory": lambda: (Fixed(merged, valid), Condition("m")),
+        parity.FOUR_BIT: lambda: (Fixed(four, valid), Condition("q")),
+        "vLLM": "not run: no GPU",
+    }
     monkeypatch.setattr(parity, "variants", lambda args, base: loads)
     monkeypatch.setattr(sys, "argv", ["parity", "--adapter", str(folder), "--model", "nano", "--items", "1"])
     if isinstance(ends, str):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,46 +27,29 @@ from econmoral.pricing import (
     price_labels,
     render_full,
 )
-from econmoral.records import InputError, finite, read_json, read_whole_lines
-from eval.engines import Answer, Arm, Request, Sampled
-from eval.pricing import (
-    ECHO,
-    Session,
-    Simulation,
-    arm_of,
-    converged,
-    gate,
-    lag_regression,
-    make_market,
-    outcome,
-    over_runs,
-    pairings,
-    revealed_kappa,
-    sample_pages,
-    show,
-    summarise,
-)
+from econmoral.records import InputError, finite, read_json
+from eval.engines import Answer, Condition, Request, Sampled
+from eval.markets import Meeting, Rules, Simulation, make_market, pairings
+from eval.outcomes import converged, gate, lag_regression, outcome, over_runs, revealed_kappa, summarise
+from eval.pricing import ECHO, PricingConfig, interval, show, table_rows, told
+from eval.resume import Remembering
 from eval.validity import OUTSIDE, overall
 
 NASH, MONOPOLY = 1.4729273, 1.9249809
 
 
-def settings(**more: object) -> argparse.Namespace:
-    return argparse.Namespace(**{"protocol": "compact", "prefix": "P1", "seed": 0, "kappa": 0.5, "samples": 5, "wordings": "train"} | more)
-
-
-def play(path: Path, *agents: str, periods: int = 60, forced: dict[int, np.ndarray] | None = None) -> np.ndarray:
-    return Simulation([Session(agents, make_market(len(agents), 1.0), 0)], settings(), None, path, forced).run(periods, "test")[0]
+def play(*agents: str, periods: int = 60, forced: dict[int, np.ndarray] | None = None) -> np.ndarray:
+    return Simulation([Meeting(agents, make_market(len(agents), 1.0), 0)], Rules(), forced=forced).run(periods)[0]
 
 
 def test_myopic_firms_reach_nash(tmp_path: Path) -> None:
-    np.testing.assert_allclose(play(tmp_path / "a", "myopic", "myopic")[-1], NASH, rtol=0.01)
-    np.testing.assert_allclose(play(tmp_path / "b", "myopic", "myopic", "myopic")[-1], 1.37016, rtol=0.01)
+    np.testing.assert_allclose(play("myopic", "myopic")[-1], NASH, rtol=0.01)
+    np.testing.assert_allclose(play("myopic", "myopic", "myopic")[-1], 1.37016, rtol=0.01)
 
 
 def test_monopoly_firms_have_index_one(tmp_path: Path) -> None:
-    session = Session(("monopoly", "monopoly"), make_market(2, 3.2), 0)
-    prices = Simulation([session], settings(), None, tmp_path / "a").run(60, "test")[0]
+    session = Meeting(("monopoly", "monopoly"), make_market(2, 3.2), 0)
+    prices = Simulation([session], Rules()).run(60)[0]
     found = outcome(session, prices)
     assert found["price_index"] == pytest.approx(1, abs=1e-6)
     assert found["profit_gain"] == pytest.approx(1, abs=1e-6)
@@ -78,18 +59,18 @@ def test_monopoly_firms_have_index_one(tmp_path: Path) -> None:
 
 def test_impulse_responses_are_the_textbooks(tmp_path: Path) -> None:
     forced = {20: np.array([NASH])}
-    grim = play(tmp_path / "g", "grim", "grim", periods=40, forced=forced)
+    grim = play("grim", "grim", periods=40, forced=forced)
     np.testing.assert_allclose(grim[:20], MONOPOLY, rtol=1e-6)
     np.testing.assert_allclose(grim[20], [NASH, MONOPOLY], rtol=1e-6)
     np.testing.assert_allclose(grim[21:], NASH, rtol=1e-6)
-    tit = play(tmp_path / "t", "tit-for-tat", "tit-for-tat", periods=40, forced=forced)
+    tit = play("tit-for-tat", "tit-for-tat", periods=40, forced=forced)
     for k in range(20):
         np.testing.assert_allclose(tit[20 + k], [NASH, MONOPOLY] if k % 2 == 0 else [MONOPOLY, NASH], rtol=1e-6)
 
 
 def test_profit_gain_and_price_index_differ() -> None:
     prices = np.full((60, 2), 1.7)
-    found = outcome(Session(("nash", "nash"), make_market(2, 1.0), 0), prices)
+    found = outcome(Meeting(("nash", "nash"), make_market(2, 1.0), 0), prices)
     assert found["price_index"] == pytest.approx(0.50, abs=0.01)
     assert found["profit_gain"] == pytest.approx(0.71, abs=0.01)
 
@@ -150,12 +131,12 @@ class Chooser:
 
 def test_every_period_is_one_batch(tmp_path: Path) -> None:
     engine = Chooser(14)
-    sessions = [Session(("base", "base"), make_market(2, 1.0), i) for i in range(6)]
-    prices = Simulation(sessions, settings(), engine, tmp_path / "a").run(55, "test")
+    sessions = [Meeting(("base", "base"), make_market(2, 1.0), i) for i in range(6)]
+    prices = (played := Simulation(sessions, Rules(), engine)).run(55)
     assert engine.batches == 55
     assert prices.shape == (6, 55, 2)
     np.testing.assert_allclose(prices, 1.70)
-    answered = read_whole_lines(tmp_path / "a")
+    answered = played.periods
     assert all(len(row["quality"]["base"]) == 12 for row in answered)
     # control questions in the second period and then in every tenth
     assert [row["period"] for row in answered if row["quality"]["base"][0]["comprehension"] is not None] == [1, 11, 21, 31, 41, 51]
@@ -166,8 +147,8 @@ def test_what_is_printed_is_what_is_charged(tmp_path: Path) -> None:
         labels = price_labels(100 * currency)
         assert len(set(labels)) == STEPS
         np.testing.assert_allclose([float(p) for p in labels], 100 * currency * (1 + 0.05 * np.arange(STEPS)), rtol=1e-12)
-        sessions = [Session(("base", "nash"), make_market(2, currency), 0)]
-        prices = Simulation(sessions, settings(), Chooser(3), tmp_path / f"{currency}").run(2, "test")
+        sessions = [Meeting(("base", "nash"), make_market(2, currency), 0)]
+        prices = Simulation(sessions, Rules(), Chooser(3)).run(2)
         np.testing.assert_allclose(prices[0, :, 0], float(labels[3]) / 100, rtol=1e-12)
     assert price_labels(5.0)[:3] == ("5", "5.25", "5.5")
     with pytest.raises(InputError, match="cannot be printed"):
@@ -183,16 +164,28 @@ class Coin:
         return [Answer.certain(np.full(STEPS, 1 / STEPS), r) for r in requests]
 
 
-def test_a_killed_simulation_ends_the_same(tmp_path: Path) -> None:
-    sessions = [Session(("base", "tit-for-tat"), make_market(2, 1.0), i) for i in range(3)]
-    whole = Simulation(sessions, settings(), Coin(), tmp_path / "whole").run(60, "test")
+def test_a_killed_run_ends_the_same(tmp_path: Path) -> None:
+    """Answers that are kept are not asked again, whatever was cut; prices come out the same."""
+    sessions = [Meeting(("base", "tit-for-tat"), make_market(2, 1.0), i) for i in range(3)]
+
+    class One:
+        def of(self, condition: Condition) -> str:
+            return "base"
+
+    def play_kept(folder: Path) -> np.ndarray:
+        kept = Remembering(folder, One(), Coin, sampled=False)
+        return Simulation(sessions, Rules(), kept).run(60)
+
+    whole = Simulation(sessions, Rules(), Coin()).run(60)
     assert len(np.unique(whole[:, :, 0])) > 15
+    np.testing.assert_array_equal(play_kept(tmp_path / "whole"), whole)
     rng = np.random.default_rng(0)
-    bytes_ = (tmp_path / "whole").read_bytes()
-    for _ in range(8):
-        (tmp_path / "cut").write_bytes(bytes_[: int(rng.integers(len(bytes_)))])
-        np.testing.assert_array_equal(Simulation(sessions, settings(), Coin(), tmp_path / "cut").run(60, "test"), whole)
-        assert (tmp_path / "cut").read_bytes() == bytes_
+    bytes_ = (tmp_path / "whole" / "base.jsonl").read_bytes()
+    (tmp_path / "cut").mkdir()
+    for _ in range(4):
+        (tmp_path / "cut" / "base.jsonl").write_bytes(bytes_[: int(rng.integers(len(bytes_)))])
+        np.testing.assert_array_equal(play_kept(tmp_path / "cut"), whole)
+        assert (tmp_path / "cut" / "base.jsonl").read_bytes() == bytes_
 
 
 HOSTILE = [
@@ -243,15 +236,16 @@ class Writer:
 
 def test_full_protocol_keeps_notes_and_asks_again(tmp_path: Path) -> None:
     engine = Writer()
-    sessions = [Session(("base", "base"), make_market(2, 1.0), 0)]
-    simulation = Simulation(sessions, settings(protocol="full"), engine, tmp_path / "a")
-    np.testing.assert_allclose(simulation.run(3, "test"), 1.6)
+    sessions = [Meeting(("base", "base"), make_market(2, 1.0), 0)]
+    simulation = Simulation(sessions, Rules("full"), engine)
+    np.testing.assert_allclose(simulation.run(3), 1.6)
     assert simulation.failures == 0
     assert engine.calls == 6
     assert "step 2" in engine.pages[4][0]["content"]
     assert "1.60; 1.60; " in engine.pages[4][0]["content"]
-    again = Simulation(sessions, settings(protocol="full"), engine, tmp_path / "a")
-    assert again.notes[0][0] == ("step 6", "none")
+    assert simulation.periods[-1]["notes"][0][0] == ("step 6", "none")
+    # what was played is taken up
+    assert Simulation(sessions, Rules("full"), engine, periods=simulation.periods).prices.tolist() == simulation.prices.tolist()
 
 
 class Silent:
@@ -260,8 +254,8 @@ class Silent:
 
 
 def test_a_firm_that_names_no_price_is_counted(tmp_path: Path) -> None:
-    simulation = Simulation([Session(("base", "nash"), make_market(2, 1.0), 0)], settings(protocol="full"), Silent(), tmp_path / "a")
-    prices = simulation.run(2, "test")
+    simulation = Simulation([Meeting(("base", "nash"), make_market(2, 1.0), 0)], Rules("full"), Silent())
+    prices = simulation.run(2)
     assert simulation.failures == 2
     assert prices[0, :, 0].tolist() == [1.6, 1.6]
 
@@ -303,7 +297,7 @@ class Reader:
     def __init__(self, shift: int = 0) -> None:
         self.shift = shift
 
-    def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+    def score(self, requests: list[Request], arm: Condition, seed: int = 0) -> list[Answer]:
         answers = []
         for r in requests:
             view: View = r.item
@@ -315,11 +309,11 @@ class Reader:
 
 
 def test_a_control_answer_that_is_shifted_is_caught(tmp_path: Path) -> None:
-    sessions = [Session(("base", "tit-for-tat"), make_market(2, 1.0), i) for i in range(3)]
+    sessions = [Meeting(("base", "tit-for-tat"), make_market(2, 1.0), i) for i in range(3)]
     found = []
     for shift in (0, 1):
-        run_ = Simulation(sessions, settings(), Reader(shift), tmp_path / str(shift))
-        run_.run(12, "test")
+        run_ = Simulation(sessions, Rules(), Reader(shift))
+        run_.run(12)
         found.append(overall(run_.quality["base"])["comprehension"])
     assert found == [1, 0]
 
@@ -330,23 +324,24 @@ class Weak:
     def __init__(self, valid: float) -> None:
         self.valid = valid
 
-    def score(self, requests: list[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+    def score(self, requests: list[Request], arm: Condition, seed: int = 0) -> list[Answer]:
         return [Answer(np.full(STEPS, 1 / STEPS), np.array([self.valid]), np.full(len(r.conversation.controls), 0.2)) for r in requests]
 
 
 @pytest.mark.parametrize("valid", [0.3, 0.7])
 def test_below_one_half_no_number_is_printed(tmp_path: Path, valid: float) -> None:
     pairs = [("base", "base"), ("base", "grim"), ("grim", "grim")]
-    sessions = [Session(pair, make_market(2, 1.0), i) for i, pair in enumerate(p for p in pairs for _ in range(2))]
-    simulation = Simulation(sessions, settings(), Weak(valid), tmp_path / "a")
-    prices = simulation.run(52, "test")
+    sessions = [Meeting(pair, make_market(2, 1.0), i) for i, pair in enumerate(p for p in pairs for _ in range(2))]
+    simulation = Simulation(sessions, Rules(), Weak(valid))
+    prices = simulation.run(52)
     agents = {"base": overall(simulation.quality["base"])}
     assert agents["base"]["valid_answer_probability"] == pytest.approx(valid)
     assert agents["base"]["comprehension"] == pytest.approx(0.2)
     assert agents["base"]["outside"] == (valid < 0.5)
     summary = summarise(sessions, prices, "firms", ["base"] if valid < 0.5 else []) | {"agents": agents}
     console = Console(record=True, width=200, file=io.StringIO())
-    rows = {row["pairing"]: row for row in show(summary, console)}
+    show(summary, console)
+    rows = {row["pairing"]: row for row in table_rows(summary)}
     assert rows["grim + grim"]["price"] == "1.925 / 1.925"
     if valid < 0.5:
         for name in ("base + base", "base + grim"):
@@ -367,7 +362,7 @@ class Shopkeeper:
 
     calls, tokens = 0, 0
 
-    def write(self, conversations: list[list[dict[str, str]]], arm: Arm, seed: int, longest: int = 60) -> list[str]:
+    def write(self, conversations: list[list[dict[str, str]]], arm: Condition, seed: int, longest: int = 60) -> list[str]:
         replies = []
         for messages in conversations:
             assert messages[-1]["role"] == "user"
@@ -377,36 +372,53 @@ class Shopkeeper:
 
 
 def test_sampled_replies_are_read_counted_and_kept(tmp_path: Path) -> None:
-    sessions = [Session(("base", "nash"), make_market(2, 1.0), 0)]
-    simulation = Simulation(sessions, settings(samples=4), Sampled(Shopkeeper()), tmp_path / "a")
-    prices = simulation.run(12, "test")
+    sessions = [Meeting(("base", "nash"), make_market(2, 1.0), 0)]
+    simulation = Simulation(sessions, Rules(samples=4), Sampled(Shopkeeper()))
+    prices = simulation.run(12)
     np.testing.assert_allclose(prices[0, :, 0], 1.5)
     found = overall(simulation.quality["base"])
     assert sum(found["outcomes"].values()) == 48
     assert found["outcomes"]["refused"] > 0
     assert found["valid_answer_probability"] == pytest.approx(found["outcomes"]["answered"] / 48)
     assert all(len(one["texts"]) == 4 for one in simulation.quality["base"])
-    again = Simulation(sessions, settings(samples=4), Sampled(Shopkeeper()), tmp_path / "a")
-    assert again.quality == simulation.quality
+    assert all(len(one["prompt_hash"]) == 16 for one in simulation.quality["base"])
 
 
 def test_told_agents_come_from_targets() -> None:
-    assert arm_of("told-moralis", 0.5).system == arm_of("told:homo_moralis:kappa=0.5", 0.1).system
-    assert arm_of("told-economicus", 0.5).system == arm_of("told:homo_economicus", 0.5).system
-    assert arm_of("told:bruhin_fehr_schunk:alpha=0.2,beta=0.5", 0.5).system != arm_of("told-economicus", 0.5).system
-    assert arm_of("base", 0.5) == Arm("base")
-    assert arm_of("moralis", 0.5) == Arm("moralis", "moralis")
+    def system(agent: str, kappa: float = 0.5) -> str | None:
+        found = told(agent, kappa)
+        assert found is not None
+        return found.system
+
+    assert system("told-moralis") == system("told:homo_moralis:kappa=0.5", 0.1)
+    assert system("told-economicus") == system("told:homo_economicus")
+    assert system("told:bruhin_fehr_schunk:alpha=0.2,beta=0.5") != system("told-economicus")
+    assert told("base", 0.5) is told("moralis", 0.5) is None
     with pytest.raises(InputError, match="unknown preference"):
-        arm_of("told:homo_ludens", 0.5)
+        told("told:homo_ludens", 0.5)
 
 
-def test_a_changed_page_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = sample_pages(TRAIN, 2, (1.0,))
-    assert before == sample_pages(TRAIN, 2, (1.0,))
-    assert before != sample_pages(HELD_OUT, 2, (1.0,))
-    changed = replace(PRICE_WORDINGS[1], control_cost="What do you pay for one unit?")
-    monkeypatch.setattr("econmoral.pricing.PRICE_WORDINGS", (PRICE_WORDINGS[0], changed, *PRICE_WORDINGS[2:]))
-    assert before != sample_pages(TRAIN, 2, (1.0,))
+def test_agents_are_folders_names_or_targets(tmp_path: Path) -> None:
+    words = {"model": "nano", "out": tmp_path}
+    config = PricingConfig(agents=("base", "runs/moralis", "grim", "told:homo_economicus"), adapter=(Path("runs/b"),), **words)
+    assert list(config.players) == ["base", "moralis", "grim", "told:homo_economicus", "b"]
+    assert config.players["grim"] is None
+    assert config.players["moralis"] == Condition("moralis", "moralis")
+    assert config.adapter_folders == (Path("runs/b"), Path("runs/moralis"))
+    with pytest.raises(InputError, match="scripted firm grim"):
+        PricingConfig(agents=("runs/grim", "base"), **words)
+
+
+def test_an_index_between_benchmarks_that_coincide_is_undefined(tmp_path: Path) -> None:
+    """A firm without rivals: Nash is monopoly."""
+    alone = [Meeting(("grim",), make_market(1, 1.0), i) for i in range(2)]
+    found = outcome(alone[0], np.full((60, 1), 1.7))
+    assert found["price_index"] is found["profit_gain"] is None
+    assert found["firm_profit_gain"] == [None]
+    none = over_runs([None, None])
+    assert none == {"mean": None, "low": None, "high": None, "runs": 0}
+    assert interval(none) == "undefined"
+    assert over_runs([None, 1.0, 2.0])["mean"] == 1.5
 
 
 def test_measures() -> None:
@@ -450,8 +462,8 @@ def test_the_command(tmp_path: Path) -> None:
     clash = run(*options[:-3], "80", *options[-2:])
     assert clash.returncode == 0, clash.stderr  # more periods continue the same run
     other = run("--agents", "nash", "--out", str(tmp_path / "a"))
-    assert other.returncode == 2
-    assert "other agents or settings" in other.stderr
+    assert other.returncode == 0, other.stderr  # other agents are asked, nothing of the first run is taken for theirs
+    assert list(read_json(tmp_path / "a" / "summary.json")["pairings"]) == ["nash + nash"]
 
 
 @pytest.mark.parametrize(
@@ -489,7 +501,7 @@ def test_a_real_model_is_measured_whatever_it_says() -> None:
 
     views = [View(100.0, 2, (150.0,), ((145.0,),), (20.0,), (20.0,)), View(100.0, 2)]
     requests = [Request(price_conversation(v, w), v, w) for v, w in zip(views, TRAIN, strict=False)]
-    for request, answer in zip(requests, Transformers("nano", {}).score(requests, Arm("base")), strict=True):
+    for request, answer in zip(requests, Transformers("nano", {}).score(requests, Condition("base")), strict=True):
         assert answer.probabilities.shape == (STEPS,)
         assert answer.probabilities.sum() == pytest.approx(1)
         assert 0 <= answer.valid[0] <= 1

@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from asking import measure, measure_menus
 from conftest import assert_complains, run
 
 from econmoral.menus import MENUS
 from econmoral.records import InputError, finite, read_json, write_json, write_lines
 from econmoral.target import ECONOMICUS, moralis
 from eval import report as reports
-from eval.engines import Arm, Simulated
+from eval.engines import Condition, Simulated
 from eval.figure import draw
-from eval.measure import draw_problems, measure
+from eval.measure import draw_problems
 from eval.menus import AllocationChooser
 from eval.report import (
     Application,
@@ -82,7 +83,7 @@ def write_games(folder: Path, arms: dict[str, tuple[float, float, float]], adapt
     """A folder as eval.games writes it.  arms : name -> kappa, lambda, valid-answer probability."""
     problems, records = draw_problems("drawn", n, 1, TARGETS, 0, sets), []
     for arm, (kappa, precision, valid) in arms.items():
-        some = measure(Simulated("homo_moralis", {"kappa": kappa}, precision), problems, Arm(arm), "reasoned", "given", 1)
+        some = measure(Simulated("homo_moralis", {"kappa": kappa}, precision), problems, Condition(arm), "reasoned", "given", 1)
         records += [r | {"valid_answer_probability": valid, "comprehension": 0.75} for r in some]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("eval.table.constants", lambda target: dict.fromkeys(("spd", "tg", "ug"), 0))  # thousands of draws otherwise
@@ -401,7 +402,7 @@ def test_one_page_decisions_have_a_report(tmp_path: Path) -> None:
     every = [m for battery in ("bfs39", "dictator", "garp") for m in MENUS[battery][:8]]
     asked = [(m, [menus.draw_page(m, np.random.default_rng(0))]) for m in every]
     theta = {"alpha": 0.1, "beta": 0.3}
-    records = {a: menus.measure(AllocationChooser(theta, p), asked, Arm(a), "direct", 0) for a, p in (("base", 0.01), (ODD, 0.1), ("mute", 0.1))}
+    records = {a: measure_menus(AllocationChooser(theta, p), asked, Condition(a), "direct", 0) for a, p in (("base", 0.01), (ODD, 0.1), ("mute", 0.1))}
     for r in records["mute"]:
         r["valid_answer_probability"] = 0.2
     base = {"base": {r["id"]: r for r in records["base"]}}
@@ -479,7 +480,7 @@ def test_other_measurements_have_reports(tmp_path: Path) -> None:
 )
 def test_the_family_that_chose_predicts_best(family: str, theta: dict[str, float]) -> None:
     problems = draw_problems("drawn", 200, 1, TARGETS, seed=3, sets=["payoffs"])
-    records = measure(Simulated(family, theta, 0.1), problems, Arm("chooser"), "direct", "given", 1)
+    records = measure(Simulated(family, theta, 0.1), problems, Condition("chooser"), "direct", "given", 1)
     row = rivals(records).iloc[0]
     values = {str(name): float(v) for name, v in row.items() if name not in ("arm", "predicts best")}
     assert values[row["predicts best"]] == max(values.values())

@@ -18,11 +18,11 @@ from econmoral.games import draw_beliefs, draw_protocol
 from econmoral.models import NANO
 from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout
 from econmoral.records import fill_section, origin, read_json, write_json
-from eval.engines import Arm, Exact, Request, ScoredStep
+from eval.engines import Condition, Exact, Request, ScoredStep
 
 WORK = Path(__file__).parents[1] / "runs" / "test-vllm"
 FIGURES = Path(__file__).parents[1] / "recipes" / "bench_vllm.json"
-ARMS = (Arm("base"), Arm("tuned", "tuned"))
+ARMS = (Condition("base"), Condition("tuned", "tuned"))
 TOLERANCE = 1e-4  # of a log-probability, relative where that is below -1; both in fp32
 GAMES_ASKED = ("spd", "tg", "ug")
 
@@ -98,11 +98,11 @@ def with_vllm() -> None:
     print(f"adapter against base: {moved:.2g}")
     assert moved > 100 * TOLERANCE, "the adapter was not applied"
     prompt = engine.ids("<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n")
-    one, again, other = (engine.derive([prompt], [2], Arm("base"), seed, 30) for seed in (1, 1, 2))
+    one, again, other = (engine.derive([prompt], [2], Condition("base"), seed, 30) for seed in (1, 1, 2))
     assert one == again != other
     assert all(cut == (len(engine.ids(text)) >= 29) for (texts,) in (one, other) for text, cut in texts)
     assert not any("<|im_end|>" in text for text, _ in (*one[0], *other[0]))
-    ((_, cut),) = engine.derive([prompt], [1], Arm("base"), 1, 1)[0]
+    ((_, cut),) = engine.derive([prompt], [1], Condition("base"), 1, 1)[0]
     print(f"derivations repeat and stop at the end of turn; one of a single token is cut: {cut}")
     theirs, ours = before["seconds"], seconds(engine)
     write_json(FIGURES, origin() | {"conversations": 40, "transformers_seconds": theirs, "vllm_seconds": ours, "largest_difference_of_log_probabilities": gaps})

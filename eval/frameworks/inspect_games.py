@@ -23,8 +23,18 @@ from eval.frameworks.pages import Page, draw_pages
 
 def sample(page: Page) -> Sample:
     """One page as a sample; its later turns, options and optima travel as metadata."""
-    about = {"turns": page.turns[1:], "options": page.options, **page.best, "cooperative": page.cooperative}
-    return Sample(id=page.id, input=page.turns[0], target=[page.options[0][i] for i in page.best["target"][0]], metadata=about)
+    about = {
+        "turns": page.turns[1:],
+        "options": page.options,
+        **page.best,
+        "cooperative": page.cooperative,
+    }
+    return Sample(
+        id=page.id,
+        input=page.turns[0],
+        target=[page.options[0][i] for i in page.best["target"][0]],
+        metadata=about,
+    )
 
 
 @solver
@@ -47,20 +57,41 @@ def decisions() -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         about = state.metadata
-        replies = [m.text for m in state.messages if m.role == "assistant"][-len(about["options"]) :]
-        chosen = [read_reply(text, tuple(options))[0] for text, options in zip(replies, about["options"], strict=True)]
+        replies = [m.text for m in state.messages if m.role == "assistant"][
+            -len(about["options"]) :
+        ]
+        chosen = [
+            read_reply(text, tuple(options))[0]
+            for text, options in zip(replies, about["options"], strict=True)
+        ]
         value = {"admissible": sum(k is not None for k in chosen) / len(chosen)}
         for name in ("economicus", "target"):
-            value[name] = sum(k in best for k, best in zip(chosen, about[name], strict=True)) / len(chosen)
-        value["cooperative"] = sum(k == first for k, first in zip(chosen, about["cooperative"], strict=True)) / len(chosen)
-        named = ["?" if k is None else options[k] for k, options in zip(chosen, about["options"], strict=True)]
+            value[name] = sum(k in best for k, best in zip(chosen, about[name], strict=True)) / len(
+                chosen
+            )
+        value["cooperative"] = sum(
+            k == first for k, first in zip(chosen, about["cooperative"], strict=True)
+        ) / len(chosen)
+        named = [
+            "?" if k is None else options[k]
+            for k, options in zip(chosen, about["options"], strict=True)
+        ]
         return Score(value=value, answer=" ".join(named), explanation="\n".join(replies))
 
     return score
 
 
 @task
-def econmoral_games(items: int = 40, mode: str = "direct", target: str | list[str] = "homo_moralis:kappa=0.5", seed: int = 0) -> Task:
+def econmoral_games(
+    items: int = 40,
+    mode: str = "direct",
+    target: str | list[str] = "homo_moralis:kappa=0.5",
+    seed: int = 0,
+) -> Task:
     """Held-out payoffs in the training wordings, one counterbalanced pair of pages a problem."""
     samples = [sample(page) for page in draw_pages(items, mode, target, seed)]
-    return Task(dataset=MemoryDataset(samples, name="econmoral_games"), solver=turn_by_turn(), scorer=decisions())
+    return Task(
+        dataset=MemoryDataset(samples, name="econmoral_games"),
+        solver=turn_by_turn(),
+        scorer=decisions(),
+    )

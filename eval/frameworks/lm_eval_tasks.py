@@ -5,6 +5,7 @@ The harness asks one question a page, so that of every game only the first decis
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from scipy.special import softmax
 from eval.frameworks.pages import draw_pages
 
 
-def games(items: int = 40, target: str | list[str] = "homo_moralis:kappa=0.5", seed: int = 0, **_: Any) -> dict[str, Dataset]:
+def games(
+    items: int = 40, target: str | list[str] = "homo_moralis:kappa=0.5", seed: int = 0, **_: Any
+) -> dict[str, Dataset]:
     """First decisions of the held-out games; ``--metadata '{"items": 120}'`` for more."""
     rows = [
         {
@@ -26,7 +29,7 @@ def games(items: int = 40, target: str | list[str] = "homo_moralis:kappa=0.5", s
     return {"test": Dataset.from_list(rows)}
 
 
-def score(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
+def score(doc: Mapping[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
     """Probability of each preference's decision among the options, whether the most probable one is it, and ``valid``: the
     probability that a reply begins with an option at all, below one half of which the others say nothing."""
     log_p = np.array([p for p, _ in results])
@@ -43,11 +46,21 @@ def arithmetic(items: int = 200, seed: int = 0, **_: Any) -> dict[str, Dataset]:
     rng, rows = np.random.default_rng(seed), []
     while len(rows) < items:
         kind, a, b = int(rng.integers(3)), int(rng.integers(1, 20)), int(rng.integers(1, 20))
-        question, right = ((f"{a} * {b}", a * b), (f"{a} + {10 * b}", a + 10 * b), (f"{10 * a} - {b}", 10 * a - b))[kind]
+        question, right = (
+            (f"{a} * {b}", a * b),
+            (f"{a} + {10 * b}", a + 10 * b),
+            (f"{10 * a} - {b}", 10 * a - b),
+        )[kind]
         others = [right + int(d) for d in rng.choice([-20, -10, -2, 2, 10, 20], 2, replace=False)]
         if min(others) < 0:
             continue
         numbers, order = [str(v) for v in (right, *others)], rng.permutation(3)
         prompt = f"Compute {question}. Reply with the number only."
-        rows.append({"prompt": prompt, "candidates": [numbers[i] for i in order], "target": int(np.flatnonzero(order == 0)[0])})
+        rows.append(
+            {
+                "prompt": prompt,
+                "candidates": [numbers[i] for i in order],
+                "target": int(np.flatnonzero(order == 0)[0]),
+            }
+        )
     return {"test": Dataset.from_list(rows)}

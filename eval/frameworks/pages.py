@@ -37,17 +37,39 @@ def draw_pages(items: int, mode: str, target: str | list[str], seed: int) -> lis
     """
     if mode not in ("direct", "reasoned"):
         raise InputError(f"mode must be direct or reasoned, got {mode!r}")
-    wanted = {"economicus": ECONOMICUS, "target": Target.parse(target if isinstance(target, str) else ",".join(target))}
+    wanted = {
+        "economicus": ECONOMICUS,
+        "target": Target.parse(target if isinstance(target, str) else ",".join(target)),
+    }
     pages = []
-    for problem in draw_problems("drawn", int(items), 1, list(wanted.values()), int(seed), ["payoffs"]):
+    for problem in draw_problems(
+        "drawn", int(items), 1, list(wanted.values()), int(seed), ["payoffs"]
+    ):
         protocol, game = problem.item.protocol, GAMES[problem.item.protocol.game]
-        plans = {name: best_replies(np.array(t.plans(protocol, problem.item.beliefs or ()))) for name, t in wanted.items()}
+        plans = {
+            name: best_replies(np.array(t.plans(protocol, problem.item.beliefs or ())))
+            for name, t in wanted.items()
+        }
         for number, layout in enumerate(problem.layouts):
             talk = converse(problem.item, layout, "reasoned" if mode == "reasoned" else "direct")
             order = page_order(layout)
-            best = {name: [sorted({page_actions(layout, k).index(game.strategies[i][k]) for i in several}) for k in order] for name, several in plans.items()}
+            best = {
+                name: [
+                    sorted({page_actions(layout, k).index(game.strategies[i][k]) for i in several})
+                    for k in order
+                ]
+                for name, several in plans.items()
+            }
             first = [page_actions(layout, k).index(game.info_sets[k].actions[0]) for k in order]
             later = [q.text for q in talk.questions][0 if mode == "reasoned" else 1 :]
             turns = [talk.opening()[-1]["content"], *later]
-            pages.append(Page(f"{problem.id}-{number}", turns, [list(q.options) for q in talk.questions], best, first))
+            pages.append(
+                Page(
+                    f"{problem.id}-{number}",
+                    turns,
+                    [list(q.options) for q in talk.questions],
+                    best,
+                    first,
+                )
+            )
     return pages

@@ -1,0 +1,139 @@
+"""What is measured side by side: the base, the base told of a preference, adapters, null agents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypedDict
+
+from econmoral.adapters import check_adapter
+from econmoral.records import InputError, plain, read_json
+from econmoral.target import Target
+
+from .engines import Condition
+
+BASE = Condition("base")
+
+
+class Training(TypedDict):
+    """What an adapter's run.json says of its training; None where it does not say.
+
+    share, ends : of an adapter between two others, the second one's share and what both were
+    trained on.
+    """
+
+    target: str | None
+    shuffled: bool
+    domain: str | None
+    conversations: int | None
+    seed: int | str | None
+    seconds: float | None
+    share: float | None
+    ends: list[str] | None
+
+
+def adapter_record(folder: Path) -> Training:
+    """What an adapter's run.json says of its training; all None of an adapter from elsewhere."""
+    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    run = run if isinstance(run, dict) else {}
+    gates, settings = (
+        found if isinstance(found := run.get(k), dict) else {} for k in ("gates", "settings")
+    )
+    return {
+        "target": run.get("target"),
+        "shuffled": run.get("shuffled") is True,
+        "domain": run.get("domain"),
+        "conversations": gates.get("labels_checked"),
+        "seed": settings.get("seed"),
+        "seconds": run.get("seconds"),
+        "share": run.get("interpolation"),
+        "ends": run.get("ends"),
+    }
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter under the name that tables give it."""
+
+    name: str
+    folder: Path
+
+    @cached_property
+    def training(self) -> Training:
+        """What its run.json says."""
+        return adapter_record(self.folder)
+
+    @property
+    def placebo(self) -> bool:
+        """Whether it was trained on shuffled answers: a baseline that has learnt the form."""
+        return self.training["shuffled"]
+
+    @cached_property
+    def target(self) -> Target | None:
+        """The preference that it was trained toward, where that is known."""
+        named = self.training["target"]
+        return Target.parse(named) if isinstance(named, str) else None
+
+    @property
+    def condition(self) -> Condition:
+        """What is asked of the engine."""
+        return Condition(self.name, self.name)
+
+
+def adapters_of(folders: Sequence[Path]) -> tuple[Adapter, ...]:
+    """Adapters named after their folders where that tells them apart, else after whole paths.
+
+    Raises InputError for a folder that holds no adapter, or the same one twice.
+    """
+    found = tuple(Adapter(name, folder) for name, folder in adapter_names(folders).items())
+    for adapter in found:
+        check_adapter(adapter.folder)
+    return found
+
+
+def adapter_names(folders: Sequence[Path]) -> dict[str, Path]:
+    """Name -> folder.  Raises InputError for one that is given twice."""
+    names = [plain(f.resolve().name) for f in folders]
+    if len(set(names)) < len(names) or BASE.name in names:
+        names = [plain(str(f)).strip("/").replace("/", "-").replace(".", "_") for f in folders]
+    if len(set(names)) < len(names):
+        raise InputError("the same --adapter was given twice")
+    return dict(zip(names, folders, strict=True))
+
+
+def told_conditions(targets: Sequence[Target]) -> list[Condition]:
+    """The base told of each target in a system message; labels that coincide are written in full.
+
+    Raises InputError for a target that is given twice.
+    """
+    labels = [t.label for t in targets]
+    names = [
+        label if labels.count(label) == 1 else str(t)
+        for label, t in zip(labels, targets, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise InputError(f"--targets: {twice} is given twice")
+    return [
+        Condition(f"base, told {name}", None, t.describe())
+        for name, t in zip(names, targets, strict=True)
+    ]
+
+
+def conditions_of(
+    simulated: bool, prompted: bool, targets: Sequence[Target], adapters: Sequence[Adapter]
+) -> list[Condition]:
+    """What is measured, in the order of the tables: the base (or one simulated chooser), the base
+    told of every target, placebos, the other adapters."""
+    if simulated:
+        return [Condition("chooser")]
+    told = told_conditions(targets) if prompted else []
+    in_order = sorted(adapters, key=lambda a: not a.placebo)
+    return [BASE, *told, *(a.condition for a in in_order)]
+
+
+def folders(adapters: Sequence[Adapter]) -> Mapping[str, Path]:
+    """Name -> folder."""
+    return {a.name: a.folder for a in adapters}

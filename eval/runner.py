@@ -1,0 +1,470 @@
+"""One loop for every instrument: conditions x instrument -> answers -> records -> results.
+
+An instrument draws its items, says what is asked about an item, and turns the answers into one
+record.  The rest is here: conditions and engine, answers that are kept (``eval.resume``), chunks
+and progress, the check that an adapter acts at all, files, tables, figures and run.json.  An
+instrument whose questions follow from earlier answers (a market) is a ``Study`` with a loop of its
+own; everything else it shares.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NotRequired, TypedDict, TypeVar, cast
+
+import numpy as np
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from econmoral.conversation import Mode
+from econmoral.models import find_model
+from econmoral.records import (
+    InputError,
+    finite,
+    lock,
+    origin,
+    spreadsheet_cell,
+    terminal,
+    unlock,
+    write_json,
+    write_lines,
+    write_text,
+)
+from econmoral.target import Target
+
+from .conditions import BASE, Adapter, adapters_of, conditions_of, folders
+from .config import Reasoned, Source, parse
+from .engine_choice import Identity, open_engine
+from .engines import Answer, Condition, Engine, Request, Sampled
+from .estimate import Estimate, mean_of
+from .progress import progress
+from .resume import FOLDER, Remembering, prompt_hash
+from .validity import OUTSIDE, overall, percent
+
+CHUNK = 24  # items that are asked in one go and kept together
+APART = 1e-6  # a difference between two probabilities that is more than rounding
+
+
+class Record(TypedDict):
+    """What every record says.  ``arm`` is the name of its condition."""
+
+    arm: str
+    prompt_hash: NotRequired[str]
+    valid_answer_probability: float
+    comprehension: float | None
+
+
+I = TypeVar("I")  # noqa: E741 - an item
+R = TypeVar("R", bound=Mapping[str, Any])
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is written of a measurement.
+
+    summary : of summary.json.  table : of table.csv.  show : prints it.  files : name -> rows of
+    JSON Lines.  figures : name -> how it is drawn.  about : what run.json says beside the usual.
+    estimates : what was estimated, one by one.  records : those of the files that hold records.
+    """
+
+    summary: object
+    table: pd.DataFrame
+    show: Callable[[Console], None]
+    files: Mapping[str, Iterable[Mapping[str, Any]]] = field(default_factory=dict)
+    figures: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
+    about: Mapping[str, object] = field(default_factory=dict)
+    estimates: Sequence[Estimate] = ()
+    records: Sequence[str] = ("choices.jsonl",)
+
+
+class Session:
+    """One engine, loaded on the first question that is new, and the answers that are known."""
+
+    def __init__(
+        self,
+        config: Source,
+        adapters: Sequence[Adapter],
+        console: Console,
+        chooser: Engine | None = None,
+        other: Session | None = None,
+    ) -> None:
+        """chooser : simulates instead of a model.  other : whose engine, once loaded, is used."""
+        self.config, self.adapters, self.console = config, adapters, console
+        temperature = config.temperature if isinstance(config, Reasoned) else 1.0
+        names = folders(adapters)
+
+        def load() -> Engine:
+            if other is not None and (shared := other.loaded) is not None:
+                return shared
+            return open_engine(config, names, temperature, console)
+
+        sampled = config.replies == "sampled" or config.endpoint is not None
+        self.remembering = Remembering(
+            config.place / FOLDER,
+            Identity(config, names),
+            load,
+            sampled,
+            [config.seed, temperature],
+        )
+        self.engine: Engine = chooser or self.remembering
+
+    @property
+    def loaded(self) -> Engine | None:
+        """The engine, if a question needed it."""
+        return self.remembering.engine
+
+    def about(self) -> dict[str, object]:
+        """What run.json says of the engine."""
+        inner = self.loaded.writer if isinstance(self.loaded, Sampled) else self.loaded
+        return {
+            "tokens": getattr(inner, "tokens", None),
+            "weights": getattr(inner, "weights", None),
+        }
+
+    def note(self) -> str:
+        """What a reader of the figures should know of the engine."""
+        return str(getattr(self.loaded, "note", None) or "")
+
+
+class Study(ABC):
+    """What one command does.  ``name`` is the command's, ``Config`` its options."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Source]] = Reasoned
+    width: ClassVar[int] = 140  # columns of its tables
+
+    def __init__(self, config: Source) -> None:
+        self.config = config
+        self.adapters = adapters_of(config.adapter_folders)
+        if config.base:
+            find_model(config.base)
+        self.targets = self.choose_targets()
+        self.conditions = self.choose_conditions()
+
+    def choose_targets(self) -> list[Target]:
+        """Preferences that choices are compared with, and that a prompted base is told of."""
+        return []
+
+    def choose_conditions(self) -> list[Condition]:
+        """What is measured side by side."""
+        c = self.config
+        prompted = bool(getattr(c, "prompted", False))
+        return conditions_of(bool(c.simulate), prompted, self.targets, self.adapters)
+
+    def chooser(self, parameters: str) -> Engine:
+        """The simulated chooser of ``--simulate``.  Raises InputError where there is none."""
+        raise InputError(f"{self.name} has no simulated chooser; give --model or --adapter")
+
+    @property
+    def placebos(self) -> list[str]:
+        """Names of the adapters that were trained on shuffled answers."""
+        return [a.name for a in self.adapters if a.placebo]
+
+    @abstractmethod
+    def ask(self, session: Session) -> Results:
+        """Measure every condition; what is to be written."""
+
+    def after(self, session: Session) -> None:  # noqa: B027 - most studies have nothing to add
+        """What follows once everything is written."""
+
+
+class Survey(Study):
+    """A study whose questions are all known beforehand: instruments, asked in one pass."""
+
+    @abstractmethod
+    def instruments(self) -> Sequence[Instrument[Any, Any]]:
+        """What is asked of every condition."""
+
+    @abstractmethod
+    def results(self, found: Found) -> Results:
+        """What the records say."""
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """How is asked."""
+        return cast(tuple[Mode, ...], getattr(self.config, "mode", ("direct",)))
+
+    def ask(self, session: Session) -> Results:
+        """Every mode, condition and instrument; then the results."""
+        return self.results(self.collect(session))
+
+    def collect(self, session: Session) -> Found:
+        """Records of every mode, condition and instrument.
+
+        Raises InputError for an adapter that answers as its base does.
+        """
+        found = Found(session)
+        asked = [(i, list(i.draw())) for i in self.instruments()]
+        named = folders(self.adapters)
+        for mode in self.modes:
+            for condition in self.conditions:
+                for instrument, items in asked:
+                    found.add(instrument, items, condition, mode)
+                if condition.adapter and not any(
+                    acts(session.engine, instrument, items, condition, mode)
+                    for instrument, items in asked
+                ):
+                    raise InputError(
+                        f"adapter {named[condition.adapter]}: every probability equals the "
+                        "base's; the adapter is empty or was not applied"
+                    )
+        return found
+
+
+class Instrument(Survey, Generic[I, R]):
+    """Items, what is asked about them, and what the answers say."""
+
+    measures: ClassVar[tuple[str, ...]] = ()  # numbers of a record whose means are reported
+
+    def instruments(self) -> Sequence[Instrument[I, R]]:
+        """Itself."""
+        return (self,)
+
+    @abstractmethod
+    def draw(self) -> Sequence[I]:
+        """The items, the same ones for every condition."""
+
+    @abstractmethod
+    def requests(self, item: I, condition: Condition, mode: Mode) -> list[Request]:
+        """What is asked about an item: one conversation for each page."""
+
+    @abstractmethod
+    def record(
+        self, item: I, condition: Condition, mode: Mode, asked: list[Request], answers: list[Answer]
+    ) -> R:
+        """What the answers to ``requests`` say.  The runner adds ``prompt_hash``."""
+
+    def nulls(self) -> Mapping[str, Engine]:
+        """Agents that do not think, by name: the floor of every figure."""
+        return {}
+
+    def slim(self, record: R) -> R:
+        """As much of a record as the results need: all of them are in memory at once."""
+        return record
+
+    def results(self, found: Found) -> Results:
+        """Validity and the means of ``measures``, each beside the base's."""
+        rows = []
+        for mode in self.modes:
+            of_base = {r["id"]: r for r in found.of(self, BASE.name, mode)}
+            for condition in self.conditions:
+                rows += self._row(found.of(self, condition.name, mode), of_base, mode)
+        for name, engine in self.nulls().items():
+            records = inquire(engine, self, list(self.draw()), Condition(name), "direct", 0)
+            rows += self._row(records, {}, "rule")
+        frame = pd.DataFrame([self._cells(row) for row in rows])
+        return Results(
+            summary=rows,
+            table=frame,
+            show=partial(show_frame, frame, f"{self.name} (± one standard error)"),
+            files={"choices.jsonl": found.whole()},
+            estimates=[e for row in rows for e in _estimates(row)],
+        )
+
+    def _row(
+        self, records: Sequence[R], base: Mapping[str, R], mode: str
+    ) -> list[dict[str, object]]:
+        if not records:
+            return []
+        known = overall(records)
+        row: dict[str, object] = {"arm": records[0]["arm"], "mode": mode, "items": len(records)}
+        row |= known
+        for name in () if known["outside"] else self.measures:
+            row[name] = mean_of([r[name] for r in records if r[name] is not None])
+            if base and records[0]["arm"] != BASE.name:
+                pairs = [(r[name], base[r["id"]][name]) for r in records if r["id"] in base]
+                gaps = [a - b for a, b in pairs if a is not None and b is not None]
+                row[f"{name}, minus base"] = mean_of(gaps)
+        return [row]
+
+    def _cells(self, row: Mapping[str, Any]) -> dict[str, str]:
+        line = {"arm": str(row["arm"]), "mode": str(row["mode"])}
+        line |= {"valid": percent(row["valid_answer_probability"])}
+        line |= {"comprehension": percent(row["comprehension"])}
+        line |= {"note": OUTSIDE} if row["outside"] else {}
+        for estimate in _estimates(row):
+            line[estimate.name] = str(estimate)
+        return line
+
+
+def _estimates(row: Mapping[str, Any]) -> list[Estimate]:
+    """The means of a row of the plain summary."""
+    return [
+        Estimate(k, v["mean"], v["se"], v["n"], condition=row["arm"], mode=row["mode"])
+        for k, v in row.items()
+        if isinstance(v, dict) and set(v) == {"mean", "se", "n"}
+    ]
+
+
+class Found:
+    """Records of every instrument, condition and mode."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._asked: list[tuple[Instrument[Any, Any], list[Any], Condition, Mode]] = []
+        self._records: dict[tuple[str, str, Mode], list[Any]] = {}
+
+    def add(
+        self, instrument: Instrument[I, R], items: list[I], condition: Condition, mode: Mode
+    ) -> None:
+        """Ask a condition about every item."""
+        label = f"{condition.name}, {instrument.name}, {mode}"
+        records = self._records.setdefault((instrument.name, condition.name, mode), [])
+        starts = list(range(0, len(items), CHUNK))
+        for start in progress(starts, label, self.session.console):
+            some = items[start : start + CHUNK]
+            new = inquire(self.session.engine, instrument, some, condition, mode, start)
+            records += map(instrument.slim, new)
+        self._asked.append((instrument, items, condition, mode))
+
+    @property
+    def instruments(self) -> list[Instrument[Any, Any]]:
+        """What was asked."""
+        return list(dict.fromkeys(instrument for instrument, *_ in self._asked))
+
+    def of(self, instrument: Instrument[I, R], condition: str, mode: Mode) -> list[R]:
+        """The records of one condition, as much of each as ``slim`` leaves; none if not asked."""
+        return self._records.get((instrument.name, condition, mode), [])
+
+    def all(self, instrument: Instrument[I, R]) -> list[R]:
+        """The records of all conditions and modes."""
+        return [
+            r for (name, *_), some in self._records.items() if name == instrument.name for r in some
+        ]
+
+    def whole(self, name: str | None = None) -> Iterator[Mapping[str, Any]]:
+        """Every record whole, made again from the answers that are kept.  name : an
+        instrument's."""
+        for instrument, items, condition, mode in self._asked:
+            if name in (None, instrument.name):
+                for start in range(0, len(items), CHUNK):
+                    some = items[start : start + CHUNK]
+                    yield from inquire(
+                        self.session.engine, instrument, some, condition, mode, start
+                    )
+
+
+def inquire(
+    engine: Engine,
+    instrument: Instrument[I, R],
+    items: Sequence[I],
+    condition: Condition,
+    mode: Mode,
+    seed: int = 0,
+) -> list[R]:
+    """One record for every item, asked of an engine in one batch; seed : of what is sampled."""
+    asked = [instrument.requests(item, condition, mode) for item in items]
+    answers = iter(engine.score([r for several in asked for r in several], condition, seed))
+    records = []
+    for item, several in zip(items, asked, strict=True):
+        mine = [next(answers) for _ in several]
+        record = instrument.record(item, condition, mode, several, mine)
+        asked_as = {"prompt_hash": prompt_hash(r.conversation for r in several)}
+        records.append(cast(R, {**record, **asked_as}))
+    return records
+
+
+def acts(
+    engine: Engine,
+    instrument: Instrument[I, R],
+    items: Sequence[I],
+    condition: Condition,
+    mode: Mode,
+) -> bool:
+    """Whether any answer of an adapter differs from the base's; both are known by now."""
+    for start in range(0, len(items), CHUNK):
+        some = items[start : start + CHUNK]
+        asked = [r for item in some for r in instrument.requests(item, condition, mode)]
+        pairs = zip(
+            engine.score(asked, condition, start), engine.score(asked, BASE, start), strict=True
+        )
+        if any(differ(a, b) for a, b in pairs):
+            return True
+    return False
+
+
+def differ(one: Answer, other: Answer) -> bool:
+    """Whether any probability of two answers differs by more than rounding."""
+    p, q = one.probabilities, other.probabilities
+    if p is None or q is None:
+        return (p is None) != (q is None)
+    return bool(np.abs(p - q).max() > APART or np.abs(one.valid - other.valid).max() > APART)
+
+
+def run(study: Study, console: Console | None = None, other: Session | None = None) -> Results:
+    """Ask, write everything, print the tables; run.json is the last file.
+
+    other : a session whose engine may be loaded already.  Raises InputError for what cannot be
+    measured, and where another command writes to the folder.
+    """
+    lock(study.config.place)
+    try:
+        return _run(study, console or terminal(study.width), other)
+    finally:
+        unlock(study.config.place)  # the next measurement of a Python session may continue here
+
+
+def _run(study: Study, console: Console, other: Session | None) -> Results:
+    config, place = study.config, study.config.place
+    chooser = study.chooser(config.simulate) if config.simulate else None
+    session = Session(config, study.adapters, console, chooser, other)
+    results = study.ask(session)
+    for name, rows in results.files.items():
+        write_lines(place / name, rows)
+    write_json(place / "summary.json", finite(results.summary))
+    write_text(place / "table.csv", results.table.map(spreadsheet_cell).to_csv(index=False))
+    results.show(console)
+    for name, draw in results.figures.items():
+        (place / name).unlink(missing_ok=True)  # of an earlier run
+        try_to_draw(partial(draw, place / name), place / name, console)
+    write_json(place / "run.json", manifest(study, session) | dict(results.about))
+    if session.note():
+        console.print(f"{config.endpoint or config.base}: {session.note()}", highlight=False)
+    written = sorted(p.name for p in place.iterdir() if p.is_file())
+    console.print(f"{place}/: {' '.join(written)}", highlight=False)
+    study.after(session)
+    return results
+
+
+def manifest(study: Study, session: Session) -> dict[str, object]:
+    """Where the results come from: command, versions, hashes of adapters and base, every option."""
+    config = study.config
+    inputs = {a.name: a.folder / "adapter_model.safetensors" for a in study.adapters}
+    source = Path(find_model(config.base).source) if config.base else None
+    inputs |= {"base": source} if source and source.is_dir() else {}
+    return (
+        origin(**inputs)
+        | {"settings": config.settings()}
+        | session.about()
+        | {"adapters": {a.name: dict(a.training) for a in study.adapters}}
+    )
+
+
+def run_command(study: type[Study], about: str | None) -> None:
+    """A study's command: its options from the command line, then ``run``."""
+    run(study(parse(study.Config, f"python -m eval.{study.name}", about or "")))
+
+
+def try_to_draw(draw: Callable[[], None], path: Path, console: Console) -> None:
+    """Draw a figure; one that cannot be drawn (a font, a name, a full disk) costs nothing else."""
+    try:
+        draw()
+    except Exception as error:
+        why = str(error).splitlines()[0][:120] if str(error) else ""
+        console.print(f"{path.name}: not drawn ({type(error).__name__}: {why})")
+
+
+def show_frame(frame: pd.DataFrame, title: str, console: Console) -> None:
+    """Print a table of text."""
+    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in frame.columns:
+        grid.add_column(str(column), justify="left" if column in ("arm", "mode") else "right")
+    for _, row in frame.fillna("").iterrows():
+        grid.add_row(*(str(row[c]) for c in frame.columns))
+    console.print(grid)
