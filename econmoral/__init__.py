@@ -29,27 +29,26 @@ from importlib.util import find_spec
 from typing import Any
 
 # What a study in Python needs; each is imported when it is asked for, as the modules behind take a second
-NAMES = {
-    "Target": "econmoral.target",
-    "ECONOMICUS": "econmoral.target",
-    "moralis": "econmoral.target",
-    "fit": "econmoral.estimation",
-    "NotIdentified": "econmoral.estimation",
-    "measure": "eval.study",
-    "Measurement": "eval.study",
-}
-__all__ = ["ECONOMICUS", "Measurement", "NotIdentified", "Target", "fit", "measure", "moralis"]
+_HOME = {
+    "ECONOMICUS": "econmoral.target", "FAMILIES": "econmoral.preferences", "GAMES": "econmoral.games", "InputError": "econmoral.records",
+    "MENUS": "econmoral.menus", "MODELS": "econmoral.models", "Measurement": "eval.study", "NotIdentified": "econmoral.estimation",
+    "Target": "econmoral.target", "etable": "econmoral.estimation", "fit": "econmoral.estimation", "measure": "eval.study",
+    "mixture": "econmoral.estimation", "moralis": "econmoral.target", "read_choices": "econmoral.data",
+}  # fmt: skip
+__all__ = [
+    "ECONOMICUS", "FAMILIES", "GAMES", "MENUS", "MODELS", "InputError", "Measurement", "NotIdentified", "Target", "etable", "fit", "measure",
+    "mixture", "moralis", "read_choices",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in NAMES:
+    if name not in _HOME:
         raise AttributeError(f"module 'econmoral' has no attribute {name!r}")
-    module = NAMES[name]
+    room, _, module = _HOME[name].partition(".")
     # rooms lie beside the core in the repository, inside it in an installed package
-    if module.partition(".")[0] != "econmoral" and find_spec(f"econmoral.{module.partition('.')[0]}"):
-        module = f"econmoral.{module}"
-    return getattr(import_module(module), name)
+    inside = room == "econmoral" or find_spec(f"econmoral.{room}") is None
+    return getattr(import_module(_HOME[name] if inside else f"econmoral.{room}.{module}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *NAMES})
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,178 @@
+"""The one runner, on an instrument of three coins: what is written, what is said, what is asked again."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT  # noqa: F401 - keeps the network closed
+from rich.console import Console
+
+from econmoral.conversation import LETTER, Conversation, Question
+from econmoral.records import InputError, read_json, read_lines
+from eval import progress as progress_module
+from eval import runner
+from eval.config import Reasoned, Source, option, parse
+from eval.engines import Answer, Condition, Request
+from eval.estimate import Estimate, mean_of, paired
+from eval.progress import progress
+from eval.runner import Instrument, run
+from eval.validity import quality
+
+
+@dataclass(frozen=True)
+class CoinsConfig(Reasoned):
+    """Three coins."""
+
+    coins: tuple[str, ...] = option(("gold", "silver", "copper"), "coins", choices=("gold", "silver", "copper"), once=True)
+    weight: float = option(1.5, "of a coin")
+
+
+class Coins(Instrument[str, dict[str, Any]]):
+    """Heads or tails."""
+
+    name = "coins"
+    Config = CoinsConfig
+    config: CoinsConfig
+    measures = ("heads",)
+
+    def draw(self) -> list[str]:
+        return list(self.config.coins)
+
+    def requests(self, item: str, condition: Condition, mode: Any) -> list[Request]:
+        question = Question(f"Heads (K) or tails (M)? {LETTER}", ("K", "M"))
+        return [Request(Conversation(f"A coin of {item} is tossed.", (question,)), item, None)]
+
+    def record(self, item: str, condition: Condition, mode: Any, asked: list[Request], answers: list[Answer]) -> dict[str, Any]:
+        about = {"id": item, "arm": condition.name, "mode": mode}
+        return about | quality(answers) | {"heads": float(answers[0].probabilities[0])}  # type: ignore[index]
+
+
+class Minter:
+    """Knows the coins."""
+
+    note = "seed left out"
+    tokens = 7
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def score(self, requests: list[Request], condition: Condition, seed: int = 0) -> list[Answer]:
+        self.asked += [r.item for r in requests]
+        heads = {"gold": 0.5, "silver": 0.7, "copper": 0.9}
+        return [Answer(np.array([heads[r.item], 1 - heads[r.item]]), np.full(1, 0.9)) for r in requests]
+
+
+@pytest.fixture
+def minter(monkeypatch: pytest.MonkeyPatch) -> Minter:
+    engine = Minter()
+    monkeypatch.setattr(runner, "open_engine", lambda *_: engine)
+    return engine
+
+
+def said(config: CoinsConfig) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    run(Coins(config), console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_everything_is_written_and_only_what_is_new_is_asked(minter: Minter, tmp_path: Path) -> None:
+    config = CoinsConfig(model="nano", out=tmp_path, coins=("gold", "silver"))
+    text = said(config)
+    assert minter.asked == ["gold", "silver"]
+    assert text.count("seed left out") == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"answers", "choices.jsonl", "run.json", "summary.json", "table.csv"}
+    (row,) = read_json(tmp_path / "summary.json")
+    assert row["heads"]["mean"] == pytest.approx(0.6)
+    assert row["heads"]["n"] == 2
+    about = read_json(tmp_path / "run.json")
+    assert about["settings"] == json.loads(json.dumps(config.settings()))
+    assert about["settings"]["coins"] == ["gold", "silver"]
+    assert about["tokens"] == 7
+    said(config.changed(coins=("copper", "gold", "silver")))
+    assert minter.asked == ["gold", "silver", "copper"]
+    records = [row for _, row in read_lines(tmp_path / "choices.jsonl")]
+    assert [r["id"] for r in records] == ["copper", "gold", "silver"]
+    assert len({r["prompt_hash"] for r in records}) == 3
+    assert "seed left out" not in said(config)  # no engine was opened
+
+
+def test_modes_are_asked_apart(minter: Minter, tmp_path: Path) -> None:
+    said(CoinsConfig(model="nano", out=tmp_path, mode=("direct", "reasoned")))
+    assert [row["mode"] for row in read_json(tmp_path / "summary.json")] == ["direct", "reasoned"]
+
+
+def test_a_study_without_a_chooser_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="coins has no simulated chooser"):
+        said(CoinsConfig(simulate="lambda=1", out=tmp_path))
+
+
+def test_the_command_line_is_made_from_the_configuration(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["--model", "nano", "--out", str(tmp_path), "--coins", "gold", "gold", "copper", "--adapter", "a", "--adapter", "b", "--seed", "3"]
+    config = parse(CoinsConfig, "coins", "Three coins.", words)
+    assert config == CoinsConfig(model="nano", out=tmp_path, coins=["gold", "copper"], adapter=["a", "b"], seed=3)  # type: ignore[arg-type]
+    assert config.adapter == (Path("a"), Path("b"))
+    assert config.weight == 1.5
+    with pytest.raises(SystemExit):
+        parse(CoinsConfig, "coins", "Three coins.", ["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "of a coin (default 1.5)" in text
+    assert "coins (default gold silver copper)" in text
+    assert "Three coins." in text
+    for bad in (["--colour", "red"], ["--coins", "tin"], ["--weight", "heavy"]):
+        with pytest.raises(SystemExit):
+            parse(CoinsConfig, "coins", "", [*words, *bad])
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ({"weight": float("nan")}, "--weight must be finite"),
+        ({"weight": "1"}, "--weight takes float"),
+        ({"coins": ["tin"]}, "--coins: invalid choice 'tin'"),
+        ({"seed": -1}, "--seed must be at least 0"),
+        ({"seed": True}, "--seed takes int"),
+        ({"simulate": "lambda=1"}, "give either"),
+        ({"out": None}, "give --out"),
+    ],
+)
+def test_values_are_checked_from_python_too(values: dict[str, Any], part: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        CoinsConfig(**({"model": "nano", "out": Path("x")} | values))
+    assert part in str(refusal.value)
+
+
+def test_a_source_is_one_thing(tmp_path: Path) -> None:
+    assert Source(adapter=(tmp_path,)).out == tmp_path / "eval"
+    with pytest.raises(InputError, match="--endpoint needs"):
+        Source(endpoint="http://x", out=tmp_path)
+
+
+def test_a_line_a_minute_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10_000, 25))  # seconds; every step takes 25
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: float(next(clock)))
+    console = Console(file=io.StringIO(), width=80)
+    assert list(progress("abcdefg", "letters", console)) == list("abcdefg")
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines == ["letters: 2 of 7 after 1 min", "letters: 5 of 7 after 2 min"]
+    # on a terminal there is a bar, and no such line stays
+    monkeypatch.undo()
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    assert list(progress("abc", "letters", console)) == list("abc")
+    assert "after" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_one_way_to_print_a_number() -> None:
+    assert str(Estimate("x", 0.314, 0.02, 30)) == "0.31 ± 0.02"
+    assert str(Estimate("x", None, None, 30, "too few")) == "not id."
+    found = Estimate("x", 1.0, 0.5, 5)
+    assert found.low == pytest.approx(1 - 2.776445 * 0.5, abs=1e-5)
+    assert mean_of([1.0, float("nan"), 3.0]) == {"mean": 2.0, "se": pytest.approx(1.0), "n": 2}
+    assert mean_of([]) is None
+    assert paired([1.0]) is None
+    assert paired([1.0, 3.0]) == {"value": 2.0, "se": pytest.approx(1.0), "n": 2}
