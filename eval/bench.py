@@ -276,7 +276,7 @@ def main() -> None:
         help="measure one part, keep the others' last figures",
     )
     args = parser.parse_args()
-    known = {
+    known: dict[str, Callable[[], dict[str, float]]] = {
         "estimator": estimator,
         "scoring": lambda: scoring(args.items),
         "applications": lambda: applications(10 * args.items),

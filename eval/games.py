@@ -275,7 +275,9 @@ class Games(Instrument[Problem, GameRecord]):
             if name in GamesConfig.__dataclass_fields__
             and name not in ("battery", "out", "samples", "prompted")
         }
-        menus = MenusConfig(**shared, out=c.place / "menus", samples=max(c.samples, 20))
+        # without chance every derivation is the same one
+        samples = max(c.samples, 20) if c.temperature else c.samples
+        menus = MenusConfig(**shared, out=c.place / "menus", samples=samples)
         run(Menus(menus), other=session)
 
 

@@ -66,7 +66,7 @@ MUTATIONS = {
     ),
     "the placebo served for the adapter": (
         "eval/engine_transformers.py",
-        "set_adapter(self.keys[arm.adapter])",
+        "set_adapter(self.keys[condition.adapter])",
         "set_adapter(next(iter(self.keys.values())))",
         "test_eval.py::test_adapters_bring_their_targets_and_placebos_do_not",
     ),
@@ -77,10 +77,22 @@ MUTATIONS = {
         "test_eval.py::test_who_answers_outside_the_form_has_no_figures_and_is_no_baseline",
     ),
     "old answers to a changed page": (
-        "eval/validity.py",
-        "digest.update(json.dumps(asdict(conversation)).encode()",
-        "digest.update(str(len(conversation.questions)).encode()",
-        "test_eval.py::test_a_changed_character_is_another_question",
+        "eval/resume.py",
+        "what: list[object] = [asdict(r.conversation)]",
+        "what: list[object] = [len(r.conversation.questions), len(keys)]",
+        "test_eval.py::test_a_changed_question_is_asked_again_and_an_unchanged_one_is_not",
+    ),
+    "like pages drawn once": (
+        "eval/resume.py",
+        "before[key] += 1",
+        "before[key] += 0",
+        "test_eval.py::test_what_is_sampled_is_kept_by_seed_and_like_pages_are_drawn_apart",
+    ),
+    "answers of other weights": (
+        "eval/resume.py",
+        'return self.folder / f"{self.owner.of(condition)}.jsonl"',
+        'return self.folder / "all.jsonl"',
+        "test_eval.py::test_a_changed_question_is_asked_again_and_an_unchanged_one_is_not",
     ),
     "thinking left on": (
         "econmoral/chat.py",
@@ -102,7 +114,7 @@ MUTATIONS = {
     ),
     "base served for the adapter": (
         "eval/engine_transformers.py",
-        "if arm.adapter is not None:",
+        "if condition.adapter is not None:",
         "if False:",
         "test_engines.py::test_the_tree_is_what_plain_passes_are",
     ),
@@ -133,8 +145,8 @@ MUTATIONS = {
     "the clock runs": ("econmoral/chat.py", "utilities.datetime = _Clock", "pass", "test_engines.py::test_templates_that_read_the_clock_are_told_one_time"),
     "pages counted as separate scenarios": (
         "econmoral/dilemmas.py",
-        "(influence**2).sum() * n / (n - 1)",
-        "(influence**2).sum() / 4 * n / (n - 1)",
+        "influence[told, None], np.arange(n)",
+        "influence[told, None] / 2, np.arange(n)",
         "test_dilemmas.py::test_intervals_cover_and_errors_match_the_spread",
     ),
     "groups never exchanged": (
@@ -175,9 +187,9 @@ MUTATIONS = {
     ),
     "profiles without weights": ("econmoral/amce.py", "inner = x.T @ (x * w[:, None])", "inner = x.T @ x", "test_amce.py"),
     "cluster ignored": (
-        "econmoral/estimation.py",
-        "np.add.at(groups, cluster, score)",
-        "groups[: len(score)] = score[: len(groups)]",
+        "econmoral/robust.py",
+        "np.bincount(cluster, column, minlength=j)",
+        "np.resize(column, j)",
         "test_estimation.py",
     ),
 }
