@@ -17,7 +17,7 @@ repeated.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -269,12 +269,10 @@ class Games(Instrument[Problem, GameRecord]):
         c = self.config
         if c.battery != "all":
             return
-        shared = {
-            name: getattr(c, name)
-            for name in MenusConfig.__dataclass_fields__
-            if name in GamesConfig.__dataclass_fields__
-            and name not in ("battery", "out", "samples", "prompted")
-        }
+        own = {f.name for f in fields(GamesConfig)}
+        names = own & {f.name for f in fields(MenusConfig)}
+        names -= {"battery", "out", "samples", "prompted"}
+        shared = {name: getattr(c, name) for name in names}
         # without chance every derivation is the same one
         samples = max(c.samples, 20) if c.temperature else c.samples
         menus = MenusConfig(**shared, out=c.place / "menus", samples=samples)
