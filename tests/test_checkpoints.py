@@ -96,7 +96,7 @@ def environment(home: Path, endpoint: str = NOWHERE) -> dict[str, str]:
 
 
 def make(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(["make", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=3600)
 
 
 def test_the_users_own_commands_on_a_filled_cache(twins: dict[str, Path], tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_the_users_own_commands_on_a_hub(twins: dict[str, Path], data: Path, tmp
     with serve({"meta-llama/Llama-3.1-8B-Instruct": twins["llama"]}, gated=("meta-llama/Llama-3.2-1B-Instruct",)) as endpoint:
         env = environment(tmp_path / "home", endpoint)
         words = [str(Path(sys.executable).with_name("accelerate")), "launch", "recipes/sft.py", "--data", str(data), "--out", str(tmp_path / "run")]
-        result = subprocess.run([*words, "--model", "llama-3.1-8b", "--epochs", "1"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+        result = subprocess.run([*words, "--model", "llama-3.1-8b", "--epochs", "1"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=3600)
         assert result.returncode == 0, result.stderr
         assert (tmp_path / "run" / "adapter_model.safetensors").is_file()
         for name, part in (("llama-3.2-1b", "is gated"), ("llama-3.2-3b", "the hub has no checkpoint")):
@@ -151,7 +151,7 @@ def test_two_processes_and_accumulation_equal_the_big_batch(data: Path, tmp_path
     accumulated = train(monkeypatch, *options, "--out", tmp_path / "accumulated", "--batch-size", 8, "--accumulate", 2)
     launch = [str(Path(sys.executable).with_name("accelerate")), "launch", "--config_file", "recipes/launch/ddp.yaml", "--num_processes", "2"]
     command = [*launch, "recipes/sft.py", *map(str, options), "--out", str(tmp_path / "two"), "--batch-size", "4", "--processes", "2"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600)
     assert result.returncode == 0, result.stderr
     other = train(monkeypatch, *options, "--out", tmp_path / "other", "--batch-size", 8, "--seed", 1)
     assert difference(one, accumulated) < 0.01
