@@ -9,6 +9,7 @@
     python -m econmoral garp budgets.csv
     python -m econmoral amce conjoint.csv --baseline colour=red
     python -m econmoral clone choices.csv --cluster sid --types 3 --out runs/clone
+    python -m econmoral package runs/humans --out replication
 
 Every command takes --json.
 """
@@ -26,7 +27,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from econmoral.choice import best_replies, logit, switch_points
-from econmoral.commands import budgets, clone, conjoint, markets, negative_values, planning
+from econmoral.commands import budgets, clone, conjoint, markets, negative_values, package, planning
 from econmoral.fitting import NOT_IDENTIFIED
 from econmoral.fitting import add_to as add_fit
 from econmoral.fitting import run as run_fit
@@ -37,7 +38,14 @@ from econmoral.otree import run as run_import
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, finite, plain, terminal
 
-OWN = {"power": planning, "market": markets, "garp": budgets, "amce": conjoint, "clone": clone}  # commands that live in a module of their own
+OWN = {
+    "power": planning,
+    "market": markets,
+    "garp": budgets,
+    "amce": conjoint,
+    "clone": clone,
+    "package": package,
+}  # commands that live in a module of their own
 
 
 def numbers(text: str) -> tuple[float, ...]:

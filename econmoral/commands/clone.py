@@ -147,7 +147,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     agents = measured(args, out, folders, types) if folders else []
     result["comparison"] = comparison(data, parts, types, ids, agents)
     if folders:
-        write_json(out / "comparison.json", finite(origin(choices=args.file) | {"comparison": result["comparison"]}))
+        inputs = {f"agent_{k + 1}": f / ("adapter_model.safetensors" if (f / "adapter_config.json").is_file() else "choices.jsonl") for k, f in folders.items()}
+        write_json(out / "comparison.json", finite(origin(choices=args.file, **inputs) | {"comparison": result["comparison"]}))
     else:
         again = [w for w in sys.argv[1:] if w != "--json"]
         shown = [f"--adapter {k + 1}={shlex.quote(str(out / f'type{k + 1}'))}" for k in range(args.types)]
