@@ -38,6 +38,7 @@ import econmoral
 from econmoral.human import reference
 from econmoral.models import MODELS
 from econmoral.records import InputError, origin, plain, read_json, sha256, write_json, write_text
+from econmoral.sheet import read_sheet
 
 ROOT = Path(econmoral.__file__).parents[1]
 CODE = ("econmoral", "data_synth", "eval", "recipes")
@@ -75,11 +76,13 @@ class Step:
 class Package:
     """What goes into the folder.
 
-    data: path in the package -> (recorded hash, whether it is left out).  open : what the author still has to say.
+    data: path in the package -> (recorded hash, whether it is left out).  settings : the same for plans and lists of decisions,
+    which nobody else owns.  open : what the author still has to say.
     """
 
     steps: list[Step] = field(default_factory=list)
     data: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
     adapters: dict[str, dict[str, Any]] = field(default_factory=dict)
     open: list[str] = field(default_factory=list)
 
@@ -201,7 +204,8 @@ def step(source: Path, where: Path, record: dict[str, Any], folder: Path, packag
             package.open.append(f"where a replicator gets the base model {path.name} (SHA-256 of the folder {recorded[:12]}...)")
             continue
         agent = path.name in ("adapter_model.safetensors", "choices.jsonl") and key != "own" and not key.startswith("choices")
-        left_out = bool(args.access) and not agent
+        human = key.startswith("choices")
+        left_out = bool(args.access) and human
         if not path.is_file():
             raise InputError(f"{path}, which {where} was made from, is not there; run this from the folder where the run was made")
         if sha256(path) != recorded:
@@ -214,10 +218,14 @@ def step(source: Path, where: Path, record: dict[str, Any], folder: Path, packag
             package.adapters[target] = adapter_about(path.parent) | {"sha256": recorded}
             moved[str(path.parent)] = target
             continue
-        target = f"data/{path.name}"
-        if package.data.get(target, (recorded,))[0] != recorded:
-            target = f"data/{recorded[:8]}-{path.name}"
-        package.data[target] = (recorded, left_out)
+        room = "data" if human else "inputs"
+        target = f"{room}/{path.name}"
+        if package.data.get(target, (recorded,))[0] != recorded or package.settings.get(target, recorded) != recorded:
+            target = f"{room}/{recorded[:8]}-{path.name}"
+        if human:
+            package.data[target] = (recorded, left_out)
+        else:
+            package.settings[target] = recorded
         if not left_out:
             (folder / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / target)
@@ -279,6 +287,9 @@ def copy_code(target: Path) -> None:
     for name in CODE:
         if (ROOT / name / "__init__.py").is_file() or (name == "recipes" and (ROOT / name / "sft.py").is_file()):
             shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    if (ROOT / "docs" / "data.md").is_file():  # absent where only the wheel is installed
+        (target / "docs").mkdir()
+        shutil.copyfile(ROOT / "docs" / "data.md", target / "docs" / "data.md")
 
 
 def requirements(package: Package) -> list[str]:
@@ -322,6 +333,7 @@ Needs Python {python} or newer and the packages of requirements.txt; the program
 Exit code 0: all numbers are the same within the tolerance of their step.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -478,6 +490,7 @@ def _data(package: Package, folder: Path, args: argparse.Namespace) -> list[str]
     rows = []
     for name, (found, out) in package.data.items():
         rows.append(f"| `{name}` | {'no' if out else 'yes'} | {citation} | {licence} | `{found}` |")
+    rows += [f"| `{name}` | yes | settings of the run, made for this paper | as the paper | `{found}` |" for name, found in package.settings.items()]
     for name, about in package.adapters.items():
         rows.append(f"| `{name}/` | yes | adapter{_trained_as(about)}; made for this paper | Apache-2.0 | `{about['sha256']}` |")
     rows.append(
@@ -489,8 +502,21 @@ def _data(package: Package, folder: Path, args: argparse.Namespace) -> list[str]
     if args.access and package.data:
         blocks.append(f"Data that are not provided: {_line(args.access)}")
     if package.data:
-        blocks.append("The variables are described in `docs/data.md` of econmoral: one row is one decision of one person.")
+        blocks.append(
+            "One row of a data file is one decision of one person; `code/docs/data.md` (of econmoral) is the data dictionary.\n\n"
+            + "\n".join(_columns(package, folder))
+        )
     return blocks
+
+
+def _columns(package: Package, folder: Path) -> list[str]:
+    """What columns each data file has."""
+    lines = []
+    for name, (_, out) in package.data.items():
+        if not out:
+            sheet = read_sheet(folder / name)
+            lines.append(f"- `{name}`: {len(sheet)} rows; columns " + ", ".join(f"`{_line(c)}`" for c in sheet.columns))
+    return lines
 
 
 def _trained_as(about: dict[str, Any]) -> str:
@@ -554,7 +580,11 @@ def _outputs(package: Package, folder: Path) -> str:
         nested = [t.name for t in package.steps if t.name != s.name and t.name.startswith(s.name + "/")]
         for path in sorted(p for p in place.rglob("*") if p.is_file()):
             name = str(path.relative_to(folder / "results"))
-            if path.suffix not in (".csv", ".tex", ".png", ".md", ".html", ".json", ".jsonl") or any(name.startswith(n + "/") for n in nested):
+            if (
+                path.name == "run.json"
+                or path.suffix not in (".csv", ".tex", ".png", ".md", ".html", ".json", ".jsonl")
+                or any(name.startswith(n + "/") for n in nested)
+            ):
                 continue
             file, line = line_of(s, path.name, path.parent.name)
             kind = "figure" if path.suffix == ".png" else "table" if path.suffix in (".csv", ".tex", ".md", ".html") else "numbers"
