@@ -8,6 +8,8 @@
     python -m econmoral market --kappa 0 .5 --group firms
     python -m econmoral garp budgets.csv
     python -m econmoral amce conjoint.csv --baseline colour=red
+    python -m econmoral clone choices.csv --cluster sid --types 3 --out runs/clone
+    python -m econmoral package runs/humans --out replication
 
 Every command takes --json.
 """
@@ -25,16 +27,25 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from econmoral.choice import best_replies, logit, switch_points
-from econmoral.commands import budgets, conjoint, markets, negative_values, planning
+from econmoral.commands import budgets, clone, conjoint, markets, negative_values, package, planning
+from econmoral.fitting import NOT_IDENTIFIED
 from econmoral.fitting import add_to as add_fit
 from econmoral.fitting import run as run_fit
 from econmoral.games import GAMES, TABLE_GAMES, belief_weights, tables_of
+from econmoral.identification import NotIdentified
 from econmoral.otree import add_to as add_import
 from econmoral.otree import run as run_import
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, finite, terminal
+from econmoral.records import InputError, command, finite, plain, terminal
 
-OWN = {"power": planning, "market": markets, "garp": budgets, "amce": conjoint}  # commands that live in a module of their own
+OWN = {
+    "power": planning,
+    "market": markets,
+    "garp": budgets,
+    "amce": conjoint,
+    "clone": clone,
+    "package": package,
+}  # commands that live in a module of their own
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -126,7 +137,11 @@ def main() -> None:
     args = arguments()
     if args.command in ("fit", "import-otree"):
         sys.exit({"fit": run_fit, "import-otree": run_import}[args.command](args))
-    result: dict[str, Any] = OWN[args.command].run(args) if args.command in OWN else best_reply(args)
+    try:
+        result: dict[str, Any] = OWN[args.command].run(args) if args.command in OWN else best_reply(args)
+    except NotIdentified as error:
+        print(plain(f"not identified: {error}"), file=sys.stderr)
+        sys.exit(NOT_IDENTIFIED)
     if args.json:
         print(json.dumps(finite(result), indent=2, allow_nan=False))
     elif args.command in OWN:

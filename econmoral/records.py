@@ -15,9 +15,11 @@ import math
 import os
 import platform
 import re
+import resource
 import signal
 import subprocess
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -30,6 +32,7 @@ from rich.console import Console
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "vllm", "bitsandbytes", "gguf")
 LONGEST_LINE = 1 << 26  # bytes of one line of JSON Lines: what is longer is no record of ours and would fill the memory
+_began = time.monotonic()
 _locks: list[int] = []  # folders this process writes to, held until it ends
 
 
@@ -275,7 +278,10 @@ def sha256(path: Path) -> str:
 
 
 def origin(**inputs: Path) -> dict[str, Any]:
-    """Where an artefact comes from: command, versions, git revision, hashes of the named input files or folders."""
+    """Where an artefact comes from: program and command, versions, git revision, hashes of the named input files or folders.
+
+    cost : seconds since the program began, and the most memory that it has held, in MB; of an interrupted run the last attempt's.
+    """
     versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
@@ -283,13 +289,29 @@ def origin(**inputs: Path) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[package] = None
     return {
+        "program": _program(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "cost": {"seconds": round(time.monotonic() - _began, 1), "peak_memory_mb": _peak_memory()},
         "python": platform.python_version(),
         "machine": platform.machine(),
         "versions": versions,
         "git": _git_revision(),
         "inputs": {name: {"path": str(path), "sha256": sha256(path)} for name, path in inputs.items()},
     }
+
+
+def _program() -> str:
+    """What Python was asked to run: ``-m eval.games``, or a script's path from the project's root."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None:
+        return f"-m {spec.name.removesuffix('.__main__')}"
+    script, root = Path(sys.argv[0]).resolve(), Path(__file__).parents[1].resolve()
+    return str(script.relative_to(root)) if script.is_relative_to(root) else script.name
+
+
+def _peak_memory() -> int:
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in kilobytes, on a Mac in bytes
+    return round(most / (1 << 20 if sys.platform == "darwin" else 1 << 10))
 
 
 def _git_revision() -> str | None:

@@ -2,12 +2,14 @@
 
     python -m eval.menus --adapter runs/altruist --battery allocations bfs39 spillover --mode direct reasoned
     python -m eval.menus --simulate alpha=0.1,beta=0.3,lambda=0.2 --battery bfs39 garp --out runs/known
+    python -m eval.menus --adapter runs/altruist --own decisions.csv --out runs/altruist/own
 
 Exact probability of every option, averaged over exchanged labels and orders, base and adapters in one load; beside human
 averages and agents that do not think (first listed, coin, most for itself: the floor).  Beside every figure stands the
 probability of an admissible reply; an arm that answers outside the form gets no figures.  allocations, bfs39 and trust: also
 agreement with every target, and alpha, beta and lambda of Bruhin, Fehr and Schunk's family with errors clustered by menu.
 garp: Afriat's index (CCEI), the mean over bundles drawn from the probabilities.  spillover: does an agent tuned on games turn elsewhere?
+own: allocations of your own, in points, from a table with self_1, other_1, self_2, other_2, ... and perhaps id.
 Writes choices.jsonl, summary.json, table.csv and run.json.
 """
 
@@ -29,11 +31,13 @@ from scipy import stats
 from econmoral.audit import ccei
 from econmoral.choice import logit
 from econmoral.conversation import Mode
+from econmoral.data import read_problems
 from econmoral.derivations import check_steps
 from econmoral.estimation import NotIdentified, allocations, fit, restrict
-from econmoral.menus import FRAMES, HELD_OUT, MENUS, TRAIN, Menu, MenuPage, draw_page, menu_conversation, mirror_page
+from econmoral.menus import FRAMES, HELD_OUT, MENUS, OWN, TRAIN, Menu, MenuPage, draw_page, menu_conversation, mirror_page, own_allocation
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, finite, lock, origin, read_json, spreadsheet_cell, terminal, write_json, write_lines, write_text
+from econmoral.prompts import LABELS
+from econmoral.records import InputError, command, finite, lock, origin, plain, read_json, spreadsheet_cell, terminal, write_json, write_lines, write_text
 from econmoral.target import ECONOMICUS, Target
 from eval.arms import (
     adapter_names,
@@ -54,6 +58,8 @@ from eval.validity import OUTSIDE, advice, fingerprint, is_placebo, outside, ove
 FAMILY = "bruhin_fehr_schunk"
 CCEI_DRAWS = 200  # bundles drawn from probabilities
 STRUCTURAL = ("allocations", "bfs39", "trust")  # batteries of two allocations each
+BATTERIES = (*MENUS, OWN)
+MOST_OPTIONS = len(LABELS)
 WORDINGS = {"train": TRAIN, "held-out": HELD_OUT}
 Asked = tuple[Menu, list[MenuPage]]
 
@@ -117,7 +123,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m eval.menus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_engine_options(parser)
     parser.add_argument("--simulate", metavar="PARAMETERS", help="a chooser instead of a model, e.g. alpha=0.1,beta=0.3,lambda=0.2")
-    parser.add_argument("--battery", choices=(*MENUS, "all"), nargs="+", default=["all"], help="default all")
+    parser.add_argument("--battery", choices=(*MENUS, "all"), nargs="+", default=None, help="default all; with --own none")
+    parser.add_argument(
+        "--own", type=Path, metavar="FILE", help="table of your own allocations: self_1, other_1, self_2, other_2, ... in points, id if you like"
+    )
     parser.add_argument("--mode", choices=("direct", "reasoned"), nargs="+", default=["direct"], help="the decision alone, or after a derivation; or both")
     parser.add_argument("--wordings", choices=tuple(WORDINGS), default="train", help="the wordings of training, or those held out (default train)")
     parser.add_argument("--pairs", type=int, default=2, help="counterbalanced pairs of pages per menu (default 2)")
@@ -136,7 +145,10 @@ def arguments() -> argparse.Namespace:
     if args.pairs < 1 or args.samples < 1 or args.seed < 0 or args.longest < 1 or (args.limit is not None and args.limit < 1):
         raise InputError("--pairs, --samples, --longest and --limit must be at least 1, --seed at least 0")
     check_temperature(args)
-    args.battery = list(MENUS) if "all" in args.battery else list(dict.fromkeys(args.battery))
+    asked = args.battery or ([] if args.own else ["all"])
+    args.battery = list(MENUS) if "all" in asked else list(dict.fromkeys(asked))
+    if args.own:
+        args.battery.append(OWN)
     args.mode = list(dict.fromkeys(args.mode))
     return args
 
@@ -163,6 +175,7 @@ def measure(
                 "probabilities": np.mean(kept, axis=0).tolist() if kept else None, "position_bias": float(np.mean(first)) if first else None,
                 "steps": [sum(right for right, _ in steps), sum(n for _, n in steps)], **quality(answers),
                 "valid_by_page": [float(a.valid.mean()) for a in answers], "pages": [asdict(page) for page in pages],
+                **({"own": list(menu.own), "other": list(menu.other)} if menu.battery == OWN else {}),
             }
         )  # fmt: skip
     return records
@@ -226,7 +239,7 @@ def valid_by_wording(records: list[dict[str, Any]]) -> dict[str, float]:
 def summarise(records: list[dict[str, Any]], bases: dict[str, dict[str, dict[str, Any]]], targets: Sequence[Target]) -> list[dict[str, Any]]:
     """One row per battery and topic of one arm: validity; mean value with error over menus, human mean, differences to the
     baselines (name -> records by menu).  Of an arm that answers outside the form there are no figures."""
-    known = {menu.id: menu for several in MENUS.values() for menu in several}
+    known = {(menu.battery, menu.id): menu for several in MENUS.values() for menu in several}
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for r in records:
         groups.setdefault((r["battery"], r["topic"]), []).append(r)
@@ -244,7 +257,7 @@ def summarise(records: list[dict[str, Any]], bases: dict[str, dict[str, dict[str
         row["outside"] = row["outside"] or not group
         if row["outside"]:
             continue
-        menus = [known[r["id"]] for r in group]
+        menus = [own_allocation(r["id"], r["own"], r["other"]) if battery == OWN else known[battery, r["id"]] for r in group]
         values = np.array([np.dot(r["probabilities"], m.values) for r, m in zip(group, menus, strict=True)])
         human = np.array([np.nan if m.human is None else m.human for m in menus])
         row |= {
@@ -267,6 +280,7 @@ def summarise(records: list[dict[str, Any]], bases: dict[str, dict[str, dict[str
             row["ccei"] = drawn_ccei(menus, group)
         if battery in STRUCTURAL:
             row["structural"] = structural(menus, group)
+        if battery in (*STRUCTURAL, OWN):
             row["targets"] = {str(t): agreement(menus, group, t) for t in targets}
     return rows
 
@@ -276,12 +290,12 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
     grid = Table(title="mean (± one standard error over menus), difference to the base with 95 % interval", title_justify="left", box=SIMPLE_HEAD)
     for column in ("battery", "topic", "arm", "mode", "valid", "control", "mean", "human", "minus base", "minus placebo", "also"):
         grid.add_column(column, justify="left" if column in ("battery", "topic", "arm", "mode", "also") else "right")
-    for r in sorted(rows, key=lambda r: (list(MENUS).index(r["battery"]), r["topic"])):
+    for r in sorted(rows, key=lambda r: (BATTERIES.index(r["battery"]), r["topic"])):
         fixed = (r["battery"], r["topic"], r["arm"], r["mode"], percent(r["valid_answer_probability"]), percent(r["comprehension"]))
         if r["outside"]:
             grid.add_row(*fixed, "", "", "", "", OUTSIDE)
             continue
-        digits = 2 if max(max(m.values) for m in MENUS[r["battery"]]) == 1 else 0
+        digits = 2 if r["battery"] == OWN or max(max(m.values) for m in MENUS[r["battery"]]) == 1 else 0
         also = [f"{t['label']} {100 * t['accuracy']['mean']:.0f} %" for t in r.get("targets", {}).values() if t["accuracy"]]
         if "ccei" in r:
             also.append(f"CCEI {r['ccei']:.2f}")
@@ -311,12 +325,27 @@ def own_target(folder: Path) -> Target | None:
     return Target.parse(named) if isinstance(named, str) else None
 
 
+def own_menus(path: Path) -> list[Menu]:
+    """Menus of the user's own allocations.  Raises InputError for payoffs that a page cannot show exactly."""
+    names, (own, other) = read_problems(path)
+    menus = []
+    for name, m, n in zip(names, own, other, strict=True):
+        there = np.isfinite(m)
+        if there.sum() > MOST_OPTIONS:
+            raise InputError(f"{path}: decision {plain(name)} has {there.sum()} options; a page has room for {MOST_OPTIONS}")
+        if not np.allclose(np.round([m[there], n[there]], 4), [m[there], n[there]], rtol=0, atol=1e-9):
+            raise InputError(f"{path}: decision {plain(name)} has a payoff with more than four decimals; round it")
+        menus.append(own_allocation(name, m[there].tolist(), n[there].tolist()))
+    return menus
+
+
 def draw_menus(args: argparse.Namespace) -> list[Asked]:
     """The menus of every battery asked for, each with its counterbalanced pages."""
     wordings, menus = WORDINGS[getattr(args, "wordings", "train")], []
     for battery in args.battery:
-        for number, menu in enumerate(MENUS[battery][: getattr(args, "limit", None)]):
-            rng = np.random.default_rng([args.seed, list(MENUS).index(battery), number])
+        several = own_menus(args.own) if battery == OWN else MENUS[battery]
+        for number, menu in enumerate(several[: getattr(args, "limit", None)]):
+            rng = np.random.default_rng([args.seed, BATTERIES.index(battery), number])
             menus.append((menu, [page for _ in range(args.pairs) for drawn in [draw_page(menu, rng, wordings)] for page in (drawn, mirror_page(drawn))]))
     return menus
 
@@ -361,6 +390,8 @@ def survey(args: argparse.Namespace, adapters: dict[str, Path], console: Console
         rows += summarise(measure(Null(rule), menus, Arm(rule), "direct", 0), {}, targets)
     silent = sum(r["probabilities"] is None for r in records)
     inputs = {name: folder / "adapter_model.safetensors" for name, folder in adapters.items()}
+    if getattr(args, "own", None):
+        inputs["own"] = args.own
     settings = {k: [str(x) for x in v] if k == "adapter" else str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
     write_lines(args.out / "choices.jsonl", records)
     write_json(args.out / "summary.json", finite(rows))

@@ -17,7 +17,7 @@ CORE = (
     "__init__", "records", "models", "packaged", "memory", "adapters", "chat", "checkpoints", "games", "preferences", "choice", "target",
     "replies", "conversation", "prompts", "human", "menus", "derivations", "conversations", "dilemmas", "market", "firms", "pricing",
     "identification", "likelihood", "inference", "tables", "results", "mixtures", "estimation", "audit", "power", "amce", "sheet", "data",
-    "otree", "fitting", "commands", "lessons", "__main__",
+    "otree", "fitting", "cloning", "commands", "lessons", "__main__",
 )  # fmt: skip
 
 
