@@ -253,12 +253,6 @@ MUTATIONS = {
         "        apart = None\n",
         "test_separation.py::test_a_type_that_is_not_identified_is_refused_by_name",
     ),
-    "the level of payoffs": (
-        "econmoral/likelihood.py",
-        "    low = low if level_free(fam) else np.zeros_like(low)\n",
-        "    low = np.zeros_like(low)\n",
-        "test_separation.py::test_the_level_of_payoffs_does_not_matter",
-    ),
     "missing identifiers are a group": (
         "econmoral/sheet.py",
         'raise self.bad(i, name, "every row needs an identifier here; fill it in or remove the row")',
