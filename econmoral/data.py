@@ -37,7 +37,7 @@ from econmoral.sheet import Sheet, missing, read_sheet
 
 BINARY = ("self_x", "other_x", "self_y", "other_y", "choice_x")
 SELECTORS = ("set", "mode", "arm")
-MONEY = "it must be a finite number"
+MONEY = "it must be a finite number of at most 1e12"
 SHAPES = (
     f"allocations ({', '.join(BINARY)}), allocations with more options (self_1, other_1, self_2, "
     f"other_2, ..., choice), "

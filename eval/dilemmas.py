@@ -17,7 +17,6 @@ table.csv, figure.png and run.json; an interrupted run continues when the comman
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,7 +62,8 @@ from econmoral.dilemmas import (
     unreversed,
 )
 from econmoral.human import moral_machine, reference
-from econmoral.records import InputError, command, finite, lock, origin, read_lines, spreadsheet_cell, terminal, write_json, write_lines, write_text
+from econmoral.records import InputError, command, finite, lock, origin, plain, read_lines, spreadsheet_cell, terminal, write_json, write_lines, write_text
+from econmoral.sheet import read_sheet
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval.arms import adapter_names, adapter_record, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
 from eval.engines import Answer, Arm, Engine, Request, Sampled
@@ -218,8 +218,8 @@ def ask_conjoint(engine: Engine, cases: Sequence[Case], arm: Arm, seed: int, sam
 
 def theory_lines(targets: Sequence[Target]) -> dict[str, float]:
     """name -> kappa of the targets about which the theory line says something: homo economicus and homo moralis."""
-    plain = [t for t in targets if not any(v for name, v in t.values if name != "kappa")]
-    return {"homo economicus" if t.kappa == 0 else f"homo moralis {t.kappa:g}": t.kappa for t in plain}
+    kantian = [t for t in targets if not any(v for name, v in t.values if name != "kappa")]
+    return {"homo economicus" if t.kappa == 0 else f"homo moralis {t.kappa:g}": t.kappa for t in kantian}
 
 
 def rating_summary(records: list[dict[str, Any]], targets: Sequence[Target]) -> dict[str, Any]:
@@ -296,22 +296,21 @@ def distance(effects: dict[str, dict[str, float]], other: dict[str, float]) -> f
 
 
 def read_countries(path: Path) -> dict[str, dict[str, float]]:
-    """country -> dimension -> AMCE.  Raises InputError naming the line."""
+    """country -> dimension -> AMCE.  Raises InputError naming the line, also where a country has a dimension twice."""
+    sheet = read_sheet(path)
+    sheet.need(("country", "dimension", "value"), "--countries")
+    rule = f"dimension must be one of {', '.join(DIMENSIONS)}"
+    values = sheet.numbers(["value"], "it must be a number in [-1, 1]")[:, 0]
     table: dict[str, dict[str, float]] = {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file), start=2):
-                try:
-                    country, dimension, value = str(row["country"]), row["dimension"], float(row["value"])
-                except (KeyError, TypeError, ValueError):
-                    raise InputError(f"{path}, line {number}: needs columns country, dimension and a number as value") from None
-                if dimension not in DIMENSIONS or not -1 <= value <= 1:
-                    raise InputError(f"{path}, line {number}: dimension must be one of {', '.join(DIMENSIONS)} and the value lie in [-1, 1]")
-                table.setdefault(country, {})[dimension] = value
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is no CSV table: {error}") from None
-    if not table:
-        raise InputError(f"{path} holds no countries")
+    for i, (country, text) in enumerate(zip(sheet.labels("country"), sheet.columns["dimension"], strict=True)):
+        dimension = text.strip()
+        if dimension not in DIMENSIONS:
+            raise sheet.bad(i, "dimension", rule)
+        if not -1 <= values[i] <= 1:
+            raise sheet.bad(i, "value", "it must be a number in [-1, 1]")
+        if dimension in table.setdefault(country, {}):
+            raise InputError(f"{sheet.where(i)}: {plain(country)} has a value for {dimension} already; leave one")
+        table[country][dimension] = float(values[i])
     return table
 
 

@@ -19,7 +19,7 @@ import torch
 from peft import PeftModel
 from transformers import GenerationConfig
 
-from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint, load_tokenizer, window
+from econmoral.checkpoints import attach, base_for, check_adapters, check_files, load_checkpoint, load_tokenizer, window
 from econmoral.conversation import LETTER, Conversation, Question
 from econmoral.records import InputError
 from eval.engines import Arm, Exact, ScoredStep
@@ -45,6 +45,7 @@ class Transformers(Exact):
 
     def __init__(self, model: str, adapters: dict[str, Path], four_bit: bool = False, given: bool = False, apart: bool = False) -> None:
         place = base_for(model, adapters.values())
+        check_files(place)  # before a library reads any of it
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         check_adapters(adapters.values(), place, load_tokenizer(place), given)

@@ -97,3 +97,11 @@ def test_every_command_is_carried_out_in_order(tmp_path: Path) -> None:
         done += 1
     assert done >= 14
     assert (tmp_path / "runs" / "moralis" / "eval" / "report" / "report.html").is_file()
+
+
+def test_every_kind_of_fault_names_a_test_that_is_there() -> None:
+    text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .+ \| `(test_\w+\.py)::(test_\w+)` \|$", text, flags=re.M)
+    assert f"**{len(rows)} kinds tried, {len(rows)} mended**" in text
+    for file, name in rows:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), name
