@@ -23,7 +23,8 @@ from econmoral.target import Target
 
 STAGES = ("data", "tune", "games", "allocations", "curve", "applications")
 KEYS = {"problems", "seed", "adapters", "curve", "applications"}
-LONGEST = "400"  # tokens of a derivation: above the longest right one, so that an untuned model's rambling costs no more
+# tokens of a derivation: above the longest right one, so that an untuned model's rambling costs no more
+LONGEST = {"games": "450", "allocations": "200"}
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -88,12 +89,28 @@ class Study:
         if stage == "tune":
             return [self.tune(name, n) for name, n in sizes.items()]
         if stage == "games":
-            out, size = self.out / "games", ("--items", str(self.plan["problems"]), "--pairs", "1", "--longest", LONGEST, "--temperature", "0")
-            words = ("-m", "eval.games", *base, *self.adapters("games"), "--prompted", "--mode", "direct", "reasoned", *size, "--out", str(out))
+            out, size = (
+                self.out / "games",
+                ("--sets", "wordings", "--items", str(self.plan["problems"]), "--pairs", "1", "--longest", LONGEST["games"], "--temperature", "0"),
+            )
+            words = ("-m", "eval.games", *base, *self.adapters("games"), "--prompted", "--mode", "reasoned", "direct", *size, "--out", str(out))
             return [Cell("games", words, out / "run.json")]
         if stage == "allocations":
             out, more = self.out / "allocations", self.out / "spillover"
-            allocation = ("--battery", "allocations", "bfs39", "--mode", "direct", "reasoned", "--pairs", "1", "--longest", LONGEST, "--temperature", "0")
+            allocation = (
+                "--battery",
+                "allocations",
+                "bfs39",
+                "--mode",
+                "reasoned",
+                "direct",
+                "--pairs",
+                "1",
+                "--longest",
+                LONGEST["allocations"],
+                "--temperature",
+                "0",
+            )
             everyone = [*self.adapters("allocations"), *self.adapters("games")]
             return [
                 Cell("allocations", ("-m", "eval.menus", *base, *self.adapters("allocations"), "--prompted", *allocation, "--out", str(out)), out / "run.json"),
@@ -116,7 +133,7 @@ class Study:
                 "--pairs",
                 "1",
                 "--longest",
-                LONGEST,
+                LONGEST["allocations"],
                 "--temperature",
                 "0",
             )
