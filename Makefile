@@ -20,7 +20,8 @@ PLAN ?= $(if $(filter nano,$(MODEL)),nano,large)
 DESIGNS ?=
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-TORCH := $(shell grep -o 'torch==[0-9.]*' pyproject.toml)
+# what vllm 0.32.0 pins; unpinned, pip takes 3 GB of CUDA packages
+TORCH := torch==2.13.0
 ACCELERATE := $(BIN)/accelerate launch --quiet --config_file recipes/launch/$(LAUNCH).yaml --num_processes $(PROCESSES)
 ONLY_CUDA := triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile \
   curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
@@ -140,7 +141,8 @@ test-frameworks: .venv-frameworks/ready ## run our games inside Inspect AI and l
 	touch $@
 
 lock: .venv-supply/ready ## pin every dependency with hashes again; bill of materials, licences
-	.venv-supply/bin/uv pip compile pyproject.toml --quiet --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	echo $(TORCH) > .venv-supply/torch.txt
+	.venv-supply/bin/uv pip compile pyproject.toml --constraints .venv-supply/torch.txt --quiet --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  $(foreach p,torch $(ONLY_CUDA),--no-emit-package $(p)) --output-file requirements.lock
 	(cat requirements.lock; echo $(TORCH)) > .venv-supply/all.txt
 	.venv-supply/bin/cyclonedx-py requirements .venv-supply/all.txt --output-reproducible --of JSON --output-file recipes/supply/sbom.json

@@ -36,7 +36,6 @@ def add_to(commands: Any) -> None:
     """Add ``fit`` to the subcommands of a parser."""
     parser = commands.add_parser(
         "fit",
-        help="maximum likelihood on choices in a table, or of a measurement",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -68,7 +68,6 @@ def add_to(commands: Any) -> None:
     """Add ``import-otree`` to the subcommands of a parser."""
     parser = commands.add_parser(
         "import-otree",
-        help="a wide export of oTree to the long CSV that fit reads",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -32,15 +32,16 @@ from econmoral.games import GAMES
 from econmoral.human import reference
 from econmoral.menus import MENUS
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, origin, plain, read_json, read_lines, read_whole_lines, spreadsheet_cell, write_text
+from econmoral.records import InputError, command, origin, plain, program, read_json, read_lines, read_whole_lines, spreadsheet_cell, write_text
 from econmoral.target import ECONOMICUS, Target
-from eval.arms import adapter_record
-from eval.dilemmas import conjoint_rows, difference_rows, rating_rows
-from eval.figure import COLOURS, written
-from eval.measure import CHANGES, TITLES
-from eval.menus import NULLS
-from eval.table import by_decision, table, uniform_over, utilities
-from eval.validity import OUTSIDE, percent
+
+from .arms import adapter_record
+from .dilemmas import conjoint_rows, difference_rows, rating_rows
+from .figure import COLOURS, written
+from .measure import CHANGES, TITLES
+from .menus import NULLS
+from .table import by_decision, table, uniform_over, utilities
+from .validity import OUTSIDE, percent
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -1120,7 +1121,7 @@ def add_limits(report: Report, folder: Path, kinds: set[str], designs: set[str],
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m eval.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("python -m eval.report"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of a study, of an adapter or of a measurement")
     parser.add_argument("--out", type=Path, help="folder of the report (default: report/ in it)")
     args = parser.parse_args()

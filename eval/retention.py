@@ -22,8 +22,9 @@ from scipy import stats
 
 from econmoral.adapters import adapter_base
 from econmoral.checkpoints import base_for, check_adapters, check_files, load_tokenizer
-from econmoral.records import InputError, command, finite, origin, spreadsheet_cell, terminal, write_json, write_text
-from eval.arms import adapter_names
+from econmoral.records import InputError, command, finite, origin, program, spreadsheet_cell, terminal, write_json, write_text
+
+from .arms import adapter_names
 
 OWN = "econmoral_arithmetic"
 HUB = ("arc_easy", "hellaswag", "winogrande")  # a small battery whose data a hub holds
@@ -32,7 +33,7 @@ TASKS = Path(__file__).parent / "frameworks"
 
 def arguments() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.retention", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("python -m eval.retention"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter", type=Path, action="append", required=True, help="folder of a LoRA adapter; repeat for several")
     parser.add_argument("--model", help="name, hub id or folder of the base (default: the one the adapter names)")
     parser.add_argument("--tasks", nargs="+", default=[OWN], help=f"tasks of the harness (default {OWN}; of a hub e.g. {' '.join(HUB)})")

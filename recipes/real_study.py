@@ -15,8 +15,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from study import Cell, run
-
+from econmoral.cells import TOOL, Cell, run
 from econmoral.models import find_model
 from econmoral.records import InputError, command, lock, origin, read_yaml, write_json
 from econmoral.target import Target
@@ -61,13 +60,13 @@ class Study:
     def draw(self, name: str, n: int) -> Cell:
         """The command that writes an adapter's data."""
         entry, path = self.plan["adapters"][name], self.data(name, n)
-        words = ["-m", "data_synth", "--target", entry["target"], "--domain", entry["domain"], "--n", str(n), "--seed", str(self.plan["seed"])]
+        words = [*TOOL, "data", "--target", entry["target"], "--domain", entry["domain"], "--n", str(n), "--seed", str(self.plan["seed"])]
         return Cell(f"data {path.stem}", (*words, *(["--shuffled"] if entry.get("shuffled") else []), "--out", str(path)), path)
 
     def tune(self, name: str, n: int) -> Cell:
         """The command that trains it."""
         folder = self.folder(name, n)
-        words = ("recipes/sft.py", "--model", self.model, "--data", str(self.data(name, n)), "--seed", str(self.plan["seed"]), "--out", str(folder))
+        words = (*TOOL, "sft", "--model", self.model, "--data", str(self.data(name, n)), "--seed", str(self.plan["seed"]), "--out", str(folder))
         return Cell(f"tune {folder.name}", words, folder / "run.json")
 
     def adapters(self, domain: str) -> list[str]:
@@ -88,15 +87,19 @@ class Study:
             return [self.tune(name, n) for name, n in sizes.items()]
         if stage == "games":
             out, size = self.out / "games", ("--items", str(self.plan["problems"]), "--pairs", "1", "--longest", LONGEST, "--temperature", "0")
-            words = ("-m", "eval.games", *base, *self.adapters("games"), "--prompted", "--mode", "direct", "reasoned", *size, "--out", str(out))
+            words = (*TOOL, "games", *base, *self.adapters("games"), "--prompted", "--mode", "direct", "reasoned", *size, "--out", str(out))
             return [Cell("games", words, out / "run.json")]
         if stage == "allocations":
             out, more = self.out / "allocations", self.out / "spillover"
             allocation = ("--battery", "allocations", "bfs39", "--mode", "direct", "reasoned", "--pairs", "1", "--longest", LONGEST, "--temperature", "0")
             everyone = [*self.adapters("allocations"), *self.adapters("games")]
             return [
-                Cell("allocations", ("-m", "eval.menus", *base, *self.adapters("allocations"), "--prompted", *allocation, "--out", str(out)), out / "run.json"),
-                Cell("spillover", ("-m", "eval.menus", *base, *everyone, "--battery", "spillover", "--pairs", "1", "--out", str(more)), more / "run.json"),
+                Cell(
+                    "allocations",
+                    (*TOOL, "menus", *base, *self.adapters("allocations"), "--prompted", *allocation, "--out", str(out)),
+                    out / "run.json",
+                ),
+                Cell("spillover", (*TOOL, "menus", *base, *everyone, "--battery", "spillover", "--pairs", "1", "--out", str(more)), more / "run.json"),
             ]
         if stage == "curve":
             name = self.plan["curve"]["adapter"]
@@ -104,8 +107,8 @@ class Study:
             folders = [w for n in self.plan["curve"]["sizes"] for w in ("--adapter", str(self.folder(name, n)))]
             out = self.out / "curve"
             words = (
-                "-m",
-                "eval.menus",
+                *TOOL,
+                "menus",
                 *base,
                 *folders,
                 "--battery",
@@ -126,8 +129,8 @@ class Study:
         market = ("--runs", str(size["runs"]), "--periods", str(size["periods"]), "--out", str(pricing))
         agents = ("--agents", "base", *(word for word in everyone if word != "--adapter"))
         return [
-            Cell("dilemmas", ("-m", "eval.dilemmas", *base, *everyone, *asked), dilemmas / "run.json"),
-            Cell("pricing", ("-m", "eval.pricing", *base, *agents, *market), pricing / "run.json"),
+            Cell("dilemmas", (*TOOL, "dilemmas", *base, *everyone, *asked), dilemmas / "run.json"),
+            Cell("pricing", (*TOOL, "pricing", *base, *agents, *market), pricing / "run.json"),
         ]
 
 
