@@ -295,8 +295,9 @@ def origin(**inputs: Path) -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = None
+    called = Path(sys.argv[0])
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [called.parent.name if called.name == "__main__.py" else called.name, *sys.argv[1:]],
         "python": platform.python_version(),
         "machine": platform.machine(),
         "versions": versions,
