@@ -30,7 +30,7 @@ export HF_UPDATE_DOWNLOAD_COUNTS = 0
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help test-all setup test-real demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano results lock audit fuzz faults load clean
+.PHONY: help test-all setup test-real demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano results lock audit fuzz faults load docs clean
 
 help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -138,6 +138,14 @@ test-frameworks: .venv-frameworks/ready ## run our games inside Inspect AI and l
 .venv-frameworks/ready: pyproject.toml
 	test -x .venv-frameworks/bin/pip || $(PYTHON) -m venv .venv-frameworks
 	.venv-frameworks/bin/pip install --quiet --disable-pip-version-check -e ".[frameworks]" pytest==9.2.0
+	touch $@
+
+docs: .venv-docs/ready ## build the site of docs/ in site/, in an environment of its own
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
+
+.venv-docs/ready: pyproject.toml
+	test -x .venv-docs/bin/pip || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
 	touch $@
 
 lock: .venv-supply/ready ## pin every dependency with hashes again; bill of materials, licences
