@@ -80,7 +80,8 @@ def add_rivals(report: Report, games: Games) -> None:
             raise InputError(f"{games.folder / 'choices.jsonl'}: {error}; measure again") from None
         if len(frame):
             caption = "Rival families of preferences: log-likelihood of a decision left out of the estimate (nearer 0 predicts better), "
-            shown = ("arm", "predicts best", "coin", *(c for c in frame if c in FAMILIES))
+            frame = frame.rename(columns={family: family.replace("_", " ") for family in FAMILIES})  # headings that can be broken
+            shown = ("arm", "predicts best", "coin", *(c for c in frame if c not in ("arm", "predicts best", "coin")))
             report.table(f"rivals {mode}", frame, f"{caption}{TITLES.get(held, held)}, {mode}.", shown)
 
 
