@@ -1,7 +1,7 @@
 """Write training data: decision problems, a target's optimal answers, the derivation that leads to them.
 
-    python -m data_synth --target homo_moralis:kappa=0.5 --n 400 --seed 0 --out data/moralis.jsonl
-    python -m data_synth --target bruhin_fehr_schunk:alpha=0.2,beta=0.5 --domain allocations --n 300 --out data/altruist.jsonl
+    econmoral data --target homo_moralis:kappa=0.5 --n 400 --seed 0 --out data/moralis.jsonl
+    econmoral data --target bruhin_fehr_schunk:alpha=0.2,beta=0.5 --domain allocations --n 300 --out data/altruist.jsonl
 
 Each line is one conversation: ``messages`` (a page, the derivation as a turn of its own, then one decision a turn) and a
 ``meta`` object.  Same seed, same bytes.  A dataset card is written beside the file.  Payoffs and wordings held out for

@@ -1,8 +1,8 @@
-"""``python -m econmoral fit``: estimates from files at the shell.
+"""``econmoral fit``: estimates from files at the shell.
 
-    python -m econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --types 3
-    python -m econmoral fit treated.csv control.csv --table latex > table.tex
-    python -m econmoral fit runs/demo/eval/choices.jsonl --set payoffs --mode reasoned --arm moralis
+    econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --types 3
+    econmoral fit treated.csv control.csv --table latex > table.tex
+    econmoral fit runs/demo/eval/choices.jsonl --set payoffs --mode reasoned --arm moralis
 
 Exit code 0: estimated; 2: the input cannot be used; 3: the data do not identify the parameters.
 """

@@ -1,6 +1,6 @@
 """Wide exports of oTree to the long CSV that ``fit`` reads.
 
-    python -m econmoral import-otree all_apps_wide.csv --map map.yaml --out long.csv
+    econmoral import-otree all_apps_wide.csv --map map.yaml --out long.csv
 
 The map says which columns of the export are what:
 

@@ -1,7 +1,7 @@
 """Paired comparison of measured arms: the same decision problems, one arm against the others.
 
-    python -m eval.compare runs/demo/eval
-    python -m eval.compare runs/A/eval runs/B/eval --against placebo --margin 0.05 --out runs/compared
+    econmoral compare runs/demo/eval
+    econmoral compare runs/A/eval runs/B/eval --against placebo --margin 0.05 --out runs/compared
 
 Differences (arm minus reference) in single decisions taken as each target would, in the probability of its optimum and in
 efficiency; in co-operation, sensitivity to incentives and structural parameters.  Shares: mean of the problems' differences,

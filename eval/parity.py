@@ -1,7 +1,7 @@
 """Does a fine-tuned model answer the same however it is run?  Adapter on its base against merged, 4-bit and served.
 
-    python -m eval.parity --adapter runs/moralis
-    python -m eval.parity --adapter runs/moralis --merged runs/moralis/merged --endpoint http://localhost:8000/v1
+    econmoral parity --adapter runs/moralis
+    econmoral parity --adapter runs/moralis --merged runs/moralis/merged --endpoint http://localhost:8000/v1
 
 Exact choice probabilities over held-out decision problems, given that replies are admissible, and the probability of an
 admissible reply: the largest and the mean absolute difference to the adapter on its base.  What this machine cannot run is

@@ -1,8 +1,8 @@
 """What tuning on games costs elsewhere: base and adapters on tasks of lm-evaluation-harness, and a non-inferiority test.
 
     pip install -e '.[frameworks]'
-    python -m eval.retention --adapter runs/moralis                               # arithmetic of our own, needs no hub
-    python -m eval.retention --adapter runs/moralis --tasks arc_easy hellaswag winogrande --limit 500      # fetched from a hub
+    econmoral retention --adapter runs/moralis                               # arithmetic of our own, needs no hub
+    econmoral retention --adapter runs/moralis --tasks arc_easy hellaswag winogrande --limit 500      # fetched from a hub
 
 An adapter is *not inferior* on a task when the lower end of the one-sided 95 % interval of its paired difference to the base
 lies above minus the margin.  Writes retention.json and retention.csv.
@@ -70,7 +70,7 @@ def main() -> None:
         from lm_eval.tasks import TaskManager
         from torch import cuda
     except ImportError:
-        raise InputError("the package lm-eval is not installed; pip install -e '.[frameworks]'") from None
+        raise InputError("the package lm-eval is not installed; pip install 'econmoral[frameworks]', or in the repository -e '.[frameworks]'") from None
     manager = TaskManager(include_path=str(TASKS))
     if unknown := [t for t in args.tasks if t not in manager.all_tasks]:
         raise InputError(f"lm-evaluation-harness knows no task {', '.join(unknown)}; lm_eval ls tasks lists them")

@@ -1,6 +1,6 @@
 """A report that a referee, a manager and a newcomer can read: one HTML file, the same as Markdown, tables as CSV and LaTeX.
 
-    python -m eval.report runs/study            # a study, an adapter's folder, or any folder written by a command of eval
+    econmoral report runs/study            # a study, an adapter's folder, or any folder written by a command of eval
 
 The first screen answers the question in a sentence and a picture.  Tables say beside every figure how likely a reply is
 admissible and control questions are answered right; an arm that answers outside the form has no figures and enters no claim.
@@ -40,7 +40,7 @@ def build(folder: Path) -> Report:
     """The report of a study, or of anything measured.  Raises InputError when the folder holds nothing to report."""
     found = measurements(folder)
     if not found:
-        raise InputError(f"{folder} holds no study and no finished measurement; run recipes/study.py or one of eval.games, eval.dilemmas, eval.pricing first")
+        raise InputError(f"{folder} holds no study and no finished measurement; run econmoral study, games, menus, dilemmas or pricing first")
     try:
         return assemble(folder, found)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
