@@ -1,5 +1,9 @@
 """econmoral: the economics, the text and the records of the toolkit.  Needs no torch and no network.
 
+    from econmoral import Target, fit
+
+What is listed in ``__all__`` is loaded when it is first used, so that ``import econmoral`` costs nothing.
+
 Notation (one symbol, one meaning, everywhere):
 
 | symbol | in code | meaning | source |
@@ -21,3 +25,36 @@ Notation (one symbol, one meaning, everywhere):
 | E, NEC | ``Mixture`` | entropy - sum tau ln tau; E / (lnL(K) - lnL(1)) | Celeux and Soromenho (1996) |
 | e | ``audit.ccei`` | critical cost efficiency index | Afriat (1972) |
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from econmoral.data import read_choices
+    from econmoral.estimation import NotIdentified, etable, fit, mixture
+    from econmoral.games import GAMES
+    from econmoral.menus import MENUS
+    from econmoral.models import MODELS
+    from econmoral.preferences import FAMILIES
+    from econmoral.records import InputError
+    from econmoral.target import Target
+
+_HOME = {
+    "FAMILIES": "preferences", "GAMES": "games", "InputError": "records", "MENUS": "menus", "MODELS": "models", "NotIdentified": "estimation",
+    "Target": "target", "etable": "estimation", "fit": "estimation", "mixture": "estimation", "read_choices": "data",
+}  # fmt: skip
+__all__ = [
+    "FAMILIES", "GAMES", "MENUS", "MODELS", "InputError", "NotIdentified", "Target", "etable", "fit", "mixture", "read_choices",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"econmoral.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'econmoral' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,9 +1,9 @@
-"""``python -m econmoral fit``: estimates from files at the shell.
+"""``econmoral fit``: estimates from files at the shell.
 
-    python -m econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --types 3
-    python -m econmoral fit treated.csv control.csv --table latex > table.tex
-    python -m econmoral fit runs/demo/eval/choices.jsonl --set payoffs --mode reasoned --arm moralis
-    python -m econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --out runs/humans   # for econmoral package
+    econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --types 3
+    econmoral fit treated.csv control.csv --table latex > table.tex
+    econmoral fit runs/demo/eval/choices.jsonl --set payoffs --mode reasoned --arm moralis
+    econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --out runs/humans   # for econmoral package
 
 Exit code 0: estimated; 2: the input cannot be used; 3: the data do not identify the parameters.
 """
@@ -38,7 +38,6 @@ def add_to(commands: Any) -> None:
     """Add ``fit`` to the subcommands of a parser."""
     parser = commands.add_parser(
         "fit",
-        help="maximum likelihood on choices in a table, or of a measurement",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,6 +1,6 @@
 """Wide exports of oTree to the long CSV that ``fit`` reads.
 
-    python -m econmoral import-otree all_apps_wide.csv --map map.yaml --out long.csv
+    econmoral import-otree all_apps_wide.csv --map map.yaml --out long.csv
 
 The map says which columns of the export are what:
 
@@ -69,7 +69,6 @@ def add_to(commands: Any) -> None:
     """Add ``import-otree`` to the subcommands of a parser."""
     parser = commands.add_parser(
         "import-otree",
-        help="a wide export of oTree to the long CSV that fit reads",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -18,7 +18,8 @@ from econmoral.adapters import adapter_base
 from econmoral.checkpoints import state
 from econmoral.models import find_model
 from econmoral.records import InputError, append_lines, parse_yaml, plain, read_json, read_whole_lines, sha256, write_lines
-from eval.engines import LONGEST_DERIVATION, Arm, Engine
+
+from .engines import LONGEST_DERIVATION, Arm, Engine
 
 CHUNK = 24  # decisions that are asked in one go and kept together
 
@@ -183,21 +184,21 @@ def check_temperature(args: argparse.Namespace) -> None:
 def load(args: argparse.Namespace, adapters: dict[str, Path], console: Console) -> Engine:
     """The engine, and a line that says which and why.  Imported late: bad input is reported before torch is loaded."""
     if args.endpoint:
-        from eval.engine_openai import connect
+        from .engine_openai import connect
 
         engine, why = connect(args.endpoint, args.model, args.served or (find_model(args.model).source if args.model else ""), args.samples, args.concurrency)
         console.print(f"engine: endpoint {args.endpoint}; {why}", highlight=False)
         return engine
     name, why = choose_engine(args.engine)
     if name == "vllm":
-        from eval.engine_vllm import VLLM
+        from .engine_vllm import VLLM
 
         console.print(f"engine: vLLM ({why}), {args.model} with {len(adapters)} adapter(s) in one load")
         served = VLLM(args.model, adapters, vllm_options(args.vllm), args.given)
         if served.note:
             console.print(f"{args.model}: {served.note}", highlight=False)
         return served
-    from eval.engine_transformers import Transformers
+    from .engine_transformers import Transformers
 
     local = Transformers(args.model, adapters, given=args.given)
     console.print(f"engine: transformers on {local.device} ({why}), {args.model} with {len(adapters)} adapter(s) in one load")

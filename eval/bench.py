@@ -35,9 +35,10 @@ from econmoral.market import Market
 from econmoral.pricing import TRAIN, View, price_conversation
 from econmoral.records import command, fill_section, origin, read_json, write_json
 from econmoral.target import ECONOMICUS, moralis
-from eval.dilemmas import WORDINGS, conjoint_items, conjoint_requests
-from eval.engines import Arm, Request, Sampled
-from eval.measure import draw_problems, requests_of
+
+from .dilemmas import WORDINGS, conjoint_items, conjoint_requests
+from .engines import Arm, Request, Sampled
+from .measure import draw_problems, requests_of
 
 BASE = Arm("base")
 
@@ -127,7 +128,7 @@ def scoring(items: int) -> dict[str, Any]:
     """Times and agreement of exact scores."""
     import torch
 
-    from eval.engine_transformers import Transformers
+    from .engine_transformers import Transformers
 
     engine = Transformers("nano", {})
     requests = requests_of(draw_problems("drawn", items, 1, (ECONOMICUS, moralis(0.5)), 0), BASE, "direct", "given", 2)
@@ -178,7 +179,7 @@ def q_loop(market: Market, sessions: int, periods: int) -> None:
 def applications(scenarios: int) -> dict[str, Any]:
     """Dilemmas scored against generated, a period of 42 markets in one batch against one by one, Q-learning against a plain loop."""
 
-    from eval.engine_transformers import Transformers
+    from .engine_transformers import Transformers
 
     engine, rng = Transformers("nano", {}), np.random.default_rng(0)
     pages = conjoint_requests(conjoint_items(draw_scenarios(scenarios, rng), WORDINGS["train"], rng), BASE)

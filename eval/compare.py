@@ -1,7 +1,7 @@
 """Paired comparison of measured arms: the same decision problems, one arm against the others.
 
-    python -m eval.compare runs/demo/eval
-    python -m eval.compare runs/A/eval runs/B/eval --against placebo --margin 0.05 --out runs/compared
+    econmoral compare runs/demo/eval
+    econmoral compare runs/A/eval runs/B/eval --against placebo --margin 0.05 --out runs/compared
 
 Differences (arm minus reference) in single decisions taken as each target would, in the probability of its optimum and in
 efficiency; in co-operation, sensitivity to incentives and structural parameters.  Shares: mean of the problems' differences,
@@ -32,6 +32,7 @@ from econmoral.records import (
     command,
     finite,
     origin,
+    program,
     read_json,
     read_lines,
     spreadsheet_cell,
@@ -40,9 +41,10 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.measure import TITLES
-from eval.table import Record, by_decision, incentive_sensitivity, structural, utilities
-from eval.validity import OUTSIDE, outside, percent
+
+from .measure import TITLES
+from .table import Record, by_decision, incentive_sensitivity, structural, utilities
+from .validity import OUTSIDE, outside, percent
 
 NEEDED = {
     "id", "set", "mode", "arm", "game", "payoffs", "beliefs", "strategies", "probabilities", "valid_answer_probability",
@@ -53,7 +55,7 @@ ByProblem = dict[str, Record]
 
 def arguments() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("python -m eval.compare"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", help="folders written by eval.games")
     parser.add_argument("--against", default="base", help="arm that the others are compared with; placebo: the one (default base)")
     parser.add_argument("--targets", nargs="+", default=[], metavar="FAMILY:NAME=VALUE", help="compared in (default: those the folders were measured with)")

@@ -62,13 +62,28 @@ from econmoral.dilemmas import (
     unreversed,
 )
 from econmoral.human import moral_machine, reference
-from econmoral.records import InputError, command, finite, lock, origin, plain, read_lines, spreadsheet_cell, terminal, write_json, write_lines, write_text
+from econmoral.records import (
+    InputError,
+    command,
+    finite,
+    lock,
+    origin,
+    plain,
+    program,
+    read_lines,
+    spreadsheet_cell,
+    terminal,
+    write_json,
+    write_lines,
+    write_text,
+)
 from econmoral.sheet import read_sheet
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.arms import adapter_names, adapter_record, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
-from eval.engines import Answer, Arm, Engine, Request, Sampled
-from eval.figure import COLOURS, save, try_to_draw, written
-from eval.validity import OUTSIDE, advice, fingerprint, is_placebo, overall, percent, quality, told_arms
+
+from .arms import adapter_names, adapter_record, add_engine_options, base_of, check_sources, collect, load, parse_parameters, settings_key
+from .engines import Answer, Arm, Engine, Request, Sampled
+from .figure import COLOURS, save, try_to_draw, written
+from .validity import OUTSIDE, advice, fingerprint, is_placebo, overall, percent, quality, told_arms
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -103,7 +118,7 @@ class Known:
 
 def arguments() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.dilemmas", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("python -m eval.dilemmas"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_engine_options(parser)
     parser.add_argument("--simulate", metavar="PARAMETERS", help="a chooser instead of a model: kappa, lambda, AMCEs by dimension, habit")
     parser.add_argument("--prompted", action="store_true", help="also measure the base with each target described in the system message")

@@ -33,7 +33,8 @@ import numpy as np
 from econmoral.checkpoints import load_tokenizer, locate
 from econmoral.conversation import Message
 from econmoral.records import InputError, parse_json
-from eval.engines import LONGEST_DERIVATION, Arm, Exact, Sampled, ScoredStep, Written, seed_of
+
+from .engines import LONGEST_DERIVATION, Arm, Exact, Sampled, ScoredStep, Written, seed_of
 
 TRIES = 6  # of one request; the wait doubles from half a second
 TIMEOUT = 120.0  # seconds for one reply

@@ -22,7 +22,8 @@ from transformers import GenerationConfig
 from econmoral.checkpoints import attach, base_for, check_adapters, check_files, load_checkpoint, load_tokenizer, window
 from econmoral.conversation import LETTER, Conversation, Question
 from econmoral.records import InputError
-from eval.engines import Arm, Exact, ScoredStep
+
+from .engines import Arm, Exact, ScoredStep
 
 # The tree and plain passes agree to this, in log-probability (relative where that is below -1)
 AGREE = 1e-4  # fp32

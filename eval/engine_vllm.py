@@ -16,7 +16,8 @@ from vllm.lora.request import LoRARequest
 from econmoral.adapters import check_adapter
 from econmoral.checkpoints import base_for, check_adapters, load_tokenizer
 from econmoral.records import InputError
-from eval.engines import Arm, Exact, ScoredStep, seed_of
+
+from .engines import Arm, Exact, ScoredStep, seed_of
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM accepts as max_lora_rank
 AT_ONCE = 20  # tokens whose log-probabilities one request may ask for: vLLM's own limit (max_logprobs)

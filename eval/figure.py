@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from econmoral.games import GAMES
 from econmoral.records import plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = ("#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito, safe for the colour-blind
 
@@ -35,11 +33,22 @@ def try_to_draw(work: Callable[[], None], path: Path, console: Console) -> None:
         console.print(f"{path.name}: not drawn ({type(error).__name__}: {why})")
 
 
+def pyplot() -> Any:
+    """matplotlib.pyplot without a window; loaded late, for most of a command's help and complaints need no figure."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
 def draw(records: list[dict[str, Any]], rows: list[dict[str, Any]], targets: dict[str, float], path: Path) -> None:
     """Left: mean probability of every whole strategy by game and arm.  Right: kappa with 95 % interval, and the targets.
 
     records, rows : of one set and mode.  targets : name -> kappa, drawn as vertical lines.  Writes a PNG atomically.
     """
+    plt = pyplot()
     arms = [row["arm"] for row in rows]
     colour = {arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(arms)}
     games = [g for g in GAMES if any(r["game"] == g for r in records)]
@@ -89,5 +98,5 @@ def save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
     figure.savefig(aside, dpi=130, format="png", metadata={"Software": "econmoral"})
-    plt.close(figure)
+    pyplot().close(figure)
     aside.replace(path)

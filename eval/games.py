@@ -36,6 +36,7 @@ from econmoral.records import (
     finite,
     lock,
     origin,
+    program,
     read_json,
     read_lines,
     sha256,
@@ -46,7 +47,8 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.arms import (
+
+from .arms import (
     adapter_names,
     adapter_record,
     add_derivation_options,
@@ -59,12 +61,12 @@ from eval.arms import (
     parse_parameters,
     settings_key,
 )
-from eval.engines import Arm, Engine, Sampled, Simulated
-from eval.figure import draw, try_to_draw
-from eval.measure import DRAWN, SETS, TITLES, Problem, belief_requests, draw_problems, measure, requests_of
-from eval.menus import survey
-from eval.table import add_shifts, overlap, reference_arms, summaries, table, valid_by_wording
-from eval.validity import advice, fingerprint, is_placebo, told_arms
+from .engines import Arm, Engine, Sampled, Simulated
+from .figure import draw, try_to_draw
+from .measure import DRAWN, SETS, TITLES, Problem, belief_requests, draw_problems, measure, requests_of
+from .menus import survey
+from .table import add_shifts, overlap, reference_arms, summaries, table, valid_by_wording
+from .validity import advice, fingerprint, is_placebo, told_arms
 
 
 def parse_chooser(text: str) -> Simulated:
@@ -75,7 +77,7 @@ def parse_chooser(text: str) -> Simulated:
 
 def arguments() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.games", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("python -m eval.games"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_engine_options(parser)
     parser.add_argument("--simulate", metavar="PARAMETERS", help="measure a logit chooser instead of a model, e.g. alpha=0,beta=0,kappa=0.5,lambda=0.1")
     parser.add_argument("--prompted", action="store_true", help="also measure the base with each target described in the system message")

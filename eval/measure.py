@@ -27,7 +27,8 @@ from econmoral.prompts import (
 )
 from econmoral.records import InputError
 from econmoral.target import ECONOMICUS, Target
-from eval.engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request
+
+from .engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request
 
 SETS = {"payoffs": WORDINGS_TRAIN, "wordings": WORDINGS_HELD_OUT}  # what is held out beyond the payoffs themselves
 # What happens to the very problems of "payoffs" in a changed setting, so that every difference is within a problem

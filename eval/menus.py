@@ -37,9 +37,24 @@ from econmoral.estimation import NotIdentified, allocations, fit, restrict
 from econmoral.menus import FRAMES, HELD_OUT, MENUS, OWN, TRAIN, Menu, MenuPage, draw_page, menu_conversation, mirror_page, own_allocation
 from econmoral.preferences import FAMILIES
 from econmoral.prompts import LABELS
-from econmoral.records import InputError, command, finite, lock, origin, plain, read_json, spreadsheet_cell, terminal, write_json, write_lines, write_text
+from econmoral.records import (
+    InputError,
+    command,
+    finite,
+    lock,
+    origin,
+    plain,
+    program,
+    read_json,
+    spreadsheet_cell,
+    terminal,
+    write_json,
+    write_lines,
+    write_text,
+)
 from econmoral.target import ECONOMICUS, Target
-from eval.arms import (
+
+from .arms import (
     adapter_names,
     adapter_record,
     add_derivation_options,
@@ -52,8 +67,8 @@ from eval.arms import (
     parse_parameters,
     settings_key,
 )
-from eval.engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request, Sampled
-from eval.validity import OUTSIDE, advice, fingerprint, is_placebo, outside, overall, percent, quality, told_arms
+from .engines import LONGEST_DERIVATION, Answer, Arm, Engine, Request, Sampled
+from .validity import OUTSIDE, advice, fingerprint, is_placebo, outside, overall, percent, quality, told_arms
 
 FAMILY = "bruhin_fehr_schunk"
 CCEI_DRAWS = 200  # bundles drawn from probabilities
@@ -120,7 +135,7 @@ class Null:
 
 def arguments() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.menus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("python -m eval.menus"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_engine_options(parser)
     parser.add_argument("--simulate", metavar="PARAMETERS", help="a chooser instead of a model, e.g. alpha=0.1,beta=0.3,lambda=0.2")
     parser.add_argument("--battery", choices=(*MENUS, "all"), nargs="+", default=None, help="default all; with --own none")

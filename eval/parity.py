@@ -1,7 +1,7 @@
 """Does a fine-tuned model answer the same however it is run?  Adapter on its base against merged, 4-bit and served.
 
-    python -m eval.parity --adapter runs/moralis
-    python -m eval.parity --adapter runs/moralis --merged runs/moralis/merged --endpoint http://localhost:8000/v1
+    econmoral parity --adapter runs/moralis
+    econmoral parity --adapter runs/moralis --merged runs/moralis/merged --endpoint http://localhost:8000/v1
 
 Exact choice probabilities over held-out decision problems, given that replies are admissible, and the probability of an
 admissible reply: the largest and the mean absolute difference to the adapter on its base.  What this machine cannot run is
@@ -24,12 +24,13 @@ from rich.table import Table
 
 from econmoral.adapters import adapter_base
 from econmoral.prompts import converse
-from econmoral.records import InputError, command, fill_section, finite, origin, terminal, write_json
+from econmoral.records import InputError, command, fill_section, finite, origin, program, terminal, write_json
 from econmoral.target import ECONOMICUS, moralis
-from eval.arms import known_base
-from eval.engines import Answer, Arm, Engine, Request
-from eval.measure import draw_problems
-from eval.validity import LEAST_VALID, OUTSIDE, percent
+
+from .arms import known_base
+from .engines import Answer, Arm, Engine, Request
+from .measure import draw_problems
+from .validity import LEAST_VALID, OUTSIDE, percent
 
 FOUR_BIT = "4-bit base (nf4)"  # rounds the weights: reported, but no failure
 COMPARABLE = LEAST_VALID  # mean probability of an admissible reply below which nothing is compared
@@ -37,7 +38,7 @@ COMPARABLE = LEAST_VALID  # mean probability of an admissible reply below which 
 
 def arguments() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.parity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("python -m eval.parity"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter", type=Path, required=True, help="folder of a LoRA adapter")
     parser.add_argument("--model", help="name, hub id or folder of the base (default: the one the adapter names)")
     parser.add_argument("--merged", type=Path, help="folder of the merged checkpoint (make export); default: merged in memory only")
@@ -55,7 +56,7 @@ def variants(args: argparse.Namespace, base: str) -> dict[str, Callable[[], tupl
     """What to compare: a function that loads it, or the reason why it is not run."""
     import torch
 
-    from eval.engine_transformers import Transformers
+    from .engine_transformers import Transformers
 
     given = bool(args.model)
     arm, folder = Arm(args.adapter.resolve().name, "adapter"), {"adapter": args.adapter}
@@ -66,12 +67,12 @@ def variants(args: argparse.Namespace, base: str) -> dict[str, Callable[[], tupl
         return engine, Arm("merged")
 
     def vllm() -> tuple[Engine, Arm]:
-        from eval.engine_vllm import VLLM
+        from .engine_vllm import VLLM
 
         return VLLM(base, folder, {}, given), arm
 
     def served() -> tuple[Engine, Arm]:
-        from eval.engine_openai import connect
+        from .engine_openai import connect
 
         name = args.adapter.resolve().name
         engine, why = connect(args.endpoint, base, name, 1)
@@ -136,7 +137,7 @@ def main() -> None:
         known_base(args.adapter, base)
     if args.merged and not (args.merged / "config.json").is_file():
         raise InputError(f"{args.merged} holds no checkpoint; run make export first")
-    from eval.engine_transformers import Transformers  # imported late: bad input is reported before torch is loaded
+    from .engine_transformers import Transformers  # imported late: bad input is reported before torch is loaded
 
     requests = draw_requests(args.items, args.seed)
     # apart: what merging is compared with is not merged itself

@@ -46,6 +46,7 @@ from econmoral.records import (
     finite,
     lock,
     origin,
+    program,
     read_whole_lines,
     spreadsheet_cell,
     terminal,
@@ -54,10 +55,11 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.arms import adapter_names, adapter_record, add_engine_options, base_of, check_sources, load, settings_key
-from eval.engines import Arm, Engine, Request, Sampled
-from eval.figure import COLOURS, save, try_to_draw, written
-from eval.validity import OUTSIDE, advice, fingerprint, overall, percent, quality
+
+from .arms import adapter_names, adapter_record, add_engine_options, base_of, check_sources, load, settings_key
+from .engines import Arm, Engine, Request, Sampled
+from .figure import COLOURS, save, try_to_draw, written
+from .validity import OUTSIDE, advice, fingerprint, overall, percent, quality
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -94,7 +96,7 @@ def make_market(firms: int, currency: float) -> Market:
 
 def arguments() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.pricing", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("python -m eval.pricing"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_engine_options(parser)
     parser.add_argument("--agents", nargs="+", default=[], metavar="AGENT", help=f"adapter folders, base, told:TARGET, {', '.join((*TOLD, *SCRIPTED))}")
     parser.add_argument("--calibrate", action="store_true", help="no models: scripted firms and Q-learners against what is known of them")

@@ -1,8 +1,8 @@
 """What tuning on games costs elsewhere: base and adapters on tasks of lm-evaluation-harness, and a non-inferiority test.
 
     pip install -e '.[frameworks]'
-    python -m eval.retention --adapter runs/moralis                               # arithmetic of our own, needs no hub
-    python -m eval.retention --adapter runs/moralis --tasks arc_easy hellaswag winogrande --limit 500      # fetched from a hub
+    econmoral retention --adapter runs/moralis                               # arithmetic of our own, needs no hub
+    econmoral retention --adapter runs/moralis --tasks arc_easy hellaswag winogrande --limit 500      # fetched from a hub
 
 An adapter is *not inferior* on a task when the lower end of the one-sided 95 % interval of its paired difference to the base
 lies above minus the margin.  Writes retention.json and retention.csv.
@@ -22,8 +22,9 @@ from scipy import stats
 
 from econmoral.adapters import adapter_base
 from econmoral.checkpoints import base_for, check_adapters, check_files, load_tokenizer
-from econmoral.records import InputError, command, finite, origin, spreadsheet_cell, terminal, write_json, write_text
-from eval.arms import adapter_names
+from econmoral.records import InputError, command, finite, origin, program, spreadsheet_cell, terminal, write_json, write_text
+
+from .arms import adapter_names
 
 OWN = "econmoral_arithmetic"
 HUB = ("arc_easy", "hellaswag", "winogrande")  # a small battery whose data a hub holds
@@ -32,7 +33,7 @@ TASKS = Path(__file__).parent / "frameworks"
 
 def arguments() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.retention", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("python -m eval.retention"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter", type=Path, action="append", required=True, help="folder of a LoRA adapter; repeat for several")
     parser.add_argument("--model", help="name, hub id or folder of the base (default: the one the adapter names)")
     parser.add_argument("--tasks", nargs="+", default=[OWN], help=f"tasks of the harness (default {OWN}; of a hub e.g. {' '.join(HUB)})")
@@ -69,7 +70,7 @@ def main() -> None:
         from lm_eval.tasks import TaskManager
         from torch import cuda
     except ImportError:
-        raise InputError("the package lm-eval is not installed; pip install -e '.[frameworks]'") from None
+        raise InputError("the package lm-eval is not installed; pip install 'econmoral[frameworks]', or in the repository -e '.[frameworks]'") from None
     manager = TaskManager(include_path=str(TASKS))
     if unknown := [t for t in args.tasks if t not in manager.all_tasks]:
         raise InputError(f"lm-evaluation-harness knows no task {', '.join(unknown)}; lm_eval ls tasks lists them")

@@ -16,8 +16,9 @@ from econmoral.estimation import NotIdentified, fit
 from econmoral.games import GAMES, draw_beliefs, draw_protocol
 from econmoral.prompts import WORDINGS
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.measure import protocol_of
-from eval.validity import OUTSIDE, outside
+
+from .measure import protocol_of
+from .validity import OUTSIDE, outside
 
 Record = dict[str, Any]
 

@@ -17,7 +17,8 @@ import numpy as np
 from econmoral.conversation import OUTCOMES, Conversation
 from econmoral.records import InputError, read_json
 from econmoral.target import Target
-from eval.engines import Answer, Arm
+
+from .engines import Answer, Arm
 
 OUTSIDE = "answers outside the form"
 LEAST_VALID = 0.5  # valid-answer probability below which no number of a condition is reported

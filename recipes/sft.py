@@ -35,7 +35,7 @@ from econmoral.conversation import Message
 from econmoral.conversations import IGNORED, Tokens, check_labels, read_conversations, tokenise
 from econmoral.memory import FULL, GPU_SHARE, available, cpu_room, divide, shape_of, taken
 from econmoral.models import Model, find_model
-from econmoral.records import InputError, command, lock, origin, plain, read_json, read_yaml, sha256, write_json, write_lines, write_text
+from econmoral.records import InputError, command, lock, origin, plain, program, read_json, read_yaml, sha256, write_json, write_lines, write_text
 
 MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # variables in which MPI's launchers hand down the number of processes
 WAIT = 300  # seconds that processes wait for one another at the start
@@ -65,7 +65,7 @@ The adapter was trained on synthetic games only. What it changes elsewhere was n
 
 def arguments() -> tuple[argparse.Namespace, Model]:
     """Command line over the YAML file over the model's defaults."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("recipes/sft.py"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, help="YAML file with any of the options below (dashes as underscores)")
     parser.add_argument("--model", help="name from the table, hub id, or folder")
     parser.add_argument("--data", type=Path, help="JSON Lines with messages: written by data_synth, or your own")

@@ -150,9 +150,9 @@ MUTATIONS = {
         "test_pricing.py::test_no_price_is_no_price",
     ),
     "model text unescaped in the report": (
-        "eval/report.py",
-        "<pre>{esc(block[2])}</pre>",
-        "<pre>{block[2]}</pre>",
+        "eval/report/render.py",
+        "<pre>{_escaped(block.text)}</pre>",
+        "<pre>{block.text}</pre>",
         "test_report.py::test_renderers_escape_everything",
     ),
     "labels not exchanged in twins": (

@@ -1,8 +1,8 @@
 """``econmoral clone FILE``: human types as targets, and how well the tuned agents predict other people of their type.
 
-    python -m econmoral clone choices.csv --cluster sid --types 3 --model qwen2.5-7b --out runs/clone
+    econmoral clone choices.csv --cluster sid --types 3 --model qwen2.5-7b --out runs/clone
     # train each type with the commands that it prints, then
-    python -m econmoral clone choices.csv --cluster sid --types 3 --model qwen2.5-7b --out runs/clone --adapter 1=runs/clone/type1
+    econmoral clone choices.csv --cluster sid --types 3 --model qwen2.5-7b --out runs/clone --adapter 1=runs/clone/type1
 
 FILE holds choices between allocations (docs/data.md).  A part of the people is set aside by --seed.  On the others a mixture of
 types is estimated, each type's parameters are rounded to a grid (--round) on which a derivation can be written out in whole
@@ -188,11 +188,11 @@ def train(out: Path, k: int, args: argparse.Namespace) -> str:
 
 
 def stage(words: list[str], quiet: bool) -> None:
-    """Run another stage, which meets this one in files only.  Raises InputError with its complaint when it ends badly."""
+    """Run another command, which meets this one in files only.  Raises InputError with its complaint when it ends badly."""
     there = str(Path(econmoral.__file__).parents[1])
     path = os.pathsep.join([there, *filter(None, [os.environ.get("PYTHONPATH")])])
     shown = subprocess.PIPE if quiet else 2  # its tables go to standard error, so that --json stays JSON
-    done = subprocess.run([sys.executable, "-m", *words], env=os.environ | {"PYTHONPATH": path}, stdout=shown, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run([sys.executable, "-m", "econmoral", *words], env=os.environ | {"PYTHONPATH": path}, stdout=shown, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         lines = [x for x in done.stderr.splitlines() if x.strip()] or ["it did not say why"]
         raise InputError(f"{words[0]} failed: {lines[-1].removeprefix('error: ')}")
@@ -202,7 +202,7 @@ def write_data(path: Path, target: str, args: argparse.Namespace) -> None:
     """Training data of a target, by data_synth; not again where they are there."""
     if not path.with_suffix(".md").is_file():  # the card is written last
         words = ["--target", target, "--domain", "allocations", "--n", str(args.n), "--seed", str(args.seed), "--out", str(path)]
-        stage(["data_synth", *words], quiet=True)
+        stage(["data", *words], quiet=True)
 
 
 def measured(args: argparse.Namespace, out: Path, folders: dict[int, Path], types: Types) -> list[Agent]:
@@ -226,7 +226,7 @@ def measured(args: argparse.Namespace, out: Path, folders: dict[int, Path], type
     if tuned:
         unique = list(dict.fromkeys(tuned.values()))
         words = [w for f in unique for w in ("--adapter", str(f))] + ["--own", str(out / "decisions.csv"), "--mode", args.mode]
-        stage(["eval.menus", *words, "--pairs", str(args.pairs), "--seed", str(args.seed), "--out", str(out / "measured")], quiet=args.json)
+        stage(["menus", *words, "--pairs", str(args.pairs), "--seed", str(args.seed), "--out", str(out / "measured")], quiet=args.json)
         arms = read_agents(out / "measured", args.mode)
         names = list(read_json(out / "measured" / "run.json")["adapters"])  # in the order in which they were given
         by_folder = dict(zip(unique, names, strict=True))

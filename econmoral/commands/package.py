@@ -1,7 +1,7 @@
 """``econmoral package RUN``: a folder that a journal's data editor accepts, from a folder that one of our commands wrote.
 
-    python -m econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --out runs/humans
-    python -m econmoral package runs/humans --out replication --title "..." --authors "..." --citation "..." --licence "MIT"
+    econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --out runs/humans
+    econmoral package runs/humans --out replication --title "..." --authors "..." --citation "..." --licence "MIT"
 
 RUN: a folder of ``fit --out``, ``clone``, ``eval.games``, ``eval.menus``, ``eval.dilemmas``, ``eval.pricing`` or of a study, with
 what lies in it (a report too).  The package holds
@@ -42,9 +42,10 @@ from econmoral.sheet import read_sheet
 
 ROOT = Path(econmoral.__file__).parents[1]
 CODE = ("econmoral", "data_synth", "eval", "recipes")
-PROGRAMS = {  # name of the file that ran -> how it is run
+PROGRAMS = {  # name of the file or the command that ran -> how it is run
     "games.py": "-m eval.games", "menus.py": "-m eval.menus", "dilemmas.py": "-m eval.dilemmas", "pricing.py": "-m eval.pricing",
-    "study.py": "recipes/study.py", "__main__.py": "-m econmoral", "econmoral": "-m econmoral",
+    **{f"-m econmoral {name}": f"-m eval.{name}" for name in ("games", "menus", "dilemmas", "pricing")},
+    "study.py": "recipes/study.py", "-m econmoral study": "recipes/study.py", "__main__.py": "-m econmoral", "econmoral": "-m econmoral",
 }  # fmt: skip
 WHAT = {
     "-m econmoral": "the calculator: estimates preference parameters by maximum likelihood (`fit`), human types (`clone`)",
@@ -191,7 +192,7 @@ def step(source: Path, where: Path, record: dict[str, Any], folder: Path, packag
     """The command of a record with its inputs in the package.  Raises InputError when an input lacks or has changed."""
     program = str(record.get("program", ""))
     if program not in WHAT:
-        program = PROGRAMS.get(str(record["command"][0]), "")
+        program = PROGRAMS.get(program) or PROGRAMS.get(str(record["command"][0]), "")
     if not program:
         raise InputError(f"{where} was written by {plain(str(record['command'][0]))}, which cannot be packaged")
     name = "/".join([source.resolve().name, *where.relative_to(source).parts])
