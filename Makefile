@@ -20,7 +20,8 @@ PLAN ?= $(if $(filter nano,$(MODEL)),nano,large)
 DESIGNS ?=
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-TORCH := $(shell grep -o 'torch==[0-9.]*' pyproject.toml)
+# what vllm 0.32.0 pins; unpinned, pip takes 3 GB of CUDA packages
+TORCH := torch==2.13.0
 ACCELERATE := $(BIN)/accelerate launch --quiet --config_file recipes/launch/$(LAUNCH).yaml --num_processes $(PROCESSES)
 ONLY_CUDA := triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile \
   curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
@@ -29,7 +30,7 @@ export HF_UPDATE_DOWNLOAD_COUNTS = 0
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help test-all setup test-real demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano results lock audit fuzz faults load clean
+.PHONY: help test-all setup test-real demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano results lock audit fuzz faults load docs clean
 
 help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -139,8 +140,17 @@ test-frameworks: .venv-frameworks/ready ## run our games inside Inspect AI and l
 	.venv-frameworks/bin/pip install --quiet --disable-pip-version-check -e ".[frameworks]" pytest==9.2.0
 	touch $@
 
+docs: .venv-docs/ready ## build the site of docs/ in site/, in an environment of its own
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
+
+.venv-docs/ready: pyproject.toml
+	test -x .venv-docs/bin/pip || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	touch $@
+
 lock: .venv-supply/ready ## pin every dependency with hashes again; bill of materials, licences
-	.venv-supply/bin/uv pip compile pyproject.toml --quiet --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	echo $(TORCH) > .venv-supply/torch.txt
+	.venv-supply/bin/uv pip compile pyproject.toml --constraints .venv-supply/torch.txt --quiet --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  $(foreach p,torch $(ONLY_CUDA),--no-emit-package $(p)) --output-file requirements.lock
 	(cat requirements.lock; echo $(TORCH)) > .venv-supply/all.txt
 	.venv-supply/bin/cyclonedx-py requirements .venv-supply/all.txt --output-reproducible --of JSON --output-file recipes/supply/sbom.json

@@ -1,7 +1,7 @@
 """Write training data: decision problems, a target's optimal answers, the derivation that leads to them.
 
-    python -m data_synth --target homo_moralis:kappa=0.5 --n 400 --seed 0 --out data/moralis.jsonl
-    python -m data_synth --target bruhin_fehr_schunk:alpha=0.2,beta=0.5 --domain allocations --n 300 --out data/altruist.jsonl
+    econmoral data --target homo_moralis:kappa=0.5 --n 400 --seed 0 --out data/moralis.jsonl
+    econmoral data --target bruhin_fehr_schunk:alpha=0.2,beta=0.5 --domain allocations --n 300 --out data/altruist.jsonl
 
 Each line is one conversation: ``messages`` (a page, the derivation as a turn of its own, then one decision a turn) and a
 ``meta`` object.  Same seed, same bytes.  A dataset card is written beside the file.  Payoffs and wordings held out for
@@ -19,13 +19,14 @@ from typing import Any
 
 from rich.progress import track
 
-from data_synth.synthesis import DOMAINS, LEAD, REASONED, TRAINED_GAMES, Draw, default_rival, examples
 from econmoral.derivations import derives
 from econmoral.games import GAMES
 from econmoral.menus import FRAMES
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, origin, sha256, write_lines, write_text
+from econmoral.records import InputError, command, origin, program, sha256, write_lines, write_text
 from econmoral.target import Target
+
+from .synthesis import DOMAINS, LEAD, REASONED, TRAINED_GAMES, Draw, default_rival, examples
 
 CARD = """---
 license: apache-2.0
@@ -58,7 +59,7 @@ Payoffs reserved for measurement never occur. Labels, orders, exchange rate and 
 
 def arguments() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m data_synth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("python -m data_synth"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", metavar="FAMILY:NAME=VALUE,...", help=f"preference with values; families: {', '.join(FAMILIES)}")
     parser.add_argument("--preference", help="family alone, with --kappa where it has one (instead of --target)")
     parser.add_argument("--kappa", type=float, default=0.5, help="degree of morality, 0 to 1 (default 0.5)")

@@ -1,6 +1,8 @@
 """econmoral: the economics, the text and the records of the toolkit.  Needs no torch and no network.
 
-    >>> from econmoral import Target, fit, measure
+    from econmoral import Target, fit, measure
+
+What is listed in ``__all__`` is loaded when it is first used, so that ``import econmoral`` costs nothing.
 
 Notation (one symbol, one meaning, everywhere):
 
@@ -24,17 +26,27 @@ Notation (one symbol, one meaning, everywhere):
 | e | ``audit.ccei`` | critical cost efficiency index | Afriat (1972) |
 """
 
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any
+from __future__ import annotations
 
-# What a study in Python needs; each is imported when it is asked for, as the modules behind take a second
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from econmoral.data import read_choices
+    from econmoral.estimation import NotIdentified, etable, fit, mixture
+    from econmoral.games import GAMES
+    from econmoral.menus import MENUS
+    from econmoral.models import MODELS
+    from econmoral.preferences import FAMILIES
+    from econmoral.records import InputError
+    from econmoral.target import ECONOMICUS, Target, moralis
+
 _HOME = {
-    "ECONOMICUS": "econmoral.target", "FAMILIES": "econmoral.preferences", "GAMES": "econmoral.games", "InputError": "econmoral.records",
-    "MENUS": "econmoral.menus", "MODELS": "econmoral.models", "Measurement": "eval.study", "NotIdentified": "econmoral.estimation",
-    "Target": "econmoral.target", "etable": "econmoral.estimation", "fit": "econmoral.estimation", "measure": "eval.study",
-    "mixture": "econmoral.estimation", "moralis": "econmoral.target", "read_choices": "econmoral.data",
+    "ECONOMICUS": "target", "FAMILIES": "preferences", "GAMES": "games", "InputError": "records", "MENUS": "menus", "MODELS": "models",
+    "NotIdentified": "estimation", "Target": "target", "etable": "estimation", "fit": "estimation", "mixture": "estimation", "moralis": "target",
+    "read_choices": "data",
 }  # fmt: skip
+_ROOMS = {"Measurement": "eval.study", "measure": "eval.study"}
 __all__ = [
     "ECONOMICUS", "FAMILIES", "GAMES", "MENUS", "MODELS", "InputError", "Measurement", "NotIdentified", "Target", "etable", "fit", "measure",
     "mixture", "moralis", "read_choices",
@@ -42,12 +54,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'econmoral' has no attribute {name!r}")
-    room, _, module = _HOME[name].partition(".")
-    # rooms lie beside the core in the repository, inside it in an installed package
-    inside = room == "econmoral" or find_spec(f"econmoral.{room}") is None
-    return getattr(import_module(_HOME[name] if inside else f"econmoral.{room}.{module}"), name)
+    if name in _HOME:
+        return getattr(import_module(f"econmoral.{_HOME[name]}"), name)
+    if name in _ROOMS:
+        from econmoral.rooms import room
+
+        return getattr(room(_ROOMS[name]), name)
+    raise AttributeError(f"module 'econmoral' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

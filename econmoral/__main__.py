@@ -1,139 +1,99 @@
-"""Calculator for the economist at the shell.
+"""The console command.
 
-    python -m econmoral best-reply spd --payoffs 90,45,15,10 --beliefs .6,.5,.2 --alpha .1 --beta .2 --kappa .3 --precision .1
-    python -m econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --types 3
-    python -m econmoral fit runs/demo/eval/choices.jsonl --set payoffs --mode reasoned --arm moralis
-    python -m econmoral import-otree export.csv --map map.yaml --out long.csv
-    python -m econmoral power --effect 0.05
-    python -m econmoral market --kappa 0 .5 --group firms
-    python -m econmoral garp budgets.csv
-    python -m econmoral amce conjoint.csv --baseline colour=red
+    econmoral data --target homo_moralis:kappa=0.5 --n 400 --out moralis.jsonl
+    econmoral sft --model nano --data moralis.jsonl --out moralis
+    econmoral games --adapter moralis --mode reasoned direct
+    econmoral report moralis/eval
+    econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --types 3
 
-Every command takes --json.
+``python -m econmoral`` is the same.  Every command has --help; those of the calculator take --json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
+from importlib import import_module, metadata
 from typing import Any
 
-import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from econmoral.commands import negative_values
+from econmoral.identification import NotIdentified
+from econmoral.records import InputError, command, finite, plain
+from econmoral.rooms import room
 
-from econmoral.choice import best_replies, logit, switch_points
-from econmoral.commands import budgets, conjoint, markets, negative_values, planning
-from econmoral.fitting import add_to as add_fit
-from econmoral.fitting import run as run_fit
-from econmoral.games import GAMES, TABLE_GAMES, belief_weights, tables_of
-from econmoral.otree import add_to as add_import
-from econmoral.otree import run as run_import
-from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, finite, terminal
+# name -> module in another room, what it does.  The module's main() parses its own command line.
+ROOMS = {
+    "data": ("data_synth.__main__", "write training conversations that a target has answered"),
+    "sft": ("recipes.sft", "fine-tune a checkpoint on them with LoRA"),
+    "export": ("recipes.export", "merge an adapter into its base"),
+    "interpolate": ("recipes.interpolate", "an adapter between two others, without training"),
+    "study": ("recipes.study", "all commands of a plan, each run once"),
+    "games": ("eval.games", "measure base and adapters on held-out games"),
+    "menus": ("eval.menus", "allocations, budgets, everyday situations"),
+    "dilemmas": ("eval.dilemmas", "moral dilemmas of autonomous vehicles"),
+    "pricing": ("eval.pricing", "repeated price competition"),
+    "compare": ("eval.compare", "paired tests between the arms of measurements"),
+    "parity": ("eval.parity", "whether an adapter answers the same merged, in 4 bits, served"),
+    "retention": ("eval.retention", "tasks of lm-evaluation-harness before and after (extra: frameworks)"),
+    "report": ("eval.report", "HTML, Markdown, LaTeX and CSV of a study or measurement"),
+}
+# name -> module of the core, what it does.  add_to() declares options, run() computes, show() prints for a person.
+CALCULATOR = {
+    "best-reply": ("commands.best_reply", "payoffs, utilities, probabilities and best replies of one decision"),
+    "fit": ("fitting", "maximum likelihood on choices in a table, or of a measurement"),
+    "import-otree": ("otree", "a wide export of oTree to the long CSV that fit reads"),
+    "power": ("commands.planning", "subjects, items or answers needed to tell two arms apart"),
+    "market": ("commands.markets", "equilibrium prices of firms with given degrees of morality under logit demand"),
+    "garp": ("commands.budgets", "GARP, CCEI and power of the test on a CSV of choices from budgets"),
+    "amce": ("commands.conjoint", "average marginal component effects of a conjoint experiment (CSV)"),
+    "clone": ("commands.clone", "types of people as targets: estimates, training data, comparison with people set aside"),
+    "package": ("commands.package", "a replication package for a journal, of a fit, a measurement or a study"),
+}
+ENDS_ITSELF = ("fit", "import-otree")  # run() prints and gives the exit code
 
-OWN = {"power": planning, "market": markets, "garp": budgets, "amce": conjoint}  # commands that live in a module of their own
 
-
-def numbers(text: str) -> tuple[float, ...]:
-    """``90,45,15,10`` as finite numbers."""
+def calculator(name: str, words: list[str]) -> None:
+    """A command of the calculator; only its own module is loaded."""
+    module: Any = import_module(f"econmoral.{CALCULATOR[name][0]}")
+    parser = argparse.ArgumentParser(prog="econmoral")
+    module.add_to(parser.add_subparsers(dest="command"))
+    args = parser.parse_args([name, *negative_values(words)])
     try:
-        values = tuple(float(v) for v in text.split(","))
-    except ValueError:
-        raise InputError(f"{text!r} is not a list of numbers like 90,45,15,10") from None
-    if not all(map(math.isfinite, values)):
-        raise InputError(f"{text!r} holds a value that is not finite")
-    return values
-
-
-def arguments() -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m econmoral", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    reply = commands.add_parser("best-reply", help="payoffs, utilities, logit probabilities, best replies and switch points of every pure strategy")
-    reply.add_argument("game", help=f"sequential: {', '.join(GAMES)}; other: {', '.join(TABLE_GAMES)}")
-    reply.add_argument("--payoffs", type=numbers, default=(), help="T,R,P,S of a sequential game; parameters of another (default: its own)")
-    reply.add_argument(
-        "--beliefs", type=numbers, help="probability of the first action at every information set; in other games weights of the strategies (default even)"
-    )
-    reply.add_argument("--alpha", type=float, default=0.0, help="aversion to being behind (default 0)")
-    reply.add_argument("--beta", type=float, default=0.0, help="aversion to being ahead (default 0)")
-    reply.add_argument("--kappa", type=float, default=0.0, help="degree of morality, 0 to 1 (default 0)")
-    reply.add_argument("--precision", type=float, default=0.1, help="logit lambda per point (default 0.1)")
-    add_fit(commands)
-    add_import(commands)
-    for module in OWN.values():
-        module.add_to(commands)
-    reply.add_argument("--json", action="store_true", help="print JSON")
-    return parser.parse_args(negative_values(sys.argv[1:]))
-
-
-def best_reply(args: argparse.Namespace) -> dict[str, Any]:
-    """Everything about one decision."""
-    if not 0 <= args.kappa <= 1:
-        raise InputError(f"--kappa must lie in [0, 1], got {args.kappa}")
-    if not (args.precision >= 0 and math.isfinite(args.precision + args.alpha + args.beta)):
-        raise InputError("--precision must not be negative; all parameters must be finite")
-    try:
-        tables = tables_of(args.game, args.payoffs)
-        n = len(tables.strategies)
-        if args.game in GAMES:
-            sets = len(GAMES[args.game].info_sets)
-            weights = belief_weights(args.game, args.beliefs or (0.5,) * sets)
-        else:
-            weights = np.array(args.beliefs) if args.beliefs else np.full(n, 1 / n)
-            if len(weights) != n or (weights < 0).any() or not math.isclose(weights.sum(), 1, abs_tol=1e-6):
-                raise ValueError(f"--beliefs must be {n} weights that sum to 1, one per strategy")
-    except (ValueError, TypeError) as error:
-        raise InputError(str(error)) from None
-    theta = {"alpha": args.alpha, "beta": args.beta}
-    utility = FAMILIES["alpha_beta_kappa"].utility(tables, weights, {**theta, "kappa": args.kappa})
-    probability = logit(utility, args.precision)
-    own, switches = tables.pi @ weights, switch_points(tables, weights, theta)
-    rows = zip(tables.strategies, own, tables.alike, utility, probability, strict=True)
-    return {
-        "strategies": {s: {"payoff": float(a), "self_payoff": float(b), "utility": float(u), "probability": float(p)} for s, a, b, u, p in rows},
-        "best_replies": [tables.strategies[i] for i in best_replies(utility)],
-        "switch_points": [k for k, _ in switches if k > 0],
-        "best_reply_from": [{"kappa": k, "strategy": tables.strategies[i]} for k, i in switches],
-    }
-
-
-def grid(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
-    """A table for a person."""
-    table = Table(box=SIMPLE_HEAD)
-    for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
-    """Print for a person."""
-    console = terminal(100)
-    if args.command == "best-reply":
-        rows = [(s, *(f"{v[k]:.6g}" for k in ("payoff", "self_payoff", "utility", "probability"))) for s, v in result["strategies"].items()]
-        console.print(grid(("strategy", "pi(x, y)", "pi(x, x)", "utility", "probability"), rows))
-        console.print("best replies:", ", ".join(result["best_replies"]) + (" (tie)" if len(result["best_replies"]) > 1 else ""))
-        console.print("as kappa rises:", ", ".join(f"{p['strategy']} from {p['kappa']:.6g}" for p in result["best_reply_from"]))
+        result = module.run(args)
+    except NotIdentified as error:
+        print(plain(f"not identified: {error}"), file=sys.stderr)
+        sys.exit(3)
+    if name in ENDS_ITSELF:
+        sys.exit(result)
+    if args.json:
+        print(json.dumps(finite(result), indent=2, allow_nan=False))
+    else:
+        module.show(args, result)
 
 
 def main() -> None:
     """Entry point."""
-    args = arguments()
-    if args.command in ("fit", "import-otree"):
-        sys.exit({"fit": run_fit, "import-otree": run_import}[args.command](args))
-    result: dict[str, Any] = OWN[args.command].run(args) if args.command in OWN else best_reply(args)
-    if args.json:
-        print(json.dumps(finite(result), indent=2, allow_nan=False))
-    elif args.command in OWN:
-        OWN[args.command].show(args, result)
+    name, words = sys.argv[1] if len(sys.argv) > 1 else "--help", sys.argv[2:]
+    if name in ("-h", "--help"):
+        print(f"usage: econmoral COMMAND [options]\n\n{__doc__}")
+        for title, commands in (("model", ROOMS), ("calculator", CALCULATOR)):
+            print(f"{title}:\n" + "\n".join(f"  {key:<14}{words}" for key, (_, words) in commands.items()) + "\n")
+    elif name == "--version":
+        print(f"econmoral {metadata.version('econmoral')}")
+    elif name in ROOMS:
+        sys.argv = [f"econmoral {name}", *words]
+        room(ROOMS[name][0]).main()
+    elif name in CALCULATOR:
+        calculator(name, words)
     else:
-        show(args, result)
+        raise InputError(f"unknown command {name!r}; choose among {', '.join([*ROOMS, *CALCULATOR])}")
+
+
+def console() -> None:
+    """What the installed command ``econmoral`` calls."""
+    command(main)
 
 
 if __name__ == "__main__":
-    command(main)
+    console()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterable
@@ -29,6 +30,8 @@ from econmoral.records import InputError, plain, read_json, write_json
 
 TEXT = ["*.json", "*.jinja", "*.txt", "*.model"]  # configuration, tokenizer, template
 POINTER = b"version https://git-lfs.github.com/spec"
+FLOATS = {"F64", "F32", "F16", "BF16"}
+ZEROS = 4096  # bytes at the end of a file that are all zero: no checkpoint ends so, an interrupted download does
 UNPACK = "take the checkpoint in full precision that it was made from (--precision qlora quantises that as it is loaded)"
 
 # bitsandbytes says on import that an optional kernel of a hub could not be had: nothing that a user can act on
@@ -177,6 +180,14 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
     return header, 8 + length
 
 
+def _check_end(path: Path) -> None:
+    """Raises InputError for a file of the right size whose end was never written."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - ZEROS))
+        if not any(file.read()):
+            raise InputError(f"cannot load {path}: it ends in zeros, as an interrupted download leaves it; fetch it again")
+
+
 def check_files(place: Place) -> dict[str, Any]:
     """The checkpoint's configuration.  Raises InputError for a folder that could not be loaded whole, without loading anything."""
     source, folder = place.source, place.folder
@@ -184,6 +195,8 @@ def check_files(place: Place) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InputError(f"cannot load {source}: its config.json is no JSON object")
     _check_code(config, source)
+    if (folder / "adapter_config.json").is_file():  # transformers would load the adapter and the base that it names instead
+        raise InputError(f"{source} holds a checkpoint and an adapter (adapter_config.json), and it is not clear which is meant; give each a folder of its own")
     if quantised := config.get("quantization_config"):
         method = quantised.get("quant_method", "unnamed") if isinstance(quantised, dict) else "unnamed"
         bits = f", {plain(str(quantised['bits']))} bits" if isinstance(quantised, dict) and "bits" in quantised else ""
@@ -196,15 +209,20 @@ def check_files(place: Place) -> dict[str, Any]:
             raise InputError(f"cannot load {source}: {index.name} lists no weights")
         if lost := sorted({str(s) for s in shards.values() if not (folder / Path(str(s)).name).is_file()}):
             raise InputError(f"cannot load {source}: {len(lost)} of its files are missing, first {plain(lost[0])}; fetch it again")
+        if (folder / "model.safetensors").is_file() and "model.safetensors" not in shards.values():
+            raise InputError(f"cannot load {source}: it holds its weights twice, in model.safetensors and in the files of {index.name}; remove the older ones")
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt"))
         gguf = sorted(p.name for p in folder.iterdir() if p.suffix == ".gguf")
         why = f"{pickles[0]} may run code when it is opened" if pickles else f"{gguf[0]} is packed by a quantiser" if gguf else "it has no weights"
         raise InputError(f"cannot load {source}: {plain(why)}; give a complete checkpoint in safetensors")
-    names = [name for file in files for name in read_header(file)[0]]
-    if packed := next((n for n in names if n.endswith((".qweight", ".weight_packed", ".weight_scale", ".quant_state"))), None):
+    tensors = [(name, entry) for file in files for name, entry in read_header(file)[0].items()]
+    marks = (".qweight", ".weight_packed", ".weight_scale", ".quant_state")
+    if packed := next((n for n, e in tensors if n.endswith(marks) or (n.endswith(".weight") and e["dtype"] not in FLOATS)), None):
         raise InputError(f"cannot load {source}: its weights are packed by a quantiser ({plain(packed)}); {UNPACK}")
+    for file in files:
+        _check_end(file)
     return config
 
 
@@ -246,7 +264,8 @@ def load_checkpoint(place: Place, dtype: Any = "auto", four_bit: bool = False) -
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
+    # tensors of another shape are left out and listed, which is refused below with their names
+    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": True, "ignore_mismatched_sizes": True}
     if four_bit:
         options["quantization_config"] = four_bits(dtype)
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -275,11 +294,30 @@ def load_checkpoint(place: Place, dtype: Any = "auto", four_bit: bool = False) -
             f"cannot load {place.source}: {len(beyond)} of its tokens have no embedding, first {plain(beyond[0][1])!r} "
             f"(number {beyond[0][0]} of {rows}); the tokenizer belongs to another checkpoint, or the embeddings were not resized"
         )
+    _check_values(model, place.source)
     if four_bit:
         keep_unpacked(model)
     # the folder in a cache is nobody else's: what is written from here on names the source
     model.name_or_path = model.config._name_or_path = place.source
     return tokenizer, model
+
+
+def _check_values(model: Any, source: str) -> None:
+    """Raises InputError for weights that are no numbers, matrices of zeros, and a head that is tied and another one as well."""
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and weight.numel():
+            low, high = (float(v) for v in weight.detach().aminmax())
+            if not (math.isfinite(low) and math.isfinite(high)):
+                raise InputError(f"cannot load {source}: {plain(name)} holds values that are no finite numbers; the checkpoint is damaged, fetch it again")
+            if low == high == 0 and weight.ndim > 1:
+                raise InputError(f"cannot load {source}: {plain(name)} holds nothing but zeros, as an interrupted download leaves it; fetch it again")
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
+    if tied and head is not None and head.weight is not embeddings.weight and not bool((head.weight == embeddings.weight).all()):
+        raise InputError(
+            f"cannot load {source}: its config.json says that embeddings and output layer are the same (tie_word_embeddings), its weights hold two "
+            "different ones, and programs do not agree on which counts; correct config.json"
+        )
 
 
 def four_bits(dtype: Any) -> Any:

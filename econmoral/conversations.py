@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from econmoral.chat import prompt_text, turn_text
+from econmoral.chat import prompt_text, turn_text, without_special_tokens
 from econmoral.conversation import Message
-from econmoral.records import InputError, read_lines
+from econmoral.records import InputError, plain, read_lines
 
 ROLES = ("system", "user", "assistant")
+KINDS = {"messages": ("messages",), "prompt and completion": ("prompt", "completion"), "ShareGPT": ("conversations",), "Alpaca": ("instruction",)}
+UNTRAINED = ("tool_calls", "function_call", "reasoning_content", "thinking")  # what a model would say and no page of ours has
 SHAREGPT = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 ABOUT = ("target", "preference", "kappa", "domain", "shuffled")
 IGNORED = -100  # label of a token that is not trained on
@@ -50,15 +52,22 @@ def read_conversations(path: Path, convert: bool = False) -> tuple[list[list[Mes
 
 def conversation_of(row: dict[str, Any], where: str, convert: bool = False) -> list[Message]:
     """The messages of one row, checked.  Raises InputError that names ``where`` and what was expected."""
-    if "messages" in row:
+    kinds = [kind for kind, keys in KINDS.items() if all(row.get(key) is not None for key in keys)]
+    if len(kinds) > 1:
+        raise InputError(f"{where}: a row of several kinds ({', '.join(kinds)}), and it is not clear which is meant; leave one")
+    kind = kinds[0] if kinds else None
+    if kind in ("ShareGPT", "Alpaca") and not convert:
+        raise InputError(f"{where}: a row of the {kind} kind; give --convert to read it as messages")
+    if row.get("tools"):
+        raise InputError(f"{where}: 'tools' cannot be trained on; remove the row")
+    if kind == "messages":
         messages = row["messages"]
-    elif "prompt" in row and "completion" in row:
+    elif kind == "prompt and completion":
         messages = [*_part(row["prompt"], "user"), *_part(row["completion"], "assistant")]
-    elif "conversations" in row or "instruction" in row:
-        kind = "ShareGPT" if "conversations" in row else "Alpaca"
-        if not convert:
-            raise InputError(f"{where}: a row of the {kind} kind; give --convert to read it as messages")
-        messages = _sharegpt(row, where) if kind == "ShareGPT" else _alpaca(row)
+    elif kind == "ShareGPT":
+        messages = _sharegpt(row, where)
+    elif kind == "Alpaca":
+        messages = _alpaca(row, where)
     else:
         raise InputError(
             f"{where}: expected 'messages', a list of role and content (or 'prompt' and 'completion'); it has {', '.join(map(str, row)) or 'nothing'}"
@@ -72,7 +81,11 @@ def conversation_of(row: dict[str, Any], where: str, convert: bool = False) -> l
             raise InputError(f"{where}: role {message['role']!r} is none of {', '.join(ROLES)}")
         if not message["content"].isascii() and any(0xD800 <= ord(c) <= 0xDFFF for c in message["content"]):
             raise InputError(f"{where}: a message of the {message['role']} holds half of a character (an unpaired surrogate); mend or remove it")
-        if not message["content"].strip():
+        if said := next((key for key in UNTRAINED if message.get(key)), None):
+            raise InputError(f"{where}: a message of the {message['role']} has {said!r}, which is not trained on; write it into 'content' or remove it")
+        if message["role"] == "assistant" and any(message.get(key) in (0, False) and message.get(key) is not None for key in ("weight", "train")):
+            raise InputError(f"{where}: a turn of the assistant is marked as not to be trained on, but every one is; make it the last of a row of its own")
+        if not plain(message["content"]).strip():
             raise InputError(f"{where}: a message of the {message['role']} is empty")
         if message["role"] == "assistant" and message["content"] != message["content"].strip():
             raise InputError(f"{where}: an answer begins or ends with a blank; remove it, or the model learns to write it")
@@ -87,16 +100,24 @@ def _part(value: Any, role: str) -> list[Any]:
     return [{"role": role, "content": value}] if isinstance(value, str) else value if isinstance(value, list) else [value]
 
 
+def _system(row: dict[str, Any], turns: list[Any]) -> list[Any]:
+    return [{"role": "system", "content": row["system"]}, *turns] if row.get("system") else turns
+
+
 def _sharegpt(row: dict[str, Any], where: str) -> list[Any]:
     turns = row["conversations"]
     if not isinstance(turns, list) or not all(isinstance(t, dict) for t in turns):
         raise InputError(f"{where}: 'conversations' must be a list of turns with 'from' and 'value'")
-    return [{"role": SHAREGPT.get(str(t.get("from")), str(t.get("from"))), "content": t.get("value")} for t in turns]
+    return _system(row, [{"role": SHAREGPT.get(str(t.get("from")), str(t.get("from"))), "content": t.get("value")} for t in turns])
 
 
-def _alpaca(row: dict[str, Any]) -> list[Any]:
+def _alpaca(row: dict[str, Any], where: str) -> list[Any]:
+    earlier = row.get("history") or []
+    if not isinstance(earlier, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in earlier):
+        raise InputError(f"{where}: 'history' must be a list of [question, answer]")
     question = "\n\n".join(str(row[k]) for k in ("instruction", "input") if row.get(k))
-    return [{"role": "user", "content": question}, {"role": "assistant", "content": row.get("output")}]
+    pairs = [*earlier, [question, row.get("output")]]
+    return _system(row, [{"role": role, "content": said} for pair in pairs for role, said in zip(("user", "assistant"), pair, strict=True)])
 
 
 def tokenise(tokenizer: Any, messages: list[Message]) -> list[Tokens]:
@@ -106,6 +127,12 @@ def tokenise(tokenizer: Any, messages: list[Message]) -> list[Tokens]:
     write the last turn in another way than earlier ones) one sequence for every assistant's turn.
     Raises InputError where context and answer share a token.
     """
+    for message in messages:
+        if without_special_tokens(tokenizer, message["content"]) != message["content"]:
+            raise InputError(
+                f"a message of the {message['role']} spells a special token of this tokenizer, which begins or ends turns "
+                f"({message['content'][:40]!r}); take it out"
+            )
     turns = [k for k, m in enumerate(messages) if m["role"] == "assistant"]
     single: list[tuple[list[int], list[int]]] = []  # (context, turn) of each
     for k in turns:

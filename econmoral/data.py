@@ -31,13 +31,13 @@ from econmoral.choice import Decision, read_decision
 from econmoral.games import GAMES, TABLE_GAMES, Protocol, Tables, belief_weights, tables_of
 from econmoral.identification import NotIdentified
 from econmoral.likelihood import Design, allocations, design, weigh
-from econmoral.menus import MENUS
+from econmoral.menus import MENUS, own_allocation
 from econmoral.records import InputError, plain, read_lines
 from econmoral.sheet import Sheet, missing, read_sheet
 
 BINARY = ("self_x", "other_x", "self_y", "other_y", "choice_x")
 SELECTORS = ("set", "mode", "arm")
-MONEY = "it must be a finite number"
+MONEY = "it must be a finite number of at most 1e12"
 SHAPES = (
     f"allocations ({', '.join(BINARY)}), allocations with more options (self_1, other_1, self_2, "
     f"other_2, ..., choice), "
@@ -51,7 +51,8 @@ class Sample:
 
     data : stacked for one family.  second : labels of a second way of clustering.  cluster :
     columns that name the clusters. shape : ``allocations``, ``games`` or ``measurement``.  notes :
-    what the reader must know.
+    what the reader must know.  payoffs (2, n, S): of allocations, own and other's payoff of every
+    option as in the file, nan where a row has fewer.  acts (n, 2): 1 after a kind, an unkind act.
     """
 
     data: Design
@@ -59,6 +60,8 @@ class Sample:
     cluster: tuple[str, ...] = ()
     second: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    payoffs: np.ndarray | None = None
+    acts: np.ndarray | None = None
 
 
 def read_choices(
@@ -100,7 +103,7 @@ def _only(sheet: Sheet, name: str, value: str) -> Sheet:
 
 def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None, selected: tuple[str, ...]) -> Sample:
     """Any of the three tables."""
-    many = sorted(int(m[1]) for c in sheet.columns if (m := re.fullmatch(r"self_([1-9]\d*)", c)))
+    many = _numbered_options(sheet)
     binary = [c for c in BINARY if c in sheet.columns]
     shapes = [
         n
@@ -123,11 +126,13 @@ def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None
     weights, weight_column = _weights(sheet, weight)
     used = {*ways, *selected, *([weight_column] if weight_column else [])}
     notes = list(sheet.notes)
+    remarks: list[str] = []
+    payoffs = acts = None
     try:
         if shapes[0] == "games":
             data, more, remarks = _games(sheet, family, labels[0])
         else:
-            data, more, remarks = _allocations(sheet, family, labels[0], many if shapes[0] == "many" else [])
+            data, more, payoffs, acts = _allocations(sheet, family, labels[0], many if shapes[0] == "many" else [])
         data = weigh(data, weights)
     except NotIdentified:
         raise
@@ -146,7 +151,8 @@ def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None
     if unused := [plain(c) for c in sheet.columns if c not in used]:
         notes.append(f"columns not used: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}")
     second = tuple(labels[1]) if len(labels) > 1 else None
-    return Sample(data, "games" if shapes[0] == "games" else "allocations", ways, second, (*notes, *remarks))
+    shape = "games" if shapes[0] == "games" else "allocations"
+    return Sample(data, shape, ways, second, (*notes, *remarks), payoffs, acts)
 
 
 def _weights(sheet: Sheet, name: str | None) -> tuple[np.ndarray | None, str | None]:
@@ -165,9 +171,51 @@ def _weights(sheet: Sheet, name: str | None) -> tuple[np.ndarray | None, str | N
 # ---- allocations
 
 
-def _allocations(sheet: Sheet, family: str, labels: list[str], options: list[int]) -> tuple[Design, set[str], list[str]]:
-    """Choices between two or more allocations."""
-    notes: list[str] = []
+def _options(sheet: Sheet, options: list[int]) -> tuple[np.ndarray, list[str]]:
+    """((2, n, S) own and other payoffs of numbered options, nan where a row has fewer; the columns)."""
+    if options != list(range(1, len(options) + 1)):
+        raise InputError(f"{sheet.path}: the options are numbered {options}; number them 1, 2, 3, ... without a gap")
+    names = [f"{who}_{k}" for k in options for who in ("self", "other")]
+    sheet.need(names, "allocations")
+    money = sheet.numbers(names, MONEY, empty=True)
+    own, other = money[:, 0::2], money[:, 1::2]
+    half = np.isnan(own) != np.isnan(other)
+    if half.any():
+        i, k = np.argwhere(half)[0]
+        column = f"{'self' if np.isnan(own[i, k]) else 'other'}_{k + 1}"
+        raise sheet.bad(int(i), column, "an option needs both payoffs, or neither where a row has fewer options")
+    count = (~np.isnan(own)).sum(1)
+    if (count < 2).any():
+        i = int((count < 2).argmax())
+        raise InputError(f"{sheet.where(i)}: a choice needs at least two options, this row has {count[i]}")
+    if np.isnan(own[:, 0]).any():  # the first option is what the others are compared with
+        raise sheet.bad(int(np.isnan(own[:, 0]).argmax()), "self_1", "where a row has fewer options, leave out the last ones")
+    return np.stack([own, other]), names
+
+
+def _numbered_options(sheet: Sheet) -> list[int]:
+    return sorted(int(m[1]) for c in sheet.columns if (m := re.fullmatch(r"self_([1-9]\d*)", c)))
+
+
+def read_problems(path: Path) -> tuple[list[str], np.ndarray]:
+    """(names, (2, n, S) own and other payoffs) of allocations that nobody has chosen among yet.
+
+    Columns ``self_1``, ``other_1``, ``self_2``, ``other_2``, ... and perhaps ``id`` (default: the
+    row's number).  Raises InputError as ``read_choices``, and where an id stands twice.
+    """
+    sheet = read_sheet(path)
+    numbered = _numbered_options(sheet)
+    if len(numbered) < 2:
+        raise InputError(f"{path} lacks the column(s) self_1, other_1, self_2, other_2 of allocations")
+    payoffs, _ = _options(sheet, numbered)
+    names = sheet.labels("id") if "id" in sheet.columns else [str(i + 1) for i in range(len(sheet))]
+    if twice := [n for n in dict.fromkeys(names) if names.count(n) > 1]:
+        raise InputError(f"{path}: the id {plain(twice[0])} stands twice; every decision needs its own")
+    return names, payoffs
+
+
+def _allocations(sheet: Sheet, family: str, labels: list[str], options: list[int]) -> tuple[Design, set[str], np.ndarray, np.ndarray]:
+    """Choices between two or more allocations: the decisions, columns used, payoffs, earlier acts."""
     acts = [c for c in ("q", "v") if c in sheet.columns]
     rule = "write 1 after a kind (q) or unkind (v) act of the other, else 0"
     kinds = {c: sheet.whole(c, {"0": 0, "1": 1}, rule).astype(float) for c in acts}
@@ -178,37 +226,18 @@ def _allocations(sheet: Sheet, family: str, labels: list[str], options: list[int
         chosen = 1 - sheet.whole("choice_x", {"0": 0, "1": 1, "false": 0, "true": 1}, rule)
         used = {*BINARY, *acts}
     else:
-        if options != list(range(1, len(options) + 1)):
-            raise InputError(f"{sheet.path}: the options are numbered {options}; number them 1, 2, 3, ... without a gap")
-        names = [f"{who}_{k}" for k in options for who in ("self", "other")]
-        sheet.need([*names, "choice"], "allocations")
-        money = sheet.numbers(names, MONEY, empty=True)
-        own, other = money[:, 0::2], money[:, 1::2]
-        half = np.isnan(own) != np.isnan(other)
-        if half.any():
-            i, k = np.argwhere(half)[0]
-            column = f"{'self' if np.isnan(own[i, k]) else 'other'}_{k + 1}"
-            raise sheet.bad(
-                int(i),
-                column,
-                "an option needs both payoffs, or neither where a row has fewer options",
-            )
-        count = (~np.isnan(own)).sum(1)
+        (own, other), names = _options(sheet, options)
+        sheet.need(["choice"], "allocations")
         rule = f"write the number of the chosen option, 1 to {len(options)} (or its letter)"
         codes = {str(k): k - 1 for k in options} | {chr(96 + k): k - 1 for k in options if k <= 26}
         chosen = sheet.whole("choice", codes, rule)
         lacking = np.isnan(own[np.arange(len(own)), chosen])
         if lacking.any():
             raise sheet.bad(int(lacking.argmax()), "choice", "this row has no such option")
-        if (count < 2).any():
-            i = int((count < 2).argmax())
-            raise InputError(f"{sheet.where(i)}: a choice needs at least two options, this row has {count[i]}")
-        if np.isnan(own[:, 0]).any():  # the first option is what the others are compared with
-            i = int(np.isnan(own[:, 0]).argmax())
-            raise sheet.bad(i, "self_1", "where a row has fewer options, leave out the last ones")
         used = {*names, "choice", *acts}
     data = allocations(own, other, chosen, labels, family, kinds.get("q", 0.0), kinds.get("v", 0.0))
-    return data, used, notes
+    before = np.column_stack([kinds.get(c, np.zeros(len(sheet))) for c in ("q", "v")])
+    return data, used, np.stack([own, other]), before
 
 
 # ---- games
@@ -525,7 +554,7 @@ def _menus(path: Path, rows: list[tuple[int, dict[str, Any]]], family: str, labe
     known = {menu.id: menu for several in MENUS.values() for menu in several}
     own, other, chosen = [], [], []
     for number, row in rows:
-        menu = known.get(str(row.get("id")))
+        menu = own_allocation(row["id"], row["own"], row["other"]) if _has_payoffs(row) else known.get(str(row.get("id")))
         p = row["probabilities"]
         if menu is None or not menu.own or not menu.other:
             raise InputError(f"{path}, line {number}: {row.get('id')!r} is no choice between allocations, so nothing can be estimated from it")
@@ -541,6 +570,14 @@ def _menus(path: Path, rows: list[tuple[int, dict[str, Any]]], family: str, labe
     for i, (a, b, p) in enumerate(zip(own, other, chosen, strict=True)):
         money[0, i, : len(a)], money[1, i, : len(b)], weights[i, : len(p)] = a, b, p
     return allocations(money[0], money[1], weights, labels, family)
+
+
+def _has_payoffs(row: dict[str, Any]) -> bool:
+    """Whether a record holds its own payoffs, as those of one's own allocations do."""
+    own, other = row.get("own"), row.get("other")
+    if not isinstance(own, list) or not isinstance(other, list) or not 1 < len(own) == len(other):
+        return False
+    return all(isinstance(x, int | float) and abs(x) < 1e12 for x in (*own, *other))
 
 
 def subjects_of(sample: Sample) -> dict[str, int]:

@@ -1,8 +1,9 @@
-"""``python -m econmoral fit``: estimates from files at the shell.
+"""``econmoral fit``: estimates from files at the shell.
 
-    python -m econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --types 3
-    python -m econmoral fit treated.csv control.csv --table latex > table.tex
-    python -m econmoral fit runs/demo/eval/choices.jsonl --set payoffs --mode reasoned --arm moralis
+    econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --types 3
+    econmoral fit treated.csv control.csv --table latex > table.tex
+    econmoral fit runs/demo/eval/choices.jsonl --set payoffs --mode reasoned --arm moralis
+    econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --out runs/humans   # for econmoral package
 
 Exit code 0: estimated; 2: the input cannot be used; 3: the data do not identify the parameters.
 """
@@ -25,7 +26,8 @@ from typing import Any
 from econmoral.data import Sample, read_choices
 from econmoral.estimation import Fit, Mixture, NotIdentified, etable, fit, mixture, restrict
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, finite, plain
+from econmoral.records import InputError, finite, origin, plain, write_json, write_text
+from econmoral.tables import Etable
 
 NOT_IDENTIFIED = 3  # exit code
 ERRORS = ("cluster", "clustered", "sandwich", "hessian", "bootstrap", "wild", "jackknife")
@@ -36,7 +38,6 @@ def add_to(commands: Any) -> None:
     """Add ``fit`` to the subcommands of a parser."""
     parser = commands.add_parser(
         "fit",
-        help="maximum likelihood on choices in a table, or of a measurement",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -111,6 +112,7 @@ def add_to(commands: Any) -> None:
     add("--stars", action="store_true", help="stars for significance in the table")
     add("--replications", type=int, help="of bootstrap and wild (default 999; types: 199)")
     add("--seed", type=int, help="of bootstrap, wild and the starts of types (default 0)")
+    add("--out", type=Path, metavar="FOLDER", help="also write fit.json, table.tex, table.md and run.json there")
     add("--json", action="store_true", help="print JSON")
 
 
@@ -178,7 +180,7 @@ def tidy(args: argparse.Namespace) -> None:
         "--cluster": bool(args.cluster) and single,
         "--replications": args.replications is not None and args.errors not in RANDOM,
         "--seed": args.seed is not None and args.errors not in RANDOM and args.types == 1,
-        "--stars": args.stars and not args.table,
+        "--stars": args.stars and not args.table and not args.out,
         "--table": bool(args.table) and args.json,
         "--test": bool(args.test) and (args.types > 1 or bool(args.table)),
         "--nlcom": bool(args.nlcom) and (args.types > 1 or bool(args.table)),
@@ -245,22 +247,34 @@ def run(args: argparse.Namespace) -> int:
     """Estimate, print, return the exit code."""
     tidy(args)
     found = [outcome(path, args) for path in args.files]
-    if args.json:
+    if args.json or args.out:
         described = [describe(o, args) for o in found]
-        whole = described[0] if len(described) == 1 else {"fits": described}
-        print(json.dumps(finite(whole), indent=2, allow_nan=False))
+        whole = finite(described[0] if len(described) == 1 else {"fits": described})
+    if args.out:
+        table = side_by_side(found, args)
+        write_json(args.out / "fit.json", whole)
+        write_text(args.out / "table.tex", table.to("latex") + "\n")
+        write_text(args.out / "table.md", table.to("markdown") + "\n")
+        write_json(args.out / "run.json", origin(**{f"choices_{i}": o.path for i, o in enumerate(found, start=1)}))
+    if args.json:
+        print(json.dumps(whole, indent=2, allow_nan=False))
     elif args.table or len(found) > 1:
-        names = [o.path.stem for o in found]
-        names = names if len(set(names)) == len(names) else [str(o.path) for o in found]
-        ways = list(dict.fromkeys(" and ".join(o.sample.cluster) for o in found))
-        robust = args.errors not in ("sandwich", "hessian") or args.types > 1
-        notes = [f"Clusters: {ways[0]}."] if len(ways) == 1 and ways[0] and robust else []
-        print(etable(*(o.shown for o in found), names=names, stars=args.stars, notes=notes).to(args.table or "text"))
+        print(side_by_side(found, args).to(args.table or "text"))
         for o in found:
             _remarks(o, sys.stderr)
     else:
         show(found[0], args)
     return 0 if all(o.identified for o in found) else NOT_IDENTIFIED
+
+
+def side_by_side(found: list[Outcome], args: argparse.Namespace) -> Etable:
+    """The outcomes in one table, each under the name of its file."""
+    names = [o.path.stem for o in found]
+    names = names if len(set(names)) == len(names) else [str(o.path) for o in found]
+    ways = list(dict.fromkeys(" and ".join(o.sample.cluster) for o in found))
+    robust = args.errors not in ("sandwich", "hessian") or args.types > 1
+    notes = [f"Clusters: {ways[0]}."] if len(ways) == 1 and ways[0] and robust else []
+    return etable(*(o.shown for o in found), names=names, stars=args.stars, notes=notes)
 
 
 def _remarks(o: Outcome, stream: Any) -> None:

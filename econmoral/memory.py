@@ -11,11 +11,12 @@ Sizes are those of a linear layer with an adapter: a mixture of experts keeps mo
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from econmoral.records import InputError
 
@@ -98,9 +99,7 @@ def divide(shape: Shape, batch: int, longest: int, scored: int, size: int, room:
 
 def available() -> int:
     """Bytes of main memory that this process may still take: what the machine has free, or its container allows."""
-    free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
-    with suppress(OSError):
-        free = [free_of(Path("/proc/meminfo").read_text(encoding="ascii"))]
+    free = [int(psutil.virtual_memory().available)]
     for limit, used in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -110,17 +109,9 @@ def available() -> int:
     return max(min(free), 0)
 
 
-def free_of(meminfo: str) -> int:
-    """Bytes that Linux says are available."""
-    line = next((x for x in meminfo.splitlines() if x.startswith("MemAvailable:")), "MemAvailable: 0 kB")
-    return int(line.split()[1]) * 1024
-
-
 def taken() -> int:
     """Bytes that this process holds in main memory."""
-    with suppress(OSError, ValueError, IndexError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
+    return int(psutil.Process().memory_info().rss)
 
 
 def cpu_room(available: float, taken: float, processes: int = 1) -> float:

@@ -10,6 +10,7 @@ what is averaged over them (points given, 1 for the co-operative option).  A *pa
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -244,6 +245,14 @@ def _allocation_menu(name: str, battery: str, own: tuple[float, ...], other: tup
         name, battery, "allocation", ALLOCATION, ("",) * len(own), tuple(float(k == 0) for k in range(len(own))), own, other,
         human=human, source=source,
     )  # fmt: skip
+
+
+OWN = "own"  # battery of the user's own allocations, read from a file
+
+
+def own_allocation(name: str, own: Sequence[float], other: Sequence[float]) -> Menu:
+    """A decision of one's own: points for oneself and for the other person under every option."""
+    return _allocation_menu(name, OWN, tuple(map(float, own)), tuple(map(float, other)))
 
 
 def _allocations() -> list[Menu]:

@@ -1,6 +1,6 @@
 """Wide exports of oTree to the long CSV that ``fit`` reads.
 
-    python -m econmoral import-otree all_apps_wide.csv --map map.yaml --out long.csv
+    econmoral import-otree all_apps_wide.csv --map map.yaml --out long.csv
 
 The map says which columns of the export are what:
 
@@ -27,6 +27,7 @@ import csv
 import difflib
 import io
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,13 +69,13 @@ def add_to(commands: Any) -> None:
     """Add ``import-otree`` to the subcommands of a parser."""
     parser = commands.add_parser(
         "import-otree",
-        help="a wide export of oTree to the long CSV that fit reads",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", type=Path, help="all_apps_wide.csv or the wide export of one app")
     parser.add_argument("--map", type=Path, required=True, help="YAML file that says which columns are what")
     parser.add_argument("--out", type=Path, required=True, help="long CSV to write")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,9 +90,13 @@ def run(args: argparse.Namespace) -> int:
     writer.writerow(header)
     writer.writerows([spreadsheet_cell(cell) for cell in row] for row in rows)
     write_text(args.out, text.getvalue())
+    people = len({row[0] for row in rows})
+    if args.json:
+        about = {"out": str(args.out), "rows": len(rows), "subjects": people, "columns": header, "report": [*sheet.notes, *report]}
+        print(json.dumps(about, indent=2))
+        return 0
     for line in (*sheet.notes, *report):
         print(plain(line))
-    people = len({row[0] for row in rows})
     print(f"{args.out}: {len(rows)} rows of {people} subjects")
     return 0
 

@@ -9,7 +9,6 @@ The cache is ``$ECONMORAL_CACHE``, else ``econmoral`` in ``$XDG_CACHE_HOME``, el
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -21,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import lock_descriptor
 
 from econmoral.models import Packaged
 from econmoral.records import InputError, plain, read_json, sha256, write_json
@@ -86,18 +87,16 @@ def _alone(path: Path, what: str) -> Iterator[None]:
     with path.open("w") as file:
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() - began > LONGEST_WAIT:
-                    raise InputError(f"another process has been unpacking {what} for {LONGEST_WAIT // 60} minutes; end it and try again") from None
-                if not said:
-                    print(f"waiting for another process that unpacks {what}", file=sys.stderr, flush=True)
-                    said = True
-                time.sleep(0.2)
+                if lock_descriptor(file.fileno(), blocking=False):
+                    break
             except OSError:  # a file system without locks
                 break
-            else:
-                break
+            if time.monotonic() - began > LONGEST_WAIT:
+                raise InputError(f"another process has been unpacking {what} for {LONGEST_WAIT // 60} minutes; end it and try again")
+            if not said:
+                print(f"waiting for another process that unpacks {what}", file=sys.stderr, flush=True)
+                said = True
+            time.sleep(0.2)
         yield
 
 

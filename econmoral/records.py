@@ -6,7 +6,6 @@ the old file or the new one, never half of one.
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import hashlib
 import io
@@ -15,9 +14,11 @@ import math
 import os
 import platform
 import re
+import resource
 import signal
 import subprocess
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -26,10 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import lock_descriptor
 from rich.console import Console
 
-PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "vllm", "bitsandbytes", "gguf")
+PACKAGES = ("econmoral", "torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "vllm", "bitsandbytes", "gguf")
 LONGEST_LINE = 1 << 26  # bytes of one line of JSON Lines: what is longer is no record of ours and would fill the memory
+_began = time.monotonic()
 _locks: dict[Path, int] = {}  # folders this process writes to, held until it ends or gives them back
 
 
@@ -60,6 +63,11 @@ def command(main: Callable[[], None]) -> None:
         for impatient in (signal.SIGINT, signal.SIGTERM):  # a second one would end in a traceback
             signal.signal(impatient, signal.SIG_IGN)
         sys.exit(_complain("interrupted; what is finished is kept: run the same command again and it goes on from there", 130))
+
+
+def program(usual: str) -> str:
+    """What a usage line calls the running command: ``econmoral games`` under the console command, else its usual name."""
+    return sys.argv[0] if sys.argv[0].startswith("econmoral ") else usual
 
 
 def _unread() -> None:
@@ -105,16 +113,17 @@ def terminal(width: int) -> Console:
 def lock(folder: Path) -> None:
     """Keep a folder, created where it lacks, to this process until it ends, however it ends.  Raises InputError when another has it."""
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    # Windows opens no folders
+    handle = os.open(folder, os.O_RDONLY) if os.name == "posix" else os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise InputError(f"another command is writing to {folder}; wait for it to end, or give another folder") from None
+        alone = lock_descriptor(handle, blocking=False)
     except OSError:  # a file system without locks
         os.close(handle)
-    else:
-        _locks[folder.resolve()] = handle
+        return
+    if not alone:
+        os.close(handle)
+        raise InputError(f"another command is writing to {folder}; wait for it to end, or give another folder")
+    _locks[folder.resolve()] = handle
 
 
 def unlock(folder: Path) -> None:
@@ -128,17 +137,24 @@ def write_text(path: Path, text: str | Iterable[str]) -> None:
     """Write a whole file, given at once or in pieces, atomically, creating its folder; what a killed writer left of it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        with suppress(OSError), left.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its writer lives, and where there are no locks
-            left.unlink()
+        with suppress(OSError):  # where there are no locks nothing is removed
+            with left.open("r+") as file:
+                dead = lock_descriptor(file.fileno(), blocking=False)  # not while its writer lives
+                if dead and os.name == "posix":
+                    left.unlink()
+            if dead and os.name != "posix":  # Windows removes and renames only what is closed
+                left.unlink(missing_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with aside.open("w", encoding="utf-8", newline="\n") as file:
             with suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_descriptor(file.fileno(), blocking=False)
             file.writelines((text,) if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
+            if os.name == "posix":  # while the lock still says that this writer lives
+                os.replace(aside, path)
+        if os.name != "posix":
             os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
@@ -282,15 +298,21 @@ def sha256(path: Path) -> str:
 
 
 def origin(**inputs: Path) -> dict[str, Any]:
-    """Where an artefact comes from: command, versions, git revision, hashes of the named input files or folders."""
+    """Where an artefact comes from: program and command, versions, git revision, hashes of the named input files or folders.
+
+    cost : seconds since the program began, and the most memory that it has held, in MB; of an interrupted run the last attempt's.
+    """
     versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = None
+    called = Path(sys.argv[0])
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "program": _program(),
+        "command": [called.parent.name if called.name == "__main__.py" else called.name, *sys.argv[1:]],
+        "cost": {"seconds": round(time.monotonic() - _began, 1), "peak_memory_mb": _peak_memory()},
         "python": platform.python_version(),
         "machine": platform.machine(),
         "versions": versions,
@@ -299,8 +321,26 @@ def origin(**inputs: Path) -> dict[str, Any]:
     }
 
 
+def _program() -> str:
+    """What Python was asked to run: ``-m econmoral games``, ``-m eval.games``, or a script's path from the project's root."""
+    if sys.argv[0].startswith("econmoral "):  # as the console command calls a room
+        return f"-m {sys.argv[0]}"
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None:
+        return f"-m {spec.name.removesuffix('.__main__')}"
+    script, root = Path(sys.argv[0]).resolve(), Path(__file__).parents[1].resolve()
+    return str(script.relative_to(root)) if script.is_relative_to(root) else script.name
+
+
+def _peak_memory() -> int:
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in kilobytes, on a Mac in bytes
+    return round(most / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+
+
 def _git_revision() -> str | None:
     root = Path(__file__).parents[1]
+    if not (root / ".git").exists():  # installed: a repository around it would be somebody else's
+        return None
     try:
         head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         dirty = subprocess.run(["git", "-C", str(root), "status", "--porcelain"], capture_output=True, text=True, check=True).stdout

@@ -251,6 +251,8 @@ def _from_text(path: Path) -> Sheet:
             before = reader.line_num
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num + skipped}: {error}; mend the quotes in this line") from None
+    if not rows:
+        raise InputError(f"{path} holds no rows: it is empty but for separators")
     header = [cell.strip() for cell in rows[0]]
     for line, row in zip(lines[1:], rows[1:], strict=True):
         if len(row) != len(header):

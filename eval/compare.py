@@ -34,6 +34,7 @@ from econmoral.records import (
     command,
     finite,
     origin,
+    program,
     read_json,
     read_lines,
     spreadsheet_cell,
@@ -417,7 +418,7 @@ def show(frame: pd.DataFrame, against: str, margin: float, console: Console) -> 
 
 def main() -> None:
     """Entry point."""
-    run(parse(CompareConfig, "python -m eval.compare", __doc__ or ""), terminal(120))
+    run(parse(CompareConfig, program("python -m eval.compare"), __doc__ or ""), terminal(120))
 
 
 if __name__ == "__main__":

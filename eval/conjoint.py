@@ -8,7 +8,6 @@ effects (AMCEs) with errors clustered by scenario, beside humans and beside agen
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -31,7 +30,8 @@ from econmoral.dilemmas import (
     share_spared,
 )
 from econmoral.human import moral_machine
-from econmoral.records import InputError, read_lines
+from econmoral.records import InputError, plain, read_lines
+from econmoral.sheet import read_sheet
 
 from .dilemma import WORDINGS, Dilemma, DilemmasConfig, number, shares, validity_rows
 from .engines import Answer, Condition, Request
@@ -260,27 +260,24 @@ def read_scenarios(path: Path) -> list[Scenario]:
 
 
 def read_countries(path: Path) -> dict[str, dict[str, float]]:
-    """country -> dimension -> AMCE.  Raises InputError naming the line."""
+    """country -> dimension -> AMCE.
+
+    Raises InputError naming the line, also where a country has a dimension twice.
+    """
+    sheet = read_sheet(path)
+    sheet.need(("country", "dimension", "value"), "--countries")
+    rule = f"dimension must be one of {', '.join(DIMENSIONS)}"
+    values = sheet.numbers(["value"], "it must be a number in [-1, 1]")[:, 0]
+    named = zip(sheet.labels("country"), sheet.columns["dimension"], strict=True)
     table: dict[str, dict[str, float]] = {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for line, row in enumerate(csv.DictReader(file), start=2):
-                try:
-                    country, dimension = str(row["country"]), row["dimension"]
-                    value = float(row["value"])
-                except (KeyError, TypeError, ValueError):
-                    raise InputError(
-                        f"{path}, line {line}: needs columns country, dimension and a number as "
-                        "value"
-                    ) from None
-                if dimension not in DIMENSIONS or not -1 <= value <= 1:
-                    raise InputError(
-                        f"{path}, line {line}: dimension must be one of {', '.join(DIMENSIONS)} "
-                        "and the value lie in [-1, 1]"
-                    )
-                table.setdefault(country, {})[dimension] = value
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is no CSV table: {error}") from None
-    if not table:
-        raise InputError(f"{path} holds no countries")
+    for i, (country, text) in enumerate(named):
+        dimension = text.strip()
+        if dimension not in DIMENSIONS:
+            raise sheet.bad(i, "dimension", rule)
+        if not -1 <= values[i] <= 1:
+            raise sheet.bad(i, "value", "it must be a number in [-1, 1]")
+        if dimension in table.setdefault(country, {}):
+            known = f"{plain(country)} has a value for {dimension} already; leave one"
+            raise InputError(f"{sheet.where(i)}: {known}")
+        table[country][dimension] = float(values[i])
     return table

@@ -23,6 +23,7 @@ from econmoral.checkpoints import (
     attach,
     base_for,
     check_adapters,
+    check_files,
     load_checkpoint,
     load_tokenizer,
     window,
@@ -63,6 +64,7 @@ class Transformers(Exact):
         apart: bool = False,
     ) -> None:
         place = base_for(model, adapters.values())
+        check_files(place)  # before a library reads any of it
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         check_adapters(adapters.values(), place, load_tokenizer(place), given)

@@ -2,6 +2,7 @@
 
     python -m eval.menus --adapter runs/altruist --battery allocations bfs39 spillover
     python -m eval.menus --simulate alpha=0.1,beta=0.3,lambda=0.2 --battery bfs39 garp --out known
+    python -m eval.menus --adapter runs/altruist --own decisions.csv --out runs/altruist/own
 
 Exact probability of every option, averaged over exchanged labels and orders, base and adapters in
 one load; beside human averages and agents that do not think (first listed, coin, most for itself:
@@ -9,8 +10,9 @@ the floor).  Beside every figure stands the probability of an admissible reply; 
 answers outside the form gets no figures.  allocations, bfs39 and trust: also agreement with every
 target, and alpha, beta and lambda of Bruhin, Fehr and Schunk's family with errors clustered by
 menu.  garp: Afriat's index (CCEI), the mean over bundles drawn from the probabilities.  spillover:
-does an agent tuned on games turn elsewhere?  Writes choices.jsonl, summary.json, table.csv and
-run.json.
+does an agent tuned on games turn elsewhere?  own: allocations of your own, in points, from a table
+with self_1, other_1, self_2, other_2, ... and perhaps id.  Writes choices.jsonl, summary.json,
+table.csv and run.json.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, NotRequired, TypedDict
 
 import numpy as np
@@ -30,21 +33,25 @@ from scipy import stats
 from econmoral.audit import ccei
 from econmoral.choice import logit
 from econmoral.conversation import Mode, Outcome
+from econmoral.data import read_problems
 from econmoral.derivations import check_steps
 from econmoral.estimation import NotIdentified, allocations, fit, restrict
 from econmoral.menus import (
     FRAMES,
     HELD_OUT,
     MENUS,
+    OWN,
     TRAIN,
     Menu,
     MenuPage,
     draw_page,
     menu_conversation,
     mirror_page,
+    own_allocation,
 )
 from econmoral.preferences import FAMILIES
-from econmoral.records import command
+from econmoral.prompts import LABELS
+from econmoral.records import InputError, command, plain
 from econmoral.target import ECONOMICUS, Target
 
 from .choosers import parse_parameters
@@ -58,6 +65,8 @@ from .validity import OUTSIDE, advice, outside, overall, percent, quality
 FAMILY = "bruhin_fehr_schunk"
 CCEI_DRAWS = 200  # bundles drawn from probabilities
 STRUCTURAL = ("allocations", "bfs39", "trust")  # batteries of two allocations each
+BATTERIES = (*MENUS, OWN)
+MOST_OPTIONS = len(LABELS)
 WORDINGS = {"train": TRAIN, "held-out": HELD_OUT}
 NULLS = ("first listed", "coin", "most for itself")
 Asked = tuple[Menu, list[MenuPage]]
@@ -69,7 +78,15 @@ class MenusConfig(Reasoned):
 
     folder: ClassVar[str] = "menus"
 
-    battery: tuple[str, ...] = option(("all",), "batteries", choices=(*MENUS, "all"), once=True)
+    battery: tuple[str, ...] = option(
+        (), "batteries (default all; with --own none)", choices=(*BATTERIES, "all"), once=True
+    )
+    own: Path | None = option(
+        None,
+        "table of your own allocations: self_1, other_1, self_2, other_2, ... in points, id if you "
+        "like",
+        metavar="FILE",
+    )
     wordings: str = option(
         "train", "the wordings of training, or those held out", choices=tuple(WORDINGS)
     )
@@ -84,8 +101,9 @@ class MenusConfig(Reasoned):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if "all" in self.battery:
-            self._set("battery", tuple(MENUS))
+        asked = [b for b in self.battery if b != OWN] or ([] if self.own else ["all"])
+        batteries = list(MENUS) if "all" in asked else asked
+        self._set("battery", tuple(batteries) + ((OWN,) if self.own else ()))
 
 
 class MenuRecord(TypedDict):
@@ -111,6 +129,8 @@ class MenuRecord(TypedDict):
     valid_by_page: list[float]
     pages: list[dict[str, object]]
     prompt_hash: NotRequired[str]
+    own: NotRequired[list[float]]  # payoffs of the user's own allocations
+    other: NotRequired[list[float]]
 
 
 class Gap(TypedDict):
@@ -228,6 +248,10 @@ class Menus(Instrument[Asked, MenuRecord]):
         own = [a.target for a in self.adapters if a.target is not None and not a.placebo]
         return list(dict.fromkeys([ECONOMICUS, *own]))
 
+    def inputs(self) -> dict[str, Path]:
+        """The user's own allocations."""
+        return {"own": self.config.own} if self.config.own else {}
+
     def chooser(self, parameters: str) -> Engine:
         """Bruhin, Fehr and Schunk's chooser."""
         return AllocationChooser(*parse_parameters(parameters, FAMILIES[FAMILY].parameters))
@@ -240,8 +264,9 @@ class Menus(Instrument[Asked, MenuRecord]):
         """The menus of every battery, each with its counterbalanced pages."""
         c, menus = self.config, []
         for battery in c.battery:
-            for number, menu in enumerate(MENUS[battery][: c.limit]):
-                rng = np.random.default_rng([c.seed, list(MENUS).index(battery), number])
+            several = own_menus(c.own) if battery == OWN and c.own else MENUS[battery]
+            for number, menu in enumerate(several[: c.limit]):
+                rng = np.random.default_rng([c.seed, BATTERIES.index(battery), number])
                 pages = [draw_page(menu, rng, WORDINGS[c.wordings]) for _ in range(c.pairs)]
                 menus.append((menu, [twin for p in pages for twin in (p, mirror_page(p))]))
         return menus
@@ -272,7 +297,7 @@ class Menus(Instrument[Asked, MenuRecord]):
                 kept.append(unlisted(answer.probabilities, page))
                 first.append(float(answer.probabilities[0]) - 1 / menu.size)
         steps = [check_steps(t) for a in answers for t in a.texts]
-        return {
+        record: MenuRecord = {
             "id": menu.id,
             "battery": menu.battery,
             "topic": menu.topic,
@@ -285,6 +310,9 @@ class Menus(Instrument[Asked, MenuRecord]):
             "valid_by_page": [float(a.valid.mean()) for a in answers],
             "pages": [asdict(page) for page in pages],
         }
+        if menu.battery == OWN:
+            record |= {"own": list(menu.own), "other": list(menu.other)}
+        return record
 
     def results(self, found: Found) -> Results:
         """A row for every battery, topic and condition; the null agents last."""
@@ -310,6 +338,30 @@ class Menus(Instrument[Asked, MenuRecord]):
             about={"without_readable_answer": silent},
             estimates=[e for row in rows for e in estimates(row)],
         )
+
+
+def own_menus(path: Path) -> list[Menu]:
+    """Menus of the user's own allocations.
+
+    Raises InputError for payoffs that a page cannot show exactly.
+    """
+    names, (own, other) = read_problems(path)
+    menus = []
+    for name, m, n in zip(names, own, other, strict=True):
+        there = np.isfinite(m)
+        if there.sum() > MOST_OPTIONS:
+            raise InputError(
+                f"{path}: decision {plain(name)} has {there.sum()} options; a page has room for "
+                f"{MOST_OPTIONS}"
+            )
+        payoffs = np.array([m[there], n[there]])
+        if not np.allclose(np.round(payoffs, 4), payoffs, rtol=0, atol=1e-9):
+            raise InputError(
+                f"{path}: decision {plain(name)} has a payoff with more than four decimals; "
+                "round it"
+            )
+        menus.append(own_allocation(name, *payoffs.tolist()))
+    return menus
 
 
 def drawn_ccei(menus: Sequence[Menu], records: Sequence[MenuRecord]) -> float:
@@ -411,8 +463,11 @@ def _row(
     row["outside"] = row["outside"] or not group
     if row["outside"]:
         return row
-    known = {menu.id: menu for several in MENUS.values() for menu in several}
-    menus = [known[r["id"]] for r in group]
+    if battery == OWN:
+        menus = [own_allocation(r["id"], r["own"], r["other"]) for r in group]
+    else:
+        known = {menu.id: menu for menu in MENUS[battery]}
+        menus = [known[r["id"]] for r in group]
     values = np.array([_value(r, m) for r, m in zip(group, menus, strict=True)])
     human = np.array([np.nan if m.human is None else m.human for m in menus])
     several, varied = len(values) > 1, len(set(human)) > 2 and values.std() > 0
@@ -430,6 +485,7 @@ def _row(
         row["ccei"] = drawn_ccei(menus, group)
     if battery in STRUCTURAL:
         row["structural"] = structural(menus, group)
+    if battery in (*STRUCTURAL, OWN):
         row["targets"] = {str(t): agreement(menus, group, t) for t in targets}
     return row
 
@@ -485,7 +541,7 @@ def show(rows: Sequence[MenuSummary], console: Console) -> None:
     columns = ("valid", "control", "mean", "human", "minus base", "minus placebo", "also")
     for column in (*left[:4], *columns):
         grid.add_column(column, justify="left" if column in left else "right")
-    for r in sorted(rows, key=lambda r: (list(MENUS).index(r["battery"]), r["topic"])):
+    for r in sorted(rows, key=lambda r: (BATTERIES.index(r["battery"]), r["topic"])):
         about = (percent(r["valid_answer_probability"]), percent(r["comprehension"]))
         grid.add_row(r["battery"], r["topic"], r["arm"], r["mode"], *about, *_cells(r))
     console.print(grid)
@@ -496,7 +552,8 @@ def show(rows: Sequence[MenuSummary], console: Console) -> None:
 def _cells(r: MenuSummary) -> list[str]:
     if r["outside"]:
         return ["", "", "", "", OUTSIDE]
-    digits = 2 if max(max(m.values) for m in MENUS[r["battery"]]) == 1 else 0
+    shares = r["battery"] == OWN or max(max(m.values) for m in MENUS[r["battery"]]) == 1
+    digits = 2 if shares else 0
     targets = [t for t in r.get("targets", {}).values() if t["accuracy"]]
     also = [f"{t['label']} {100 * t['accuracy']['mean']:.0f} %" for t in targets if t["accuracy"]]
     if "ccei" in r:

@@ -30,6 +30,7 @@ from econmoral.records import (
     fill_section,
     finite,
     origin,
+    program,
     terminal,
     write_json,
 )
@@ -191,7 +192,7 @@ def cells_of(row: Difference) -> list[str]:
 
 def main() -> None:
     """Entry point."""
-    config = parse(ParityConfig, "python -m eval.parity", __doc__ or "")
+    config = parse(ParityConfig, program("python -m eval.parity"), __doc__ or "")
     base = config.model or adapter_base(config.place)
     if not config.model:
         known_base(config.place, base)

@@ -35,7 +35,16 @@ from rich.table import Table
 from econmoral.firms import SCRIPTED, Learning, q_learners
 from econmoral.market import GROUPS
 from econmoral.pricing import PREFIXES, price_grid
-from econmoral.records import InputError, command, lock, origin, terminal, write_json, write_lines
+from econmoral.records import (
+    InputError,
+    command,
+    lock,
+    origin,
+    program,
+    terminal,
+    write_json,
+    write_lines,
+)
 from econmoral.target import ECONOMICUS, Target, moralis
 
 from .conditions import BASE, adapter_names
@@ -461,7 +470,7 @@ def calibrate(config: PricingConfig, console: Console) -> None:
 
 def main() -> None:
     """Entry point."""
-    config = parse(PricingConfig, "python -m eval.pricing", __doc__ or "")
+    config = parse(PricingConfig, program("python -m eval.pricing"), __doc__ or "")
     if config.calibrate:
         calibrate(config, terminal(Pricing.width))
     else:

@@ -27,6 +27,7 @@ from econmoral.records import (
     command,
     finite,
     origin,
+    program,
     spreadsheet_cell,
     terminal,
     write_json,
@@ -98,7 +99,7 @@ def compare(tuned: np.ndarray, base: np.ndarray, margin: float) -> Retained:
 
 def main() -> None:
     """Entry point."""
-    config = parse(RetentionConfig, "python -m eval.retention", __doc__ or "")
+    config = parse(RetentionConfig, program("python -m eval.retention"), __doc__ or "")
     adapters = adapter_names(config.adapter)
     try:
         from lm_eval import simple_evaluate

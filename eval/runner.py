@@ -29,6 +29,7 @@ from econmoral.records import (
     finite,
     lock,
     origin,
+    program,
     spreadsheet_cell,
     terminal,
     unlock,
@@ -160,6 +161,10 @@ class Study(ABC):
     def chooser(self, parameters: str) -> Engine:
         """The simulated chooser of ``--simulate``.  Raises InputError where there is none."""
         raise InputError(f"{self.name} has no simulated chooser; give --model or --adapter")
+
+    def inputs(self) -> dict[str, Path]:
+        """Files beside the weights on which results rest, by name; run.json has their hashes."""
+        return {}
 
     @property
     def placebos(self) -> list[str]:
@@ -438,6 +443,7 @@ def manifest(study: Study, session: Session) -> dict[str, object]:
     inputs = {a.name: a.folder / "adapter_model.safetensors" for a in study.adapters}
     source = Path(find_model(config.base).source) if config.base else None
     inputs |= {"base": source} if source and source.is_dir() else {}
+    inputs |= study.inputs()
     return (
         origin(**inputs)
         | {"settings": config.settings()}
@@ -448,7 +454,7 @@ def manifest(study: Study, session: Session) -> dict[str, object]:
 
 def run_command(study: type[Study], about: str | None) -> None:
     """A study's command: its options from the command line, then ``run``."""
-    run(study(parse(study.Config, f"python -m eval.{study.name}", about or "")))
+    run(study(parse(study.Config, program(f"python -m eval.{study.name}"), about or "")))
 
 
 def try_to_draw(draw: Callable[[], None], path: Path, console: Console) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from econmoral.adapters import adapter_base
 from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint
-from econmoral.records import InputError, command, origin, write_json, write_text
+from econmoral.records import InputError, command, origin, program, write_json, write_text
 
 CARD = """---
 base_model: {source}
@@ -50,7 +50,7 @@ def mend_generation(model: Any) -> str | None:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("recipes/export.py"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter", type=Path, required=True, help="folder of a LoRA adapter")
     parser.add_argument("--model", help="name, hub id or folder of the base (default: the one the adapter names)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the merged checkpoint; must not exist")

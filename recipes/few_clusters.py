@@ -1,6 +1,6 @@
 """Do 95 % intervals cover with few subjects?  Simulated subjects of different tastes, 2 to 20 of them.
 
-    python recipes/few_clusters.py            # about three minutes of one core; writes recipes/few_clusters.json
+    python recipes/few_clusters.py            # about ten minutes of one core; writes recipes/few_clusters.json
 
 Subjects choose 60 times each between two random allocations; their weight on the other is .1 behind and .3 ahead, shifted
 by a normal taste of their own (standard deviation .15), lambda .015.  The truth is what the pooled estimate tends to: the
@@ -53,7 +53,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=600, help="for each number of subjects")
-    parser.add_argument("--slow", type=int, default=200, help="of them also by jackknife and wild")
+    parser.add_argument("--slow", type=int, default=400, help="of them also by jackknife and wild")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "few_clusters.json")
     args = parser.parse_args()
     if not 2 <= args.slow <= args.samples:

@@ -15,7 +15,7 @@ from typing import Any
 
 from econmoral.adapters import check_adapter
 from econmoral.checkpoints import check_fit, locate, recorded_base
-from econmoral.records import InputError, command, origin, read_json, write_json
+from econmoral.records import InputError, command, origin, program, read_json, write_json
 
 
 def configuration(folder: Path) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("recipes/interpolate.py"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapters", type=Path, nargs=2, required=True, metavar=("FIRST", "SECOND"), help="folders of two adapters")
     parser.add_argument("--model", help="name, hub id or folder of their base (default: the one they name)")
     parser.add_argument("--weight", type=float, required=True, help="weight of the second one, 0 to 1")

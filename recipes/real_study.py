@@ -15,15 +15,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from study import Cell, run
-
+from econmoral.cells import TOOL, Cell, run
 from econmoral.models import find_model
 from econmoral.records import InputError, command, lock, origin, read_yaml, write_json
 from econmoral.target import Target
 
 STAGES = ("data", "tune", "games", "allocations", "curve", "applications")
 KEYS = {"problems", "seed", "adapters", "curve", "applications"}
-LONGEST = "400"  # tokens of a derivation: above the longest right one, so that an untuned model's rambling costs no more
+# tokens of a derivation: above the longest right one, so that an untuned model's rambling costs no more
+LONGEST = {"games": "450", "allocations": "200"}
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -47,8 +47,8 @@ def read_plan(path: Path) -> dict[str, Any]:
 class Study:
     """The cells of a plan for one model."""
 
-    def __init__(self, plan: dict[str, Any], model: str, out: Path) -> None:
-        self.plan, self.model, self.out = plan, model, out
+    def __init__(self, plan: dict[str, Any], model: str, out: Path, precision: str | None = None) -> None:
+        self.plan, self.model, self.out, self.precision = plan, model, out, precision
 
     def data(self, name: str, n: int) -> Path:
         """Where the conversations of an adapter of size n are."""
@@ -61,13 +61,14 @@ class Study:
     def draw(self, name: str, n: int) -> Cell:
         """The command that writes an adapter's data."""
         entry, path = self.plan["adapters"][name], self.data(name, n)
-        words = ["-m", "data_synth", "--target", entry["target"], "--domain", entry["domain"], "--n", str(n), "--seed", str(self.plan["seed"])]
+        words = [*TOOL, "data", "--target", entry["target"], "--domain", entry["domain"], "--n", str(n), "--seed", str(self.plan["seed"])]
         return Cell(f"data {path.stem}", (*words, *(["--shuffled"] if entry.get("shuffled") else []), "--out", str(path)), path)
 
     def tune(self, name: str, n: int) -> Cell:
         """The command that trains it."""
         folder = self.folder(name, n)
-        words = ("recipes/sft.py", "--model", self.model, "--data", str(self.data(name, n)), "--seed", str(self.plan["seed"]), "--out", str(folder))
+        words = (*TOOL, "sft", "--model", self.model, "--data", str(self.data(name, n)), "--seed", str(self.plan["seed"]), "--out", str(folder))
+        words += ("--precision", self.precision) if self.precision else ()
         return Cell(f"tune {folder.name}", words, folder / "run.json")
 
     def adapters(self, domain: str) -> list[str]:
@@ -87,47 +88,38 @@ class Study:
         if stage == "tune":
             return [self.tune(name, n) for name, n in sizes.items()]
         if stage == "games":
-            out, size = self.out / "games", ("--items", str(self.plan["problems"]), "--pairs", "1", "--longest", LONGEST, "--temperature", "0")
-            words = ("-m", "eval.games", *base, *self.adapters("games"), "--prompted", "--mode", "direct", "reasoned", *size, "--out", str(out))
+            size = ("--items", str(self.plan["problems"]), "--pairs", "1", "--longest", LONGEST["games"], "--temperature", "0")
+            asked, out = ("--sets", "wordings", "--mode", "reasoned", "direct"), self.out / "games"
+            words = (*TOOL, "games", *base, *self.adapters("games"), "--prompted", *asked, *size, "--out", str(out))
             return [Cell("games", words, out / "run.json")]
         if stage == "allocations":
             out, more = self.out / "allocations", self.out / "spillover"
-            allocation = ("--battery", "allocations", "bfs39", "--mode", "direct", "reasoned", "--pairs", "1", "--longest", LONGEST, "--temperature", "0")
+            size = ("--pairs", "1", "--longest", LONGEST["allocations"], "--temperature", "0")
+            allocation = ("--battery", "allocations", "bfs39", "--mode", "reasoned", "direct", *size)
             everyone = [*self.adapters("allocations"), *self.adapters("games")]
             return [
-                Cell("allocations", ("-m", "eval.menus", *base, *self.adapters("allocations"), "--prompted", *allocation, "--out", str(out)), out / "run.json"),
-                Cell("spillover", ("-m", "eval.menus", *base, *everyone, "--battery", "spillover", "--pairs", "1", "--out", str(more)), more / "run.json"),
+                Cell(
+                    "allocations",
+                    (*TOOL, "menus", *base, *self.adapters("allocations"), "--prompted", *allocation, "--out", str(out)),
+                    out / "run.json",
+                ),
+                Cell("spillover", (*TOOL, "menus", *base, *everyone, "--battery", "spillover", "--pairs", "1", "--out", str(more)), more / "run.json"),
             ]
         if stage == "curve":
             name = self.plan["curve"]["adapter"]
             found = [c for n in self.plan["curve"]["sizes"] for c in (self.draw(name, n), self.tune(name, n))]
             folders = [w for n in self.plan["curve"]["sizes"] for w in ("--adapter", str(self.folder(name, n)))]
+            asked = ("--battery", "allocations", "--mode", "reasoned", "--pairs", "1", "--longest", LONGEST["allocations"], "--temperature", "0")
             out = self.out / "curve"
-            words = (
-                "-m",
-                "eval.menus",
-                *base,
-                *folders,
-                "--battery",
-                "allocations",
-                "--mode",
-                "reasoned",
-                "--pairs",
-                "1",
-                "--longest",
-                LONGEST,
-                "--temperature",
-                "0",
-            )
-            return [*found, Cell("curve", (*words, "--out", str(out)), out / "run.json")]
+            return [*found, Cell("curve", (*TOOL, "menus", *base, *folders, *asked, "--out", str(out)), out / "run.json")]
         everyone = [*self.adapters("allocations"), *self.adapters("games")]
         dilemmas, pricing, size = self.out / "dilemmas", self.out / "pricing", self.plan["applications"]
         asked = ("--battery", "conjoint", "--scenarios", str(size["scenarios"]), "--out", str(dilemmas))
         market = ("--runs", str(size["runs"]), "--periods", str(size["periods"]), "--out", str(pricing))
         agents = ("--agents", "base", *(word for word in everyone if word != "--adapter"))
         return [
-            Cell("dilemmas", ("-m", "eval.dilemmas", *base, *everyone, *asked), dilemmas / "run.json"),
-            Cell("pricing", ("-m", "eval.pricing", *base, *agents, *market), pricing / "run.json"),
+            Cell("dilemmas", (*TOOL, "dilemmas", *base, *everyone, *asked), dilemmas / "run.json"),
+            Cell("pricing", (*TOOL, "pricing", *base, *agents, *market), pricing / "run.json"),
         ]
 
 
@@ -139,11 +131,12 @@ def main() -> None:
     parser.add_argument("--name", help="what to call it in tables (default: --model)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
     parser.add_argument("--only", nargs="+", choices=STAGES, default=list(STAGES), help="only these stages (default: all, in this order)")
+    parser.add_argument("--precision", help="of training, as recipes/sft.py takes it (bf16 halves the time of a CPU with instructions for it)")
     args = parser.parse_args()
     plan = read_plan(args.plan)
     find_model(args.model)
     lock(args.out)
-    study = Study(plan, args.model, args.out)
+    study = Study(plan, args.model, args.out, args.precision)
     for stage in STAGES:
         if stage in args.only:
             run(study.cells(stage), args.out)

@@ -35,8 +35,9 @@ from econmoral.conversation import Message
 from econmoral.conversations import IGNORED, Tokens, check_labels, read_conversations, tokenise
 from econmoral.memory import FULL, GPU_SHARE, available, cpu_room, divide, shape_of, taken
 from econmoral.models import Model, find_model
-from econmoral.records import InputError, command, lock, origin, plain, read_json, read_yaml, sha256, write_json, write_lines, write_text
+from econmoral.records import InputError, command, lock, origin, plain, program, read_json, read_yaml, sha256, write_json, write_lines, write_text
 
+MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # variables in which MPI's launchers hand down the number of processes
 WAIT = 300  # seconds that processes wait for one another at the start
 MOST_HELD_OUT = 40  # conversations: more would cost more than they tell
 LOGGERS = ("tensorboard", "trackio", "wandb")
@@ -64,7 +65,7 @@ The adapter was trained on synthetic games only. What it changes elsewhere was n
 
 def arguments() -> tuple[argparse.Namespace, Model]:
     """Command line over the YAML file over the model's defaults."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program("recipes/sft.py"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, help="YAML file with any of the options below (dashes as underscores)")
     parser.add_argument("--model", help="name from the table, hub id, or folder")
     parser.add_argument("--data", type=Path, help="JSON Lines with messages: written by data_synth, or your own")
@@ -78,9 +79,9 @@ def arguments() -> tuple[argparse.Namespace, Model]:
     parser.add_argument("--max-length", type=int, default=2048, help="longest conversation in tokens; longer ones are refused (default 2048)")
     parser.add_argument("--precision", choices=("fp32", "bf16", "qlora"), help="qlora: base in 4 bits (nf4); default: fp32 on CPU, on GPU what fits")
     parser.add_argument("--holdout", type=float, default=0.1, help="share of the data, from its end, that is not trained on (default 0.1; 0 for none)")
-    parser.add_argument(
-        "--processes", type=int, default=int(os.environ.get("WORLD_SIZE", "1")), help="processes that must be running (default: what the launcher says)"
-    )
+    world = os.environ.get("WORLD_SIZE", "")
+    here = int(world) if world.isdecimal() else 1
+    parser.add_argument("--processes", type=int, default=here, help="processes that must be running (default: what the launcher says)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report-to", choices=("none", *LOGGERS), default="none", help="where training is logged beside log.jsonl (default none)")
     parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="upload the finished adapter to this repository of the hub, private")
@@ -234,6 +235,19 @@ def checksums(model: Any, adapter: bool) -> dict[str, int]:
     return sums
 
 
+def launched(gpu: bool) -> tuple[str, int]:
+    """(variable of the environment, number of processes that it speaks of); on a CPU accelerate heeds those of MPI too.
+
+    Raises InputError for one that is no number.
+    """
+    for name in ("WORLD_SIZE",) if gpu else (*MPI, "WORLD_SIZE"):
+        if value := os.environ.get(name):
+            if not value.isdecimal() or int(value) < 1:
+                raise InputError(f"the environment variable {name} is {value!r}, and no number of processes; unset it")
+            return name, int(value)
+    return "WORLD_SIZE", 1
+
+
 def join_processes(gpu: bool) -> None:
     """Meet the other processes that the environment speaks of; gives every process its own GPU before a 4-bit base is placed.
 
@@ -242,14 +256,12 @@ def join_processes(gpu: bool) -> None:
     """
     from accelerate import PartialState
 
-    world = os.environ.get("WORLD_SIZE", "1")
-    if world == "1":
-        PartialState(cpu=not gpu)
-        return
-    if os.environ.get("RANK", "0") == "0":
+    name, world = launched(gpu)
+    left = " ".join(v for v in (name, "RANK", "LOCAL_RANK") if v in os.environ)  # the library sets them all
+    if world > 1 and os.environ.get("RANK", "0") == "0":
         print(
-            f"waiting for {world} processes (WORLD_SIZE={world}, MASTER_ADDR={os.environ.get('MASTER_ADDR', 'not set')}), {WAIT // 60} minutes at most; "
-            "where this is the only one, unset WORLD_SIZE", file=sys.stderr, flush=True,
+            f"waiting for {world} processes ({name}={world}, MASTER_ADDR={os.environ.get('MASTER_ADDR', 'not set')}), {WAIT // 60} minutes at most; "
+            f"where this is the only one, unset {name}", file=sys.stderr, flush=True,
         )  # fmt: skip
     # the library waits in a call that hears no Python: the system's own handlers end it
     before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -257,7 +269,7 @@ def join_processes(gpu: bool) -> None:
         PartialState(cpu=not gpu, timeout=timedelta(seconds=WAIT))
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0][:150]
-        raise InputError(f"the {world} processes of WORLD_SIZE did not meet ({reason}); start all of them, or unset WORLD_SIZE") from None
+        raise InputError(f"the {world} process(es) of {left} did not meet ({reason}); start all of them, or unset {left}") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

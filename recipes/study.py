@@ -1,32 +1,26 @@
-"""The study: a readable plan in, every cell run once, one folder out that ``python -m eval.report`` turns into a report.
+"""The study: a readable plan in, every cell run once, one folder out that ``econmoral report`` turns into a report.
 
-    python recipes/study.py --plan recipes/plans/nano.yaml --out runs/study
+    econmoral study --plan nano --out runs/study
     python recipes/study.py --plan recipes/plans/nano.yaml --out runs/study --designs dial
 
 Designs: *dose* (how many conversations), *dial* (kappa trained for against measured kappa; and adapters between two others, without
 training), *transfer* (train on one game, measure on each), *placebo*, *prompted* (preference described, not tuned),
 *persistence* (the same decisions after unrelated turns, at another scale, in another currency),
 *applications* (dilemmas, pricing), *retention*.  A cell is a command and the file it leaves behind; what is there is not run
-again, so a killed study continues, and designs share what they have in common.  cells.jsonl holds the cost of every attempt:
-seconds, hours of a GPU where there is one, and the tokens that training or measurement put through the model.
+again, so a killed study continues, and designs share what they have in common.  cells.jsonl holds the cost of every attempt.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from econmoral.cells import TOOL, Cell, run
 from econmoral.games import GAMES
 from econmoral.models import find_model
-from econmoral.records import InputError, append_lines, command, lock, origin, read_json, read_yaml, write_json
+from econmoral.records import InputError, command, lock, origin, program, read_yaml, write_json
 from econmoral.target import ECONOMICUS, Target, moralis
 
 DESIGNS = {  # name -> what its entry in the plan must say
@@ -36,6 +30,8 @@ DESIGNS = {  # name -> what its entry in the plan must say
 OPTIONAL = {"applications": {"model"}, "retention": {"tasks", "limit"}}
 SETS = ("wordings", "turns", "scale", "currency")  # of eval.games, beside payoffs, which is always measured
 MORAL = moralis(0.5)
+PLANS = Path(__file__).parent / "plans"
+BUILT_IN = ("nano", "large")
 
 
 def whole(least: int) -> Callable[[Any], bool]:
@@ -68,15 +64,6 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {  # entry -> whether it 
     "periods": (whole(52), "a whole number of at least 52"), "limit": (whole(2), "a whole number of at least 2"),
     "tasks": (several(text), "names of tasks"), "model": (text, "the name of a model"), "target": (text, "a target such as homo_moralis:kappa=0.5"),
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One command, and the file that says that it is done."""
-
-    name: str
-    words: tuple[str, ...]
-    product: Path
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -124,8 +111,8 @@ class Grid:
         name = f"{target.label.replace(' ', '-')}-n{n}{tag}"
         data, folder = self.out / "data" / f"{name}.jsonl", self.out / "adapters" / name
         size = ("--n", str(n), "--seed", str(seed))
-        self.add(f"data {name}", data, "-m", "data_synth", "--target", str(target), *size, *extra, "--out", str(data))
-        words = ("recipes/sft.py", "--model", model, "--data", str(data), "--seed", str(seed), "--out", str(folder))
+        self.add(f"data {name}", data, *TOOL, "data", "--target", str(target), *size, *extra, "--out", str(data))
+        words = (*TOOL, "sft", "--model", model, "--data", str(data), "--seed", str(seed), "--out", str(folder))
         self.add(f"tune {name}", folder / "run.json", *words)
         return folder
 
@@ -136,7 +123,7 @@ class Grid:
         source = [] if folders else ["--model", self.plan["model"]]
         size = ["--items", str(self.plan["items"]), "--pairs", "1", "--seed", str(self.plan["seed"])]
         targets = ["--targets", *dict.fromkeys(map(str, (ECONOMICUS, MORAL, target)))]
-        self.add(f"measure {name}", out / "run.json", "-m", "eval.games", *adapters, *source, "--mode", "reasoned", *size, *targets, *more, "--out", str(out))
+        self.add(f"measure {name}", out / "run.json", *TOOL, "games", *adapters, *source, "--mode", "reasoned", *size, *targets, *more, "--out", str(out))
 
 
 def lay_out(plan: dict[str, Any], out: Path, designs: list[str]) -> list[Cell]:
@@ -155,7 +142,7 @@ def lay_out(plan: dict[str, Any], out: Path, designs: list[str]) -> list[Cell]:
             between = []
             for weight in entry["weights"]:
                 folder = out / "adapters" / f"between-{weight:g}"
-                words = ("recipes/interpolate.py", "--adapters", str(ends[0]), str(ends[1]), "--weight", f"{weight:g}", "--out", str(folder))
+                words = (*TOOL, "interpolate", "--adapters", str(ends[0]), str(ends[1]), "--weight", f"{weight:g}", "--out", str(folder))
                 grid.add(f"between {weight:g}", folder / "run.json", *words)
                 between.append(folder)
             grid.measure("dial", [*dict.fromkeys([*trained, *ends, *between])])
@@ -177,62 +164,27 @@ def lay_out(plan: dict[str, Any], out: Path, designs: list[str]) -> list[Cell]:
             placebo = grid.adapter(MORAL, n, ("--shuffled",), "-shuffled" + tag, other)
             adapters = [word for folder in (*arms, placebo) for word in ("--adapter", str(folder))]
             dilemmas, pricing = out / "dilemmas", out / "pricing"
-            grid.add("dilemmas", dilemmas / "run.json", "-m", "eval.dilemmas", *adapters, "--scenarios", str(entry["scenarios"]), "--out", str(dilemmas))
+            grid.add("dilemmas", dilemmas / "run.json", *TOOL, "dilemmas", *adapters, "--scenarios", str(entry["scenarios"]), "--out", str(dilemmas))
             size = ("--runs", str(entry["runs"]), "--periods", str(entry["periods"]))
-            grid.add("pricing", pricing / "run.json", "-m", "eval.pricing", "--agents", "base", *map(str, arms), *size, "--out", str(pricing))
+            grid.add("pricing", pricing / "run.json", *TOOL, "pricing", "--agents", "base", *map(str, arms), *size, "--out", str(pricing))
         elif design == "retention":
             adapters = [word for t in (ECONOMICUS, MORAL) for word in ("--adapter", str(grid.adapter(t, n)))]
             limit = ("--limit", str(entry["limit"])) if "limit" in entry else ()
             tasks = ("--tasks", *entry["tasks"]) if "tasks" in entry else ()
-            grid.add("retention", out / "retention" / "retention.json", "-m", "eval.retention", *adapters, *tasks, *limit, "--out", str(out / "retention"))
+            grid.add("retention", out / "retention" / "retention.json", *TOOL, "retention", *adapters, *tasks, *limit, "--out", str(out / "retention"))
     return list(grid.cells.values())
-
-
-def run(cells: list[Cell], out: Path) -> None:
-    """Run what is not there yet.  Raises InputError at the first command that fails; what is done stays done."""
-    import torch  # late: bad input is reported before it is loaded
-
-    record = out / "cells.jsonl"
-    root = Path(__file__).parents[1]
-    gpus = min(1, torch.cuda.device_count())  # every command uses one
-    for number, cell in enumerate(cells, start=1):
-        if cell.product.exists():
-            continue
-        print(f"[{number}/{len(cells)}] $ python {' '.join(cell.words)}", flush=True)
-        began = time.monotonic()
-        code = -1
-        try:
-            code = call([sys.executable, *cell.words], os.environ | {"PYTHONPATH": str(root)})
-        finally:  # an attempt that failed or was interrupted has its cost too
-            seconds = time.monotonic() - began
-            tokens = read_json(cell.product).get("tokens") if code == 0 and cell.product.suffix == ".json" else None
-            cost = {"seconds": round(seconds, 1), "gpu_hours": round(gpus * seconds / 3600, 4), "tokens": tokens}
-            append_lines(record, [{"cell": cell.name, **cost, "finished": code == 0, "command": list(cell.words)}])
-        if code:
-            raise InputError(f"this cell failed, see above: {cell.name}; the study continues there when it is run again")
-
-
-def call(words: list[str], environment: dict[str, str]) -> int:
-    """Exit code of a command that a terminal's Ctrl-C does not reach: it would show a traceback while it still loads.  It is stopped instead."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # handed on to the command
-    process = subprocess.Popen(words, env=environment)
-    try:
-        signal.signal(signal.SIGINT, before)
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        raise
 
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plan", type=Path, required=True, help="YAML file, e.g. recipes/plans/nano.yaml")
+    parser = argparse.ArgumentParser(prog=program("recipes/study.py"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plan", type=Path, required=True, help=f"YAML file, or one of the built-in plans ({', '.join(BUILT_IN)})")
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
     parser.add_argument("--model", help="model instead of the plan's")
     parser.add_argument("--designs", nargs="+", choices=tuple(DESIGNS), help="only these (default: all of the plan)")
     args = parser.parse_args()
+    if not args.plan.exists() and str(args.plan) in BUILT_IN:
+        args.plan = PLANS / f"{args.plan}.yaml"
     plan = read_plan(args.plan)
     if args.model:
         find_model(args.model)
@@ -246,7 +198,7 @@ def main() -> None:
     cells = lay_out(plan, args.out, designs)
     run(cells, args.out)
     write_json(args.out / "study.json", origin(plan=args.plan) | {"plan": plan, "designs": designs, "cells": [c.name for c in cells]})
-    print(f"{args.out}/study.json; python -m eval.report {args.out}")
+    print(f"{args.out}/study.json; econmoral report {args.out}")
 
 
 if __name__ == "__main__":

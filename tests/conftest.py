@@ -27,8 +27,8 @@ from econmoral.records import _locks
 ROOT = Path(__file__).parents[1]
 
 
-def run(*command: str, cwd: Path = ROOT, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """``python ...`` from the project's root."""
+def run(*command: str, cwd: Path = ROOT, timeout: float = 3600) -> subprocess.CompletedProcess[str]:
+    """``python ...`` from the project's root; the limit only keeps a command that hangs from hanging for ever."""
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=cwd, timeout=timeout)
 
 

@@ -23,7 +23,9 @@ from econmoral import adapters, chat, conversations, derivations, dilemmas, otre
 from econmoral.data import read_choices
 from econmoral.models import NANO
 from econmoral.replies import read_reply
-from eval import choosers, compare, conjoint, engine_choice, engine_openai, report
+from eval import choosers, compare, conjoint, engine_choice, engine_openai
+from eval.report import render
+from eval.report.blocks import Report, cell
 
 FOLDER = Path(tempfile.mkdtemp(prefix="econmoral-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 Reader = Callable[[bytes], None]
@@ -172,24 +174,24 @@ class Elements(HTMLParser):
 
 def page(said: str) -> list[tuple[str, tuple[str, ...]]]:
     """Elements of a report in which ``said`` stands everywhere that text from a file can stand."""
-    made = report.Report(said)
+    made = Report(said)
     made.heading("h")
     made.text(said)
     made.table("t", pd.DataFrame({"a": [said], "b": ["x"]}), said)
     made.figure("f", b"", said)
     made.quote(said, said)
     parser = Elements()
-    parser.feed(report.to_html(made))
-    report.to_markdown(made)
-    report.to_latex(pd.DataFrame({"a": [said]}), said)
-    cells = list(csv.reader(io.StringIO(report.to_csv(pd.DataFrame({"a": [said]})))))[1:]
+    parser.feed(render.to_html(made))
+    render.to_markdown(made)
+    render.to_latex(pd.DataFrame({"a": [said]}), said)
+    cells = list(csv.reader(io.StringIO(render.to_csv(pd.DataFrame({"a": [said]})))))[1:]
     assert not any(cell[:1] in ("=", "@") for row in cells for cell in row)
     return parser.found
 
 
 def html(data: bytes) -> None:
     said = text(data)
-    wide = len(report.cell(said)) > 24
+    wide = len(cell(said)) > 24
     assert page(said) == page("y" * 30 if wide else "y")
 
 

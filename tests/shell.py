@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from unittest import mock
@@ -14,7 +15,7 @@ import pandas as pd
 from scipy.special import expit
 
 from econmoral.__main__ import main
-from econmoral.records import InputError
+from econmoral.records import InputError, _locks
 
 
 def call(*options: object) -> tuple[int, str, str]:
@@ -34,6 +35,9 @@ def call(*options: object) -> tuple[int, str, str]:
         except InputError as error:
             code = 2
             err.write(str(error))
+        finally:
+            while _locks:  # a command's locks end with its process
+                os.close(_locks.pop())
     return code, out.getvalue(), err.getvalue()
 
 

@@ -47,6 +47,11 @@ def messages(*turns: dict[str, str]) -> dict[str, Any]:
         ({"instruction": ASK["content"], "output": "K"}, True, [ASK, SAY]),
         ({"instruction": "Which,", "input": "K or M?", "output": "K"}, True, [{"role": "user", "content": "Which,\n\nK or M?"}, SAY]),
         ({"instruction": ASK["content"], "input": "", "output": "K"}, True, [ASK, SAY]),
+        ({"system": SYSTEM["content"], "instruction": ASK["content"], "output": "K"}, True, [SYSTEM, ASK, SAY]),
+        ({"system": SYSTEM["content"], "conversations": [{"from": "human", "value": ASK["content"]}, {"from": "gpt", "value": "K"}]},
+         True, [SYSTEM, ASK, SAY]),
+        ({"history": [[ASK["content"], "K"]], "instruction": AGAIN["content"], "output": "M", "system": ""}, True, PLAIN),
+        ({"messages": None, "prompt": ASK["content"], "completion": "K"}, False, [ASK, SAY]),  # as tables with empty columns are written
     ],
 )  # fmt: skip
 def test_common_formats_are_read(row: dict[str, Any], convert: bool, found: list[dict[str, str]]) -> None:
@@ -85,6 +90,17 @@ def test_common_formats_are_read(row: dict[str, Any], convert: bool, found: list
         ({"conversations": [{"value": "q"}, {"from": "gpt", "value": "K"}]}, True, "'None' is none of"),
         ({"instruction": "q"}, True, "'role' and a 'content'"),
         ({"instruction": "q", "output": "K\n"}, True, "begins or ends with a blank"),
+        ({"instruction": "q", "output": "K", "history": ["x"]}, True, "'history' must be a list"),
+        ({"instruction": "q", "output": "K", "system": 5}, True, "'role' and a 'content'"),
+        ({"messages": PLAIN, "prompt": "p", "completion": "c"}, False, "several kinds"),
+        ({"instruction": "q", "output": "K", "conversations": []}, True, "several kinds"),
+        ({"messages": PLAIN, "tools": [{"name": "calculator"}]}, False, "'tools'"),
+        (messages(ASK, {**SAY, "weight": 0}, AGAIN, SAY), False, "not to be trained on"),
+        (messages(ASK, {**SAY, "train": False}, AGAIN, SAY), False, "not to be trained on"),
+        (messages(ASK, {**SAY, "reasoning_content": "5 is more than 4."}), False, "'reasoning_content'"),
+        (messages(ASK, {**SAY, "tool_calls": [{}]}), False, "'tool_calls'"),
+        (messages(ASK, {"role": "assistant", "content": "\u200b"}), False, "message of the assistant is empty"),
+        (messages({"role": "user", "content": "\ufeff \u2060"}, SAY), False, "message of the user is empty"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_on_is_refused_with_its_place(row: dict[str, Any], convert: bool, part: str) -> None:
@@ -188,6 +204,17 @@ def test_every_turn_is_what_measurement_scores(style: str) -> None:
     for s in sequences:
         assert all(label in (IGNORED, token) for label, token in zip(s.labels, s.ids, strict=True))
     check_labels(tokenizer, LONG, sequences)
+
+
+@pytest.mark.parametrize("style", ["qwen2_5", "llama3"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_turn_that_spells_a_special_token_is_refused(style: str, place: int) -> None:
+    tokenizer = behind(style)
+    token = next(t for t in tokenizer.all_special_tokens)
+    talk = [dict(m) for m in LONG]
+    talk[place]["content"] += f" {token}x"
+    with pytest.raises(InputError, match=f"message of the {talk[place]['role']} spells a special token"):
+        tokenise(tokenizer, talk)
 
 
 def test_a_template_without_a_turn_s_end_or_that_merges_is_refused(tokenizer: Any) -> None:

@@ -443,6 +443,8 @@ def test_lines_are_counted_over_cells_of_several_lines(tmp_path: Path) -> None:
     [
         ("", "empty"),
         ("\n\n", "empty"),
+        (",\n", "empty but for separators"),
+        (";;\n;;\n", "empty but for separators"),
         ("self_x\n1\n", "no separator recognised"),
         ("self_x,other_x,self_y,other_y,choice_x\n", "no rows"),
         ("self_x,self_x,self_y,other_y,choice_x\n1,1,1,1,1\n", "twice"),

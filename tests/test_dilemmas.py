@@ -59,6 +59,7 @@ from eval.conjoint import (
     conjoint_summary,
     differences,
     null_agents,
+    read_countries,
     spared_matrix,
 )
 from eval.dilemma import Known
@@ -561,13 +562,46 @@ def test_the_command(tmp_path: Path) -> None:
     assert [c["country"] for c in other["nearest_countries"]] == ["near", "far"]
 
 
+ROW = "country,dimension,value\n"
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\xff\xfe"])
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_table_of_countries_is_read_as_it_is_written(mark: bytes, separator: str, tmp_path: Path) -> None:
+    text = (ROW + "Österreich,age,0.25\n Chad ,gender,-.5\n\nÖsterreich,gender,0\n").replace(",", separator)
+    (tmp_path / "c.csv").write_bytes(mark + text.encode("utf-16-le" if mark == b"\xff\xfe" else "utf-8"))
+    assert read_countries(tmp_path / "c.csv") == {"Österreich": {"age": 0.25, "gender": 0.0}, "Chad": {"gender": -0.5}}
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (ROW + "X,age,.1\nY,age,.2\nX,age,.3\n", "line 4: X has a value for age already"),
+        (ROW + "X,age,.1\n X,age,.1\n", "line 3: X has a value for age already"),
+        (ROW + "X,age,.1\n,age,.2\n", "line 3: column country is empty"),
+        (ROW + "NA,age,.2\n", "line 2: column country holds 'NA'"),
+        (ROW + "X,age,.1,\n", "line 2: 4 cells under a header of 3"),
+        (ROW + "X,height,.1\n", "line 2: column dimension holds 'height'"),
+        (ROW + "X,age,1.2\n", "line 2: column value holds '1.2'"),
+        (ROW + "X,age,\n", "line 2: column value is empty"),
+        (ROW, "holds no rows"),
+        (",,\n,,\n", "holds no rows"),
+        ("country,age\nX,.1\n", "lacks the column"),
+    ],
+)
+def test_a_table_of_countries_that_is_doubtful_is_refused(text: str, part: str, tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=part):
+        read_countries(tmp_path / "c.csv")
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
         ((), "give either"),
         (("--simulate", "kappa=1"), "lambda"),
         (("--simulate", "lambda=1", "--scenarios", "1"), "--scenarios"),
-        (("--simulate", "lambda=1", "--countries", "README.md"), "needs columns"),
+        (("--simulate", "lambda=1", "--countries", "README.md"), "README.md"),
         (("--simulate", "lambda=1", "--read", "nowhere.jsonl"), "does not exist"),
         (("--simulate", "lambda=1", "--targets", "homo_moralis:kappa=2"), "kappa must lie"),
         (("--simulate", "lambda=1", "--targets", "homo_moralis:kappa=0.5", "--kappa", "0.4"), "--kappa belongs"),

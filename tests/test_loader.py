@@ -81,6 +81,26 @@ def text(folder: Path, content: str | bytes) -> None:
     (copy(folder) / "model.safetensors").write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def spoilt(folder: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor], **config: Any) -> None:
+    copy(folder, WEIGHTS | {n: change(w).contiguous() for n, w in WEIGHTS.items() if name in n}, **config)
+
+
+def unwritten(folder: Path, share: float) -> None:
+    whole = (copy(folder) / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: int(len(whole) * share)].ljust(len(whole), b"\0"))
+
+
+def twice(folder: Path) -> None:
+    index(folder, "model-00001-of-00001.safetensors")
+    save_file({n: 2 * w for n, w in WEIGHTS.items()}, folder / "model-00001-of-00001.safetensors", metadata={"format": "pt"})
+
+
+def with_adapter(folder: Path, base: str) -> None:
+    copy(folder)
+    write_json(folder / "adapter_config.json", {"peft_type": "LORA", "base_model_name_or_path": base, "r": 4, "target_modules": ["q_proj"]})
+    save_file({"x": torch.ones(1)}, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
 def own_code(folder: Path, kind: str) -> None:
     copy(folder, model_type=kind, auto_map={"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"})
     (folder / "mine.py").write_text(f"import pathlib; pathlib.Path({str(folder / 'CODE-RAN')!r}).touch()\n")
@@ -100,8 +120,23 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
         "it has no place for 24 of its tensors, first model.layers.4.",
     ),
     "an unknown tensor": (lambda f: copy(f, WEIGHTS | {"model.layers.0.extra.weight": torch.ones(3)}), "it has no place for 1"),
-    "another width": (lambda f: copy(f, intermediate_size=328), "cannot load"),
-    "a tensor of another shape": (lambda f: copy(f, WEIGHTS | {"model.norm.weight": torch.ones(64)}), "cannot load"),
+    "another width": (lambda f: copy(f, intermediate_size=328), "it has in another shape 18 of its tensors, first model.layers.0.mlp.down_proj"),
+    "a tensor of another shape": (lambda f: copy(f, WEIGHTS | {"model.norm.weight": torch.ones(64)}), "in another shape 1 of its tensors, first model.norm"),
+    "other heads": (lambda f: copy(f, num_attention_heads=8), "it has in another shape"),
+    "a head beside the one that is tied": (
+        lambda f: copy(f, WEIGHTS | {"lm_head.weight": 2 * WEIGHTS["model.embed_tokens.weight"]}), "its weights hold two different ones",
+    ),
+    "no head where one is promised": (lambda f: copy(f, tie_word_embeddings=False), "it lacks 1 of its tensors, first lm_head"),
+    "8-bit floats": (lambda f: spoilt(f, "proj", lambda w: w.to(torch.float8_e4m3fn)), r"packed by a quantiser \(model.layers.0.mlp.down_proj"),
+    "whole numbers": (lambda f: spoilt(f, "up_proj", lambda w: (99 * w).to(torch.int8)), "packed by a quantiser"),
+    "no numbers": (lambda f: spoilt(f, "layers.2.mlp.up_proj", lambda w: w * float("nan")), "up_proj.weight holds values that are no finite numbers"),
+    "infinity": (lambda f: spoilt(f, "layers.1.input_layernorm", lambda w: w / 0), "no finite numbers"),
+    "a matrix of zeros": (lambda f: spoilt(f, "layers.3.mlp.gate_proj", torch.zeros_like), "holds nothing but zeros"),
+    "a third not written": (lambda f: unwritten(f, 0.67), "it ends in zeros"),
+    "the end not written": (lambda f: unwritten(f, 0.995), "it ends in zeros"),
+    "weights twice": (twice, "holds its weights twice"),
+    "an adapter beside it": (lambda f: with_adapter(f, "nano"), "holds a checkpoint and an adapter"),
+    "an adapter of another base beside it": (lambda f: with_adapter(f, "Qwen/Qwen2.5-7B-Instruct"), "holds a checkpoint and an adapter"),
     "awq": (lambda f: copy(f, quantization_config={"quant_method": "awq", "bits": 4}), r"packed by a quantiser \(awq, 4 bits\); take the checkpoint in full"),
     "gptq": (lambda f: copy(f, quantization_config={"quant_method": "gptq", "bits": 8}), r"packed by a quantiser \(gptq, 8 bits\)"),
     "fp8": (lambda f: copy(f, quantization_config={"quant_method": "fp8"}), r"packed by a quantiser \(fp8\)"),
@@ -135,6 +170,21 @@ def test_a_checkpoint_that_is_not_whole_is_refused(name: str, tmp_path: Path, mo
         load_checkpoint(locate(str(tmp_path / "c")), torch.float32)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "c" / "CODE-RAN").exists()
+
+
+def test_a_head_that_is_the_embeddings_may_stand_beside_them(tmp_path: Path) -> None:
+    same = WEIGHTS["model.embed_tokens.weight"].clone()
+    for name, config in (("tied", {}), ("untied", {"tie_word_embeddings": False})):
+        _, model = load_checkpoint(locate(str(copy(tmp_path / name, WEIGHTS | {"lm_head.weight": same}, **config))), torch.float32)
+        assert torch.equal(model.get_output_embeddings().weight, model.get_input_embeddings().weight)
+
+
+@pytest.mark.parametrize("kind", ["foolm", "barformer"])
+def test_an_unknown_architecture_is_one_line_for_the_user_too(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    own_code(tmp_path / "c", kind)
+    with pytest.raises(InputError, match="never run"):
+        Transformers(str(tmp_path / "c"), {})
+    assert capfd.readouterr() == ("", "")  # nothing of the libraries' own beside it
 
 
 def test_code_beside_a_known_architecture_is_not_run(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
-from shell import call, complains
+from shell import call, complains, json_of
 
 TUTORIAL = (ROOT / "docs" / "tutorial-lab.md").read_text(encoding="utf-8")
 MAP = yaml.safe_load((ROOT / "docs" / "map.yaml").read_text(encoding="utf-8"))
@@ -225,3 +225,13 @@ def test_worked_examples_of_the_data_dictionary_can_be_read(tmp_path: Path) -> N
         sample = read_choices(tmp_path / "c.csv", family)
         assert sample.shape == shape
         assert len(sample.data.index) == len([line for line in content.splitlines() if line.strip()]) - 1
+
+
+def test_the_report_is_there_for_a_program(tmp_path: Path) -> None:
+    simulate = [sys.executable, str(ROOT / "docs" / "simulate_lab.py"), str(tmp_path / "export.csv")]
+    subprocess.run(simulate, check=True, capture_output=True, env={"PYTHONPATH": str(ROOT)})
+    found = json_of("import-otree", tmp_path / "export.csv", "--map", ROOT / "docs" / "map.yaml", "--out", tmp_path / "long.csv")
+    assert (found["rows"], found["subjects"]) == (1080, 60)
+    assert found["columns"][:3] == ["subject", "round", "session"]
+    assert found["report"][0].startswith("2 dropout(s), left out")
+    assert Path(found["out"]).is_file()

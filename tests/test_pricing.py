@@ -506,3 +506,16 @@ def test_a_real_model_is_measured_whatever_it_says() -> None:
         assert answer.probabilities.sum() == pytest.approx(1)
         assert 0 <= answer.valid[0] <= 1
         assert len(answer.controls) == len(request.conversation.controls)
+
+
+@pytest.mark.parametrize("cost", [1.01, 0.05, 0.013, 33.33])
+def test_a_grid_that_cannot_be_printed_is_refused(cost: float) -> None:
+    with pytest.raises(InputError, match="cannot be printed"):
+        price_grid(cost)
+
+
+@pytest.mark.parametrize("cost", [1.0, 3.2, 10.0, 0.2, 5.0])
+def test_labels_are_the_prices_that_are_charged(cost: float) -> None:
+    labels = price_labels(cost)
+    assert len(set(labels)) == 25
+    np.testing.assert_allclose([float(label) for label in labels], [cost * (1 + 0.05 * k) for k in range(25)], rtol=1e-12)

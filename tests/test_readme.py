@@ -1,4 +1,4 @@
-"""The README can be believed: its commands exist, its tables are those of committed runs."""
+"""The README and docs/ can be believed: their commands exist and run, and their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -12,12 +12,32 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT, run
 from shell import allocation_choices
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-IN_ORDER = [line.partition("#")[0].strip() for block in re.findall(r"```bash\n(.*?)```", README, flags=re.S) for line in block.splitlines() if line.strip()]
-LINES = sorted(set(IN_ORDER))
+RUNNING, EXTENDING = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("running.md", "extending.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").rglob("*.md"))]
+SAME = {"data": "-m data_synth", "sft": "launch recipes/sft.py", "games": "-m eval.games", "report": "-m eval.report", "fit": "-m econmoral fit"}
+
+
+def commands_of(page: str) -> list[str]:
+    """Every line of every block of the shell, without its comment."""
+    blocks = re.findall(r"```bash\n(.*?)```", page, flags=re.S)
+    return [line.partition("#")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def in_the_repository(line: str) -> str:
+    """``econmoral games ...`` as ``python -m eval.games ...``; the console command itself is tried in test_packaging.py."""
+    words = line.split(" ", 2)
+    if words[0] != "econmoral":
+        return line
+    return f"{'accelerate' if words[1] == 'sft' else 'python'} {SAME[words[1]]} {words[2]}"
+
+
+LINES = sorted({*commands_of(README), *commands_of(RUNNING)})
+IN_ORDER = list(dict.fromkeys(map(in_the_repository, [*commands_of(RUNNING), *commands_of(README)])))
 SMALLER = {  # what makes a command quick; all else is as the README has it
     "-m data_synth": "--n 60", "recipes/sft.py": "--epochs 1", "-m eval.games": "--items 2 --pairs 1", "-m eval.menus": "--battery garp --pairs 1",
     "-m eval.dilemmas": "--battery conjoint --scenarios 6", "-m eval.compare": "--bootstrap 20",
@@ -39,8 +59,11 @@ def test_command_and_its_options_exist(line: str) -> None:
     if words[0] == "make":
         assert subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True).returncode == 0
         return
-    if words[:2] == ["accelerate", "launch"]:
-        command: tuple[str, ...] = (words[2],)
+    command: tuple[str, ...]
+    if words[0] == "econmoral":
+        command = ("-m", *words[:2])
+    elif words[:2] == ["accelerate", "launch"]:
+        command = (words[2],)
     else:
         assert words[:2] == ["python", "-m"]
         command = ("-m", words[2], words[3]) if words[2] == "econmoral" else ("-m", words[2])
@@ -50,7 +73,7 @@ def test_command_and_its_options_exist(line: str) -> None:
 
 
 def test_every_path_of_the_tree_exists() -> None:
-    tree = README.partition("## The house")[2].partition("```\n")[2].partition("```")[0]
+    tree = EXTENDING.partition("## The house")[2].partition("```\n")[2].partition("```")[0]
     room = ROOT
     for line in tree.splitlines():
         names = re.match(r"(\s*)((?:[\w./]+\s)*[\w./]+)", line)
@@ -60,6 +83,38 @@ def test_every_path_of_the_tree_exists() -> None:
                 room = ROOT / word
             if "." in word or word.endswith("/"):
                 assert (ROOT / word).exists() or (room / word).exists(), word
+
+
+def test_the_readme_is_short() -> None:
+    assert 700 <= len(README.split()) <= 900
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site's builder make them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """Files and headings; addresses of the web are only looked at.  What docs/ links to lies in docs/, or the site would lack it."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    for link in [*re.findall(r"\]\(([^)\s]+)\)", text), *re.findall(r"(?:src|href)=\"([^\"]+)\"", text)]:
+        if re.match(r"https://|mailto:", link):
+            continue
+        name, _, heading = link.partition("#")
+        to = (page.parent / name).resolve() if name else page
+        assert to.exists(), f"{page.name}: {link}"
+        assert page.parent != ROOT / "docs" or to.is_relative_to(ROOT / "docs"), f"{page.name}: {link}"
+        assert not heading or heading in anchors(to), f"{page.name}: {link}"
+
+
+def test_every_page_is_in_the_contents_of_the_site() -> None:
+    listed = [name for entry in yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"] for name in entry.values()]
+    assert sorted(listed) == sorted(p.name for p in (ROOT / "docs").glob("*.md"))
+    home = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert all(f"({name})" in home for name in listed if name != "index.md")
 
 
 def test_help_of_make_names_every_target() -> None:
@@ -76,7 +131,7 @@ def test_no_target_of_make_is_defined_twice() -> None:
 
 
 def test_every_command_is_carried_out_in_order(tmp_path: Path) -> None:
-    """All of the README's Python, as a reader would type it, small; what ``make`` does is what ``.ci/run`` and other tests do."""
+    """All Python of the README and of docs/running.md, as a reader would type it, small; what ``make`` does is what ``.ci/run`` and other tests do."""
     for room in ("econmoral", "data_synth", "recipes", "eval", "docs"):
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     choices = allocation_choices(subjects=20, per=40, seed=1)
@@ -97,3 +152,11 @@ def test_every_command_is_carried_out_in_order(tmp_path: Path) -> None:
         done += 1
     assert done >= 14
     assert (tmp_path / "runs" / "moralis" / "eval" / "report" / "report.html").is_file()
+
+
+def test_every_kind_of_fault_names_a_test_that_is_there() -> None:
+    text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .+ \| `(test_\w+\.py)::(test_\w+)` \|$", text, flags=re.M)
+    assert f"**{len(rows)} kinds tried, {len(rows)} mended**" in text
+    for file, name in rows:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), name

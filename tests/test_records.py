@@ -97,6 +97,8 @@ def test_origin_names_versions_revision_and_inputs(tmp_path: Path) -> None:
     about = origin(data=tmp_path / "a")
     assert about["inputs"]["data"]["sha256"] == sha256(tmp_path / "a")
     assert about["versions"]["trl"] is not None
+    assert about["cost"]["seconds"] >= 0
+    assert 10 < about["cost"]["peak_memory_mb"] < 1e6
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

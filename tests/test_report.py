@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import base64
 import csv
+import html
 import json
 import re
 import shutil
@@ -14,43 +17,33 @@ import numpy as np
 import pandas as pd
 import pytest
 from asking import measure, measure_menus
-from conftest import assert_complains, run
+from conftest import ROOT, assert_complains, run
 
 from econmoral.menus import MENUS
-from econmoral.records import InputError, finite, read_json, write_json, write_lines
+from econmoral.records import InputError, finite, plain, read_json, write_json, write_lines
 from econmoral.target import ECONOMICUS, moralis
-from eval import report as reports
 from eval.engines import Condition, Simulated
 from eval.figure import draw
 from eval.measure import draw_problems
 from eval.menus import AllocationChooser
-from eval.report import (
-    Application,
-    Games,
-    Report,
-    add_dial,
-    add_dose,
-    build,
-    claim_four,
-    claim_one,
-    claim_three,
-    claim_two,
-    nominal_kappa,
-    plain,
-    read_cost,
-    rivals,
-    to_csv,
-    to_html,
-    to_latex,
-    to_markdown,
-    trained_on,
-)
+from eval.report import Application, Games, blocks, build
+from eval.report.blocks import ROOM, Heading, Report, Table, Text
+from eval.report.claims import CLAIMS, claim_four, claim_one, claim_three, claim_two
+from eval.report.designs import Dial, Dose
+from eval.report.lead import of_games, sentence
+from eval.report.measured import nominal_kappa, program, read_cost, trained_on
+from eval.report.render import to_csv, to_html, to_latex, to_markdown
+from eval.report.sections import rivals
 from eval.table import add_shifts, reference_arms, summaries
 
 TARGETS = [ECONOMICUS, moralis(0.5)]
 E, M = map(str, TARGETS)
 ODD = "pay$1_x_2$<b>"  # a folder's name may be this
 HOSTILE = "<script>document.title='owned'</script><img src=http://example.invalid/x onerror=alert(1)> \x1b[31mred\x1b[0m `| [a](http://b) =1+1 \u202egnp"
+
+
+def of_kind(report: Report, kind: type) -> list:
+    return [b for b in report.blocks if isinstance(b, kind)]
 
 
 class Tags(HTMLParser):
@@ -175,6 +168,105 @@ def test_it_renders_wide_and_narrow_light_and_dark(measured: Path, tmp_path: Pat
     assert pixels.std() > 0.05  # there is something on it
 
 
+MEASURE = """<!DOCTYPE html><html><body><script>
+const page = PAGE;
+for (const [width, height] of [[1280, 800], [390, 844]]) {
+  const frame = document.createElement("iframe");
+  frame.width = width; frame.height = height; frame.srcdoc = page; frame.style.border = 0;
+  frame.onload = () => {
+    const inner = frame.contentDocument, over = [...inner.querySelectorAll("table, td, th, img, pre, p")].filter(
+      e => e.getBoundingClientRect().right > width + 1 || e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline");
+    const picture = inner.querySelector(".lead-figure img");
+    const result = document.createElement("output");
+    result.textContent = JSON.stringify({width, page: inner.documentElement.scrollWidth, over: over.map(e => e.outerHTML.slice(0, 120)),
+      bottom: picture ? picture.getBoundingClientRect().bottom : null, tables: inner.querySelectorAll("table").length});
+    document.body.append(result);
+  };
+  document.body.append(frame);
+}
+</script></body></html>"""
+
+
+def laid_out(page: str, folder: Path) -> dict[int, dict]:
+    """Width of a window -> what a browser says of the page in it."""
+    wrapper = folder / "wrapper.html"
+    wrapper.write_text(MEASURE.replace("PAGE", json.dumps(page).replace("</", "<\\/")), encoding="utf-8")
+    done = chromium(f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000", "--dump-dom", wrapper.as_uri())
+    found = [json.loads(html.unescape(text)) for text in re.findall(r"<output>(.*?)</output>", done.stdout, flags=re.S)]
+    return {one["width"]: one for one in found}
+
+
+def test_nothing_is_cut_off_and_the_answer_is_on_the_first_screen(measured: Path, tmp_path: Path) -> None:
+    """At 1,280 pixels and on a phone; in a desktop's window the picture ends above the fold."""
+    found = laid_out((measured / "report.html").read_text(encoding="utf-8"), tmp_path)
+    assert set(found) == {1280, 390}
+    for width, one in found.items():
+        assert one["page"] <= width, one
+        assert not one["over"], one["over"]
+        assert one["tables"] >= 4
+    assert found[1280]["bottom"] < 800
+
+
+def test_wide_tables_keep_their_first_columns_and_the_file_has_all(tmp_path: Path) -> None:
+    wide = pd.DataFrame([{"arm": "nano-homo_moralis-kappa0.5-games-n400-s0", **{f"a long heading {k}": "0.50 ± 0.09" for k in range(30)}}])
+    table = Table("wide", wide, "A wide table.")
+    shown = table.in_text()
+    assert list(shown.columns) == list(wide.columns)[: shown.shape[1]]
+    assert 4 < shown.shape[1] < 20
+    chosen = Table("wide", wide, "", ("arm", "a long heading 7")).in_text()
+    assert list(chosen.columns) == ["arm", "a long heading 7"]
+    assert sum(len(str(v)) for v in shown.iloc[0]) <= ROOM
+    report = Report("wide")
+    report.blocks.append(table)
+    page = to_html(report)
+    data = re.findall(r'download="wide.csv" href="data:text/csv;charset=utf-8;base64,([^"]+)"', page)
+    assert base64.b64decode(data[0]).decode() == to_csv(wide)
+    one = laid_out(page, tmp_path)
+    assert all(found["page"] <= width and not found["over"] for width, found in one.items()), one
+
+
+def test_the_first_sentence_says_what_the_numbers_say(measured: Path) -> None:
+    games = Games.read(measured.parent)
+    words = sentence(of_games(games), claim_two(games))
+    assert words.startswith(f"Yes: {ODD} takes ")
+    assert "as moralis 0.5 would (base " in words
+    assert words in html.unescape((measured / "report.md").read_text(encoding="utf-8").replace("\\", ""))
+    assert "mute" not in words  # it answers outside the form
+
+
+def test_no_meaning_is_read_from_names() -> None:
+    """No pattern, prefix or suffix of a run's or an arm's name decides anything."""
+    for path in (ROOT / "eval" / "report").glob("*.py"):
+        if path.name == "render.py":  # which makes file names and escapes text
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        named = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not named & {"re", "fnmatch"}, path.name
+        assert not called & {"startswith", "endswith", "removeprefix", "fullmatch", "contains"}, path.name
+
+
+def made(*words: str) -> str:
+    """The name that the Makefile gives a run."""
+    done = subprocess.run(["make", "--eval=shown: ; @echo $(NAME)", "shown", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.split()[-1]
+
+
+def test_every_claim_is_judged_with_the_names_that_make_gives(tmp_path: Path) -> None:
+    one, two = made("TARGET=homo_economicus"), made("TARGET=homo_moralis:kappa=0.5")
+    assert one != two
+    adapters = {one: about(E), two: about(M)}
+    write_games(tmp_path / "eval", {"base": (0.0, 0.01, 0.8), one: (0.0, 0.2, 0.99), two: (0.5, 0.2, 0.99)}, adapters)
+    arms = {"base": effects(0.2), one: effects(0.1), two: effects(0.4)}
+    games, dilemmas = Games.read(tmp_path / "eval"), Application({"arms": arms}, adapters)
+    records = [float(r["seconds"]) for r in adapters.values()]
+    verdicts = [claim_one(games), claim_two(games), claim_three(dilemmas, None), claim_four(read_cost(tmp_path), records)]
+    assert len(verdicts) == len(CLAIMS)
+    assert all(v.verdict in ("supported", "not supported") for v in verdicts), verdicts
+    assert one in verdicts[1].because
+    assert verdicts[2].verdict == "supported"
+
+
 def test_tables_for_papers_and_spreadsheets() -> None:
     frame = pd.DataFrame([{"arm": "=HYPERLINK(1)", "value": "-0.02 ± 0.01"}, {"arm": "a_b & 5 % #1", "value": "@x"}])
     rows = list(csv.reader(to_csv(frame).splitlines()))
@@ -285,12 +377,12 @@ def test_the_dose_curve_is_the_one_put_in(tmp_path: Path, seeds: int) -> None:
     rows.append(row("gone", 0, 0, None, outside=True))
     adapters["gone"] = about(M, conversations=50)
     report = Report("dose")
-    add_dose(report, games_of(tmp_path, rows + [r | {"set": "wordings"} for r in rows], adapters))
-    left, words = (b[1] for b in report.blocks if b[0] == "text")
+    Dose(games_of(tmp_path, rows + [r | {"set": "wordings"} for r in rows], adapters)).add(report)
+    left, words = (b.words for b in of_kind(report, Text))
     assert "gone" in left
     assert "Held-out payoffs: saturates at 90 %, two thirds of the way after 80 conversations; smallest size tried that reaches 80 %: 200." in words
     assert ("One seed" in words) == (seeds == 1)
-    table = next(b[2] for b in report.blocks if b[0] == "table").set_index("conversations")
+    table = report.tables[0].frame.set_index("conversations")
     assert table.loc[0, "held-out payoffs, decisions %"] == "30 ± 4"
     assert table.loc[200, "held-out wordings, decisions %"] == ("85 ± 4" if seeds == 1 else "85 (82 to 88)")
     assert table["tuning seconds"].tolist() == ["", "", "", "50", ""]
@@ -309,18 +401,18 @@ def test_the_dial_is_the_one_put_in(tmp_path: Path, seeds: int) -> None:
     rows.append(row("halfway", 0.3, 0.5, 0.9))
     adapters["halfway"] = about(None, ends=[E, M], share=0.5)
     report = Report("dial")
-    add_dial(report, games_of(tmp_path, rows, adapters))
-    (words,) = (b[1] for b in report.blocks if b[0] == "text")
+    Dial(games_of(tmp_path, rows, adapters)).add(report)
+    (words,) = (b.words for b in of_kind(report, Text))
     spread = 0.1 / 3**0.5
     x = [t - 0.4375 for t in (0, 0.25, 0.5, 1)]
     alone = 0.03 / sum(v * v for v in x) ** 0.5  # every kappa has the standard error .03
     assert f"slope of measured on target kappa 0.80 ± {alone if seeds == 1 else spread:.2f}" in words
     assert ("3 seeds, 0.70 to 0.90" in words) == (seeds == 3)
-    tables = [b for b in report.blocks if b[0] == "table"]
+    tables = report.tables
     assert len(tables) == (1 if seeds == 1 else 2)
-    assert tables[-1][2].set_index("arm").loc["halfway", "kappa trained for"] == "0.25"
+    assert tables[-1].frame.set_index("arm").loc["halfway", "kappa trained for"] == "0.25"
     if seeds == 3:
-        means = tables[0][2].set_index("kappa trained for")
+        means = tables[0].frame.set_index("kappa trained for")
         assert means.loc["1", "payoffs"] == "0.85 (0.75 to 0.95)"
         assert means.loc["0", "payoffs"] == "0.05 (0.05 to 0.05)"
 
@@ -361,7 +453,7 @@ def test_outside_the_form_enters_no_claim_about_transfer() -> None:
 
 
 def cost(*seconds: float) -> pd.DataFrame:
-    return pd.DataFrame({"cell": [f"c{i}" for i in range(len(seconds))], "program": "recipes/sft.py", "seconds": seconds})
+    return pd.DataFrame({"cell": [f"c{i}" for i in range(len(seconds))], "program": "sft", "seconds": seconds})
 
 
 def test_claims_without_data() -> None:
@@ -386,14 +478,11 @@ def test_bad_folders(tmp_path: Path) -> None:
         build(tmp_path)
 
 
-def blocks(report: Report, kind: str) -> list[tuple]:
-    return [b for b in report.blocks if b[0] == kind]
-
-
 def assert_no_empty_table(report: Report) -> None:
-    for _, name, frame, _ in blocks(report, "table"):
-        assert len(frame), name
-        assert not any((frame[c].astype(str) == "").all() for c in frame.columns[1:]), (name, list(frame.columns))
+    for table in report.tables:
+        frame = table.frame
+        assert len(frame), table.name
+        assert not any((frame[c].astype(str) == "").all() for c in frame.columns[1:]), (table.name, list(frame.columns))
 
 
 def test_one_page_decisions_have_a_report(tmp_path: Path) -> None:
@@ -413,7 +502,7 @@ def test_one_page_decisions_have_a_report(tmp_path: Path) -> None:
     report = build(tmp_path)
     assert_no_empty_table(report)
     assert "None" not in report.title
-    tables = {name: frame for _, name, frame, _ in blocks(report, "table")}
+    tables = {table.name: table.frame for table in report.tables}
     (bfs,) = (frame.set_index("arm") for name, frame in tables.items() if "bfs39" in name)
     assert bfs.loc["mute", "mean"] == "answers outside the form"
     assert bfs.loc[ODD, "valid %"] == "100"
@@ -429,8 +518,8 @@ def test_a_study_of_a_real_checkpoint_opens(tmp_path: Path) -> None:
     report = build(tmp_path)
     assert "tiny-135m" in report.title
     assert_no_empty_table(report)
-    assert any("other settings" in b[2] for b in blocks(report, "heading"))
-    (frame,) = (b[2] for b in blocks(report, "table") if b[1] == "claims")
+    assert any("other settings" in b.text for b in of_kind(report, Heading))
+    (frame,) = (t.frame for t in report.tables if t.name == "claims")
     assert frame.set_index("claim").loc["C1", "verdict"] == "not measured"
     alone = build(write_games(tmp_path / "alone", {"chooser": (0.5, 0.2, 1.0)}, {}, ("scale",), 6))
     assert_no_empty_table(alone)
@@ -444,7 +533,7 @@ def test_comparison_parity_and_retention_have_sections(tmp_path: Path) -> None:
     write_json(tmp_path / "parity.json", {"valid_answer_probability": 0.9, "differences": {"merged": form, "vLLM": "not run"}})
     write_json(tmp_path / "retention.json", {"margin": 0.05, "rows": [{"arm": ODD, "task": "t", "base": 0.5}]})
     report = build(tmp_path)
-    headings = [b[2] for b in blocks(report, "heading")]
+    headings = [b.text for b in of_kind(report, Heading)]
     assert {"Paired comparison", "The same adapter in other forms", "General ability"} <= set(headings)
     assert_no_empty_table(report)
     write_json(tmp_path / "parity.json", {"differences": 3})
@@ -456,11 +545,11 @@ def test_a_figure_that_cannot_be_drawn_costs_nothing_else(tmp_path: Path, monkey
     def broken(figure: object) -> bytes:
         raise RuntimeError("no font")
 
-    monkeypatch.setattr(reports, "png", broken)
+    monkeypatch.setattr(blocks, "png", broken)
     report = Report("dial")
-    add_dial(report, games_of(tmp_path, [row("base", 0.3, 0.3, None), row("x", 0.3, 0.5, 0.4)], {"x": about(M)}))
-    assert blocks(report, "table")
-    assert any("could not be drawn" in b[1] for b in blocks(report, "text"))
+    Dial(games_of(tmp_path, [row("base", 0.3, 0.3, None), row("x", 0.3, 0.5, 0.4)], {"x": about(M)})).add(report)
+    assert report.tables
+    assert any("could not be drawn" in b.words for b in of_kind(report, Text))
 
 
 def test_other_measurements_have_reports(tmp_path: Path) -> None:
@@ -493,11 +582,13 @@ def test_cost_adds_up_over_attempts(tmp_path: Path) -> None:
     rows = [
         {"cell": "tune a", "seconds": 2.0, "gpu_hours": 0.5, "tokens": None, "finished": False},
         {"cell": "data a", "seconds": 1.0, "gpu_hours": 0.0, "tokens": None, "finished": True},
-        {"cell": "tune a", "seconds": 3.0, "gpu_hours": 0.25, "tokens": 700, "finished": True, "command": ["recipes/sft.py", "--n", "3"]},
+        {"cell": "tune a", "seconds": 3.0, "gpu_hours": 0.25, "tokens": 700, "finished": True, "command": ["-m", "econmoral", "sft", "--n", "3"]},
     ]
     write_lines(tmp_path / "cells.jsonl", rows)
     cost = read_cost(tmp_path).set_index("cell")
-    assert cost.loc["tune a"].tolist() == ["recipes/sft.py", 5.0, 700.0, 0.75]
+    assert cost.loc["tune a"].tolist() == ["sft", 5.0, 700.0, 0.75]
     assert list(cost.index) == ["tune a", "data a"]
     assert pd.isna(cost.loc["data a", "tokens"])
     assert read_cost(tmp_path / "none").empty
+    assert program(["recipes/sft.py", "--n", "3"]) == "sft"  # how studies called it before
+    assert program(None) == ""

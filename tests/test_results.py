@@ -266,6 +266,15 @@ def test_wrong_calls_are_refused() -> None:
         etable(FOUND).to("word")
 
 
+def test_maketables_shows_the_same_numbers() -> None:
+    maketables = pytest.importorskip("maketables", reason="pip install maketables, to see its tables made from our fits")
+    text = maketables.ETable([FOUND]).make("tex")
+    for name, value in FOUND.estimates.items():
+        assert f"{name} & \\makecell{{{value:.3f}" in text
+        assert f"({FOUND.se[name]:.3f})" in text
+    assert "1,200" in text
+
+
 def test_notebooks_and_maketables_find_what_they_look_for() -> None:
     assert FOUND._repr_html_().startswith("<table>")
     assert MIXED._repr_html_().startswith("<table>")

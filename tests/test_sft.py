@@ -306,3 +306,21 @@ def test_waiting_for_processes_says_so_and_ends_when_told(tmp_path: Path) -> Non
         assert process.wait(60) != 0
     finally:
         process.kill()
+
+
+@pytest.mark.parametrize(
+    ("left", "part"),
+    [
+        ({"PMI_SIZE": "2"}, "unset PMI_SIZE"),
+        ({"OMPI_COMM_WORLD_SIZE": "3"}, "unset OMPI_COMM_WORLD_SIZE"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "unset WORLD_SIZE RANK"),
+        ({"LOCAL_RANK": "0"}, "unset LOCAL_RANK"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'"),
+    ],
+)
+def test_what_a_launcher_left_behind_is_named(left: dict[str, str], part: str) -> None:
+    """In a process of its own: the library keeps what it found in the environment."""
+    code = "import sys; sys.path.insert(0, 'recipes'); import sft; from econmoral.records import command; command(lambda: sft.join_processes(False))"
+    known = {k: v for k, v in os.environ.items() if k not in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", *sft.MPI)}
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=known | left, capture_output=True, text=True, timeout=300)
+    assert_complains(found, part)

@@ -134,7 +134,7 @@ def test_a_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_while_a_cell_still_loads(number: int, tmp_path: Path) -> None:
     """A signal to the whole group, as a terminal's Ctrl-C is, before the cell's command can answer it: one line, and the cell has ended."""
-    cell = study.Cell("a", ("-c", "import os, time; open('ready', 'w').write(str(os.getpid())); time.sleep(60)"), tmp_path / "never")
+    cell = study.Cell("a", ("-c", "import os, time; open('ready', 'w').write(str(os.getpid())); time.sleep(900)"), tmp_path / "never")
     paths = [str(ROOT), str(ROOT / "recipes")]
     words = f"import sys; sys.path[:0] = {paths}; import study; from pathlib import Path, PosixPath; from econmoral.records import command\n"
     words += f"command(lambda: study.run([study.{cell!r}], Path('.')))"
@@ -143,7 +143,7 @@ def test_a_stop_while_a_cell_still_loads(number: int, tmp_path: Path) -> None:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
     os.killpg(process.pid, number)
-    said = process.communicate(timeout=50)[1]
+    said = process.communicate(timeout=600)[1]
     assert (process.returncode, said.count("\n"), "error: interrupted" in said) == (130, 1, True), said
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "ready").read_text()), 0)

@@ -38,7 +38,7 @@ def start(folder: Path, rounds: int, **environment: str) -> subprocess.Popen[str
 def test_a_dumb_terminal_and_ascii_lose_no_number(tmp_path: Path) -> None:
     for environment in ({"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}, {"TERM": "dumb", "COLUMNS": "20"}):
         process = start(tmp_path, 1, **environment)
-        said, complaint = process.communicate(timeout=300)
+        said, complaint = process.communicate(timeout=3600)
         assert (process.returncode, complaint) == (0, "")
         assert all(f"{k}.25 " in said for k in range(12)), environment
         assert "pay$1 [bold]" in said
@@ -52,4 +52,4 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
     process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == ""
-    assert process.wait(timeout=300) == 0
+    assert process.wait(timeout=3600) == 0

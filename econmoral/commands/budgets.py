@@ -23,7 +23,7 @@ def add_to(commands: Any) -> None:
     """Declare the command."""
     sub: argparse.ArgumentParser = commands.add_parser(
         "garp",
-        help="GARP, CCEI and power of the test on a CSV of choices from budgets",
+        description=__doc__,
     )
     sub.add_argument(
         "file",

@@ -23,7 +23,7 @@ def add_to(commands: Any) -> None:
     """Declare the command."""
     sub: argparse.ArgumentParser = commands.add_parser(
         "amce",
-        help="average marginal component effects of a conjoint experiment (CSV)",
+        description=__doc__,
     )
     sub.add_argument(
         "file",

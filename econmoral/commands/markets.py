@@ -18,7 +18,7 @@ def add_to(commands: Any) -> None:
     """Declare the command."""
     sub: argparse.ArgumentParser = commands.add_parser(
         "market",
-        help="equilibrium prices of firms with given degrees of morality under logit demand",
+        description=__doc__,
     )
     number = sub.add_argument
     number("--kappa", type=float, nargs="+", help="degree of morality of every firm (default 0 0)")

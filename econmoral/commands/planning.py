@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
     """Declare the command."""
     sub: argparse.ArgumentParser = commands.add_parser(
         "power",
-        help="subjects, items or answers needed to tell two arms apart",
+        description=__doc__,
     )
     sub.add_argument(
         "--effect",

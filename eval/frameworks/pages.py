@@ -11,7 +11,8 @@ from econmoral.games import GAMES
 from econmoral.prompts import converse, page_actions, page_order
 from econmoral.records import InputError
 from econmoral.target import ECONOMICUS, Target
-from eval.measure import draw_problems
+
+from ..measure import draw_problems
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,10 @@
+"""``python -m eval.report FOLDER``."""
+
+from __future__ import annotations
+
+from econmoral.records import command
+
+from . import main
+
+if __name__ == "__main__":
+    command(main)

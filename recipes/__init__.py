@@ -1,0 +1,1 @@
+"""Training, the studies, and what is done with adapters; ``accelerate launch recipes/sft.py ...``."""
