@@ -1,0 +1,163 @@
+"""Pieces of HTML: tables, bars, line charts.  Whatever comes from a file or a model is escaped here, and nowhere else."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from econmoral.records import plain
+
+# Light and dark, each with a contrast of at least 4.5 for text; the first six colours tell conditions apart
+LIGHT = (
+    "--ink:#1a1a1a;--paper:#fdfdfb;--line:#d8d8d2;--soft:#f1f1ec;--mark:#0b62a4;--good:#00734f;--bad:#a8320a;"
+    "--c0:#5b6570;--c1:#0b62a4;--c2:#b3480a;--c3:#00734f;--c4:#8a3b80;--c5:#7a6000"
+)
+DARK = (
+    "--ink:#e8e8e4;--paper:#17181a;--line:#44474c;--soft:#26282c;--mark:#6fc0f0;--good:#52d6a8;--bad:#ff9b66;"
+    "--c0:#a9b2bb;--c1:#6fc0f0;--c2:#ff9b66;--c3:#52d6a8;--c4:#e0a3d8;--c5:#e6cf4d"
+)
+COLOURS = 6
+STYLE = """
+.lab { color: var(--ink); font-size: 1rem; line-height: 1.5; }
+.lab .scroll { overflow-x: auto; margin: .2rem 0 1rem; }
+.lab .scroll:focus-visible, .lab summary:focus-visible { outline: 3px solid var(--mark); outline-offset: 2px; }
+.lab table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; width: auto; }
+.lab th, .lab td { padding: .28rem .6rem; border: 0; border-bottom: 1px solid var(--line); text-align: right; color: var(--ink); }
+.lab thead th { background: var(--soft); vertical-align: bottom; } .lab th:first-child, .lab td:first-child { text-align: left; }
+.lab th[scope=row] { font-weight: 400; white-space: nowrap; } .lab .caption { margin: .9rem 0 .2rem; font-size: .92rem; }
+.lab pre { background: var(--soft); color: var(--ink); padding: .8rem; border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere;
+  font: .86rem/1.5 ui-monospace, monospace; margin: .3rem 0; }
+.lab .bar { position: relative; min-width: 5.5rem; text-align: right; padding-right: .2rem; }
+.lab .bar i { position: absolute; left: 0; bottom: 0; height: .28rem; border-radius: 2px; background: var(--bar); }
+.lab .best { font-weight: 700; } .lab .best::before { content: "\\2605\\00a0"; color: var(--mark); }
+.lab mark { background: none; color: var(--bad); font-weight: 700; text-decoration: underline wavy; text-underline-offset: 3px; }
+.lab mark.unknown { color: var(--c4); text-decoration-style: dotted; }
+.lab .notice { border-left: 4px solid var(--bad); padding: .3rem .7rem; background: var(--soft); } .lab .quiet { opacity: .85; font-size: .9rem; }
+.lab svg { max-width: 100%; height: auto; font: 12px system-ui, sans-serif; } .lab svg text { fill: var(--ink); }
+.lab details { margin: .3rem 0; } .lab summary { cursor: pointer; } .lab .big { font-size: 1.05rem; }
+"""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart: x and y, (T,) each; nan in y is a gap.  ``step`` and ``points`` say how it is drawn."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    dash: bool = False
+    points: bool = False
+
+
+def esc(value: object) -> str:
+    """Text for HTML, control and format characters taken out."""
+    return html.escape(plain(str(value)))
+
+
+def block(*parts: str) -> str:
+    """Pieces in the container that the style belongs to."""
+    return f'<div class="lab">{"".join(parts)}</div>'
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    """A paragraph of plain text."""
+    return f'<p class="{kind}">{esc(text)}</p>' if kind else f"<p>{esc(text)}</p>"
+
+
+def notice(text: str) -> str:
+    """What is wrong, and what to do."""
+    return f'<p class="notice" role="status">{esc(text)}</p>'
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    """A table that scrolls sideways where it is too wide.  Cells are HTML: escape what is not ours with ``esc``."""
+    top = "".join(f'<th scope="col">{h}</th>' for h in head)
+    body = "".join(f'<tr><th scope="row">{r[0]}</th>' + "".join(f"<td>{c}</td>" for c in r[1:]) + "</tr>" for r in rows)
+    label = esc(caption)
+    return (
+        f'<p class="caption">{label}</p><div class="scroll" tabindex="0" role="region" aria-label="{label}">'
+        f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def bar(share: float | None, colour: int = 0, best: bool = False) -> str:
+    """A share in per cent over a bar of that length; a dash where there is none."""
+    if share is None or not math.isfinite(share):
+        return "–"
+    width = 100 * min(max(share, 0.0), 1.0)
+    figure = f"{width:.0f} %" if width >= 1 or width == 0 else f"{width:.1g} %"
+    star = f'<span class="best">{figure}</span>' if best else figure
+    return f'<div class="bar" style="--bar: var(--c{colour % COLOURS})">{star}<i style="width: {width:.1f}%"></i></div>'
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with so many decimals, without a minus zero; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def chart(series: Sequence[Series], title: str, x_label: str, y_label: str, levels: Sequence[tuple[str, float]] = (), low: float | None = None) -> str:
+    """Lines over time as SVG, horizontal lines of reference (``levels``) and a legend; ``low`` is in the picture in any case."""
+    width, height, left, right, top, bottom = 640, 300, 52, 12, 12, 40
+    shown = [(a, b) for s in series for a, b in zip(s.x, s.y, strict=True) if math.isfinite(b)]
+    if not shown:
+        return paragraph(f"{title}: nothing to draw yet", "quiet")
+    xs = [a for a, _ in shown]
+    ys = [b for _, b in shown] + [v for _, v in levels] + ([] if low is None else [low])
+    x0, x1 = min(xs), max(max(xs), min(xs) + 1e-9)
+    y0, y1 = min(ys), max(ys)
+    pad = 0.06 * (y1 - y0) or 0.5
+    y0, y1 = (y0 if low is not None and y0 >= low else y0 - pad), y1 + pad
+
+    def at(x: float, y: float) -> str:
+        u = left + (x - x0) / (x1 - x0) * (width - left - right)
+        v = height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom)
+        return f"{u:.1f},{v:.1f}"
+
+    parts = []
+    for tick in ticks(y0, y1):
+        u, v = at(x0, tick).split(",")
+        parts.append(f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--line)"/><text x="{left - 6}" y="{v}" dy="4" '
+                     f'text-anchor="end">{tick:g}</text>')  # fmt: skip
+    for tick in ticks(x0, x1):
+        u, _ = at(tick, y0).split(",")
+        parts.append(f'<text x="{u}" y="{height - bottom + 16}" text-anchor="middle">{tick:g}</text>')
+    for name, level in levels:
+        _, v = at(x0, level).split(",")
+        parts.append(f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--ink)" stroke-dasharray="2 4"/>'
+                     f'<text x="{width - right - 4}" y="{v}" dy="-4" text-anchor="end">{esc(name)}</text>')  # fmt: skip
+    for k, s in enumerate(series):
+        pieces: list[list[str]] = [[]]
+        for x, y in zip(s.x, s.y, strict=True):
+            if math.isfinite(y):
+                pieces[-1].append(at(x, y))
+            elif pieces[-1]:
+                pieces.append([])
+        dash = ' stroke-dasharray="6 4"' if s.dash else ""
+        for piece in pieces:
+            if len(piece) > 1:
+                parts.append(f'<polyline points="{" ".join(piece)}" fill="none" stroke="var(--c{k % COLOURS})" stroke-width="2"{dash}/>')
+            if s.points or len(piece) == 1:
+                parts += [f'<circle cx="{p.split(",")[0]}" cy="{p.split(",")[1]}" r="3.2" fill="var(--c{k % COLOURS})"/>' for p in piece]
+    parts.append(f'<text x="{(left + width - right) / 2}" y="{height - 6}" text-anchor="middle">{esc(x_label)}</text>')
+    legend = " ".join(
+        f'<span style="color: var(--c{k % COLOURS})">{"╌╌" if s.dash else "━━"}</span> {esc(s.name)}&ensp;' for k, s in enumerate(series)
+    )
+    last = "; ".join(f"{s.name}: {next((f'{v:.3g}' for v in reversed(list(s.y)) if math.isfinite(v)), 'nothing')}" for s in series)
+    return (
+        f'<p class="caption">{esc(title)}, {esc(y_label)}</p><svg viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{esc(title)}: last values {esc(last)}">{"".join(parts)}</svg><p class="quiet">{legend}</p>'
+    )
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers in [low, high], at most so many."""
+    span = high - low
+    if not span > 0:
+        return [low]
+    unit = 10.0 ** math.floor(math.log10(span / most))
+    step = next(unit * k for k in (1, 2, 5, 10) if span / (unit * k) <= most)
+    return [round(step * k, 12) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
