@@ -44,7 +44,7 @@ class Transformers(Exact):
     """
 
     def __init__(self, model: str, adapters: dict[str, Path], four_bit: bool = False, given: bool = False, apart: bool = False) -> None:
-        place = base_for(model, adapters.values())
+        self.place = place = base_for(model, adapters.values())
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         check_adapters(adapters.values(), place, load_tokenizer(place), given)
@@ -60,6 +60,15 @@ class Transformers(Exact):
         self._copy: tuple[str | None, Any] | None = None  # the adapter that is merged into a copy of the model, and the copy
         # pad with anything: padded positions are masked
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+
+    def add(self, name: str, folder: Path) -> None:
+        """Load one more adapter, checked as the first ones were; one of that name is left as it is.  Raises InputError as these do."""
+        if name in self.keys:
+            return
+        check_adapters([folder], self.place, self.tokenizer, False)
+        key = f"adapter_{len(self.keys)}"
+        self.model = attach(self.model, {key: folder}, self.place.source).eval()
+        self.keys[name] = key
 
     @contextmanager
     def _adapted(self, arm: Arm) -> Iterator[None]:

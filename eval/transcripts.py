@@ -28,7 +28,7 @@ from econmoral.conversation import Conversation, Mode
 from econmoral.derivations import read_steps
 from econmoral.games import GAMES, UNIT, Protocol
 from econmoral.menus import MENUS, MenuPage, menu_conversation
-from econmoral.prompts import Item, Layout, choices_of, converse
+from econmoral.prompts import Item, Layout, converse
 from econmoral.records import InputError, command, plain, read_json, read_lines, terminal, write_text
 from econmoral.target import number
 
@@ -96,6 +96,8 @@ class Asked:
     what: str
     names: tuple[str, ...]
     pages: tuple[tuple[Conversation, str, str], ...]  # conversation, wording, order
+    item: Item | None = None  # of a game
+    layouts: tuple[Layout, ...] = ()
 
 
 def asked_of(record: dict[str, Any], stated: bool = True) -> Asked:
@@ -116,14 +118,11 @@ def _game(record: dict[str, Any], mode: Mode, stated: bool) -> Asked:
     game = GAMES[record["game"]]
     protocol = Protocol(game.name, tuple(map(float, record["payoffs"])))  # type: ignore[arg-type]
     item = Item(protocol, tuple(record["beliefs"]) if stated else None)
-    pages = []
-    for page in record["pages"]:
-        layout = _layout(page["layout"])
-        order = "reversed" if layout.swapped[0] else "as listed"
-        pages.append((converse(item, layout, mode), layout.wording, order))
+    layouts = tuple(_layout(page["layout"]) for page in record["pages"])
+    pages = tuple((converse(item, x, mode), x.wording, "reversed" if x.swapped[0] else "as listed") for x in layouts)
     points = ", ".join(f"{k} {number(v / UNIT)}" for k, v in zip("TRPS", protocol.payoffs, strict=True))
     beliefs = ", ".join(number(b) for b in record["beliefs"])
-    return Asked(game.name, f"{points}; beliefs {beliefs}", protocol.tables.strategies, tuple(pages))
+    return Asked(game.name, f"{points}; beliefs {beliefs}", protocol.tables.strategies, pages, item, layouts)
 
 
 def _layout(fields: dict[str, Any]) -> Layout:
@@ -189,7 +188,9 @@ def _page_text(talk: Conversation) -> str:
 def _answer(record: dict[str, Any], pages: list[str]) -> dict[str, Any]:
     by_page = record["pages"] if record.get("game") in GAMES else []
     texts = [p.get("texts", []) for p in by_page] or record.get("texts") or [[] for _ in pages]
-    marked = [[[plain(str(t)), [[m.start, m.end, m.kind] for m in marks(plain(str(t)), page)]] for t in several] for several, page in zip(texts, pages, strict=True)]
+    marked = [
+        [[plain(str(t)), [[m.start, m.end, m.kind] for m in marks(plain(str(t)), page)]] for t in several] for several, page in zip(texts, pages, strict=True)
+    ]
     valid = [float(np.mean(p["valid"])) for p in by_page] or record.get("valid_by_page", [])
     return {
         "p": _rounded(record.get("probabilities")), "pp": [_rounded(p.get("probabilities")) for p in by_page],
@@ -211,149 +212,13 @@ def base_arm(arms: Iterable[str], asked: str | None) -> str:
 
 # ------------------------------------------------------------------------------------------------------------- the document
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fdfdfb; --line: #d8d8d2; --soft: #f1f1ec; --mark: #0b62a4; --bad: #a8320a; --odd: #8a3b80; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8e4; --paper: #17181a; --line: #44474c; --soft: #26282c; --mark: #6fc0f0; --bad: #ff9b66; --odd: #e0a3d8; } }
-* { box-sizing: border-box; } body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 72rem; margin: 0 auto; padding: 1rem .8rem 3rem; } h1 { font-size: 1.35rem; line-height: 1.25; margin: 0 0 .4rem; }
-form { display: flex; flex-wrap: wrap; gap: .5rem .9rem; margin: .8rem 0; } label { font-size: .82rem; display: grid; gap: .1rem; }
-select, button { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line); border-radius: 5px; padding: .25rem .4rem; }
-:focus-visible { outline: 3px solid var(--mark); outline-offset: 1px; } ol { list-style: none; margin: 0; padding: 0; }
-li { border-bottom: 1px solid var(--line); } li > button { display: grid; grid-template-columns: 4rem 1fr 5.5rem 5.5rem; gap: .6rem; width: 100%;
-  text-align: left; background: none; border: 0; border-radius: 0; padding: .45rem .2rem; cursor: pointer; font-variant-numeric: tabular-nums; }
-li > button small { display: block; opacity: .85; } .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
-pre { background: var(--soft); padding: .7rem; border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere; font: .86rem/1.5 ui-monospace, monospace; margin: .3rem 0; }
-h2 { font-size: 1rem; margin: .8rem 0 .2rem; } h3 { font-size: .92rem; margin: .5rem 0 .1rem; } table { border-collapse: collapse; font-size: .88rem; }
-td, th { padding: .15rem .5rem .15rem 0; text-align: right; font-weight: 400; } th { text-align: left; } meter { width: 6rem; }
-mark { background: none; color: var(--bad); font-weight: 700; text-decoration: underline wavy; text-underline-offset: 3px; }
-mark.unknown { color: var(--odd); text-decoration-style: dotted; } .quiet { opacity: .85; font-size: .86rem; }
-@media (max-width: 42rem) { .pair { grid-template-columns: 1fr; } li > button { grid-template-columns: 3.4rem 1fr 3.6rem; } li > button span:last-child { display: none; } }
-"""
 
-# Everything that comes from the run is put in by textContent; the page's own policy forbids every other script and every request
-SCRIPT = """
-"use strict";
-const $ = (id) => document.getElementById(id);
-const make = (tag, text, kind) => { const e = document.createElement(tag); if (text !== undefined) e.textContent = text; if (kind) e.className = kind; return e; };
-const per = (v) => v === null || v === undefined ? "\\u2013" : (v >= .1 || v === 0 ? (100 * v).toFixed(0) : (100 * v).toPrecision(2)) + " %";
-const mean = (rows) => rows.length ? rows[0].map((_, k) => rows.reduce((s, r) => s + r[k], 0) / rows.length) : null;
-const tv = (a, b) => a && b && a.length === b.length ? a.reduce((s, v, k) => s + Math.abs(v - b[k]), 0) / 2 : null;
-const filters = ["game", "set", "mode", "arm", "wording", "order", "valid", "sort"];
-const STEP = 200;
-let data, shown = STEP;
-
-async function unpack() {
-  const bytes = Uint8Array.from(atob($("data").textContent), (c) => c.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return JSON.parse(await new Response(stream).text());
-}
-function over(answer, pages, own, whole) {
-  if (!answer) return null;
-  const some = pages.map((k) => (answer[own] || [])[k]).filter((v) => v !== null && v !== undefined);
-  if (!some.length) return answer[whole];
-  return Array.isArray(some[0]) ? mean(some) : some.reduce((s, v) => s + v, 0) / some.length;
-}
-function lines() {
-  const want = Object.fromEntries(filters.map((f) => [f, $(f).value]));
-  const found = [];
-  for (const item of data.items) {
-    if ((want.game && item.game !== want.game) || (want.set && item.set !== want.set) || (want.mode && item.mode !== want.mode)) continue;
-    const pages = item.pages.map((_, k) => k).filter((k) => (!want.wording || item.pages[k].w === want.wording) && (!want.order || item.pages[k].o === want.order));
-    if (!pages.length) continue;
-    const base = item.arms[data.base];
-    for (const [arm, answer] of Object.entries(item.arms)) {
-      if ((want.arm ? arm !== want.arm : arm === data.base && data.arms.length > 1)) continue;
-      const valid = over(answer, pages, "pv", "v");
-      if (want.valid === "yes" ? !(valid >= .5) : want.valid === "no" ? valid >= .5 : false) continue;
-      const wrong = pages.reduce((s, k) => s + (answer.x[k] || []).reduce((n, x) => n + x[1].length, 0), 0);
-      found.push({ item, arm, answer, base, pages, valid, wrong, shift: tv(over(base, pages, "pp", "p"), over(answer, pages, "pp", "p")) });
-    }
-  }
-  const by = { shift: (r) => -(r.shift ?? -1), valid: (r) => r.valid ?? 2, wrong: (r) => -r.wrong, run: () => 0 }[want.sort];
-  return found.sort((a, b) => by(a) - by(b));
-}
-function written(text, spots) {
-  const pre = make("pre"), signs = Array.from(text);  // places are counted in characters, not in UTF-16 units
-  const part = (a, b) => signs.slice(a, b).join("");
-  let at = 0;
-  for (const [start, end, kind] of spots) {
-    pre.append(part(at, start));
-    const m = make("mark", part(start, end), kind);
-    m.title = kind === "wrong" ? "does not hold" : "neither on the page nor worked out before";
-    pre.append(m);
-    at = end;
-  }
-  pre.append(part(at));
-  return pre;
-}
-function answerOf(name, answer, item, k) {
-  const box = make("div");
-  box.append(make("h3", name));
-  if (!answer) { box.append(make("p", "not measured", "quiet")); return box; }
-  box.append(make("p", "valid answer " + per((answer.pv || [])[k] ?? answer.v) + ", control questions right " + per(answer.c), "quiet"));
-  const p = (answer.pp || [])[k] || answer.p;
-  if (p) {
-    const table = make("table");
-    item.names.forEach((option, i) => {
-      const row = make("tr"), cell = make("td"), meter = make("meter");
-      meter.value = p[i]; meter.setAttribute("aria-label", option + " " + per(p[i]));
-      const th = make("th", option); th.scope = "row";
-      cell.append(meter); row.append(th, cell, make("td", per(p[i]))); table.append(row);
-    });
-    box.append(table);
-  } else box.append(make("p", "no readable answer", "quiet"));
-  for (const [text, spots] of answer.x[k] || []) box.append(written(text, spots));
-  return box;
-}
-function opened(line) {
-  const all = make("div");
-  for (const k of line.pages) {
-    const page = line.item.pages[k];
-    all.append(make("h2", "Page " + (k + 1) + ", " + page.w + ", " + page.o), make("pre", page.t));
-    const pair = make("div", undefined, "pair");
-    if (line.arm !== data.base) pair.append(answerOf(data.base, line.base, line.item, k));
-    pair.append(answerOf(line.arm, line.answer, line.item, k));
-    all.append(pair);
-  }
-  return all;
-}
-function draw() {
-  const found = lines(), list = $("list");
-  list.replaceChildren();
-  $("count").textContent = found.length + " of " + data.rows + " lines. Shift: total variation between the choice probabilities of a condition and of " + data.base + ".";
-  for (const line of found.slice(0, shown)) {
-    const li = make("li"), button = make("button"), what = make("span", line.item.game + ", " + line.arm);
-    what.append(make("small", line.item.id + "; " + line.item.what + (line.item.mode ? "; " + line.item.mode : "")));
-    button.type = "button"; button.setAttribute("aria-expanded", "false");
-    button.append(make("strong", line.shift === null ? "\\u2013" : line.shift.toFixed(2)), what, make("span", "valid " + per(line.valid)),
-      make("span", line.wrong ? line.wrong + " marked" : ""));
-    button.addEventListener("click", () => {
-      const is = button.getAttribute("aria-expanded") === "true";
-      button.setAttribute("aria-expanded", String(!is));
-      if (is) li.lastChild.remove(); else li.append(opened(line));
-    });
-    li.append(button); list.append(li);
-  }
-  $("more").hidden = found.length <= shown;
-}
-function fill(id, values, every) {
-  $(id).append(new Option(every, ""));
-  for (const v of [...new Set(values)].sort()) $(id).append(new Option(v, v));
-}
-unpack().then((found) => {
-  data = found;
-  data.rows = data.items.reduce((s, i) => s + Object.keys(i.arms).filter((a) => a !== data.base || data.arms.length === 1).length, 0);
-  fill("game", data.items.map((i) => i.game), "all"); fill("set", data.items.map((i) => i.set), "all"); fill("mode", data.items.map((i) => i.mode), "all");
-  fill("arm", data.arms, "all but " + data.base); fill("wording", data.items.flatMap((i) => i.pages.map((p) => p.w)), "all");
-  fill("order", data.items.flatMap((i) => i.pages.map((p) => p.o)), "both");
-  for (const f of filters) $(f).addEventListener("change", () => { shown = STEP; draw(); });
-  $("more").addEventListener("click", () => { shown += STEP; draw(); });
-  draw();
-  document.body.dataset.ready = "yes";
-});
-"""
 FILTERS = (("game", "game"), ("set", "set"), ("mode", "mode"), ("arm", "condition"), ("wording", "wording"), ("order", "order"))
+
+
+def _beside(name: str) -> str:
+    """A file that lies beside this one."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def document(entries: list[dict[str, Any]], title: str, base: str | None = None) -> str:
@@ -363,21 +228,23 @@ def document(entries: list[dict[str, Any]], title: str, base: str | None = None)
     arms = list(dict.fromkeys(arm for entry in entries for arm in entry["arms"]))
     data = {"arms": arms, "base": base_arm(arms, base), "items": entries}
     packed = base64.b64encode(gzip.compress(json.dumps(data, ensure_ascii=False, allow_nan=False).encode(), 9, mtime=0)).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()}'"
+    style, script = _beside("transcripts.css"), _beside("transcripts.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     name = html.escape(plain(title))
     selects = "".join(f'<label>{label}<select id="{key}"></select></label>' for key, label in FILTERS)
     return "\n".join(
         (
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            f'<link rel="icon" href="data:,"><title>{name}</title><style>{STYLE}</style></head><body><main><h1>{name}</h1>',
+            f'<link rel="icon" href="data:,"><title>{name}</title><style>{style}</style></head><body><main><h1>{name}</h1>',
             '<p class="quiet">Wavy: a result or comparison that does not hold. Dotted: a number that is neither on the page nor worked out before.</p>',
             f'<form aria-label="Filters">{selects}<label>validity<select id="valid"><option value="">all</option><option value="yes">.5 and more</option>'
             '<option value="no">below .5</option></select></label><label>first<select id="sort"><option value="shift">largest shifts</option>'
             '<option value="valid">least valid</option><option value="wrong">most marks</option><option value="run">as run</option></select></label></form>',
             '<p class="quiet" id="count" role="status">The transcripts are unpacked by a script of this file; a browser of 2023 or later shows them.</p>',
             f'<ol id="list"></ol><button type="button" id="more" hidden>show more</button></main><script type="text/plain" id="data">{packed}</script>',
-            f"<script>{SCRIPT}</script></body></html>\n",
+            f"<script>{script}</script></body></html>\n",
         )
     )  # fmt: skip
 

@@ -1,9 +1,9 @@
 """A headless Chromium that tests drive by its DevTools protocol over a pipe: no package, no port.
 
-    with Browser(tmp_path) as browser:
-        tab = browser.tab("http://127.0.0.1:7860", width=390, height=844, dark=True)
-        tab.press("Tab")
-        tab.wait("document.activeElement.textContent", "Bench")
+with Browser(tmp_path) as browser:
+    tab = browser.tab("http://127.0.0.1:7860", width=390, height=844, dark=True)
+    tab.press("Tab")
+    tab.wait("document.activeElement.textContent", "Bench")
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Browser:
         command = [program, *QUIET, f"--user-data-dir={folder / 'profile'}", "about:blank"]
         self._process = subprocess.Popen(
             command, preexec_fn=hand_over, close_fds=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )  # noqa: PLW1509
+        )
         os.close(there)
         os.close(back)
         self._left, self._number = b"", 0

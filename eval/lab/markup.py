@@ -9,35 +9,7 @@ from dataclasses import dataclass
 
 from econmoral.records import plain
 
-# Light and dark, each with a contrast of at least 4.5 for text; the first six colours tell conditions apart
-LIGHT = (
-    "--ink:#1a1a1a;--paper:#fdfdfb;--line:#d8d8d2;--soft:#f1f1ec;--mark:#0b62a4;--good:#00734f;--bad:#a8320a;"
-    "--c0:#5b6570;--c1:#0b62a4;--c2:#b3480a;--c3:#00734f;--c4:#8a3b80;--c5:#7a6000"
-)
-DARK = (
-    "--ink:#e8e8e4;--paper:#17181a;--line:#44474c;--soft:#26282c;--mark:#6fc0f0;--good:#52d6a8;--bad:#ff9b66;"
-    "--c0:#a9b2bb;--c1:#6fc0f0;--c2:#ff9b66;--c3:#52d6a8;--c4:#e0a3d8;--c5:#e6cf4d"
-)
-COLOURS = 6
-STYLE = """
-.lab { color: var(--ink); font-size: 1rem; line-height: 1.5; }
-.lab .scroll { overflow-x: auto; margin: .2rem 0 1rem; }
-.lab .scroll:focus-visible, .lab summary:focus-visible { outline: 3px solid var(--mark); outline-offset: 2px; }
-.lab table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; width: auto; }
-.lab th, .lab td { padding: .28rem .6rem; border: 0; border-bottom: 1px solid var(--line); text-align: right; color: var(--ink); }
-.lab thead th { background: var(--soft); vertical-align: bottom; } .lab th:first-child, .lab td:first-child { text-align: left; }
-.lab th[scope=row] { font-weight: 400; white-space: nowrap; } .lab .caption { margin: .9rem 0 .2rem; font-size: .92rem; }
-.lab pre { background: var(--soft); color: var(--ink); padding: .8rem; border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere;
-  font: .86rem/1.5 ui-monospace, monospace; margin: .3rem 0; }
-.lab .bar { position: relative; min-width: 5.5rem; text-align: right; padding-right: .2rem; }
-.lab .bar i { position: absolute; left: 0; bottom: 0; height: .28rem; border-radius: 2px; background: var(--bar); }
-.lab .best { font-weight: 700; } .lab .best::before { content: "\\2605\\00a0"; color: var(--mark); }
-.lab mark { background: none; color: var(--bad); font-weight: 700; text-decoration: underline wavy; text-underline-offset: 3px; }
-.lab mark.unknown { color: var(--c4); text-decoration-style: dotted; }
-.lab .notice { border-left: 4px solid var(--bad); padding: .3rem .7rem; background: var(--soft); } .lab .quiet { opacity: .85; font-size: .9rem; }
-.lab svg { max-width: 100%; height: auto; font: 12px system-ui, sans-serif; } .lab svg text { fill: var(--ink); }
-.lab details { margin: .3rem 0; } .lab summary { cursor: pointer; } .lab .big { font-size: 1.05rem; }
-"""
+COLOURS = 6  # c0 to c5 of style.css
 
 
 @dataclass(frozen=True)
@@ -52,8 +24,8 @@ class Series:
 
 
 def esc(value: object) -> str:
-    """Text for HTML, control and format characters taken out."""
-    return html.escape(plain(str(value)))
+    """Text for HTML, control and format characters taken out, and without the signs by which templates are filled."""
+    return html.escape(plain(str(value))).replace("$", "&#36;").replace("{", "&#123;")
 
 
 def block(*parts: str) -> str:
@@ -143,9 +115,7 @@ def chart(series: Sequence[Series], title: str, x_label: str, y_label: str, leve
             if s.points or len(piece) == 1:
                 parts += [f'<circle cx="{p.split(",")[0]}" cy="{p.split(",")[1]}" r="3.2" fill="var(--c{k % COLOURS})"/>' for p in piece]
     parts.append(f'<text x="{(left + width - right) / 2}" y="{height - 6}" text-anchor="middle">{esc(x_label)}</text>')
-    legend = " ".join(
-        f'<span style="color: var(--c{k % COLOURS})">{"╌╌" if s.dash else "━━"}</span> {esc(s.name)}&ensp;' for k, s in enumerate(series)
-    )
+    legend = " ".join(f'<span style="color: var(--c{k % COLOURS})">{"╌╌" if s.dash else "━━"}</span> {esc(s.name)}&ensp;' for k, s in enumerate(series))
     last = "; ".join(f"{s.name}: {next((f'{v:.3g}' for v in reversed(list(s.y)) if math.isfinite(v)), 'nothing')}" for s in series)
     return (
         f'<p class="caption">{esc(title)}, {esc(y_label)}</p><svg viewBox="0 0 {width} {height}" role="img" '
