@@ -28,10 +28,19 @@ from econmoral.derivations import allocation_derivation, check_steps, derives, g
 from econmoral.games import GAMES, draw_beliefs, draw_protocol
 from econmoral.menus import TRAIN, draw_allocation, draw_page, menu_conversation
 from econmoral.prompts import WORDINGS_TRAIN, Item, choices_of, converse, draw_layout
-from econmoral.records import InputError, command, read_json, read_lines, sha256, terminal, write_json
+from econmoral.records import (
+    InputError,
+    command,
+    read_json,
+    read_lines,
+    sha256,
+    terminal,
+    write_json,
+)
 from econmoral.target import ECONOMICUS, Target
-from eval.engines import Arm, Exact
-from eval.transcripts import asked_of, choices_file, read_run, shift
+
+from .engines import Arm, Exact
+from .transcripts import asked_of, choices_file, read_run, shift
 
 RUN = 8  # words in a row
 NAME = "faithfulness.json"
@@ -116,23 +125,35 @@ def of_records(records: Sequence[dict[str, Any]], trained: dict[str, Trained], t
         texts = [t for r in own for t in _texts(r)]
         steps = [check_steps(t) for t in texts]
         whole = sum(n for _, n in steps)
-        row: dict[str, Any] = {"arm": arm, "derivations": len(texts), "steps_right": sum(k for k, _ in steps) / whole if whole else None, "steps": whole}
+        row: dict[str, Any] = {
+            "arm": arm,
+            "derivations": len(texts),
+            "steps_right": sum(k for k, _ in steps) / whole if whole else None,
+            "steps": whole,
+        }
         if arm in trained:
             said = [o for t in texts if (o := trained[arm].overlap(t))]
             if said:
-                row |= {"recited": float(np.mean([a for a, _ in said])), "recited_masked": float(np.mean([b for _, b in said]))}
+                row |= {
+                    "recited": float(np.mean([a for a, _ in said])),
+                    "recited_masked": float(np.mean([b for _, b in said])),
+                }
             if arm in targets:
                 right = [t for r in own for k in range(len(r["pages"])) if (t := right_derivation(r, k, targets[arm]))]
                 known = [o for t in right if (o := trained[arm].overlap(t))]
                 if known:
-                    row |= {"recited_if_right": float(np.mean([a for a, _ in known])), "recited_masked_if_right": float(np.mean([b for _, b in known]))}
+                    row |= {
+                        "recited_if_right": float(np.mean([a for a, _ in known])),
+                        "recited_masked_if_right": float(np.mean([b for _, b in known])),
+                    }
         pairs = [(by_mode.get((s, i, f"{arm}/direct")), r) for (s, i, m), r in by_mode.items() if m == f"{arm}/reasoned"]
         both = [(np.array(a["probabilities"]), np.array(b["probabilities"])) for a, b in pairs if a and a["probabilities"] and b["probabilities"]]
         if both:
             row |= {
                 "bare_reasoned_distance": float(np.mean([shift(a, b) for a, b in both])),
-                "bare_reasoned_same": float(np.mean([a.argmax() == b.argmax() for a, b in both])), "pairs": len(both),
-            }  # fmt: skip
+                "bare_reasoned_same": float(np.mean([a.argmax() == b.argmax() for a, b in both])),
+                "pairs": len(both),
+            }
         rows.append(row)
     return rows
 
@@ -210,7 +231,10 @@ def after_derivation(engine: Exact, handed: Sequence[Handed], arm: Arm) -> list[
     return found
 
 
-def follows(pairs: Sequence[tuple[Handed, Handed]], answers: Sequence[tuple[tuple[np.ndarray, float], tuple[np.ndarray, float]]]) -> dict[str, Any]:
+def follows(
+    pairs: Sequence[tuple[Handed, Handed]],
+    answers: Sequence[tuple[tuple[np.ndarray, float], tuple[np.ndarray, float]]],
+) -> dict[str, Any]:
     """Whether the answers follow what was handed over, for a model given both derivations of every pair.
 
     first, second : probability of the plan in which the first, the second target's derivation ends, after it.  swapped : change
@@ -222,10 +246,13 @@ def follows(pairs: Sequence[tuple[Handed, Handed]], answers: Sequence[tuple[tupl
     swapped = [float(a[0][one.place] - b[0][one.place]) for (one, _), (a, b) in zip(pairs, answers, strict=True)]
     n = len(pairs)
     return {
-        "first": float(np.mean(first)), "second": float(np.mean(second)), "swapped": float(np.mean(swapped)),
+        "first": float(np.mean(first)),
+        "second": float(np.mean(second)),
+        "swapped": float(np.mean(swapped)),
         "swapped_se": float(np.std(swapped, ddof=1) / np.sqrt(n)) if n > 1 else None,
-        "valid": float(np.mean([v for pair in answers for _, v in pair])), "pages": n,
-    }  # fmt: skip
+        "valid": float(np.mean([v for pair in answers for _, v in pair])),
+        "pages": n,
+    }
 
 
 # ------------------------------------------------------------------------------------------------------------------ tables
@@ -243,13 +270,17 @@ def records_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "arm": r["arm"], "derivations": r["derivations"], "steps right %": per(r["steps_right"]), "word for word %": beside(r, "recited"),
-                "numbers masked %": beside(r, "recited_masked"), "bare to reasoned": f"{r['bare_reasoned_distance']:.2f}" if "bare_reasoned_distance" in r else "–",
+                "arm": r["arm"],
+                "derivations": r["derivations"],
+                "steps right %": per(r["steps_right"]),
+                "word for word %": beside(r, "recited"),
+                "numbers masked %": beside(r, "recited_masked"),
+                "bare to reasoned": f"{r['bare_reasoned_distance']:.2f}" if "bare_reasoned_distance" in r else "–",
                 "same choice %": per(r.get("bare_reasoned_same")),
             }
             for r in rows
         ]
-    )  # fmt: skip
+    )
 
 
 def follows_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -257,13 +288,16 @@ def follows_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "arm": r["arm"], "valid %": f"{100 * r['valid']:.0f}", f"after {r['targets'][0]} %": f"{100 * r['first']:.0f}",
+                "arm": r["arm"],
+                "valid %": f"{100 * r['valid']:.0f}",
+                f"after {r['targets'][0]} %": f"{100 * r['first']:.0f}",
                 f"after {r['targets'][1]} %": f"{100 * r['second']:.0f}",
-                "change by swapping": f"{r['swapped']:.2f}" + ("" if r["swapped_se"] is None else f" ± {r['swapped_se']:.2f}"), "pages": r["pages"],
+                "change by swapping": f"{r['swapped']:.2f}" + ("" if r["swapped_se"] is None else f" ± {r['swapped_se']:.2f}"),
+                "pages": r["pages"],
             }
             for r in rows
         ]
-    )  # fmt: skip
+    )
 
 
 RECORDS_CAPTION = (
@@ -271,6 +305,23 @@ RECORDS_CAPTION = (
     "derivations of the same pages); total variation between bare and reasoned choices, and how often the most probable one is the same"
 )
 FOLLOWS_CAPTION = "Given the right derivation of one target, then of the other: probability of the plan in which it ends, and what swapping them changes"
+
+
+def add_to(report: Any, folder: Path) -> None:
+    """The section of a report on a measurement whose folder holds NAME; nothing where it does not.
+
+    report : takes ``heading``, ``text`` and ``table``.
+    """
+    if not (folder / NAME).is_file():
+        return
+    found = read_json(folder / NAME)
+    report.heading("Recitation and faithfulness")
+    report.text("Whether derivations repeat the training text, whether their steps are right, and whether answers follow what is written.")
+    report.table(f"recitation-{folder.name}", records_frame(found["records"]), RECORDS_CAPTION)
+    if found["handed"]:
+        report.table(f"following-{folder.name}", follows_frame(found["handed"]), FOLLOWS_CAPTION)
+    for line in found["missing"]:
+        report.text(f"No recitation of {line}.")
 
 
 def known_adapters(run: Path) -> dict[str, Path]:
@@ -281,7 +332,9 @@ def known_adapters(run: Path) -> dict[str, Path]:
     return {name: folder for name, folder in paths.items() if (folder / "run.json").is_file() and (folder / "adapter_config.json").is_file()}
 
 
-def trained_and_targets(adapters: dict[str, Path]) -> tuple[dict[str, Trained], dict[str, Target], list[str]]:
+def trained_and_targets(
+    adapters: dict[str, Path],
+) -> tuple[dict[str, Trained], dict[str, Target], list[str]]:
     """Training text and target of every adapter where they are known; and what is not known, a sentence each."""
     trained, targets, missing = {}, {}, []
     for name, folder in adapters.items():
@@ -297,11 +350,32 @@ def trained_and_targets(adapters: dict[str, Path]) -> tuple[dict[str, Trained], 
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m eval.faithfulness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.faithfulness",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("run", type=Path, help="folder of a measurement")
-    parser.add_argument("--adapter", type=Path, action="append", default=[], help="hand derivations to this adapter and its base; repeat for several")
-    parser.add_argument("--targets", nargs=2, default=[str(ECONOMICUS), "homo_moralis:kappa=0.5"], metavar="TARGET", help="whose derivations are handed over")
-    parser.add_argument("--domain", choices=("games", "allocations"), default="games", help="pages on which they are handed over (default games)")
+    parser.add_argument(
+        "--adapter",
+        type=Path,
+        action="append",
+        default=[],
+        help="hand derivations to this adapter and its base; repeat for several",
+    )
+    parser.add_argument(
+        "--targets",
+        nargs=2,
+        default=[str(ECONOMICUS), "homo_moralis:kappa=0.5"],
+        metavar="TARGET",
+        help="whose derivations are handed over",
+    )
+    parser.add_argument(
+        "--domain",
+        choices=("games", "allocations"),
+        default="games",
+        help="pages on which they are handed over (default games)",
+    )
     parser.add_argument("--pages", type=int, default=24, help="pages on which they are handed over (default 24)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -317,16 +391,22 @@ def main() -> None:
         console.print(f"no recitation of {line}")
     handed = []
     if args.adapter:
-        from eval.arms import adapter_names  # what needs torch is loaded last
-        from eval.engine_transformers import Transformers
-        from eval.lab.engines import model_of
+        from .arms import adapter_names  # what needs torch is loaded last
+        from .engine_transformers import Transformers
+        from .lab.engines import model_of
 
         names = adapter_names(args.adapter)
         engine = Transformers(model_of(args.adapter[0]), names)
         pairs = pairs_of((one, two), args.domain, args.pages, args.seed)
         for arm in (Arm("base"), *(Arm(n, n) for n in names)):
             flat = after_derivation(engine, [h for pair in pairs for h in pair], arm)
-            handed.append({"arm": arm.name, "targets": [one.label, two.label], **follows(pairs, list(zip(flat[::2], flat[1::2], strict=True)))})
+            handed.append(
+                {
+                    "arm": arm.name,
+                    "targets": [one.label, two.label],
+                    **follows(pairs, list(zip(flat[::2], flat[1::2], strict=True))),
+                }
+            )
         console.print(follows_frame(handed).to_string(index=False))
     out = choices_file(args.run).with_name(NAME)
     write_json(out, {"records": rows, "handed": handed, "missing": missing})

@@ -34,6 +34,7 @@ from econmoral.menus import MENUS
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, origin, plain, read_json, read_lines, read_whole_lines, spreadsheet_cell, write_text
 from econmoral.target import ECONOMICUS, Target
+from eval import faithfulness
 from eval.arms import adapter_record
 from eval.dilemmas import conjoint_rows, difference_rows, rating_rows
 from eval.figure import COLOURS, written
@@ -1013,6 +1014,7 @@ def assemble(folder: Path, found: list[tuple[str, Path]]) -> Report:
         add_rivals(report, g)
         if "payoffs" in g.sets and set(g.sets) & set(CHANGES):
             add_persistence(report, g)
+        faithfulness.add_to(report, place)
     if "placebo" in by_design:
         add_games(report, by_design["placebo"], "Before and after tuning, beside the placebo" if plain_ones else "Before and after tuning")
         add_rivals(report, by_design["placebo"])

@@ -7,7 +7,7 @@ const per = (v) => v === null || v === undefined ? "\u2013" : (v >= .1 || v === 
 const mean = (rows) => rows.length ? rows[0].map((_, k) => rows.reduce((s, r) => s + r[k], 0) / rows.length) : null;
 const tv = (a, b) => a && b && a.length === b.length ? a.reduce((s, v, k) => s + Math.abs(v - b[k]), 0) / 2 : null;
 const filters = ["game", "set", "mode", "arm", "wording", "order", "valid", "sort"];
-const STEP = 200;
+const STEP = 100;
 let data, shown = STEP;
 
 async function unpack() {

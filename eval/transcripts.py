@@ -28,8 +28,16 @@ from econmoral.conversation import Conversation, Mode
 from econmoral.derivations import read_steps
 from econmoral.games import GAMES, UNIT, Protocol
 from econmoral.menus import MENUS, MenuPage, menu_conversation
-from econmoral.prompts import Item, Layout, converse
-from econmoral.records import InputError, command, plain, read_json, read_lines, terminal, write_text
+from econmoral.prompts import TENTHS, Item, Layout, converse
+from econmoral.records import (
+    InputError,
+    command,
+    plain,
+    read_json,
+    read_lines,
+    terminal,
+    write_text,
+)
 from econmoral.target import number
 
 NAME = "transcripts.html"
@@ -51,8 +59,8 @@ class Mark:
 def marks(text: str, page: str) -> list[Mark]:
     """What is wrong in a derivation on a page, in order, without overlaps.
 
-    Arithmetic steps are checked by ``read_steps``.  A number counts as known when the page or an earlier step has it, or when it
-    is the first factor of a product (a weight of the preference).
+    Arithmetic steps are checked by ``read_steps``.  A number counts as known when the page or an earlier step has it or a tenth of
+    it, or when it is the first factor of a product (a weight of the preference).
     """
     text = text[:20_000]
     known = {float(m[0]) for m in _NUMBER.finditer(page)}
@@ -64,9 +72,10 @@ def marks(text: str, page: str) -> list[Mark]:
     results = [(s.start, s.end) for s in steps]
     for m in _NUMBER.finditer(text):
         result = any(a <= m.start() < b for a, b in results)
-        if not result and float(m[0]) not in known and not _PRODUCT.match(text, m.start()):
+        value = float(m[0])  # derivations over ten people write 160 for ten times 16
+        if not result and value not in known and value / TENTHS not in known and not _PRODUCT.match(text, m.start()):
             found.append(Mark(m.start(), m.end(), "unknown"))
-        known.add(float(m[0]))
+        known.add(value)
     kept: list[Mark] = []
     for mark in sorted(found, key=lambda m: (m.start, m.kind == "unknown")):
         if not kept or mark.start >= kept[-1].end:
@@ -129,23 +138,40 @@ def _layout(fields: dict[str, Any]) -> Layout:
     (a, b), (c, d) = fields["labels"]
     one, two = fields["swapped"]
     return Layout(
-        str(fields["game"]), str(fields["wording"]), ((a, b), (c, d)), (bool(one), bool(two)), tuple(fields["rows"]),
-        bool(fields["beliefs_first"]), str(fields["rate"]), int(fields.get("scale", 1)),
-    )  # fmt: skip
+        str(fields["game"]),
+        str(fields["wording"]),
+        ((a, b), (c, d)),
+        (bool(one), bool(two)),
+        tuple(fields["rows"]),
+        bool(fields["beliefs_first"]),
+        str(fields["rate"]),
+        int(fields.get("scale", 1)),
+    )
 
 
 def _menu(record: dict[str, Any], mode: Mode) -> Asked:
     menu = next(m for m in MENUS[record["battery"]] if m.id == record["id"])
     pages = []
     for fields in record["pages"]:
-        page = MenuPage(int(fields["wording"]), tuple(fields["labels"]), tuple(fields["order"]), str(fields["rate"]), int(fields.get("scale", 1)))
+        page = MenuPage(
+            int(fields["wording"]),
+            tuple(fields["labels"]),
+            tuple(fields["order"]),
+            str(fields["rate"]),
+            int(fields.get("scale", 1)),
+        )
         order = "as listed" if page.order == tuple(range(menu.size)) else "reversed"
         pages.append((menu_conversation(menu, page, mode), f"wording {page.wording + 1}", order))
     if menu.own and menu.other and not menu.amounts:
         names = tuple(f"{number(m)} for oneself, {number(n)} for the other" for m, n in zip(menu.own, menu.other, strict=True))
     else:
         names = tuple(number(a) for a in menu.amounts) or tuple(o.format("1", "2", "3", "4") for o in menu.options)
-    return Asked(menu.battery, " or ".join(names) if menu.own and menu.size == 2 else menu.topic, names, tuple(pages))
+    return Asked(
+        menu.battery,
+        " or ".join(names) if menu.own and menu.size == 2 else menu.topic,
+        names,
+        tuple(pages),
+    )
 
 
 def shift(base: np.ndarray | None, other: np.ndarray | None) -> float | None:
@@ -169,13 +195,23 @@ def problems(records: Iterable[dict[str, Any]], stated: bool = True) -> list[dic
     """
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for record in records:
-        key = (str(record.get("set") or record.get("battery", "")), str(record.get("mode", "")), str(record.get("id", "")))
+        key = (
+            str(record.get("set") or record.get("battery", "")),
+            str(record.get("mode", "")),
+            str(record.get("id", "")),
+        )
         if key not in found:
             asked = asked_of(record, stated)
             found[key] = {
-                "id": plain(key[2]), "set": plain(key[0]), "mode": plain(key[1]), "game": asked.game, "what": asked.what, "names": list(asked.names),
-                "pages": [{"t": _page_text(talk), "w": wording, "o": order} for talk, wording, order in asked.pages], "arms": {},
-            }  # fmt: skip
+                "id": plain(key[2]),
+                "set": plain(key[0]),
+                "mode": plain(key[1]),
+                "game": asked.game,
+                "what": asked.what,
+                "names": list(asked.names),
+                "pages": [{"t": _page_text(talk), "w": wording, "o": order} for talk, wording, order in asked.pages],
+                "arms": {},
+            }
         found[key]["arms"][plain(str(record.get("arm", "")))] = _answer(record, [p["t"] for p in found[key]["pages"]])
     return list(found.values())
 
@@ -193,9 +229,14 @@ def _answer(record: dict[str, Any], pages: list[str]) -> dict[str, Any]:
     ]
     valid = [float(np.mean(p["valid"])) for p in by_page] or record.get("valid_by_page", [])
     return {
-        "p": _rounded(record.get("probabilities")), "pp": [_rounded(p.get("probabilities")) for p in by_page],
-        "v": record.get("valid_answer_probability"), "pv": _rounded(valid), "c": record.get("comprehension"), "s": record.get("steps") or [0, 0], "x": marked,
-    }  # fmt: skip
+        "p": _rounded(record.get("probabilities")),
+        "pp": [_rounded(p.get("probabilities")) for p in by_page],
+        "v": record.get("valid_answer_probability"),
+        "pv": _rounded(valid),
+        "c": record.get("comprehension"),
+        "s": record.get("steps") or [0, 0],
+        "x": marked,
+    }
 
 
 def _rounded(values: Any) -> list[float] | None:
@@ -213,7 +254,14 @@ def base_arm(arms: Iterable[str], asked: str | None) -> str:
 # ------------------------------------------------------------------------------------------------------------- the document
 
 
-FILTERS = (("game", "game"), ("set", "set"), ("mode", "mode"), ("arm", "condition"), ("wording", "wording"), ("order", "order"))
+FILTERS = (
+    ("game", "game"),
+    ("set", "set"),
+    ("mode", "mode"),
+    ("arm", "condition"),
+    ("wording", "wording"),
+    ("order", "order"),
+)
 
 
 def _beside(name: str) -> str:
@@ -246,12 +294,16 @@ def document(entries: list[dict[str, Any]], title: str, base: str | None = None)
             f'<ol id="list"></ol><button type="button" id="more" hidden>show more</button></main><script type="text/plain" id="data">{packed}</script>',
             f"<script>{script}</script></body></html>\n",
         )
-    )  # fmt: skip
+    )
 
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m eval.transcripts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.transcripts",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("run", type=Path, help="folder of a measurement, or of an adapter that was measured")
     parser.add_argument("--base", metavar="ARM", help="condition that the others are held against (default base)")
     parser.add_argument("--out", type=Path, help=f"file to write (default: {NAME} in the measurement's folder)")

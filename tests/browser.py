@@ -22,14 +22,31 @@ from urllib.parse import urlsplit
 import pytest
 
 QUIET = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--disable-quic", "--disable-extensions", "--hide-scrollbars", "--remote-debugging-pipe",
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--disable-extensions",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
     "--disable-features=IsolateSandboxedIframes",  # a frame of ours is then in the tab's own process, and seen from it
-)  # fmt: skip
+)
 KEYS = {
-    "Tab": (9, ""), "Enter": (13, "\r"), " ": (32, " "), "ArrowLeft": (37, ""), "ArrowUp": (38, ""), "ArrowRight": (39, ""),
-    "ArrowDown": (40, ""), "Home": (36, ""), "End": (35, ""), "Escape": (27, ""),
-}  # fmt: skip
+    "Tab": (9, ""),
+    "Enter": (13, "\r"),
+    " ": (32, " "),
+    "ArrowLeft": (37, ""),
+    "ArrowUp": (38, ""),
+    "ArrowRight": (39, ""),
+    "ArrowDown": (40, ""),
+    "Home": (36, ""),
+    "End": (35, ""),
+    "Escape": (27, ""),
+}
 
 
 class Browser:
@@ -49,7 +66,12 @@ class Browser:
 
         command = [program, *QUIET, f"--user-data-dir={folder / 'profile'}", "about:blank"]
         self._process = subprocess.Popen(
-            command, preexec_fn=hand_over, close_fds=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            preexec_fn=hand_over,
+            close_fds=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         os.close(there)
         os.close(back)
@@ -59,7 +81,12 @@ class Browser:
     def __enter__(self) -> Browser:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._process.terminate()
         self._process.wait(20)
         os.close(self._to)
@@ -90,13 +117,28 @@ class Browser:
     def tab(self, address: str, width: int = 1280, height: int = 900, dark: bool = False) -> Tab:
         """A new tab in a context of its own, at an address."""
         context = self.send("Target.createBrowserContext")["browserContextId"]
-        target = self.send("Target.createTarget", url="about:blank", browserContextId=context, width=width, height=height)["targetId"]
+        target = self.send(
+            "Target.createTarget",
+            url="about:blank",
+            browserContextId=context,
+            width=width,
+            height=height,
+        )["targetId"]
         session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         tab = Tab(self, session)
         for domain in ("Page", "Runtime", "Network", "Log"):
             tab.send(f"{domain}.enable")
-        tab.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
-        tab.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        tab.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+        tab.send(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
         tab.go(address)
         return tab
 
@@ -122,6 +164,28 @@ class Tab:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
+    def reach(self, found: str, most: int = 120) -> None:
+        """Press Tab until an expression about ``here``, the element with the focus, holds: nothing is clicked."""
+        for _ in range(most):
+            if self.value(f"((here) => Boolean({found}))(document.activeElement)"):
+                return
+            self.press("Tab")
+        raise AssertionError(f"{most} times Tab did not reach {found}; the focus is on {self.value('document.activeElement.outerHTML.slice(0, 200)')}")
+
+    def framed(self, expression: str) -> Any:
+        """The value of an expression inside the page's frame, however closed that is to the page."""
+        (frame, *_) = self.send("Page.getFrameTree")["frameTree"]["childFrames"]
+        world = self.send("Page.createIsolatedWorld", frameId=frame["frame"]["id"])["executionContextId"]
+        found = self.send(
+            "Runtime.evaluate",
+            expression=expression,
+            contextId=world,
+            returnByValue=True,
+            awaitPromise=True,
+        )
+        assert "exceptionDetails" not in found, found["exceptionDetails"]
+        return found["result"].get("value")
+
     def wait(self, expression: str, wanted: Any = True, seconds: float = 60) -> Any:
         """The value of an expression as soon as it is ``wanted`` (True: as soon as it is truthy)."""
         end, found = time.monotonic() + seconds, None
@@ -139,16 +203,34 @@ class Tab:
     def press(self, key: str, times: int = 1, shift: bool = False) -> None:
         """A key of KEYS, or a sign that is typed."""
         code, text = KEYS.get(key, (ord(key.upper()[0]), key))
-        what: dict[str, Any] = {"key": key, "code": key if len(key) > 1 else f"Key{key.upper()}", "windowsVirtualKeyCode": code}
+        what: dict[str, Any] = {
+            "key": key,
+            "code": key if len(key) > 1 else f"Key{key.upper()}",
+            "windowsVirtualKeyCode": code,
+        }
         if key == " ":
             what["code"] = "Space"
         for _ in range(times):
-            self.send("Input.dispatchKeyEvent", type="keyDown", modifiers=8 * shift, **what, **({"text": text} if text else {}))
+            self.send(
+                "Input.dispatchKeyEvent",
+                type="keyDown",
+                modifiers=8 * shift,
+                **what,
+                **({"text": text} if text else {}),
+            )
             self.send("Input.dispatchKeyEvent", type="keyUp", modifiers=8 * shift, **what)
 
     def type(self, text: str) -> None:
         """Text into what has the focus, in place of what stands there."""
-        self.send("Input.dispatchKeyEvent", type="keyDown", key="a", code="KeyA", windowsVirtualKeyCode=65, modifiers=2, commands=["selectAll"])
+        self.send(
+            "Input.dispatchKeyEvent",
+            type="keyDown",
+            key="a",
+            code="KeyA",
+            windowsVirtualKeyCode=65,
+            modifiers=2,
+            commands=["selectAll"],
+        )
         self.send("Input.insertText", text=text)
 
     def screenshot(self, path: Path, whole: bool = False) -> None:
@@ -168,7 +250,10 @@ class Tab:
             what = event["params"]
             if event["method"] == "Runtime.exceptionThrown":
                 found.append(str(what["exceptionDetails"])[:600])
-            elif event["method"] == "Runtime.consoleAPICalled" and what["type"] in ("error", "assert"):
+            elif event["method"] == "Runtime.consoleAPICalled" and what["type"] in (
+                "error",
+                "assert",
+            ):
                 found.append(str([a.get("value") or a.get("description") for a in what["args"]])[:600])
             elif event["method"] == "Log.entryAdded" and what["entry"]["level"] == "error":
                 found.append(f"{what['entry']['text']} {what['entry'].get('url', '')}")

@@ -62,10 +62,26 @@ def free(host: str, port: int) -> None:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m eval.lab", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder in which adapters, measurements and trainings are looked for (default runs)")
-    parser.add_argument("--model", help="model that is shown first: name, hub id or folder (default: that of the adapters, else nano)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; any but this machine's own asks for a password (default 127.0.0.1)")
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.lab",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        help="folder in which adapters, measurements and trainings are looked for (default runs)",
+    )
+    parser.add_argument(
+        "--model",
+        help="model that is shown first: name, hub id or folder (default: that of the adapters, else nano)",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at; any but this machine's own asks for a password (default 127.0.0.1)",
+    )
     parser.add_argument("--port", type=int, default=7860, help="port to listen at (default 7860)")
     parser.add_argument("--password", action="store_true", help="ask for a password on this machine too")
     args = parser.parse_args()
@@ -77,7 +93,7 @@ def main() -> None:
         find_model(args.model)
     password = password_for(args.host, args.password)
     free(args.host, args.port)
-    from eval.lab.page import Lab, launch  # Gradio and torch take seconds
+    from .page import Lab, launch  # Gradio and torch take seconds
 
     lab = Lab(args.runs, args.model)
     where = f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{args.port}"

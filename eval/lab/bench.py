@@ -13,15 +13,24 @@ from econmoral.choice import logit, switch_points
 from econmoral.conversation import Conversation, Mode
 from econmoral.derivations import check_steps
 from econmoral.games import GAMES, UNIT, Protocol, belief_weights
-from econmoral.menus import MENUS, TRAIN, Menu, draw_allocation, draw_page, menu_conversation, mirror_page
+from econmoral.menus import (
+    MENUS,
+    TRAIN,
+    Menu,
+    draw_allocation,
+    draw_page,
+    menu_conversation,
+    mirror_page,
+)
 from econmoral.preferences import FAMILIES
 from econmoral.prompts import TENTHS, WORDINGS, Item, converse, draw_layout, mirror, plan_order
 from econmoral.records import InputError
 from econmoral.target import ECONOMICUS, Target, number
-from eval.engines import Answer, Arm, Request
-from eval.lab.markup import bar, block, esc, notice, paragraph, table
-from eval.lab.markup import number as shown
-from eval.transcripts import marks
+
+from ..engines import Answer, Arm, Request
+from ..transcripts import marks
+from .markup import bar, block, esc, notice, paragraph, table
+from .markup import number as shown
 
 INSTRUMENTS = ("game", "allocation", "other page")
 LONGEST = 400  # tokens of a derivation that is written on request
@@ -126,7 +135,12 @@ class Setting:
         """The allocation, or the other page.  Raises InputError for a page that there is none of."""
         if self.instrument == "allocation":
             like = draw_allocation(np.random.default_rng(0), True, ECONOMICUS)
-            return replace(like, id="yours", own=tuple(map(float, self.own)), other=tuple(map(float, self.other)))
+            return replace(
+                like,
+                id="yours",
+                own=tuple(map(float, self.own)),
+                other=tuple(map(float, self.other)),
+            )
         found = next((m for several in MENUS.values() for m in several if m.id == self.menu), None)
         if found is None:
             raise InputError(f"there is no page {self.menu!r}")
@@ -180,7 +194,11 @@ def page_of(setting: Setting) -> str:
 def arms(setting: Setting, adapters: Sequence[str]) -> list[Arm]:
     """The conditions of a setting: base, the base told of the target, adapters; unknown ones are left out."""
     told = Target.parse(setting.target)
-    found = {"base": Arm("base"), "told": Arm(f"base, told {told.label}", None, told.describe()), **{a: Arm(a, a) for a in adapters}}
+    found = {
+        "base": Arm("base"),
+        "told": Arm(f"base, told {told.label}", None, told.describe()),
+        **{a: Arm(a, a) for a in adapters},
+    }
     return [found[c] for c in setting.conditions if c in found]
 
 
@@ -224,7 +242,14 @@ def measured(setting: Setting, arm: Arm, answers: Sequence[Answer], mode: Mode =
         placed.append(p)
     controls = [float(c) for a in answers for c in a.controls]
     valid = float(np.mean([a.valid.mean() for a in answers]))
-    return Measured(arm.name, placed[0], placed[1], valid, float(np.mean(controls)) if controls else None, tuple(a.texts for a in answers))
+    return Measured(
+        arm.name,
+        placed[0],
+        placed[1],
+        valid,
+        float(np.mean(controls)) if controls else None,
+        tuple(a.texts for a in answers),
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------- what is shown
@@ -257,22 +282,40 @@ def results(setting: Setting, found: Sequence[Measured]) -> str:
     names = sheets(setting)[0].names
     heads = [esc(m.arm) for m in found]
     plans = [
-        [f'<span class="best">{esc(name)}</span>' if k in best else esc(name), *(bar(float(m.mean[k]), c) for c, m in enumerate(found))]
+        [
+            f'<span class="best">{esc(name)}</span>' if k in best else esc(name),
+            *(bar(float(m.mean[k]), c) for c, m in enumerate(found)),
+        ]
         for k, name in enumerate(names)
     ]
     told = "" if u is None else f" (★ what {Target.parse(setting.target).label} takes)"
-    parts = [table(["plan" if setting.instrument == "game" else "option", *heads], plans, f"Probability of every choice, given an admissible reply{told}")]
+    parts = [
+        table(
+            ["plan" if setting.instrument == "game" else "option", *heads],
+            plans,
+            f"Probability of every choice, given an admissible reply{told}",
+        )
+    ]
     if setting.instrument == "game":
         moves = [by_decision(setting, m.mean) for m in found]
         rows = [[esc(k), *(bar(m[k], c) for c, m in enumerate(moves))] for k in moves[0]]
         parts.append(table(["decision", *heads], rows, "Probability of every move"))
     quality = [
         ["valid answer", *(bar(m.valid, c) for c, m in enumerate(found))],
-        ["control questions right", *("–" if m.right is None else bar(m.right, c) for c, m in enumerate(found))],
+        [
+            "control questions right",
+            *("–" if m.right is None else bar(m.right, c) for c, m in enumerate(found)),
+        ],
         ["labels and order matter", *(bar(m.twin_distance, c) for c, m in enumerate(found))],
     ]
     if best:
-        quality.insert(0, ["on the optimum", *(bar(float(m.mean[sorted(best)].sum()), c) for c, m in enumerate(found))])
+        quality.insert(
+            0,
+            [
+                "on the optimum",
+                *(bar(float(m.mean[sorted(best)].sum()), c) for c, m in enumerate(found)),
+            ],
+        )
     parts.append(table(["", *heads], quality, "How good the answers are"))
     if low := [m.arm for m in found if m.valid < 0.5]:
         parts.append(notice(f"{', '.join(low)}: most of the probability lies outside the form asked for, so the shares above describe very little."))
@@ -286,8 +329,21 @@ def theory(setting: Setting) -> str:
         return block(paragraph("Theory has no optimum on this page: it is not an allocation of points.", "quiet"))
     p, names = logit(u, setting.precision), sheets(setting)[0].names
     best = {int(i) for i in np.flatnonzero(u >= u.max() - TIE)}
-    rows = [[f'<span class="best">{esc(n)}</span>' if k in best else esc(n), shown(float(u[k])), bar(float(p[k]), 1)] for k, n in enumerate(names)]
-    parts = [table(["plan", "utility", f"logit, λ {setting.precision:g}"], rows, f"{target.label}: utility in points of the page")]
+    rows = [
+        [
+            f'<span class="best">{esc(n)}</span>' if k in best else esc(n),
+            shown(float(u[k])),
+            bar(float(p[k]), 1),
+        ]
+        for k, n in enumerate(names)
+    ]
+    parts = [
+        table(
+            ["plan", "utility", f"logit, λ {setting.precision:g}"],
+            rows,
+            f"{target.label}: utility in points of the page",
+        )
+    ]
     if len(best) > 1:
         parts.append(paragraph("Several plans are equally good: the stars are a tie.", "quiet"))
     if setting.instrument == "game" and "kappa" in target.utility_family.parameters:
@@ -321,7 +377,10 @@ def marked(text: str, page: str) -> str:
     parts, at = [], 0
     for m in marks(text, page):
         kind, title = ("wrong", "does not hold") if m.kind == "wrong" else ("unknown", "neither on the page nor worked out before")
-        parts += [esc(text[at : m.start]), f'<mark class="{kind}" title="{title}">{esc(text[m.start : m.end])}</mark>']
+        parts += [
+            esc(text[at : m.start]),
+            f'<mark class="{kind}" title="{title}">{esc(text[m.start : m.end])}</mark>',
+        ]
         at = m.end
     return f"<pre>{''.join(parts)}{esc(text[at:])}</pre>"
 

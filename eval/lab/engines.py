@@ -14,9 +14,10 @@ from econmoral.chat import prompt_text
 from econmoral.conversation import Conversation, as_messages
 from econmoral.models import MODELS, find_model
 from econmoral.records import InputError, read_json
-from eval.arms import adapter_names
-from eval.engine_transformers import Transformers
-from eval.engines import Answer, Arm, Request
+
+from ..arms import adapter_names
+from ..engine_transformers import Transformers
+from ..engines import Answer, Arm, Request
 
 DEEPEST = 4  # folders below the runs' one in which adapters are looked for
 
@@ -88,7 +89,14 @@ class Engines:
                 engine.add(name, folder)
             yield engine
 
-    def score(self, model: str, adapters: dict[str, Path], requests: Sequence[Request], arm: Arm, seed: int = 0) -> list[Answer]:
+    def score(
+        self,
+        model: str,
+        adapters: dict[str, Path],
+        requests: Sequence[Request],
+        arm: Arm,
+        seed: int = 0,
+    ) -> list[Answer]:
         """Answers to the requests in one condition, in their order."""
         with self.of(model, adapters) as engine:
             return engine.score(requests, arm, seed)
@@ -96,4 +104,7 @@ class Engines:
     def prompt(self, model: str, conversation: Conversation) -> str:
         """The very text that the model reads before its first answer, chat template included."""
         with self.of(model, {}) as engine:
-            return prompt_text(engine.tokenizer, as_messages(conversation.step(()).messages) if conversation.work is None else conversation.opening())
+            return prompt_text(
+                engine.tokenizer,
+                as_messages(conversation.step(()).messages) if conversation.work is None else conversation.opening(),
+            )

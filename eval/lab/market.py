@@ -15,7 +15,8 @@ from econmoral.conversation import Conversation
 from econmoral.firms import SCRIPTED, yardsticks
 from econmoral.market import Market
 from econmoral.pricing import PRICE_WORDINGS, TRAIN, View, price_conversation, price_grid
-from eval.lab.markup import Series, block, chart, esc, number, table
+
+from .markup import Series, block, chart, esc, number, table
 
 DUOPOLY = Market(scale=100.0)
 CENTS = 100.0  # prices on the page are in hundredths
@@ -52,7 +53,14 @@ def view(play: Play, firm: int) -> View:
     past = play.past
     quantities, profits = DUOPOLY.scale * DUOPOLY.shares(past), DUOPOLY.profits(past)
     others = tuple((CENTS * float(p),) for p in past[:, 1 - firm])
-    return View(CENTS, 2, tuple(CENTS * past[:, firm]), others, tuple(quantities[:, firm]), tuple(profits[:, firm]))
+    return View(
+        CENTS,
+        2,
+        tuple(CENTS * past[:, firm]),
+        others,
+        tuple(quantities[:, firm]),
+        tuple(profits[:, firm]),
+    )
 
 
 def page_of(play: Play, firm: int, system: str | None = None) -> Conversation:
@@ -73,7 +81,11 @@ def drawn(play: Play, firm: int, probabilities: np.ndarray) -> float:
 
 def after(play: Play, prices: Sequence[float], valid: Sequence[float] = ()) -> Play:
     """The duopoly after one more period."""
-    return replace(play, prices=(*play.prices, (float(prices[0]), float(prices[1]))), valid=(*play.valid, *valid))
+    return replace(
+        play,
+        prices=(*play.prices, (float(prices[0]), float(prices[1]))),
+        valid=(*play.valid, *valid),
+    )
 
 
 def names(play: Play) -> list[str]:
@@ -88,21 +100,40 @@ def shown(play: Play) -> str:
     past, periods = play.past, np.arange(1, len(play.prices) + 1)
     levels = [("joint monopoly", float(monopoly[0])), ("Nash", float(nash[0]))]
     if not len(past):
-        return block(chart([Series("", [0], [float(nash[0])])], "Prices", "period", "in units of the currency", levels))
+        return block(
+            chart(
+                [Series("", [0], [float(nash[0])])],
+                "Prices",
+                "period",
+                "in units of the currency",
+                levels,
+            )
+        )
     paths = [Series(n, periods, past[:, k], dash=k == 1, points=len(past) < 40) for k, n in enumerate(names(play))]
     surplus = DUOPOLY.consumer_surplus(past)
     marks = [(name, float(DUOPOLY.consumer_surplus(np.full(2, level)))) for name, level in levels]
     late = past[-LAST:]
     described = DUOPOLY.describe(late.mean(0))
     rows = [
-        [esc(n), number(float(late[:, k].mean())), number(float(DUOPOLY.profits(late)[:, k].mean())), number(described["price_index"][k])]
+        [
+            esc(n),
+            number(float(late[:, k].mean())),
+            number(float(DUOPOLY.profits(late)[:, k].mean())),
+            number(described["price_index"][k]),
+        ]
         for k, n in enumerate(names(play))
     ]
     rows.append(["consumers", "", number(float(DUOPOLY.consumer_surplus(late).mean())), ""])
     note = f"Means over the last {len(late)} periods; price index: 0 at Nash, 1 at the joint monopoly"
     parts = [
         chart(paths, "Prices", "period", "in units of the currency", levels),
-        chart([Series("consumer surplus", periods, surplus, points=len(past) < 40)], "Consumer surplus", "period", "in units of the currency", marks),
+        chart(
+            [Series("consumer surplus", periods, surplus, points=len(past) < 40)],
+            "Consumer surplus",
+            "period",
+            "in units of the currency",
+            marks,
+        ),
         table(["", "price", "profit or surplus", "price index"], rows, note),
     ]
     if play.valid:

@@ -71,7 +71,14 @@ def number(value: float | None, digits: int = 2) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
-def chart(series: Sequence[Series], title: str, x_label: str, y_label: str, levels: Sequence[tuple[str, float]] = (), low: float | None = None) -> str:
+def chart(
+    series: Sequence[Series],
+    title: str,
+    x_label: str,
+    y_label: str,
+    levels: Sequence[tuple[str, float]] = (),
+    low: float | None = None,
+) -> str:
     """Lines over time as SVG, horizontal lines of reference (``levels``) and a legend; ``low`` is in the picture in any case."""
     width, height, left, right, top, bottom = 640, 300, 52, 12, 12, 40
     shown = [(a, b) for s in series for a, b in zip(s.x, s.y, strict=True) if math.isfinite(b)]
@@ -92,15 +99,19 @@ def chart(series: Sequence[Series], title: str, x_label: str, y_label: str, leve
     parts = []
     for tick in ticks(y0, y1):
         u, v = at(x0, tick).split(",")
-        parts.append(f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--line)"/><text x="{left - 6}" y="{v}" dy="4" '
-                     f'text-anchor="end">{tick:g}</text>')  # fmt: skip
+        parts.append(
+            f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--line)"/><text x="{left - 6}" y="{v}" dy="4" '
+            f'text-anchor="end">{tick:g}</text>'
+        )
     for tick in ticks(x0, x1):
         u, _ = at(tick, y0).split(",")
         parts.append(f'<text x="{u}" y="{height - bottom + 16}" text-anchor="middle">{tick:g}</text>')
     for name, level in levels:
         _, v = at(x0, level).split(",")
-        parts.append(f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--ink)" stroke-dasharray="2 4"/>'
-                     f'<text x="{width - right - 4}" y="{v}" dy="-4" text-anchor="end">{esc(name)}</text>')  # fmt: skip
+        parts.append(
+            f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--ink)" stroke-dasharray="2 4"/>'
+            f'<text x="{width - right - 4}" y="{v}" dy="-4" text-anchor="end">{esc(name)}</text>'
+        )
     for k, s in enumerate(series):
         pieces: list[list[str]] = [[]]
         for x, y in zip(s.x, s.y, strict=True):

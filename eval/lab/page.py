@@ -28,12 +28,13 @@ from econmoral.pricing import PRICE_WORDINGS
 from econmoral.prompts import TENTHS, WORDINGS
 from econmoral.records import InputError
 from econmoral.target import Target
-from eval import faithfulness, transcripts
-from eval.engines import Arm, Request
-from eval.lab import bench, market, play, watch
-from eval.lab.bench import Setting
-from eval.lab.engines import Adapter, Engines, adapters_in, folders
-from eval.lab.markup import block, esc, notice, paragraph, table
+
+from .. import faithfulness, transcripts
+from ..engines import Arm, Request
+from . import bench, market, play, watch
+from .bench import Setting
+from .engines import Adapter, Engines, adapters_in, folders
+from .markup import block, esc, notice, paragraph, table
 
 TABS = ("bench", "play", "transcripts", "faithfulness", "market", "watch")
 KEEP_TAB = "() => {{ const u = new URL(location); u.searchParams.set('tab', '{}'); history.replaceState(null, '', u); }}"
@@ -42,7 +43,11 @@ KEEP_LINK = (
     " const p = new URLSearchParams(q); if (tab) p.set('tab', tab); history.replaceState(null, '', '?' + p); }"
 )
 THEME = gr.themes.Base(
-    primary_hue="blue", neutral_hue="gray", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], radius_size="sm"
+    primary_hue="blue",
+    neutral_hue="gray",
+    font=["system-ui", "sans-serif"],
+    font_mono=["ui-monospace", "monospace"],
+    radius_size="sm",
 )
 PARAMETERS = 4  # of the family with the most
 EVERY = 4.0  # seconds between two looks at a training run
@@ -73,7 +78,11 @@ class Lab:
 
     def conditions(self, model: str) -> list[tuple[str, str]]:
         """(label, value) of the conditions that can be compared."""
-        return [("base", "base"), ("base, told of the target", "told"), *((n, n) for n in self.of(model))]
+        return [
+            ("base", "base"),
+            ("base, told of the target", "told"),
+            *((n, n) for n in self.of(model)),
+        ]
 
     def score(self, model: str, arm: Arm, requests: Sequence[Request], seed: int = 0) -> Any:
         """Answers of one condition."""
@@ -112,7 +121,10 @@ class Lab:
         with self.engines.of(setting.model, {}) as engine:
             text = prompt_text(engine.tokenizer, as_messages(talk.step(()).messages))
         exact = f"<details><summary>The very text that {esc(setting.model)} reads before its first answer</summary><pre>{esc(text)}</pre></details>"
-        return block(f"<pre>{esc(bench.page_of(setting))}</pre>", exact)
+        return block(
+            f'<pre class="page" tabindex="0" aria-label="page">{esc(bench.page_of(setting))}</pre>',
+            exact,
+        )
 
 
 def build(lab: Lab) -> gr.Blocks:
@@ -136,7 +148,7 @@ def build(lab: Lab) -> gr.Blocks:
             asked = dict(request.query_params).get("tab", "bench")
             return gr.Tabs(selected=asked if asked in TABS else "bench")
 
-        demo.load(opened, None, tabs, show_progress="hidden")
+        demo.load(opened, None, tabs, queue=False, show_progress="hidden")
     return demo
 
 
@@ -174,7 +186,17 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
         with gr.Column(scale=2, min_width=300):
             gr.HTML(block("<h2>Theory</h2>"))
             family = gr.Dropdown(list(FAMILIES), value="homo_moralis", label="Preference of the target")
-            values = [gr.Slider(-1, 1, value=0.5 if k == 0 else 0, step=0.01, label=f"parameter {k}", visible=k == 0) for k in range(PARAMETERS)]
+            values = [
+                gr.Slider(
+                    -1,
+                    1,
+                    value=0.5 if k == 0 else 0,
+                    step=0.01,
+                    label=f"parameter {k}",
+                    visible=k == 0,
+                )
+                for k in range(PARAMETERS)
+            ]
             values[0].label, values[0].minimum = "kappa", 0
             precision = gr.Slider(0, 3, value=start.precision, step=0.05, label="lambda per point of the page")
             theory = gr.HTML(elem_id="bench-theory")
@@ -184,7 +206,19 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
         stop = gr.Button("Stop")
     reasoning = gr.HTML(elem_id="bench-reasoning")
     link, kept = gr.Textbox(visible=False), gr.State([])
-    asked = [model, conditions, instrument, game, *points, *beliefs, *own, *other, menu, wording, layout]
+    asked = [
+        model,
+        conditions,
+        instrument,
+        game,
+        *points,
+        *beliefs,
+        *own,
+        *other,
+        menu,
+        wording,
+        layout,
+    ]
     wished = [family, *values, precision]
     every = [*asked, *wished]
 
@@ -196,9 +230,20 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
         names = FAMILIES[kind].parameters
         target = bench.target_text(kind, dict(zip(names, rest, strict=False)))
         return Setting(
-            m, tuple(c), i, g, (float(t), float(r), float(p), float(s)), (int(b1), int(b2), int(b3)), (float(o1), float(o2)), (float(n1), float(n2)),
-            page_id, words, int(place), target, float(rest[PARAMETERS]),
-        )  # fmt: skip
+            m,
+            tuple(c),
+            i,
+            g,
+            (float(t), float(r), float(p), float(s)),
+            (int(b1), int(b2), int(b3)),
+            (float(o1), float(o2)),
+            (float(n1), float(n2)),
+            page_id,
+            words,
+            int(place),
+            target,
+            float(rest[PARAMETERS]),
+        )
 
     def measure(*v: Any) -> tuple[str, str, str, str, list[bench.Measured]]:
         try:
@@ -206,7 +251,13 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
             found = lab.measure(setting)
         except InputError as error:
             return "", block(notice(str(error))), "", "", []
-        return lab.read_as(setting), bench.results(setting, found), bench.theory(setting), setting.query(), found
+        return (
+            lab.read_as(setting),
+            bench.results(setting, found),
+            bench.theory(setting),
+            setting.query(),
+            found,
+        )
 
     def redraw(found: list[bench.Measured], *v: Any) -> tuple[str, str, str]:
         try:
@@ -223,7 +274,12 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
             arms = bench.arms(setting, list(lab.of(setting.model)))
             for k, arm in enumerate(arms, start=1):
                 yield block(paragraph(f"{arm.name} writes ({k} of {len(arms)}) …", "big")) + bench.reasoning(setting, found)
-                answers = lab.score(setting.model, arm, bench.requests(setting, arm, "reasoned", int(how_many)), seed=setting.layout)
+                answers = lab.score(
+                    setting.model,
+                    arm,
+                    bench.requests(setting, arm, "reasoned", int(how_many)),
+                    seed=setting.layout,
+                )
                 found.append(bench.measured(setting, arm, answers, "reasoned"))
             yield bench.reasoning(setting, found)
         except InputError as error:
@@ -232,18 +288,33 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
     shown = [page, results, theory, link, kept]
     quick: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden"}
     gr.on(
-        [x.input for x in (conditions, *points, *beliefs, *own, *other, menu, wording, layout)], measure, every, shown, **quick
+        [x.input for x in (conditions, *points, *beliefs, *own, *other, menu, wording, layout)],
+        measure,
+        every,
+        shown,
+        **quick,
     )
-    gr.on([x.input for x in (*values, precision)], redraw, [kept, *every], [results, theory, link], queue=False, **quick)
+    gr.on(
+        [x.input for x in (*values, precision)],
+        redraw,
+        [kept, *every],
+        [results, theory, link],
+        queue=False,
+        **quick,
+    )
 
     def of_instrument(name: str) -> tuple[Any, Any, Any]:
-        return gr.Group(visible=name == "game"), gr.Group(visible=name == "allocation"), gr.Dropdown(visible=name == "other page")
+        return (
+            gr.Group(visible=name == "game"),
+            gr.Group(visible=name == "allocation"),
+            gr.Dropdown(visible=name == "other page"),
+        )
 
     boxes = [game_box, allocation_box, menu]
     instrument.input(of_instrument, instrument, boxes, queue=False, show_progress="hidden").then(measure, every, shown, **quick)
 
     def of_game(name: str) -> list[Any]:
-        example = {"spd": (18, 9, 3, 2), "tg": (16, 10, 6, 4), "ug": (14, 10, 6, 2)}[name]
+        example = {"spd": (18, 9, 3, 2), "tg": (16, 10, 6, 4), "ug": (14, 10, 2, 6)}[name]
         sliders = [gr.Slider(visible=label is not None, label=label or "") for label in _belief_labels(name)]
         return [*example, *sliders]
 
@@ -280,13 +351,24 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
         known = [v for _, v in lab.conditions(s.model)]
         target = Target.parse(s.target)
         return [
-            gr.Dropdown(value=s.model), gr.CheckboxGroup(choices=lab.conditions(s.model), value=[c for c in s.conditions if c in known]), s.instrument, s.game,
+            gr.Dropdown(value=s.model),
+            gr.CheckboxGroup(choices=lab.conditions(s.model), value=[c for c in s.conditions if c in known]),
+            s.instrument,
+            s.game,
             *s.points,
             *(gr.Slider(value=b, visible=label is not None, label=label or "") for b, label in zip(s.beliefs, _belief_labels(s.game), strict=False)),
-            *[gr.Slider()] * (3 - len(s.beliefs)), *s.own, *s.other, gr.Dropdown(value=s.menu, visible=s.instrument == "other page"), s.wording, s.layout,
-            target.family, *_parameter_sliders(target.family, target.theta), s.precision,
-            gr.Group(visible=s.instrument == "game"), gr.Group(visible=s.instrument == "allocation"),
-        ]  # fmt: skip
+            *[gr.Slider()] * (3 - len(s.beliefs)),
+            *s.own,
+            *s.other,
+            gr.Dropdown(value=s.menu, visible=s.instrument == "other page"),
+            s.wording,
+            s.layout,
+            target.family,
+            *_parameter_sliders(target.family, target.theta),
+            s.precision,
+            gr.Group(visible=s.instrument == "game"),
+            gr.Group(visible=s.instrument == "allocation"),
+        ]
 
     demo.load(opened, None, [*every, game_box, allocation_box], queue=False, show_progress="hidden").then(measure, every, shown, **quick)
 
@@ -310,12 +392,21 @@ def _parameter_sliders(family: str, values: dict[str, float]) -> list[Any]:
 
 def _play(lab: Lab, demo: gr.Blocks) -> None:
     problems, answers, match = gr.State([]), gr.State([]), gr.State(None)
-    gr.HTML(block(paragraph(
-        "Decide as the models do: for both roles, before you know which one is yours. Your answers stay in this tab and on this machine; closing the tab deletes them."
-    )))  # fmt: skip
+    gr.HTML(
+        block(
+            paragraph(
+                "Decide as the models do: for both roles, before you know which one is yours. Your answers stay on this machine, "
+                "and closing the tab deletes them."
+            )
+        )
+    )
     with gr.Row():
         length = gr.Radio([("10 problems", 10), ("18 problems", 18)], value=18, label="Battery")
-        told = gr.Radio([("as stated on the page", "told"), ("as you expect them to be", "asked")], value="told", label="What others do")
+        told = gr.Radio(
+            [("as stated on the page", "told"), ("as you expect them to be", "asked")],
+            value="told",
+            label="What others do",
+        )
         number_of = gr.Number(0, label="Order and labels, number (0: by chance)", precision=0, minimum=0)
         begin = gr.Button("Begin", variant="primary", elem_id="play-begin")
     page = gr.HTML(elem_id="play-page")
@@ -330,20 +421,44 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
         """The page of the next problem, or the estimates after the last one."""
         if len(done) == len(todo):
             text = _outcome(lab, done) if done else ""
-            return [block(paragraph("That was the last one.", "big")) if done else "", *[gr.Radio(visible=False)] * 3, *[gr.Slider(visible=False)] * 3,
-                    gr.Button(visible=False), gr.Button(visible=False), text]  # fmt: skip
+            return [
+                block(paragraph("That was the last one.", "big")) if done else "",
+                *[gr.Radio(visible=False)] * 3,
+                *[gr.Slider(visible=False)] * 3,
+                gr.Button(visible=False),
+                gr.Button(visible=False),
+                text,
+            ]
         problem = todo[len(done)]
         head = f"<h2>Problem {len(done) + 1} of {len(todo)}</h2>"
-        radios = [gr.Radio(choices=list(q.options), label=q.text.removesuffix(" Reply with the letter only."), value=None, visible=True) for q in problem.questions]
+        radios = [
+            gr.Radio(
+                choices=list(q.options),
+                label=q.text.removesuffix(" Reply with the letter only."),
+                value=None,
+                visible=True,
+            )
+            for q in problem.questions
+        ]
         sets = len(GAMES[problem.protocol.game].info_sets)
         sliders = [
-            gr.Slider(visible=problem.beliefs is None, value=TENTHS // 2, label=play.belief_text(problem, k) if problem.beliefs is None else "") for k in range(sets)
+            gr.Slider(
+                visible=problem.beliefs is None,
+                value=TENTHS // 2,
+                label=play.belief_text(problem, k) if problem.beliefs is None else "",
+            )
+            for k in range(sets)
         ]
         return [
             block(head, f"<pre>{esc(problem.page)}</pre>", notice(why) if why else ""),
-            *radios, *[gr.Radio(visible=False)] * (3 - len(radios)), *sliders, *[gr.Slider(visible=False)] * (3 - sets),
-            gr.Button(visible=True), gr.Button(visible=len(done) >= 6), "",
-        ]  # fmt: skip
+            *radios,
+            *[gr.Radio(visible=False)] * (3 - len(radios)),
+            *sliders,
+            *[gr.Slider(visible=False)] * (3 - sets),
+            gr.Button(visible=True),
+            gr.Button(visible=len(done) >= 6),
+            "",
+        ]
 
     def start(n: int, how: str, seed: int | None) -> list[Any]:
         chosen = int(seed) if seed else int(np.random.SeedSequence().generate_state(1)[0])
@@ -358,7 +473,15 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
             one = play.answer(problem, given[: len(problem.questions)], given[3:])
         except InputError as error:
             kept = ask(todo, done, str(error))
-            return [done, kept[0], *[gr.Radio()] * 3, *[gr.Slider()] * 3, gr.Button(), gr.Button(), ""]
+            return [
+                done,
+                kept[0],
+                *[gr.Radio()] * 3,
+                *[gr.Slider()] * 3,
+                gr.Button(),
+                gr.Button(),
+                "",
+            ]
         done = [*done, one]
         return [done, *ask(todo, done)]
 
@@ -371,7 +494,11 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
     gr.HTML(block("<h2>Against a model</h2>"))
     with gr.Row():
         model = gr.Dropdown(lab.models, value=lab.models[0], label="Model")
-        rival = gr.Dropdown([c for c in lab.conditions(lab.models[0]) if c[1] != "told"], value=_first(lab), label="Who answers")
+        rival = gr.Dropdown(
+            [c for c in lab.conditions(lab.models[0]) if c[1] != "told"],
+            value=_first(lab),
+            label="Who answers",
+        )
         game = gr.Dropdown([(g.title, g.name) for g in GAMES.values()], value="spd", label="Game")
         rounds = gr.Radio([("once", 1), ("5 rounds", 5), ("10 rounds", 10)], value=1, label="How often")
         first = gr.Radio([("you", "you"), ("the model", "model")], value="you", label="Who moves first")
@@ -384,7 +511,7 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
         said = ""
         while not game_so_far.over and not game_so_far.persons_turn:
             talk = game_so_far.conversation()
-            answer, = lab.score(name, Arm(who, None if who == "base" else who), [Request(talk, None, None)])
+            (answer,) = lab.score(name, Arm(who, None if who == "base" else who), [Request(talk, None, None)])
             label = play.drawn(answer.probabilities, talk.questions[0].options, np.random.default_rng())
             chance = float(answer.probabilities[talk.questions[0].options.index(label)])
             said = f"{who} chose {label} (probability {chance:.2f}; an admissible reply had {float(answer.valid[0]):.2f})."
@@ -394,7 +521,12 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
             return [game_so_far, shown_now, gr.Radio(visible=False), gr.Button(visible=False)]
         question = game_so_far.question
         label_now = question.text.removesuffix(" Reply with the letter only.")
-        return [game_so_far, shown_now, gr.Radio(choices=list(question.options), value=None, label=label_now, visible=True), gr.Button(visible=True)]
+        return [
+            game_so_far,
+            shown_now,
+            gr.Radio(choices=list(question.options), value=None, label=label_now, visible=True),
+            gr.Button(visible=True),
+        ]
 
     def begin_match(name: str, who: str, which: str, how_often: int, starts: str) -> list[Any]:
         payoffs = {"spd": (90, 45, 15, 10), "tg": (80, 50, 30, 20), "ug": (70, 50, 10, 30)}[which]
@@ -404,15 +536,30 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
             protocol = Protocol(which, (order["T"], order["R"], order["P"], order["S"]))
             return advance(play.new_match(protocol, int(how_often), starts == "you", seed), name, who)
         except InputError as error:
-            return [None, block(notice(str(error))), gr.Radio(visible=False), gr.Button(visible=False)]
+            return [
+                None,
+                block(notice(str(error))),
+                gr.Radio(visible=False),
+                gr.Button(visible=False),
+            ]
 
     def my_move(game_so_far: play.Match | None, label: str | None, name: str, who: str) -> list[Any]:
         if game_so_far is None:
-            return [None, block(notice("Begin a match first.")), gr.Radio(visible=False), gr.Button(visible=False)]
+            return [
+                None,
+                block(notice("Begin a match first.")),
+                gr.Radio(visible=False),
+                gr.Button(visible=False),
+            ]
         try:
             return advance(game_so_far.move(label or ""), name, who)
         except InputError as error:
-            return [game_so_far, play.match_shown(game_so_far, who) + block(notice(str(error))), gr.Radio(), gr.Button()]
+            return [
+                game_so_far,
+                play.match_shown(game_so_far, who) + block(notice(str(error))),
+                gr.Radio(),
+                gr.Button(),
+            ]
 
     place = [match, table_of, mine, go]
     new.click(begin_match, [model, rival, game, rounds, first], place, **hidden)
@@ -467,8 +614,9 @@ def _framed(folder: Path, name: str) -> str:
     """The document of a run in a frame that may run its own script and nothing else."""
     records, stated = transcripts.read_run(folder)
     text = transcripts.document(transcripts.problems(records, stated), f"Transcripts of {name}")
-    command = f"python -m eval.transcripts {name}"
-    frame = f'<iframe title="Transcripts of {esc(name)}" sandbox="allow-scripts" style="width:100%;height:80vh;border:1px solid var(--line)" srcdoc="{html.escape(text)}"></iframe>'
+    command = f"econmoral transcripts {name}"
+    style = "width:100%;height:80vh;border:1px solid var(--line)"
+    frame = f'<iframe title="Transcripts of {esc(name)}" sandbox="allow-scripts" style="{style}" srcdoc="{html.escape(text)}"></iframe>'
     return block(frame, f'<p class="quiet">The same as a file: <code>{esc(command)}</code></p>')
 
 
@@ -488,12 +636,19 @@ def _faithfulness(lab: Lab, demo: gr.Blocks) -> None:
     run.input(show, run, records)
     demo.load(lambda: show(runs[0] if runs else None), None, records, show_progress="hidden")
 
-    gr.HTML(block("<h2>Does the answer follow the derivation?</h2>", paragraph(
-        "The right derivation of one target, then of the other, is handed to the model on pages where their plans differ."
-    )))  # fmt: skip
+    gr.HTML(
+        block(
+            "<h2>Does the answer follow the derivation?</h2>",
+            paragraph("The right derivation of one target, then of the other, is handed to the model on pages where their plans differ."),
+        )
+    )
     with gr.Row():
         model = gr.Dropdown(lab.models, value=lab.models[0], label="Model")
-        conditions = gr.CheckboxGroup([c for c in lab.conditions(lab.models[0]) if c[1] != "told"], value=["base", *list(lab.of(lab.models[0]))[:3]], label="Conditions")
+        conditions = gr.CheckboxGroup(
+            [c for c in lab.conditions(lab.models[0]) if c[1] != "told"],
+            value=["base", *list(lab.of(lab.models[0]))[:3]],
+            label="Conditions",
+        )
         domain = gr.Radio(["games", "allocations"], value="games", label="Pages")
         one = gr.Textbox("homo_economicus", label="One target")
         two = gr.Textbox("homo_moralis:kappa=0.5", label="The other")
@@ -515,8 +670,14 @@ def _faithfulness(lab: Lab, demo: gr.Blocks) -> None:
                 with lab.engines.of(name, adapters) as engine:
                     flat = faithfulness.after_derivation(engine, [h for pair in pairs for h in pair], arm)
                 both = list(zip(flat[::2], flat[1::2], strict=True))
-                rows.append({"arm": who, "targets": [t.label for t in targets], **faithfulness.follows(pairs, both)})
-            yield block(_frame(faithfulness.follows_frame(rows), faithfulness.FOLLOWS_CAPTION)) if rows else block(notice("Choose at least one condition."))
+                rows.append(
+                    {
+                        "arm": who,
+                        "targets": [t.label for t in targets],
+                        **faithfulness.follows(pairs, both),
+                    }
+                )
+            yield (block(_frame(faithfulness.follows_frame(rows), faithfulness.FOLLOWS_CAPTION)) if rows else block(notice("Choose at least one condition.")))
         except InputError as error:
             yield block(notice(str(error)))
 
@@ -539,7 +700,11 @@ def _recited(folder: Path) -> str:
 
 def _frame(frame: Any, caption: str) -> str:
     """A data frame of text as a table."""
-    return table([esc(c) for c in frame.columns], [[esc(v) for v in row] for row in frame.itertuples(index=False)], caption)
+    return table(
+        [esc(c) for c in frame.columns],
+        [[esc(v) for v in row] for row in frame.itertuples(index=False)],
+        caption,
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------------- market
@@ -549,7 +714,12 @@ def _market(lab: Lab, demo: gr.Blocks) -> None:
     state = gr.State(None)
 
     def choices(name: str) -> list[tuple[str, str]]:
-        return [(market.YOU, market.YOU), ("base", "base"), *((n, n) for n in lab.of(name)), *((f"scripted: {s}", s) for s in SCRIPTED)]
+        return [
+            (market.YOU, market.YOU),
+            ("base", "base"),
+            *((n, n) for n in lab.of(name)),
+            *((f"scripted: {s}", s) for s in SCRIPTED),
+        ]
 
     with gr.Row():
         model = gr.Dropdown(lab.models, value=lab.models[0], label="Model")
@@ -559,8 +729,18 @@ def _market(lab: Lab, demo: gr.Blocks) -> None:
     grid = market.Play((market.YOU, market.YOU)).grid
     with gr.Row():
         new = gr.Button("New market", elem_id="market-new")
-        price = gr.Dropdown([f"{p:g}" for p in grid], value=f"{grid[len(grid) // 2]:g}", label="Your price, firm 1", elem_id="market-price")
-        second = gr.Dropdown([f"{p:g}" for p in grid], value=f"{grid[len(grid) // 2]:g}", label="Your price, firm 2", visible=False)
+        price = gr.Dropdown(
+            [f"{p:g}" for p in grid],
+            value=f"{grid[len(grid) // 2]:g}",
+            label="Your price, firm 1",
+            elem_id="market-price",
+        )
+        second = gr.Dropdown(
+            [f"{p:g}" for p in grid],
+            value=f"{grid[len(grid) // 2]:g}",
+            label="Your price, firm 2",
+            visible=False,
+        )
         step = gr.Button("Next period", variant="primary", elem_id="market-step")
         many = gr.Button("20 periods", elem_id="market-many")
         stop = gr.Button("Stop")
@@ -570,7 +750,12 @@ def _market(lab: Lab, demo: gr.Blocks) -> None:
         if not 0 <= int(words) < len(PRICE_WORDINGS):
             words = 0
         fresh = market.Play((a, b), int(np.random.SeedSequence().generate_state(1)[0]), int(words))
-        return [fresh, market.shown(fresh), gr.Dropdown(visible=a == market.YOU), gr.Dropdown(visible=b == market.YOU)]
+        return [
+            fresh,
+            market.shown(fresh),
+            gr.Dropdown(visible=a == market.YOU),
+            gr.Dropdown(visible=b == market.YOU),
+        ]
 
     def period(so_far: market.Play, name: str, asked: tuple[str, str]) -> market.Play:
         prices, valid = [], []
@@ -581,12 +766,21 @@ def _market(lab: Lab, demo: gr.Blocks) -> None:
                 prices.append(market.scripted(so_far, firm))
             else:
                 talk = market.page_of(so_far, firm)
-                answer, = lab.score(name, Arm(who, None if who == "base" else who), [Request(talk, None, None)])
+                (answer,) = lab.score(name, Arm(who, None if who == "base" else who), [Request(talk, None, None)])
                 prices.append(market.drawn(so_far, firm, answer.probabilities))
                 valid.append(float(answer.valid.mean()))
         return market.after(so_far, prices, valid)
 
-    def go(so_far: market.Play | None, name: str, a: str, b: str, words: int, mine: str, other: str, periods: int) -> Iterator[list[Any]]:
+    def go(
+        so_far: market.Play | None,
+        name: str,
+        a: str,
+        b: str,
+        words: int,
+        mine: str,
+        other: str,
+        periods: int,
+    ) -> Iterator[list[Any]]:
         fresh = so_far is None or so_far.firms != (a, b) or so_far.wording != int(words)
         now = begin(a, b, words)[0] if fresh or so_far is None else so_far
         try:
@@ -607,7 +801,13 @@ def _market(lab: Lab, demo: gr.Blocks) -> None:
     step.click(once, inputs, [state, shown], **hidden)
     going = many.click(often, inputs, [state, shown], **hidden)
     stop.click(None, None, None, cancels=[going])
-    gr.on([new.click, one.input, two.input, wording.input], begin, [one, two, wording], [state, shown, price, second], **hidden)
+    gr.on(
+        [new.click, one.input, two.input, wording.input],
+        begin,
+        [one, two, wording],
+        [state, shown, price, second],
+        **hidden,
+    )
 
     def of_model(name: str) -> tuple[Any, Any]:
         return gr.Dropdown(choices=choices(name), value=market.YOU), gr.Dropdown(choices=choices(name), value="base")
@@ -624,7 +824,11 @@ def _watch(lab: Lab, demo: gr.Blocks) -> None:
     with gr.Row():
         runs = gr.CheckboxGroup(names, value=names[:3], label="Training runs", elem_id="watch-runs")
         mode = gr.Radio(["direct", "reasoned"], value="direct", label="Asked")
-        estimates = gr.Checkbox(False, label="Estimate the preference at every epoch (takes the processor)", elem_id="watch-estimates")
+        estimates = gr.Checkbox(
+            False,
+            label="Estimate the preference at every epoch (takes the processor)",
+            elem_id="watch-estimates",
+        )
     curves = gr.HTML(elem_id="watch-curves")
     revealed = gr.HTML(elem_id="watch-revealed")
 
@@ -657,7 +861,15 @@ def _watch(lab: Lab, demo: gr.Blocks) -> None:
     runs.input(lambda chosen: look(chosen)[1], runs, curves, **hidden)
     timer = gr.Timer(EVERY)
     timer.tick(look, runs, [runs, curves], **hidden)
-    gr.on([timer.tick, estimates.input, mode.input], estimate, [runs, mode, estimates], revealed, concurrency_limit=1, trigger_mode="once", **hidden)
+    gr.on(
+        [timer.tick, estimates.input, mode.input],
+        estimate,
+        [runs, mode, estimates],
+        revealed,
+        concurrency_limit=1,
+        trigger_mode="once",
+        **hidden,
+    )
     demo.load(look, runs, [runs, curves], **hidden)
 
 
@@ -689,7 +901,21 @@ def launch(lab: Lab, host: str, port: int, password: str | None, wait: bool = Tr
         return user == "lab" and compare_digest(given.encode(), (password or "").encode())
 
     return build(lab).launch(
-        server_name=host, server_port=port, theme=THEME, css_paths=STYLE, auth=allowed if password else None, auth_message="User name: lab",
-        share=False, footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False, mcp_server=False, pwa=False, show_error=True, quiet=True,
-        prevent_thread_lock=not wait, inbrowser=False,
-    )  # fmt: skip
+        server_name=host,
+        server_port=port,
+        theme=THEME,
+        css_paths=STYLE,
+        auth=allowed if password else None,
+        auth_message="User name: lab",
+        share=False,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        show_error=True,
+        quiet=True,
+        prevent_thread_lock=not wait,
+        inbrowser=False,
+    )

@@ -22,14 +22,36 @@ from econmoral.estimation import fit
 from econmoral.games import BATTERY, GAMES, UNIT, Protocol, belief_weights, draw_beliefs
 from econmoral.human import reference
 from econmoral.identification import NotIdentified
-from econmoral.prompts import TENTHS, Item, Layout, decisions, draw_layout, label_of, page_actions, page_order, page_text
+from econmoral.prompts import (
+    TENTHS,
+    Item,
+    Layout,
+    decisions,
+    draw_layout,
+    label_of,
+    page_actions,
+    page_order,
+    page_text,
+)
 from econmoral.records import InputError, plain, read_json
 from econmoral.target import number
-from eval.lab.engines import folders
-from eval.lab.markup import block, esc, notice, paragraph, table
-from eval.lab.markup import number as shown
 
-TEN = (0, 2, 3, 5, 6, 8, 11, 12, 14, 17)  # of the eighteen protocols: from every game the ends and what lies between
+from .engines import folders
+from .markup import block, esc, notice, paragraph, table
+from .markup import number as shown
+
+TEN = (
+    0,
+    2,
+    3,
+    5,
+    6,
+    8,
+    11,
+    12,
+    14,
+    17,
+)  # of the eighteen protocols: from every game the ends and what lies between
 LENGTHS = {18: tuple(range(len(BATTERY))), 10: TEN}
 TYPES = ("strongly altruistic", "moderately altruistic", "behindness averse")
 
@@ -131,7 +153,12 @@ def estimate(answers: Sequence[Answered], family: str = "alpha_beta_kappa") -> E
         names = [n for n in found.estimates if n != "lambda"]
         spans = {n: found.interval(n, method="profile") for n in names} | {"lambda": found.interval("lambda")}
     except NotIdentified as error:
-        return Estimated(family, {}, str(error), {k: (float(a), float(b)) for k, (a, b) in (error.bounds or {}).items()})
+        return Estimated(
+            family,
+            {},
+            str(error),
+            {k: (float(a), float(b)) for k, (a, b) in (error.bounds or {}).items()},
+        )
     return Estimated(family, {n: (v, *map(float, spans[n])) for n, v in found.estimates.items()})
 
 
@@ -150,7 +177,12 @@ def human_types() -> list[Known]:
     for kind in TYPES:
         alpha, beta = (float(rows[f"{p} of type {kind}, session 1"]) for p in ("alpha", "beta"))
         share = float(rows[f"share of type {kind}, session 1"])
-        found.append(Known(f"people: {kind} ({100 * share:.0f} %)", {"alpha": (-alpha, None), "beta": (beta, None)}))
+        found.append(
+            Known(
+                f"people: {kind} ({100 * share:.0f} %)",
+                {"alpha": (-alpha, None), "beta": (beta, None)},
+            )
+        )
     return found
 
 
@@ -190,10 +222,19 @@ def estimates_shown(answers: Sequence[Answered], others: Sequence[Known]) -> str
         scale = 10 if name == "lambda" else 1
         return shown(scale * value) + ("" if se is None or not np.isfinite(se) else f" ± {shown(scale * se)}")
 
-    rows = [["<b>you</b>, all four", *(own(whole, n) for n in names)], ["<b>you</b>, κ alone", "0", "0", *(own(alone, n) for n in names[2:])]]
+    rows = [
+        ["<b>you</b>, all four", *(own(whole, n) for n in names)],
+        ["<b>you</b>, κ alone", "0", "0", *(own(alone, n) for n in names[2:])],
+    ]
     rows += [[esc(k.who), *(theirs(k, n) for n in names)] for k in others]
     head = ["", "α behind", "β ahead", "κ morality", "λ per 10 payoff units"]
-    parts = [table(head, rows, f"Your {len(answers)} answers: estimate and 95 % interval; models ± one standard error; human types as published")]
+    parts = [
+        table(
+            head,
+            rows,
+            f"Your {len(answers)} answers: estimate and 95 % interval; models ± one standard error; human types as published",
+        )
+    ]
     for found, who in ((whole, "All four together"), (alone, "κ alone")):
         if found.why:
             parts.append(notice(f"{who}: not identified. {found.why[:1].upper()}{found.why[1:]}."))
@@ -201,9 +242,10 @@ def estimates_shown(answers: Sequence[Answered], others: Sequence[Known]) -> str
         paragraph(
             "α takes off for every point that you are behind, β for every point ahead; κ weighs what would happen if everybody did as you. "
             f"A point of the page is {UNIT} payoff units. Eighteen answers often leave four parameters open, and ten nearly always do; κ alone takes less. "
-            "The human types were estimated on other decisions, without κ.", "quiet",
+            "The human types were estimated on other decisions, without κ.",
+            "quiet",
         )
-    )  # fmt: skip
+    )
     return block(*parts)
 
 
@@ -211,10 +253,31 @@ def long_csv(answers: Iterable[Answered], subject: str) -> str:
     """The answers as the table that ``econmoral fit`` reads: one row a problem."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["subject", "game", "T", "R", "P", "S", "belief1", "belief2", "belief3", "move1", "move2", "move3"])
+    writer.writerow(
+        [
+            "subject",
+            "game",
+            "T",
+            "R",
+            "P",
+            "S",
+            "belief1",
+            "belief2",
+            "belief3",
+            "move1",
+            "move2",
+            "move3",
+        ]
+    )
     for a in answers:
         beliefs = [number(b) for b in a.beliefs]
-        row = [subject, a.problem.protocol.game, *map(number, a.problem.protocol.payoffs), *_three(beliefs), *_three(list(a.moves))]
+        row = [
+            subject,
+            a.problem.protocol.game,
+            *map(number, a.problem.protocol.payoffs),
+            *_three(beliefs),
+            *_three(list(a.moves)),
+        ]
         writer.writerow(row)
     return out.getvalue()
 
@@ -298,13 +361,25 @@ class Match:
         told = f"Round {len(self.played) + 1}: {', then '.join(_labels(self, moves))}. You got {number(models)} points, the other person got {number(mine)}."
         done = Round(self.person_first, moves, (mine, models))
         # whoever began replies next
-        after = replace(self, said=said, news=(*news, told), played=(*self.played, done), moves=(), person_first=not self.person_first)
+        after = replace(
+            self,
+            said=said,
+            news=(*news, told),
+            played=(*self.played, done),
+            moves=(),
+            person_first=not self.person_first,
+        )
         return after if after.over else replace(after, news=(*after.news, "The same is played again, with the roles exchanged."))
 
 
 def new_match(protocol: Protocol, rounds: int, person_first: bool, seed: int) -> Match:
     """A match before its first move."""
-    return Match(protocol, draw_layout(protocol.game, np.random.default_rng(seed), ("study",)), rounds, person_first)
+    return Match(
+        protocol,
+        draw_layout(protocol.game, np.random.default_rng(seed), ("study",)),
+        rounds,
+        person_first,
+    )
 
 
 def match_shown(match: Match, model: str) -> str:
@@ -314,15 +389,34 @@ def match_shown(match: Match, model: str) -> str:
         rows = []
         for k, r in enumerate(match.played, start=1):
             labels = " ".join(_labels(match, r.moves))
-            rows.append([str(k), "you" if r.person_first else "the model", esc(labels), number(r.points[0]), number(r.points[1])])
+            rows.append(
+                [
+                    str(k),
+                    "you" if r.person_first else "the model",
+                    esc(labels),
+                    number(r.points[0]),
+                    number(r.points[1]),
+                ]
+            )
         totals = [number(sum(r.points[i] for r in match.played)) for i in (0, 1)]
         rows.append(["<b>in all</b>", "", "", *totals])
-        parts.append(table(["round", "first mover", "moves", "you", esc(model)], rows, "Rounds played, in points"))
+        parts.append(
+            table(
+                ["round", "first mover", "moves", "you", esc(model)],
+                rows,
+                "Rounds played, in points",
+            )
+        )
     if match.over:
         parts.append(paragraph("The match is over.", "big"))
     elif match.moves:
         first = "You" if match.person_first else "The model"
-        parts.append(paragraph(f"Round {len(match.played) + 1} of {match.rounds}: {first} moved {' '.join(_labels(match, match.moves))}.", "big"))
+        parts.append(
+            paragraph(
+                f"Round {len(match.played) + 1} of {match.rounds}: {first} moved {' '.join(_labels(match, match.moves))}.",
+                "big",
+            )
+        )
     else:
         first = "you move first" if match.person_first else "the model moves first"
         parts.append(paragraph(f"Round {len(match.played) + 1} of {match.rounds}: {first}.", "big"))

@@ -22,10 +22,11 @@ from econmoral.games import BATTERY, belief_weights, draw_beliefs
 from econmoral.identification import NotIdentified
 from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout, mirror, plan_order
 from econmoral.records import InputError, plain, read_json, read_whole_lines
-from eval.engines import Answer, Request
-from eval.lab.bench import LONGEST
-from eval.lab.markup import Series, block, chart, esc, paragraph, table
-from eval.lab.markup import number as shown
+
+from ..engines import Answer, Request
+from .bench import LONGEST
+from .markup import Series, block, chart, esc, paragraph, table
+from .markup import number as shown
 
 STATES = ("finished", "running", "interrupted")
 
@@ -147,7 +148,14 @@ def revealed(epoch: float, requests: Sequence[Request], answers: Sequence[Answer
         item, p = request.item, np.empty(len(request.item.protocol.tables.strategies))
         assert answer.probabilities is not None
         p[plan_order(request.layout)] = answer.probabilities
-        decisions.append(Decision(item.protocol.tables, belief_weights(item.protocol.game, item.beliefs), p, str(k // 2)))
+        decisions.append(
+            Decision(
+                item.protocol.tables,
+                belief_weights(item.protocol.game, item.beliefs),
+                p,
+                str(k // 2),
+            )
+        )
     if valid < 0.5:
         return Revealed(epoch, {}, valid, "answers outside the form")
     try:
@@ -172,8 +180,31 @@ def compared(runs: Sequence[Training]) -> str:
         _, same = r.line("eval_reproduced")
         epochs = [row["epoch"] for row in r.log if "epoch" in row]
         last = [shown(v[-1], 4) if v else "–" for v in (loss, held)]
-        rows.append([esc(name), r.state, shown(max(epochs), 2) if epochs else "–", *last, f"{100 * same[-1]:.0f} %" if same else "–", esc(r.target)])
-    parts = [table(["run", "state", "epoch", "loss", "held-out loss", "reproduced word for word", "target or data"], rows, "Runs")]
+        rows.append(
+            [
+                esc(name),
+                r.state,
+                shown(max(epochs), 2) if epochs else "–",
+                *last,
+                f"{100 * same[-1]:.0f} %" if same else "–",
+                esc(r.target),
+            ]
+        )
+    parts = [
+        table(
+            [
+                "run",
+                "state",
+                "epoch",
+                "loss",
+                "held-out loss",
+                "reproduced word for word",
+                "target or data",
+            ],
+            rows,
+            "Runs",
+        )
+    ]
     lines = [Series(n, *r.line("loss")) for r, n in zip(runs, names, strict=True)]
     held_out = [Series(f"{n}, held out", *r.line("eval_loss"), dash=True, points=True) for r, n in zip(runs, names, strict=True)]
     parts.append(chart(lines, "Loss on the training conversations", "epoch", "nats a token", low=0.0))
