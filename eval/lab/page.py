@@ -37,7 +37,11 @@ from .engines import Adapter, Engines, adapters_in, folders
 from .markup import block, esc, notice, paragraph, table
 
 TABS = ("bench", "play", "transcripts", "faithfulness", "market", "watch")
-KEEP_TAB = "() => {{ const u = new URL(location); u.searchParams.set('tab', '{}'); history.replaceState(null, '', u); }}"
+# Gradio also selects a tab by itself when the page is opened: that one is not written into the link, which may name another
+KEEP_TAB = (
+    "() => {{ if (!window.labIsOpen) {{ window.labIsOpen = true; return; }}"
+    " const u = new URL(location); u.searchParams.set('tab', '{}'); history.replaceState(null, '', u); }}"
+)
 KEEP_LINK = (
     "(q) => { const tab = new URLSearchParams(location.search).get('tab');"
     " const p = new URLSearchParams(q); if (tab) p.set('tab', tab); history.replaceState(null, '', '?' + p); }"
