@@ -172,7 +172,11 @@ def test_the_keyboard_alone_is_enough(opened: Callable[..., Tab]) -> None:
     says(tab, "#bench-results", "valid answer")
     before = tab.value("document.querySelector('#bench-results').textContent")
     tab.reach("here.type === 'number' && here.closest('.block')?.textContent.trim().startsWith('T')")
-    tab.type("19")
+    for _ in range(20):  # just opened, a field may be set once more to what the link says
+        tab.type("19")
+        time.sleep(0.5)
+        if tab.value("document.activeElement.value") == "19":
+            break
     tab.press("Tab")
     tab.wait("new URLSearchParams(location.search).get('points')", "19,9,3,2", SECONDS)
     tab.wait(f"document.querySelector('#bench-results').textContent !== {before!r}", True, SECONDS)

@@ -80,13 +80,13 @@ def chart(
     low: float | None = None,
 ) -> str:
     """Lines over time as SVG, horizontal lines of reference (``levels``) and a legend; ``low`` is in the picture in any case."""
-    width, height, left, right, top, bottom = 640, 300, 52, 12, 12, 40
+    width, height, left, right, top, bottom = 480, 250, 46, 12, 12, 44
     shown = [(a, b) for s in series for a, b in zip(s.x, s.y, strict=True) if math.isfinite(b)]
-    if not shown:
+    if not shown and not levels:
         return paragraph(f"{title}: nothing to draw yet", "quiet")
-    xs = [a for a, _ in shown]
+    xs = [a for a, _ in shown] or [0.0]
     ys = [b for _, b in shown] + [v for _, v in levels] + ([] if low is None else [low])
-    x0, x1 = min(xs), max(max(xs), min(xs) + 1e-9)
+    x0, x1 = min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1
     y0, y1 = min(ys), max(ys)
     pad = 0.06 * (y1 - y0) or 0.5
     y0, y1 = (y0 if low is not None and y0 >= low else y0 - pad), y1 + pad
@@ -100,12 +100,12 @@ def chart(
     for tick in ticks(y0, y1):
         u, v = at(x0, tick).split(",")
         parts.append(
-            f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--line)"/><text x="{left - 6}" y="{v}" dy="4" '
+            f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--line)"/><text x="{left - 6}" y="{v}" dy="5" '
             f'text-anchor="end">{tick:g}</text>'
         )
     for tick in ticks(x0, x1):
         u, _ = at(tick, y0).split(",")
-        parts.append(f'<text x="{u}" y="{height - bottom + 16}" text-anchor="middle">{tick:g}</text>')
+        parts.append(f'<text x="{u}" y="{height - bottom + 18}" text-anchor="middle">{tick:g}</text>')
     for name, level in levels:
         _, v = at(x0, level).split(",")
         parts.append(

@@ -22,7 +22,6 @@ from econmoral.conversation import as_messages
 from econmoral.firms import SCRIPTED
 from econmoral.games import GAMES, Protocol
 from econmoral.menus import MENUS
-from econmoral.models import MODELS
 from econmoral.preferences import FAMILIES
 from econmoral.pricing import PRICE_WORDINGS
 from econmoral.prompts import TENTHS, WORDINGS
@@ -347,8 +346,8 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
             query["conditions"] = ",".join(["base", *list(lab.of(query["model"]))[:3]])
         try:
             s = Setting.of(query)
-            if s.model not in lab.models and s.model not in MODELS:
-                raise InputError(f"unknown model {s.model!r}")
+            if s.model not in lab.models:
+                raise InputError(f"model {s.model!r} was not offered when the lab was started")
         except InputError as error:
             gr.Warning(html.escape(f"The link cannot be shown: {error}"))
             s = start
@@ -374,7 +373,7 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
             gr.Group(visible=s.instrument == "allocation"),
         ]
 
-    demo.load(opened, None, [*every, game_box, allocation_box], queue=False, show_progress="hidden").then(measure, every, shown, **quick)
+    demo.load(opened, None, [*every, game_box, allocation_box], show_progress="hidden").then(measure, every, shown, **quick)
 
 
 def _belief_labels(game: str) -> list[str | None]:
@@ -503,7 +502,7 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
             value=_first(lab),
             label="Who answers",
         )
-        game = gr.Dropdown([(g.title, g.name) for g in GAMES.values()], value="spd", label="Game")
+        game = gr.Dropdown([(g.title, g.name) for g in GAMES.values()], value="spd", label="Game", min_width=260)
         rounds = gr.Radio([("once", 1), ("5 rounds", 5), ("10 rounds", 10)], value=1, label="How often")
         first = gr.Radio([("you", "you"), ("the model", "model")], value="you", label="Who moves first")
         new = gr.Button("New match", variant="primary", elem_id="match-new")
@@ -864,7 +863,7 @@ def _watch(lab: Lab, demo: gr.Blocks) -> None:
     hidden: dict[str, Any] = {"show_progress": "hidden"}
     runs.input(lambda chosen: look(chosen)[1], runs, curves, **hidden)
     timer = gr.Timer(EVERY)
-    timer.tick(look, runs, [runs, curves], **hidden)
+    timer.tick(lambda chosen: look(chosen)[1], runs, curves, **hidden)  # the list itself stays, and with it the focus
     gr.on(
         [timer.tick, estimates.input, mode.input],
         estimate,
