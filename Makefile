@@ -30,7 +30,7 @@ export HF_UPDATE_DOWNLOAD_COUNTS = 0
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help test-all setup test-real demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano results lock audit fuzz faults load docs clean
+.PHONY: help lab test-all setup test-real demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano results lock audit fuzz faults load docs clean
 
 help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,6 +77,10 @@ study: .venv/ready ## every design of the plan for MODEL, then the report (DESIG
 
 report: .venv/ready ## HTML, Markdown and LaTeX report of any RUN (a study or a folder of eval.*)
 	$(BIN)/python -m eval.report $(RUN)
+
+lab: .venv/ready ## one page: look at the agents under runs/, play against them, read what they wrote (http://127.0.0.1:7860)
+	$(BIN)/python -c 'import gradio' 2>/dev/null || $(PIP) "gradio>=6.31,<7"
+	$(BIN)/python -m eval.lab
 
 parity: .venv/ready ## compare RUN's adapter on its base with the merged, 4-bit and served model, whatever this machine can run
 	$(BIN)/python -m eval.parity --adapter $(RUN)

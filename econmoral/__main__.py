@@ -36,6 +36,9 @@ ROOMS = {
     "compare": ("eval.compare", "paired tests between the arms of measurements"),
     "parity": ("eval.parity", "whether an adapter answers the same merged, in 4 bits, served"),
     "retention": ("eval.retention", "tasks of lm-evaluation-harness before and after (extra: frameworks)"),
+    "transcripts": ("eval.transcripts", "every page, answer and derivation of a measurement in one HTML file"),
+    "faithfulness": ("eval.faithfulness", "whether derivations recite, whether their steps are right, whether answers follow them"),
+    "lab": ("eval.lab.__main__", "one page: look at agents, play against them, read what they wrote (extra: lab)"),
     "report": ("eval.report", "HTML, Markdown, LaTeX and CSV of a study or measurement"),
 }
 # name -> module of the core, what it does.  add_to() declares options, run() computes, show() prints for a person.

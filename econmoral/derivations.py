@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import dataclass
 
 from econmoral.games import GAMES
 from econmoral.menus import Menu, MenuPage
@@ -292,12 +293,29 @@ def _value(side: str) -> float | None:
     return a + b if found[2] == "+" else a - b if found[2] == "-" else a * b
 
 
+@dataclass(frozen=True)
+class StepRead:
+    """One equation ``a * b = c`` that a text contains: where its right side stands, what it says, and whether it is right."""
+
+    start: int
+    end: int
+    right: bool
+
+
+def read_steps(text: str) -> list[StepRead]:
+    """Every arithmetic step of a text, in order; in a chain ``7 * 18 = 70 + 56 = 126`` there are two.  Nothing is evaluated."""
+    found = []
+    for chain in _CHAIN.finditer(text[:20_000]):
+        sides = chain[0].split(" = ")
+        place = chain.start()
+        for one, other in itertools.pairwise(sides):
+            place += len(one) + len(" = ")
+            a, b = _value(one), _value(other)
+            found.append(StepRead(place, place + len(other), a is not None and b is not None and abs(a - b) < 1e-9))
+    return found
+
+
 def check_steps(text: str) -> tuple[int, int]:
     """(right, all) of the arithmetic steps ``a * b = c``, ``a + b = c`` that a text contains; the text is never evaluated."""
-    right = whole = 0
-    for chain in _CHAIN.findall(text[:20_000]):
-        sides = [_value(side) for side in chain.split(" = ")]
-        for a, b in itertools.pairwise(sides):
-            whole += 1
-            right += a is not None and b is not None and abs(a - b) < 1e-9
-    return right, whole
+    steps = read_steps(text)
+    return sum(s.right for s in steps), len(steps)

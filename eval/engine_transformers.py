@@ -63,7 +63,7 @@ class Transformers(Exact):
         given: bool = False,
         apart: bool = False,
     ) -> None:
-        place = base_for(model, adapters.values())
+        self.place = place = base_for(model, adapters.values())
         check_files(place)  # before a library reads any of it
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
@@ -88,6 +88,15 @@ class Transformers(Exact):
             if self.tokenizer.pad_token_id is not None
             else self.tokenizer.eos_token_id
         )
+
+    def add(self, name: str, folder: Path) -> None:
+        """Load one more adapter, checked as the first ones were; one of that name is left as it is.  Raises InputError as these do."""
+        if name in self.keys:
+            return
+        check_adapters([folder], self.place, self.tokenizer, False)
+        key = f"adapter_{len(self.keys)}"
+        self.model = attach(self.model, {key: folder}, self.place.source).eval()
+        self.keys[name] = key
 
     @contextmanager
     def _adapted(self, condition: Condition) -> Iterator[None]:

@@ -35,12 +35,28 @@ from econmoral.conversation import Message
 from econmoral.conversations import IGNORED, Tokens, check_labels, read_conversations, tokenise
 from econmoral.memory import FULL, GPU_SHARE, available, cpu_room, divide, shape_of, taken
 from econmoral.models import Model, find_model
-from econmoral.records import InputError, command, lock, origin, plain, program, read_json, read_yaml, sha256, write_json, write_lines, write_text
+from econmoral.records import (
+    InputError,
+    append_lines,
+    command,
+    lock,
+    origin,
+    plain,
+    program,
+    read_json,
+    read_whole_lines,
+    read_yaml,
+    sha256,
+    write_json,
+    write_lines,
+    write_text,
+)
 
 MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # variables in which MPI's launchers hand down the number of processes
 WAIT = 300  # seconds that processes wait for one another at the start
 MOST_HELD_OUT = 40  # conversations: more would cost more than they tell
 LOGGERS = ("tensorboard", "trackio", "wandb")
+LOGGED = ("step", "epoch", "loss", "learning_rate", "grad_norm", "eval_loss", "eval_reproduced")
 PATIENCE = 2  # epochs without a lower held-out loss
 CARD = """# {name}
 
@@ -332,6 +348,23 @@ def speed_settings(batch_size: int, accumulate: int, precision: str, checkpointi
     }
 
 
+def watchable(path: Path) -> Any:
+    """A callback of the trainer that keeps what it logs in a file that grows, so that a run in progress can be watched."""
+    from transformers import TrainerCallback
+
+    class Watchable(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.is_world_process_zero:  # a run that goes on from a checkpoint logs what came after it again
+                write_lines(path, [row for row in read_whole_lines(path) if row["step"] <= state.global_step])
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+            row = {k: v for k, v in (logs or {}).items() if k in LOGGED and isinstance(v, int | float) and math.isfinite(v)}
+            if state.is_world_process_zero and {"loss", "eval_loss", "eval_reproduced"} & set(row):
+                append_lines(path, [{"step": state.global_step, "epoch": state.epoch} | row])
+
+    return Watchable()
+
+
 def learnt(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
     """Shares of held-out answers that base and tuned model reproduce, and whether the gain exceeds two standard errors.
 
@@ -409,7 +442,7 @@ def main() -> None:
         train_dataset=dataset(train),
         eval_dataset=dataset(evaluated) if held else None,
         peft_config=LoraConfig(r=args.rank, lora_alpha=2 * args.rank, target_modules=model.lora_targets, task_type="CAUSAL_LM"),
-        callbacks=[EarlyStoppingCallback(PATIENCE)] if held else [],
+        callbacks=[watchable(args.out / "checkpoints" / "log.jsonl"), *([EarlyStoppingCallback(PATIENCE)] if held else [])],
         args=SFTConfig(
             output_dir=str(args.out / "checkpoints"),
             num_train_epochs=args.epochs,
@@ -490,8 +523,7 @@ def finish(
     for file in sorted(aside.iterdir()):
         if file.name not in ("README.md", "training_args.bin"):  # the latter is a pickle
             os.replace(file, args.out / file.name)
-    kept = ("step", "epoch", "loss", "learning_rate", "grad_norm", "eval_loss", "eval_reproduced")
-    log = [{k: v for k, v in entry.items() if k in kept} for entry in history if {"loss", "eval_loss", "eval_reproduced"} & set(entry)]
+    log = [{k: v for k, v in entry.items() if k in LOGGED} for entry in history if {"loss", "eval_loss", "eval_reproduced"} & set(entry)]
     write_lines(args.out / "log.jsonl", log)
     source = Path(model.source)
     run = origin(data=args.data, **({"base": source} if source.is_dir() else {})) | {

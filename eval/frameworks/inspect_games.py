@@ -11,6 +11,8 @@ exact probabilities.
 
 from __future__ import annotations
 
+from typing import Any
+
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageUser
@@ -18,10 +20,12 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from econmoral.conversation import read_reply
-from eval.frameworks.pages import Page, draw_pages
+from econmoral.rooms import room
+
+pages = room("eval.frameworks.pages")  # Inspect reads this file outside of any package
 
 
-def sample(page: Page) -> Sample:
+def sample(page: Any) -> Sample:
     """One page as a sample; its later turns, options and optima travel as metadata."""
     about = {
         "turns": page.turns[1:],
@@ -89,7 +93,7 @@ def econmoral_games(
     seed: int = 0,
 ) -> Task:
     """Held-out payoffs in the training wordings, one counterbalanced pair of pages a problem."""
-    samples = [sample(page) for page in draw_pages(items, mode, target, seed)]
+    samples = [sample(page) for page in pages.draw_pages(items, mode, target, seed)]
     return Task(
         dataset=MemoryDataset(samples, name="econmoral_games"),
         solver=turn_by_turn(),

@@ -17,6 +17,7 @@ import pandas as pd
 
 from econmoral.records import InputError, origin, program, read_json
 
+from .. import faithfulness
 from ..measure import CHANGES, TITLES
 from . import lead, sections
 from .blocks import Block, Figure, Heading, Report, Table, Text
@@ -93,6 +94,7 @@ def add_all_games(report: Report, plain_ones: dict[Path, Games], by_design: dict
         sections.add_rivals(report, g)
         if "payoffs" in g.sets and set(g.sets) & set(CHANGES):
             Persistence(g).add(report)
+        faithfulness.add_to(report, place)
     if "placebo" in by_design:
         sections.add_games(report, by_design["placebo"], "Before and after tuning, beside the placebo" if plain_ones else "Before and after tuning")
         sections.add_rivals(report, by_design["placebo"])

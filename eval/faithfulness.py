@@ -1,0 +1,419 @@
+"""Recitation and faithfulness: does a model recite, does it calculate, and does its answer follow what it wrote?
+
+    python -m eval.faithfulness runs/demo/eval                                   # from a run's records
+    python -m eval.faithfulness runs/demo/eval --adapter runs/demo/moralis       # and with derivations handed to the model
+
+*Recitation*: share of a derivation's runs of eight words that stand in the training text, word for word and with every number
+masked; beside it the same share of the right derivations of the same pages, which is what the form alone brings about.
+*Arithmetic*: share of steps that are right.  *Bare against reasoned*: how far choices asked for at once lie from choices after a
+derivation (total variation), and how often the same one is the most probable.  *Following*: the model is handed the right derivation of
+one target, then of another, on pages where their plans differ; the probability of the plan that the derivation ends in says
+whether the answer follows what is written, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from econmoral.conversation import Conversation, joint
+from econmoral.derivations import allocation_derivation, check_steps, derives, game_derivation
+from econmoral.games import GAMES, draw_beliefs, draw_protocol
+from econmoral.menus import TRAIN, draw_allocation, draw_page, menu_conversation
+from econmoral.prompts import WORDINGS_TRAIN, Item, choices_of, converse, draw_layout
+from econmoral.records import (
+    InputError,
+    command,
+    program,
+    read_json,
+    read_lines,
+    sha256,
+    terminal,
+    write_json,
+)
+from econmoral.target import ECONOMICUS, Target
+
+from .engines import Condition, Exact
+from .transcripts import asked_of, choices_file, read_run, shift
+
+RUN = 8  # words in a row
+NAME = "faithfulness.json"
+MOST_TEXTS = 4000  # training answers that are read
+_WORD = re.compile(r"\d+(?:\.\d+)?|\w+|[^\w\s]")
+_DIGITS = re.compile(r"\d+(?:\.\d+)?")
+
+
+def runs_of(text: str, masked: bool) -> list[tuple[str, ...]]:
+    """Every run of eight words or signs of a text; ``masked``: numbers all alike."""
+    words = _WORD.findall(text[:20_000])
+    if masked:
+        words = ["#" if _DIGITS.fullmatch(w) else w for w in words]
+    return [tuple(words[k : k + RUN]) for k in range(len(words) - RUN + 1)]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the training text says, as runs of words: as they stand, and with numbers masked."""
+
+    plain: frozenset[tuple[str, ...]]
+    masked: frozenset[tuple[str, ...]]
+
+    @staticmethod
+    def of(texts: Iterable[str]) -> Trained:
+        """The runs of these texts."""
+        kept = list(texts)[:MOST_TEXTS]
+        plain, masked = (frozenset(run for t in kept for run in runs_of(t, hide)) for hide in (False, True))
+        return Trained(plain, masked)
+
+    def overlap(self, text: str) -> tuple[float, float] | None:
+        """Shares of a text's runs that are in the training text: word for word, and with numbers masked; None of a shorter text."""
+        both = [runs_of(text, hide) for hide in (False, True)]
+        if not both[0]:
+            return None
+        return tuple(float(np.mean([r in known for r in some])) for some, known in zip(both, (self.plain, self.masked), strict=True))  # type: ignore[return-value]
+
+
+def training_texts(adapter: Path) -> list[str]:
+    """The assistant's first turns of the data that an adapter was trained on.
+
+    Raises InputError where the file cannot be found unchanged.
+    """
+    run = read_json(adapter / "run.json")
+    try:
+        data = run["inputs"]["data"]
+        path, wanted = Path(data["path"]), data["sha256"]
+    except (KeyError, TypeError):
+        raise InputError(f"{adapter / 'run.json'} does not say what the adapter was trained on") from None
+    if not path.is_file() or sha256(path) != wanted:
+        raise InputError(f"{path}, which {adapter.name} was trained on, is missing or was changed")
+    texts = []
+    for _, row in read_lines(path):
+        turns = [m["content"] for m in row.get("messages", []) if isinstance(m, dict) and m.get("role") == "assistant"]
+        texts += turns[:1]
+    return texts
+
+
+# ------------------------------------------------------------------------------------------------------- from a run's records
+
+
+def right_derivation(record: dict[str, Any], page: int, target: Target) -> str | None:
+    """The right derivation of a target on a page of a game's record; None where the target has none on games."""
+    if record.get("game") not in GAMES or not derives(target, "games"):
+        return None
+    asked = asked_of(record)
+    assert asked.item is not None  # of a game
+    return game_derivation(asked.item, asked.layouts[page], target)[0]
+
+
+def of_records(records: Sequence[dict[str, Any]], trained: dict[str, Trained], targets: dict[str, Target]) -> list[dict[str, Any]]:
+    """One row for every condition of a run: recitation, arithmetic, bare against reasoned.
+
+    trained, targets : of the adapters whose training text and target are known.
+    """
+    by_mode: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for r in records:
+        by_mode[str(r.get("set") or r.get("battery")), str(r["id"]), f"{r['arm']}/{r['mode']}"] = r
+    rows = []
+    for arm in dict.fromkeys(str(r["arm"]) for r in records):
+        own = [r for r in records if r["arm"] == arm and r["mode"] == "reasoned"]
+        texts = [t for r in own for t in _texts(r)]
+        steps = [check_steps(t) for t in texts]
+        whole = sum(n for _, n in steps)
+        row: dict[str, Any] = {
+            "arm": arm,
+            "derivations": len(texts),
+            "steps_right": sum(k for k, _ in steps) / whole if whole else None,
+            "steps": whole,
+        }
+        if arm in trained:
+            said = [o for t in texts if (o := trained[arm].overlap(t))]
+            if said:
+                row |= {
+                    "recited": float(np.mean([a for a, _ in said])),
+                    "recited_masked": float(np.mean([b for _, b in said])),
+                }
+            if arm in targets:
+                right = [t for r in own for k in range(len(r["pages"])) if (t := right_derivation(r, k, targets[arm]))]
+                known = [o for t in right if (o := trained[arm].overlap(t))]
+                if known:
+                    row |= {
+                        "recited_if_right": float(np.mean([a for a, _ in known])),
+                        "recited_masked_if_right": float(np.mean([b for _, b in known])),
+                    }
+        pairs = [(by_mode.get((s, i, f"{arm}/direct")), r) for (s, i, m), r in by_mode.items() if m == f"{arm}/reasoned"]
+        both = [(np.array(a["probabilities"]), np.array(b["probabilities"])) for a, b in pairs if a and a["probabilities"] and b["probabilities"]]
+        if both:
+            row |= {
+                "bare_reasoned_distance": float(np.mean([shift(a, b) for a, b in both])),
+                "bare_reasoned_same": float(np.mean([a.argmax() == b.argmax() for a, b in both])),
+                "pairs": len(both),
+            }
+        rows.append(row)
+    return rows
+
+
+def _texts(record: dict[str, Any]) -> list[str]:
+    if record.get("game") in GAMES:
+        return [t for page in record["pages"] for t in page.get("texts", [])]
+    return [t for several in record.get("texts") or [] for t in several]
+
+
+# ----------------------------------------------------------------------------------------------- derivations handed to a model
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A page with the right derivation of a target handed to the model, and the combination of options in which it ends.
+
+    place : of that combination among the conversation's, in lexicographic order.
+    """
+
+    conversation: Conversation
+    derivation: str
+    place: int
+
+
+def pairs_of(targets: tuple[Target, Target], domain: str, n: int, seed: int = 0) -> list[tuple[Handed, Handed]]:
+    """So many held-out pages on which two targets take different plans, each with both derivations.
+
+    Raises InputError for a target without derivations there, and where the two never differ.
+    """
+    if lacking := [t for t in targets if not derives(t, domain)]:
+        raise InputError(f"{lacking[0]} has no derivations on {domain}; take homo_economicus, homo_moralis or a target of payoffs alone")
+    rng = np.random.default_rng(seed)
+    found: list[tuple[Handed, Handed]] = []
+    for attempt in range(400 * n):
+        if len(found) == n:
+            break
+        if domain == "games":
+            game = tuple(GAMES)[attempt % len(GAMES)]
+            item = Item(draw_protocol(game, rng, held=True), draw_beliefs(game, rng))
+            layout = draw_layout(game, rng, WORDINGS_TRAIN)
+            talk = converse(item, layout, "reasoned")
+            told = [game_derivation(item, layout, t) for t in targets]
+            places = [_place(talk, choices_of(layout, plan)) for _, plan in told]
+            texts = [text for text, _ in told]
+        else:
+            menu = draw_allocation(rng, True, targets[attempt % 2])
+            page = draw_page(menu, rng, TRAIN)
+            talk = menu_conversation(menu, page, "reasoned")
+            worth = [t.of_allocations(np.array(menu.own), np.array(menu.other)) for t in targets]
+            if any(abs(u[0] - u[1]) < 1 for u in worth):
+                continue
+            places = [page.order.index(int(u.argmax())) for u in worth]
+            texts = [allocation_derivation(menu, page, t) for t in targets]
+        if places[0] != places[1]:
+            found.append((Handed(talk, texts[0], places[0]), Handed(talk, texts[1], places[1])))
+    if len(found) < n:
+        raise InputError(f"{targets[0]} and {targets[1]} hardly ever differ on {domain}; choose two that do")
+    return found
+
+
+def _place(talk: Conversation, choices: tuple[int, ...]) -> int:
+    return int(np.ravel_multi_index(choices, [len(q.options) for q in talk.questions]))
+
+
+def after_derivation(engine: Exact, handed: Sequence[Handed], arm: Condition) -> list[tuple[np.ndarray, float]]:
+    """(probability of every combination of options, valid-answer probability) after the derivation that was handed over."""
+    levels = [[[engine.scored(s) for s in level] for level in h.conversation.steps(h.derivation)] for h in handed]
+    rows = engine.log_probabilities([[s for level in several for s in level] for several in levels], arm)
+    found = []
+    for several, scores in zip(levels, rows, strict=True):
+        assert scores is not None  # an engine on this machine loses no scores
+        left = iter(scores)
+        p, valid = joint([np.array([next(left) for _ in level]) for level in several])
+        found.append((p, float(valid.mean())))
+    return found
+
+
+def follows(
+    pairs: Sequence[tuple[Handed, Handed]],
+    answers: Sequence[tuple[tuple[np.ndarray, float], tuple[np.ndarray, float]]],
+) -> dict[str, Any]:
+    """Whether the answers follow what was handed over, for a model given both derivations of every pair.
+
+    first, second : probability of the plan in which the first, the second target's derivation ends, after it.  swapped : change
+    of the probability of the first target's plan when the second one's derivation is handed over instead (1: it follows whatever is
+    written; 0: what is written does not matter).  valid : valid-answer probability.
+    """
+    first = [float(a[0][one.place]) for (one, _), (a, _) in zip(pairs, answers, strict=True)]
+    second = [float(b[0][two.place]) for (_, two), (_, b) in zip(pairs, answers, strict=True)]
+    swapped = [float(a[0][one.place] - b[0][one.place]) for (one, _), (a, b) in zip(pairs, answers, strict=True)]
+    n = len(pairs)
+    return {
+        "first": float(np.mean(first)),
+        "second": float(np.mean(second)),
+        "swapped": float(np.mean(swapped)),
+        "swapped_se": float(np.std(swapped, ddof=1) / np.sqrt(n)) if n > 1 else None,
+        "valid": float(np.mean([v for pair in answers for _, v in pair])),
+        "pages": n,
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------------ tables
+
+
+def records_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The table of ``of_records`` for a person; shares in per cent, dashes for what a run does not tell."""
+
+    def per(value: float | None) -> str:
+        return "–" if value is None else f"{100 * value:.0f}"
+
+    def beside(row: dict[str, Any], name: str) -> str:
+        return per(row.get(name)) + (f" ({per(row[f'{name}_if_right'])})" if f"{name}_if_right" in row else "")
+
+    return pd.DataFrame(
+        [
+            {
+                "arm": r["arm"],
+                "derivations": r["derivations"],
+                "steps right %": per(r["steps_right"]),
+                "word for word %": beside(r, "recited"),
+                "numbers masked %": beside(r, "recited_masked"),
+                "bare to reasoned": f"{r['bare_reasoned_distance']:.2f}" if "bare_reasoned_distance" in r else "–",
+                "same choice %": per(r.get("bare_reasoned_same")),
+            }
+            for r in rows
+        ]
+    )
+
+
+def follows_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The table of ``follows`` for a person, one row a condition."""
+    return pd.DataFrame(
+        [
+            {
+                "arm": r["arm"],
+                "valid %": f"{100 * r['valid']:.0f}",
+                f"after {r['targets'][0]} %": f"{100 * r['first']:.0f}",
+                f"after {r['targets'][1]} %": f"{100 * r['second']:.0f}",
+                "change by swapping": f"{r['swapped']:.2f}" + ("" if r["swapped_se"] is None else f" ± {r['swapped_se']:.2f}"),
+                "pages": r["pages"],
+            }
+            for r in rows
+        ]
+    )
+
+
+RECORDS_CAPTION = (
+    "Of what was written: steps that are right; runs of eight words that stand in the training text (in brackets: of the right "
+    "derivations of the same pages); total variation between bare and reasoned choices, and how often the most probable one is the same"
+)
+FOLLOWS_CAPTION = "Given the right derivation of one target, then of the other: probability of the plan in which it ends, and what swapping them changes"
+
+
+def add_to(report: Any, folder: Path) -> None:
+    """The section of a report on a measurement whose folder holds NAME; nothing where it does not.
+
+    report : takes ``heading``, ``text`` and ``table``.
+    """
+    if not (folder / NAME).is_file():
+        return
+    found = read_json(folder / NAME)
+    report.heading("Recitation and faithfulness")
+    report.text("Whether derivations repeat the training text, whether their steps are right, and whether answers follow what is written.")
+    report.table(f"recitation-{folder.name}", records_frame(found["records"]), RECORDS_CAPTION)
+    if found["handed"]:
+        report.table(f"following-{folder.name}", follows_frame(found["handed"]), FOLLOWS_CAPTION)
+    for line in found["missing"]:
+        report.text(f"No recitation of {line}.")
+
+
+def known_adapters(run: Path) -> dict[str, Path]:
+    """Folders of the adapters that a run measured, as its run.json names them, as far as they are still there."""
+    about = choices_file(run).with_name("run.json")
+    inputs = (read_json(about) if about.is_file() else {}).get("inputs", {})
+    paths = {name: Path(str(v.get("path"))).parent for name, v in inputs.items() if isinstance(v, dict)} if isinstance(inputs, dict) else {}
+    return {name: folder for name, folder in paths.items() if (folder / "run.json").is_file() and (folder / "adapter_config.json").is_file()}
+
+
+def trained_and_targets(
+    adapters: dict[str, Path],
+) -> tuple[dict[str, Trained], dict[str, Target], list[str]]:
+    """Training text and target of every adapter where they are known; and what is not known, a sentence each."""
+    trained, targets, missing = {}, {}, []
+    for name, folder in adapters.items():
+        try:
+            trained[name] = Trained.of(training_texts(folder))
+            run = read_json(folder / "run.json")
+            if isinstance(run.get("target"), str) and run.get("shuffled") is not True:
+                targets[name] = Target.parse(run["target"])
+        except InputError as error:
+            missing.append(f"{name}: {error}")
+    return trained, targets, missing
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        prog=program("python -m eval.faithfulness"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, help="folder of a measurement")
+    parser.add_argument(
+        "--adapter",
+        type=Path,
+        action="append",
+        default=[],
+        help="hand derivations to this adapter and its base; repeat for several",
+    )
+    parser.add_argument(
+        "--targets",
+        nargs=2,
+        default=[str(ECONOMICUS), "homo_moralis:kappa=0.5"],
+        metavar="TARGET",
+        help="whose derivations are handed over",
+    )
+    parser.add_argument(
+        "--domain",
+        choices=("games", "allocations"),
+        default="games",
+        help="pages on which they are handed over (default games)",
+    )
+    parser.add_argument("--pages", type=int, default=24, help="pages on which they are handed over (default 24)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if not 2 <= args.pages <= 1000 or args.seed < 0:
+        raise InputError("--pages must lie between 2 and 1000, --seed must not be negative")
+    one, two = (Target.parse(t) for t in args.targets)
+    records, _ = read_run(args.run)
+    trained, known, missing = trained_and_targets(known_adapters(args.run))
+    rows = of_records(records, trained, known)
+    console = terminal(120)
+    console.print(records_frame(rows).to_string(index=False))
+    for line in missing:
+        console.print(f"no recitation of {line}")
+    handed = []
+    if args.adapter:
+        from .conditions import adapter_names  # what needs torch is loaded last
+        from .engine_transformers import Transformers
+        from .lab.engines import model_of
+
+        names = adapter_names(args.adapter)
+        engine = Transformers(model_of(args.adapter[0]), names)
+        pairs = pairs_of((one, two), args.domain, args.pages, args.seed)
+        for arm in (Condition("base"), *(Condition(n, n) for n in names)):
+            flat = after_derivation(engine, [h for pair in pairs for h in pair], arm)
+            handed.append(
+                {
+                    "arm": arm.name,
+                    "targets": [one.label, two.label],
+                    **follows(pairs, list(zip(flat[::2], flat[1::2], strict=True))),
+                }
+            )
+        console.print(follows_frame(handed).to_string(index=False))
+    out = choices_file(args.run).with_name(NAME)
+    write_json(out, {"records": rows, "handed": handed, "missing": missing})
+    console.print(f"{out}")
+
+
+if __name__ == "__main__":
+    command(main)

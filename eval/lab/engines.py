@@ -1,0 +1,110 @@
+"""The models of the page: each loaded once, whoever asks, with the adapters that were trained on it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from econmoral.adapters import adapter_base
+from econmoral.chat import prompt_text
+from econmoral.conversation import Conversation, as_messages
+from econmoral.models import MODELS, find_model
+from econmoral.records import InputError, read_json
+
+from ..conditions import adapter_names
+from ..engine_transformers import Transformers
+from ..engines import Answer, Condition, Request
+
+DEEPEST = 4  # folders below the runs' one in which adapters are looked for
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter in the runs' folder: its name on the page, where it is, the model that it belongs to."""
+
+    name: str
+    folder: Path
+    model: str
+
+
+def folders(root: Path, file: str) -> list[Path]:
+    """Folders under ``root``, DEEPEST at most, that hold ``file``, sorted; links are not followed."""
+    found = []
+    for place, below, files in os.walk(root):
+        depth = len(Path(place).relative_to(root).parts)
+        below[:] = [] if depth >= DEEPEST else sorted(b for b in below if not b.startswith("."))
+        if file in files:
+            found.append(Path(place))
+    return sorted(found)
+
+
+def adapters_in(root: Path) -> list[Adapter]:
+    """The finished adapters under a folder; one that is damaged or whose model is not known here is left out."""
+    places = [f for f in folders(root, "adapter_config.json") if "checkpoints" not in f.parts]
+    found = []
+    for name, folder in adapter_names(places).items():
+        try:
+            found.append(Adapter(name, folder, model_of(folder)))
+        except InputError:
+            continue
+    return found
+
+
+def model_of(folder: Path) -> str:
+    """The name of the model that an adapter was trained on.  Raises InputError where it cannot be found here."""
+    base = adapter_base(folder)
+    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    named = run.get("model") if isinstance(run, dict) else None
+    for name in (*([named] if isinstance(named, str) else []), base):
+        try:
+            source = find_model(name).source
+        except InputError:
+            continue
+        return next((known for known, model in MODELS.items() if model.source == source), name)
+    raise InputError(f"{folder} was trained on {base}, which is not on this machine")
+
+
+class Engines:
+    """What answers.  One question at a time: others wait their turn.
+
+    Each model is loaded on its first use and kept; so is each adapter.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: dict[str, Transformers] = {}
+
+    @contextmanager
+    def of(self, model: str, adapters: dict[str, Path]) -> Iterator[Transformers]:
+        """The engine of a model with these adapters loaded, for oneself until the block ends.  Raises InputError as loading does."""
+        with self._lock:
+            if model not in self._loaded:
+                self._loaded[model] = Transformers(model, {}, apart=True)
+            engine = self._loaded[model]
+            for name, folder in adapters.items():
+                engine.add(name, folder)
+            yield engine
+
+    def score(
+        self,
+        model: str,
+        adapters: dict[str, Path],
+        requests: Sequence[Request],
+        arm: Condition,
+        seed: int = 0,
+    ) -> list[Answer]:
+        """Answers to the requests in one condition, in their order."""
+        with self.of(model, adapters) as engine:
+            return engine.score(requests, arm, seed)
+
+    def prompt(self, model: str, conversation: Conversation) -> str:
+        """The very text that the model reads before its first answer, chat template included."""
+        with self.of(model, {}) as engine:
+            return prompt_text(
+                engine.tokenizer,
+                as_messages(conversation.step(()).messages) if conversation.work is None else conversation.opening(),
+            )

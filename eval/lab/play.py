@@ -1,0 +1,439 @@
+"""Play it yourself: the battery that models are measured with, one's own estimates, and games against an adapter.
+
+A person's answers are decisions like a model's, with one choice where a model has probabilities; they go through the same
+estimator.  One person gives few of them: errors take the model as true, intervals of preference parameters are by likelihood
+ratio, and what the answers do not pin down is said.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from econmoral.choice import Decision
+from econmoral.conversation import Conversation, Question
+from econmoral.estimation import fit
+from econmoral.games import BATTERY, GAMES, UNIT, Protocol, belief_weights, draw_beliefs
+from econmoral.human import reference
+from econmoral.identification import NotIdentified
+from econmoral.prompts import (
+    TENTHS,
+    Item,
+    Layout,
+    decisions,
+    draw_layout,
+    label_of,
+    page_actions,
+    page_order,
+    page_text,
+)
+from econmoral.records import InputError, plain, read_json
+from econmoral.target import number
+
+from .engines import folders
+from .markup import block, esc, notice, paragraph, table
+from .markup import number as shown
+
+TEN = (
+    0,
+    2,
+    3,
+    5,
+    6,
+    8,
+    11,
+    12,
+    14,
+    17,
+)  # of the eighteen protocols: from every game the ends and what lies between
+LENGTHS = {18: tuple(range(len(BATTERY))), 10: TEN}
+TYPES = ("strongly altruistic", "moderately altruistic", "behindness averse")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One decision problem for a person.  beliefs : what the page states; None where the person is asked."""
+
+    protocol: Protocol
+    beliefs: tuple[float, ...] | None
+    layout: Layout
+
+    @property
+    def page(self) -> str:
+        """The page as a model reads it."""
+        return page_text(Item(self.protocol, self.beliefs), self.layout)
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """The decisions, in the order of the page."""
+        return decisions(self.layout)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A problem with a person's plan: the move at every information set, and beliefs about the other's."""
+
+    problem: Problem
+    moves: tuple[str, ...]
+    beliefs: tuple[float, ...]
+
+
+def battery(length: int, stated: bool, seed: int) -> list[Problem]:
+    """The eighteen protocols, or ten of them, in an order and with labels (and, where stated, beliefs) that follow from the seed.
+
+    Raises InputError for another length.
+    """
+    if length not in LENGTHS:
+        raise InputError(f"there are batteries of {' and '.join(map(str, LENGTHS))} problems, not of {length}")
+    rng = np.random.default_rng(seed)
+    found = []
+    for i in rng.permutation(LENGTHS[length]):
+        protocol = BATTERY[int(i)]
+        beliefs = draw_beliefs(protocol.game, rng)
+        found.append(Problem(protocol, beliefs if stated else None, draw_layout(protocol.game, rng, ("study",))))
+    return found
+
+
+def answer(problem: Problem, labels: Sequence[str | None], expected: Sequence[int | None] = ()) -> Answered:
+    """The plan behind the labels that were chosen, in page order; ``expected``: of ten others, how many make the first move of each
+    information set, where beliefs were asked.  Raises InputError for an unanswered question."""
+    game, moves = GAMES[problem.protocol.game], [""] * len(GAMES[problem.protocol.game].info_sets)
+    for k, label in zip(page_order(problem.layout), labels, strict=False):
+        named = [a for a in page_actions(problem.layout, k) if label_of(problem.layout, k, a) == label]
+        if not named:
+            raise InputError("Answer every question of the page first.")
+        moves[k] = named[0]
+    if "" in moves:
+        raise InputError("Answer every question of the page first.")
+    beliefs = problem.beliefs
+    if beliefs is None:
+        given = list(expected)[: len(game.info_sets)]
+        if len(given) < len(game.info_sets) or any(b is None or not 0 <= b <= TENTHS for b in given):
+            raise InputError(f"Say for every question how many of {TENTHS} others you expect, from 0 to {TENTHS}.")
+        beliefs = tuple(int(b or 0) / TENTHS for b in given)
+    return Answered(problem, tuple(moves), beliefs)
+
+
+def belief_text(problem: Problem, info_set: int) -> str:
+    """What is asked about the others at an information set."""
+    info = GAMES[problem.protocol.game].info_sets[info_set]
+    label = label_of(problem.layout, info_set, info.actions[0])
+    after = f" after {label_of(problem.layout, 0, info.after[0])}" if info.after else ""
+    return f"Of {TENTHS} other {'second' if info.role else 'first'} movers, how many choose {label}{after}?"
+
+
+def decision(answered: Answered, number_of: int) -> Decision:
+    """The answer as the estimator reads it."""
+    protocol = answered.problem.protocol
+    choice = np.zeros(len(protocol.tables.strategies))
+    choice[GAMES[protocol.game].strategies.index(answered.moves)] = 1
+    return Decision(protocol.tables, belief_weights(protocol.game, answered.beliefs), choice, str(number_of))
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """Estimates of one family with intervals; or ``why`` there are none, and bounds."""
+
+    family: str
+    values: dict[str, tuple[float, float, float]]  # name -> value, low, high
+    why: str = ""
+    bounds: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def estimate(answers: Sequence[Answered], family: str = "alpha_beta_kappa") -> Estimated:
+    """A person's preference by maximum likelihood: 95 % intervals by profile likelihood, of lambda by Wald."""
+    try:
+        found = fit([decision(a, k) for k, a in enumerate(answers)], family, errors="hessian")
+        names = [n for n in found.estimates if n != "lambda"]
+        spans = {n: found.interval(n, method="profile") for n in names} | {"lambda": found.interval("lambda")}
+    except NotIdentified as error:
+        return Estimated(
+            family,
+            {},
+            str(error),
+            {k: (float(a), float(b)) for k, (a, b) in (error.bounds or {}).items()},
+        )
+    return Estimated(family, {n: (v, float(spans[n][0]), float(spans[n][1])) for n, v in found.estimates.items()})
+
+
+@dataclass(frozen=True)
+class Known:
+    """Estimates of somebody else: name -> value and standard error (None where it was not published)."""
+
+    who: str
+    values: dict[str, tuple[float, float | None]]
+
+
+def human_types() -> list[Known]:
+    """The three types of Bruhin, Fehr and Schunk (2019), in the notation of this family: alpha takes off where one is behind."""
+    rows = reference("distributional preferences").set_index("statistic")["value"]
+    found = []
+    for kind in TYPES:
+        alpha, beta = (float(rows[f"{p} of type {kind}, session 1"]) for p in ("alpha", "beta"))
+        share = float(rows[f"share of type {kind}, session 1"])
+        found.append(
+            Known(
+                f"people: {kind} ({100 * share:.0f} %)",
+                {"alpha": (-alpha, None), "beta": (beta, None)},
+            )
+        )
+    return found
+
+
+def model_estimates(runs: Path) -> list[Known]:
+    """What measurements under a folder estimated of conditions that answer in the form, on held-out payoffs."""
+    found = []
+    for folder in folders(runs, "summary.json"):
+        try:
+            rows = read_json(folder / "summary.json")
+        except InputError:
+            continue
+        for row in rows if isinstance(rows, list) else []:
+            fitted = row.get("alpha_beta_kappa") if isinstance(row, dict) else None
+            if not isinstance(fitted, dict) or not fitted.get("estimates") or row.get("outside") or row.get("set") != "payoffs" or row.get("mode") == "rule":
+                continue
+            values = {str(k): (float(v["value"]), None if v["se"] is None else float(v["se"])) for k, v in fitted["estimates"].items()}
+            found.append(Known(plain(f"{row['arm']}, {row['mode']} ({folder.relative_to(runs)})"), values))
+    return found
+
+
+def estimates_shown(answers: Sequence[Answered], others: Sequence[Known]) -> str:
+    """A person's estimates beside those of models and of human types."""
+    whole, alone = estimate(answers), estimate(answers, "homo_moralis")
+    names = ("alpha", "beta", "kappa", "lambda")
+
+    def own(found: Estimated, name: str) -> str:
+        scale = 10 if name == "lambda" else 1
+        if name in found.values:
+            v, low, high = (scale * x for x in found.values[name])
+            return f"{shown(v)} [{shown(low)}, {shown(high)}]"
+        return f"in [{shown(found.bounds[name][0])}, {shown(found.bounds[name][1])}]" if name in found.bounds else "–"
+
+    def theirs(known: Known, name: str) -> str:
+        if name not in known.values:
+            return "–"
+        value, se = known.values[name]
+        scale = 10 if name == "lambda" else 1
+        return shown(scale * value) + ("" if se is None or not np.isfinite(se) else f" ± {shown(scale * se)}")
+
+    rows = [
+        ["<b>you</b>, all four", *(own(whole, n) for n in names)],
+        ["<b>you</b>, κ alone", "0", "0", *(own(alone, n) for n in names[2:])],
+    ]
+    rows += [[esc(k.who), *(theirs(k, n) for n in names)] for k in others]
+    head = ["", "α behind", "β ahead", "κ morality", "λ per 10 payoff units"]
+    parts = [
+        table(
+            head,
+            rows,
+            f"Your {len(answers)} answers: estimate and 95 % interval; models ± one standard error; human types as published",
+        )
+    ]
+    for found, who in ((whole, "All four together"), (alone, "κ alone")):
+        if found.why:
+            parts.append(notice(f"{who}: not identified. {found.why[:1].upper()}{found.why[1:]}."))
+    parts.append(
+        paragraph(
+            "α takes off for every point that you are behind, β for every point ahead; κ weighs what would happen if everybody did as you. "
+            f"A point of the page is {UNIT} payoff units. Eighteen answers often leave four parameters open, and ten nearly always do; κ alone takes less. "
+            "The human types were estimated on other decisions, without κ.",
+            "quiet",
+        )
+    )
+    return block(*parts)
+
+
+def long_csv(answers: Iterable[Answered], subject: str) -> str:
+    """The answers as the table that ``econmoral fit`` reads: one row a problem."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        [
+            "subject",
+            "game",
+            "T",
+            "R",
+            "P",
+            "S",
+            "belief1",
+            "belief2",
+            "belief3",
+            "move1",
+            "move2",
+            "move3",
+        ]
+    )
+    for a in answers:
+        beliefs = [number(b) for b in a.beliefs]
+        row = [
+            subject,
+            a.problem.protocol.game,
+            *map(number, a.problem.protocol.payoffs),
+            *_three(beliefs),
+            *_three(list(a.moves)),
+        ]
+        writer.writerow(row)
+    return out.getvalue()
+
+
+def _three(values: list[str]) -> list[str]:
+    return [*values, *[""] * (3 - len(values))]
+
+
+# ------------------------------------------------------------------------------------------------------------- against a model
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round that was played: who moved first, the moves on the path, points of the person and of the model."""
+
+    person_first: bool
+    moves: tuple[str, ...]
+    points: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A game against a model, once or again and again; what happened stands in the model's conversation as earlier turns.
+
+    said : (role, content) turns so far.  news : what has happened since the model's last turn.  moves : of the round in progress.
+    """
+
+    protocol: Protocol
+    layout: Layout
+    rounds: int
+    person_first: bool
+    said: tuple[tuple[str, str], ...] = ()
+    news: tuple[str, ...] = ()
+    played: tuple[Round, ...] = ()
+    moves: tuple[str, ...] = ()
+
+    @property
+    def over(self) -> bool:
+        """Whether all rounds were played."""
+        return len(self.played) == self.rounds
+
+    @property
+    def info_set(self) -> int:
+        """Where the round in progress stands."""
+        return next(k for k, s in enumerate(GAMES[self.protocol.game].info_sets) if s.after == self.moves)
+
+    @property
+    def persons_turn(self) -> bool:
+        """Whether the person is to move."""
+        return not self.over and (GAMES[self.protocol.game].info_sets[self.info_set].role == 0) == self.person_first
+
+    @property
+    def question(self) -> Question:
+        """What is asked of whoever is to move."""
+        order = page_order(self.layout)
+        return decisions(self.layout)[order.index(self.info_set)]
+
+    def conversation(self) -> Conversation:
+        """What the model reads before its move."""
+        page = () if self.said else (page_text(Item(self.protocol, None), self.layout),)
+        return Conversation("\n".join([*page, *self.news]), (self.question,), before=self.said)
+
+    def move(self, label: str) -> Match:
+        """The match after a move by whoever's turn it is.  Raises InputError for a label that is not offered."""
+        k = self.info_set
+        named = [a for a in page_actions(self.layout, k) if label_of(self.layout, k, a) == label]
+        if not named:
+            raise InputError("Choose one of the moves.")
+        said, news = self.said, self.news
+        if not self.persons_turn:
+            talk = self.conversation()
+            asked = "\n".join([*([talk.page] if talk.page else []), talk.questions[0].text])
+            said, news = (*said, ("user", asked), ("assistant", label)), ()
+        moves = (*self.moves, named[0])
+        game = GAMES[self.protocol.game]
+        if moves not in game.outcomes:
+            return replace(self, said=said, news=news, moves=moves)
+        value = dict(zip("TRPS", (p / UNIT for p in self.protocol.payoffs), strict=True))
+        first, second = (value[name] for name in game.outcomes[moves])
+        mine, models = (first, second) if self.person_first else (second, first)
+        told = f"Round {len(self.played) + 1}: {', then '.join(_labels(self, moves))}. You got {number(models)} points, the other person got {number(mine)}."
+        done = Round(self.person_first, moves, (mine, models))
+        # whoever began replies next
+        after = replace(
+            self,
+            said=said,
+            news=(*news, told),
+            played=(*self.played, done),
+            moves=(),
+            person_first=not self.person_first,
+        )
+        return after if after.over else replace(after, news=(*after.news, "The same is played again, with the roles exchanged."))
+
+
+def new_match(protocol: Protocol, rounds: int, person_first: bool, seed: int) -> Match:
+    """A match before its first move."""
+    return Match(
+        protocol,
+        draw_layout(protocol.game, np.random.default_rng(seed), ("study",)),
+        rounds,
+        person_first,
+    )
+
+
+def match_shown(match: Match, model: str) -> str:
+    """The page that both play on, and what has happened."""
+    parts = [f"<pre>{esc(page_text(Item(match.protocol, None), match.layout))}</pre>"]
+    if match.played:
+        rows = []
+        for k, r in enumerate(match.played, start=1):
+            labels = " ".join(_labels(match, r.moves))
+            rows.append(
+                [
+                    str(k),
+                    "you" if r.person_first else "the model",
+                    esc(labels),
+                    number(r.points[0]),
+                    number(r.points[1]),
+                ]
+            )
+        totals = [number(sum(r.points[i] for r in match.played)) for i in (0, 1)]
+        rows.append(["<b>in all</b>", "", "", *totals])
+        parts.append(
+            table(
+                ["round", "first mover", "moves", "you", esc(model)],
+                rows,
+                "Rounds played, in points",
+            )
+        )
+    if match.over:
+        parts.append(paragraph("The match is over.", "big"))
+    elif match.moves:
+        first = "You" if match.person_first else "The model"
+        parts.append(
+            paragraph(
+                f"Round {len(match.played) + 1} of {match.rounds}: {first} moved {' '.join(_labels(match, match.moves))}.",
+                "big",
+            )
+        )
+    else:
+        first = "you move first" if match.person_first else "the model moves first"
+        parts.append(paragraph(f"Round {len(match.played) + 1} of {match.rounds}: {first}.", "big"))
+    return block(*parts)
+
+
+def _labels(match: Match, moves: tuple[str, ...]) -> list[str]:
+    sets = GAMES[match.protocol.game].info_sets
+    places = [next(k for k, s in enumerate(sets) if s.after == moves[:i]) for i in range(len(moves))]
+    return [label_of(match.layout, k, m) for k, m in zip(places, moves, strict=True)]
+
+
+def drawn(probabilities: np.ndarray, options: Sequence[str], rng: np.random.Generator) -> str:
+    """An option drawn from its exact probability."""
+    return options[int(rng.choice(len(options), p=probabilities / probabilities.sum()))]
+
+
+def state(value: Any, kind: type[Any]) -> Any:
+    """A session's value, where it is of the kind; None otherwise (a page that was left open over a restart)."""
+    return value if isinstance(value, kind) else None

@@ -1,0 +1,347 @@
+"""The lab as a visitor has it: a real browser, a running page, the built-in model."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+import numpy as np
+import pytest
+from browser import Browser, Tab
+from conftest import ROOT, assert_complains, run
+from test_lab import PERSON, SHARPNESS, decide, folder_of
+
+from econmoral.data import read_choices
+from econmoral.records import append_lines, write_json
+from eval import transcripts
+from eval.lab import play
+
+pytest.importorskip("gradio", reason="the lab's page needs gradio: pip install 'econmoral[lab]'")
+
+SECONDS = 180  # for one thing to happen, on a machine that is busy with others
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">${document.title='owned'} {{value}} 2 + 2 = 5"
+PARTS = {  # where each part's own content is, and what it says
+    "bench": ("#bench-results", "valid answer"),
+    "play": ("#play-begin", "Begin"),
+    "transcripts": ("#transcripts-frame", "econmoral transcripts"),
+    "faithfulness": ("#faithfulness-records", "bare to reasoned"),
+    "market": ("#market-shown", "Prices"),
+    "watch": ("#watch-curves", "0.2500"),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, adapter: Path) -> Path:
+    """An adapter, a measurement whose derivations are hostile, a training in progress."""
+    root = tmp_path_factory.mktemp("lab") / "runs"
+    shutil.copytree(adapter, root / "random")
+    folder_of(root / "measured", texts=(HOSTILE,))
+    write_json(root / "training" / "checkpoints" / "settings.json", {"model": "nano", "data": HOSTILE})
+    append_lines(
+        root / "training" / "checkpoints" / "log.jsonl",
+        [{"step": k, "epoch": k / 10, "loss": 1 / k} for k in (1, 2, 4)],
+    )
+    return root
+
+
+def served(runs: Path, *more: str, **environment: str) -> Iterator[str]:
+    """The page on a free port, until it is no longer needed."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    log = runs.parent / f"lab-{port}.log"
+    with log.open("w") as out:
+        command = [
+            sys.executable,
+            "-m",
+            "eval.lab",
+            "--runs",
+            str(runs),
+            "--port",
+            str(port),
+            *more,
+        ]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | environment,
+        )
+    try:
+        end = time.monotonic() + 2 * SECONDS
+        while time.monotonic() < end and process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        else:
+            raise AssertionError(log.read_text())
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(60)
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def lab(runs: Path) -> Iterator[str]:
+    """The page's address."""
+    yield from served(runs)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One Chromium for all tests; every tab has a context of its own."""
+    with Browser(tmp_path_factory.mktemp("browser")) as found:
+        yield found
+
+
+@pytest.fixture
+def opened(lab: str, browser: Browser) -> Iterator[Callable[..., Tab]]:
+    """Opens the page; in the end no tab may have complained, asked another machine or run what a model wrote."""
+    tabs: list[Tab] = []
+
+    def open_one(query: str = "", **how: bool | int) -> Tab:
+        tabs.append(browser.tab(f"{lab}/?{query}", **how))  # type: ignore[arg-type]
+        tabs[-1].wait("Boolean(document.querySelector('button[role=tab]'))", True, SECONDS)
+        return tabs[-1]
+
+    yield open_one
+    for tab in tabs:
+        assert tab.complaints() == []
+        assert tab.hosts() == {"127.0.0.1"}
+        assert tab.value("document.title") == "econmoral lab"
+        tab.send("Page.close")
+
+
+def says(tab: Tab, place: str, text: str) -> None:
+    tab.wait(f"Boolean(document.querySelector({place!r})?.textContent.includes({text!r}))", True, SECONDS)
+
+
+def click(tab: Tab, place: str) -> None:
+    tab.wait(f"Boolean(document.querySelector({place!r}))", True, SECONDS)
+    tab.value(f"document.querySelector({place!r}).click()")
+
+
+@pytest.mark.parametrize("part", list(PARTS))
+def test_every_part_is_there_on_desk_and_phone_by_day_and_night(opened: Callable[..., Tab], part: str) -> None:
+    for dark, width, height in ((False, 1280, 900), (True, 390, 844)):
+        tab = opened(f"tab={part}", width=width, height=height, dark=dark)
+        place, text = PARTS[part]
+        says(tab, place, text)
+        tab.wait(f"document.querySelector({place!r}).offsetParent !== null")
+        assert tab.value("document.body.classList.contains('dark')") == dark
+        for again in (width, 1670 - width):  # and at the other width
+            tab.send(
+                "Emulation.setDeviceMetricsOverride",
+                width=again,
+                height=height,
+                deviceScaleFactor=1,
+                mobile=again < 600,
+            )
+            assert tab.value("document.documentElement.scrollWidth") <= again
+        ink, paper = (tab.value(f"getComputedStyle(document.querySelector('{e}')).{p}") for e, p in (("h1", "color"), ("body", "backgroundColor")))
+        assert contrast(ink, paper) > 4.5
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast of two colours by the guidelines for accessible pages."""
+
+    def light(text: str) -> float:
+        rgb = np.array([float(v) for v in re.findall(r"[\d.]+", text)[:3]]) / 255
+        return float(np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+
+    a, b = sorted((light(one), light(other)))
+    return (b + 0.05) / (a + 0.05)
+
+
+def test_the_keyboard_alone_is_enough(opened: Callable[..., Tab]) -> None:
+    tab = opened()
+    says(tab, "#bench-results", "valid answer")
+    before = tab.value("document.querySelector('#bench-results').textContent")
+    tab.reach("here.type === 'number' && here.closest('.block')?.textContent.trim().startsWith('T')")
+    for _ in range(20):  # just opened, a field may be set once more to what the link says
+        tab.type("19")
+        time.sleep(0.5)
+        if tab.value("document.activeElement.value") == "19":
+            break
+    tab.press("Tab")
+    tab.wait("new URLSearchParams(location.search).get('points')", "19,9,3,2", SECONDS)
+    tab.wait(f"document.querySelector('#bench-results').textContent !== {before!r}", True, SECONDS)
+    tab.reach("here.type === 'range' && here.closest('.block')?.textContent.includes('kappa')")
+    tab.press("End")
+    tab.wait("new URLSearchParams(location.search).get('target')", "homo_moralis:kappa=1", SECONDS)
+    says(tab, "#bench-theory", "moralis 1:")
+    # the link alone gives the same back
+    again = opened(tab.value("location.search.slice(1)"))
+    says(again, "#bench-theory", "moralis 1:")
+    says(again, "#bench-page", "gets 19")
+    tab.reach("here.getAttribute('role') === 'tab' && here.textContent.includes('Market')", 200)
+    tab.press("Enter")
+    tab.wait("new URLSearchParams(location.search).get('tab')", "market", SECONDS)
+    tab.reach("here.id === 'market-step'", 200)
+    tab.press("Enter")
+    says(tab, "#market-shown", "over the last 1 periods")
+
+
+def test_impossible_payoffs_are_said_in_one_line(opened: Callable[..., Tab]) -> None:
+    tab = opened("points=1,2,3,4")
+    says(tab, "body", "The link cannot be shown")
+    says(tab, "#bench-results", "valid answer")
+
+
+def test_eighteen_answers_through_the_page_give_estimates_that_cover(opened: Callable[..., Tab], tmp_path: Path) -> None:
+    seed, rng = 8, np.random.default_rng([7, 8])
+    tab = opened("tab=play")
+    tab.wait("document.querySelector('#play-begin')?.offsetParent !== null", True, SECONDS)
+    tab.reach(
+        "here.type === 'number' && here.closest('.block')?.textContent.includes('Order and labels')",
+        200,
+    )
+    tab.type(str(seed))
+    tab.press("Tab")
+    tab.reach("here.id === 'play-begin'")
+    tab.press("Enter")
+    problems = play.battery(18, True, seed)
+    for k, problem in enumerate(problems, start=1):
+        says(tab, "#play-page", f"Problem {k} of 18")
+        labels = decide(problem, rng)
+        for place, label in enumerate(labels):
+            tab.wait(
+                f"[...document.querySelectorAll('#play-move-{place} input')].map((e) => e.value).includes({label!r})",
+                True,
+                SECONDS,
+            )
+            tab.value(f"[...document.querySelectorAll('#play-move-{place} input')].find((e) => e.value === {label!r}).click()")
+        click(tab, "#play-next")
+    says(tab, "#play-estimates", "all four")
+    cells = tab.value("[...document.querySelector('#play-estimates tbody tr').cells].slice(1).map((c) => c.textContent)")
+    for text, (name, value) in zip(cells, (PERSON | {"lambda": 10 * SHARPNESS}).items(), strict=True):
+        low, high = (float(v) for v in re.findall(r"-?\d+\.\d+", text)[1:])
+        assert low <= value <= high, (name, text)
+    says(tab, "#play-estimates", "behindness averse")
+    (tmp_path / "mine.csv").write_text(tab.value("atob(document.querySelector('#play-estimates a[download]').href.split(',')[1])"))
+    assert len(read_choices(tmp_path / "mine.csv", "alpha_beta_kappa").data.index) == 18
+
+
+def test_two_visitors_do_not_mix(opened: Callable[..., Tab]) -> None:
+    one, two = opened("tab=play"), opened("tab=play")
+    for tab in (one, two):
+        tab.wait("document.querySelector('#play-begin')?.offsetParent !== null", True, SECONDS)
+        click(tab, "#play-begin")
+        says(tab, "#play-page", "Problem 1 of 18")
+    for _ in range(2):
+        number = int(one.value("document.querySelector('#play-page').textContent.match(/Problem (\\d+)/)[1]"))
+        one.value("for (const k of [0, 1, 2]) document.querySelector(`#play-move-${k} input`)?.click()")
+        click(one, "#play-next")
+        says(one, "#play-page", f"Problem {number + 1} of 18")
+    says(two, "#play-page", "Problem 1 of 18")
+    click(two, "#play-next")  # nothing was chosen here
+    says(two, "#play-page", "Answer every question")
+    pages = [t.value("document.querySelector('#play-page pre').textContent") for t in (one, two)]
+    assert pages[0] != pages[1]
+
+
+def test_a_model_answers_in_a_match(opened: Callable[..., Tab]) -> None:
+    tab = opened("tab=play")
+    tab.wait("document.querySelector('#match-new')?.offsetParent !== null", True, SECONDS)
+    click(tab, "#match-new")
+    tab.wait("document.querySelectorAll('#match-move input').length", 2, SECONDS)
+    click(tab, "#match-move input")
+    click(tab, "#match-go")
+    says(tab, "#match-page", "The match is over")
+    says(tab, "#match-page", "an admissible reply had")
+
+
+def test_what_a_model_wrote_stays_text(opened: Callable[..., Tab]) -> None:
+    tab = opened("tab=transcripts")
+    says(tab, "#transcripts-frame", "econmoral transcripts")
+    end = time.monotonic() + SECONDS
+    while tab.framed("document.body?.dataset.ready") != "yes":
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert tab.framed("document.querySelectorAll('li').length") > 5
+    tab.framed("document.querySelector('li button').click()")
+    assert HOSTILE in tab.framed("document.querySelector('li').textContent")
+    assert tab.framed("document.querySelectorAll('img, li script').length") == 0
+    assert tab.framed("document.title") == "Transcripts of measured"
+    assert tab.framed("document.querySelector('li mark.wrong').textContent") == "5"
+    watching = opened("tab=watch")
+    says(watching, "#watch-curves", "document.title=")
+    assert watching.value("document.querySelectorAll('#watch-curves script, #watch-curves img').length") == 0
+
+
+def test_training_is_seen_as_it_goes_on(opened: Callable[..., Tab], runs: Path) -> None:
+    tab = opened("tab=watch")
+    says(tab, "#watch-curves", "0.2500")
+    append_lines(runs / "training" / "checkpoints" / "log.jsonl", [{"step": 8, "epoch": 0.8, "loss": 0.0625}])
+    says(tab, "#watch-curves", "0.0625")
+
+
+def test_reasoning_is_written_and_following_measured(opened: Callable[..., Tab]) -> None:
+    tab = opened("instrument=allocation&conditions=base")
+    says(tab, "#bench-results", "valid answer")
+    tab.value("[...document.querySelectorAll('button')].find((b) => b.textContent.trim() === 'Write the reasoning').click()")
+    says(tab, "#bench-reasoning", "its twin")
+    assert tab.value("document.querySelectorAll('#bench-reasoning pre').length") == 2
+    other = opened("tab=faithfulness")
+    tab.wait("true")
+    other.wait("document.querySelector('#faithfulness-go')?.offsetParent !== null", True, SECONDS)
+    click(other, "#faithfulness-go")
+    says(other, "#faithfulness-handed", "change by swapping")
+
+
+def test_a_file_of_transcripts_opens_by_itself(browser: Browser, tmp_path: Path) -> None:
+    records, stated = transcripts.read_run(folder_of(tmp_path / "run", texts=(HOSTILE, "3 + 4 = 7.")))
+    (tmp_path / "page.html").write_text(transcripts.document(transcripts.problems(records, stated), HOSTILE), encoding="utf-8")
+    for dark, width in ((False, 1280), (True, 390)):
+        tab = browser.tab((tmp_path / "page.html").as_uri(), width=width, dark=dark)
+        tab.wait("document.body.dataset.ready", "yes", SECONDS)
+        shifts = [float(v) for v in tab.value("[...document.querySelectorAll('li strong')].map((e) => e.textContent)")]
+        assert shifts == sorted(shifts, reverse=True)
+        assert max(shifts) > 0
+        tab.reach("here.matches('li button')")
+        tab.press("Enter")
+        assert tab.value("document.querySelector('li button').getAttribute('aria-expanded')") == "true"
+        assert tab.value("document.documentElement.scrollWidth") <= width
+        tab.value("(() => { const s = document.querySelector('#mode'); s.value = 'reasoned'; s.dispatchEvent(new Event('change')); })()")
+        assert tab.value("document.querySelectorAll('li').length") == 6
+        assert tab.value("document.querySelectorAll('img, li script').length") == 0
+        assert tab.value("document.title").startswith("<script>")
+        assert tab.complaints() == []
+        assert tab.hosts() == set()
+
+
+def test_others_are_let_in_by_password_only(runs: Path) -> None:
+    refused = run("-m", "eval.lab", "--host", "0.0.0.0", "--port", "7999")
+    assert_complains(refused, "ECONMORAL_LAB_PASSWORD")
+    secret = "correct horse"
+    pages = served(runs, "--host", "0.0.0.0", ECONMORAL_LAB_PASSWORD=secret)
+    address, direct = next(pages), build_opener(ProxyHandler({}))
+    try:
+        with pytest.raises(HTTPError) as error:
+            direct.open(f"{address}/gradio_api/info", timeout=60)
+        assert error.value.code == 401
+        for given, code in (("wrong horse!", 400), (secret, 200)):
+            body = f"username=lab&password={given.replace(' ', '+')}".encode()
+            try:
+                answer = direct.open(Request(f"{address}/login", body), timeout=60).status
+            except HTTPError as refusal:
+                answer = refusal.code
+            assert answer == code
+    finally:
+        with pytest.raises(StopIteration):
+            next(pages)
+    assert all(secret not in log.read_text() for log in runs.parent.glob("lab-*.log"))
