@@ -273,6 +273,8 @@ def test_what_a_model_wrote_stays_text(opened: Callable[..., Tab]) -> None:
         assert time.monotonic() < end
         time.sleep(0.2)
     assert tab.framed("document.querySelectorAll('li').length") > 5
+    reasoned = "(() => { const s = document.querySelector('#mode'); s.value = 'reasoned'; s.dispatchEvent(new Event('change')); })()"
+    tab.framed(reasoned)
     tab.framed("document.querySelector('li button').click()")
     assert HOSTILE in tab.framed("document.querySelector('li').textContent")
     assert tab.framed("document.querySelectorAll('img, li script').length") == 0

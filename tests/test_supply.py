@@ -66,7 +66,7 @@ MODULES = sorted(
     ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for room in ("econmoral", "data_synth", "eval")
     for p in (ROOT / room).rglob("*.py")
-    if p.stem not in ("engine_vllm", "inspect_games", "lm_eval_tasks", "pages")  # need packages of their own
+    if p.stem not in ("engine_vllm", "inspect_games", "lm_eval_tasks", "pages", "page")  # need packages of their own
 )
 
 
