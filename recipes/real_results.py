@@ -31,7 +31,7 @@ def load(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"study": read_json(folder / "study.json"), "adapters": {}}
     for run in sorted((folder / "adapters").glob("*/run.json")):
         found["adapters"][run.parent.name] = read_json(run)
-    for stage in ("games", "allocations", "spillover", "curve", "dilemmas", "pricing"):
+    for stage in ("games", "games-training-wordings", "allocations", "spillover", "curve", "dilemmas", "pricing"):
         if (folder / stage / "run.json").is_file():
             found[stage] = read_json(folder / stage / "summary.json")
     if (folder / "cells.jsonl").is_file():
@@ -159,7 +159,7 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
         checks.append({"claim": text, "shown": shown, "values": values})
 
     def games(arm: str, target: Target, what: str) -> float | None:
-        return share(pick(found.get("games", []), arm=arm, mode="reasoned", set="payoffs"), target, what)
+        return share(pick(found.get("games", []), arm=arm, mode="reasoned", set="wordings"), target, what)
 
     def menus(arm: str, target: Target, what: str) -> float | None:
         return share(pick(found.get("allocations", []), arm=arm, mode="reasoned", battery="allocations"), target, what)
@@ -183,26 +183,16 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def figure(found: dict[str, Any], path: Path) -> None:
-    """Left: decisions as each target, by condition.  Right: estimated weights on the other's payoff, and the targets."""
-    rows = [r for r in found.get("games", []) if r["set"] == "payoffs" and r["mode"] == "reasoned"]
+    """Choices as each target by condition, on allocations and on games; at the right the estimated weights on the other's payoff."""
     menus = [r for r in found.get("allocations", []) if r["battery"] == "allocations" and r["mode"] == "reasoned"]
-    chart, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.9), layout="constrained")
-    what, title = ("decisions", "Games: decisions after a written derivation") if rows else ("accuracy", "Allocations: choices after a written derivation")
-    rows = rows or menus
-    labels = {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
-    for i, r in enumerate(rows):
-        if r["outside"]:
-            left.text(0.02, i, OUTSIDE, va="center", color=GREY, fontsize=9)
-            continue
-        for j, key in enumerate(labels):
-            value = r["targets"][key][what]
-            left.errorbar(value["mean"], i + 0.16 * (j - 0.5), xerr=1.96 * (value["se"] or 0), fmt="o", color=COLOURS[j % 4], label=labels[key])
-    handles = dict(zip(*reversed(left.get_legend_handles_labels()), strict=False))
-    left.legend(handles.values(), handles.keys(), fontsize=8, loc="center left", title="as the optimum of", title_fontsize=8)
-    left.set(yticks=range(len(rows)), yticklabels=[r["arm"] for r in rows], xlim=(0, 1.02), xlabel="share (95 % interval over problems)")
-    left.set_ylim(len(rows) - 0.4, -0.6)
-    left.set_title(title, fontsize=10)
-    left.grid(axis="x", color="#dddddd")
+    games = [r for r in found.get("games", []) if r["set"] == "wordings" and r["mode"] == "reasoned"]
+    panels = [(menus, "accuracy", "Allocations, after a written derivation"), (games, "decisions", "Games, after a written derivation")]
+    panels = [panel for panel in panels if panel[0]]
+    chart, axes = plt.subplots(1, len(panels) + 1, figsize=(5.2 * (len(panels) + 1), 3.9), layout="constrained", squeeze=False)
+    for axis, (rows, what, title) in zip(axes[0], panels, strict=False):
+        draw_shares(axis, rows, what)
+        axis.set_title(title, fontsize=10)
+    right = axes[0][-1]
     drawn = [r for r in menus if not r["outside"] and "alpha" in r["structural"]]
     for i, r in enumerate(drawn):
         a, b = r["structural"]["alpha"], r["structural"]["beta"]
@@ -218,6 +208,24 @@ def figure(found: dict[str, Any], path: Path) -> None:
     if drawn:
         right.legend(fontsize=8)
     save(chart, path)
+
+
+def draw_shares(axis: Any, rows: list[dict[str, Any]], what: str) -> None:
+    """One line of dots a condition, a colour for each target."""
+    labels = {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
+    for i, r in enumerate(rows):
+        if r["outside"]:
+            axis.text(0.02, i, OUTSIDE, va="center", color=GREY, fontsize=9)
+            continue
+        for j, key in enumerate(labels):
+            value = r["targets"][key][what]
+            place = i + 0.3 * (j - (len(labels) - 1) / 2) / max(1, len(labels) - 1)
+            axis.errorbar(value["mean"], place, xerr=1.96 * (value["se"] or 0), fmt="o", color=COLOURS[j % 4], label=labels[key])
+    handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=False))
+    axis.legend(handles.values(), handles.keys(), fontsize=8, loc="center left", title="as the optimum of", title_fontsize=8)
+    axis.set(yticks=range(len(rows)), yticklabels=[r["arm"] for r in rows], xlim=(0, 1.02), xlabel="share (95 % interval over problems)")
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.grid(axis="x", color="#dddddd")
 
 
 def save(chart: Figure, path: Path) -> None:
@@ -243,8 +251,9 @@ def page(found: dict[str, Any], name: str) -> str:
     parts += ["## What was to be shown", markdown(["claim", "", "figures"], body)]
     parts += ["## Training", training_table(found["adapters"])]
     if "games" in found:
-        for held, title in (("payoffs", "held-out payoffs"), ("wordings", "held-out payoffs and wordings")):
-            parts += [f"## Games, {title}", games_table(found["games"], held)]
+        parts += ["## Games, payoffs and wordings never trained on", games_table(found["games"], "wordings")]
+    if "games-training-wordings" in found:
+        parts += ["## Games, payoffs never trained on", games_table(found["games-training-wordings"], "payoffs")]
     if "allocations" in found:
         parts += ["## Allocations, held-out payoffs", allocations_table(found["allocations"], "allocations")]
         parts += ["## Allocations of Bruhin, Fehr and Schunk (39 menus)", allocations_table(found["allocations"], "bfs39")]

@@ -88,10 +88,13 @@ class Study:
         if stage == "tune":
             return [self.tune(name, n) for name, n in sizes.items()]
         if stage == "games":
-            size = ("--items", str(self.plan["problems"]), "--pairs", "1", "--longest", LONGEST["games"], "--temperature", "0")
-            asked, out = ("--sets", "wordings", "--mode", "reasoned", "direct"), self.out / "games"
-            words = (*TOOL, "games", *base, *self.adapters("games"), "--prompted", *asked, *size, "--out", str(out))
-            return [Cell("games", words, out / "run.json")]
+            # first what nobody trained on, then, with two thirds of the problems, new payoffs in the wordings of training
+            how = ("--pairs", "1", "--longest", LONGEST["games"], "--temperature", "0")
+            out, again, n = self.out / "games", self.out / "games-training-wordings", self.plan["problems"]
+            words = (*TOOL, "games", *base, *self.adapters("games"), *how)
+            new = ("--sets", "wordings", "--items", str(n), "--mode", "reasoned", "direct", "--prompted", "--out", str(out))
+            known = ("--sets", "payoffs", "--items", str(2 * n // 3), "--mode", "reasoned", "--out", str(again))
+            return [Cell("games", (*words, *new), out / "run.json"), Cell("games again", (*words, *known), again / "run.json")]
         if stage == "allocations":
             out, more = self.out / "allocations", self.out / "spillover"
             size = ("--pairs", "1", "--longest", LONGEST["allocations"], "--temperature", "0")
