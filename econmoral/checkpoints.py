@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import os
 import sys
@@ -33,9 +32,6 @@ POINTER = b"version https://git-lfs.github.com/spec"
 FLOATS = {"F64", "F32", "F16", "BF16"}
 ZEROS = 4096  # bytes at the end of a file that are all zero: no checkpoint ends so, an interrupted download does
 UNPACK = "take the checkpoint in full precision that it was made from (--precision qlora quantises that as it is loaded)"
-
-# bitsandbytes says on import that an optional kernel of a hub could not be had: nothing that a user can act on
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
@@ -305,6 +301,8 @@ def load_checkpoint(place: Place, dtype: Any = "auto", four_bit: bool = False) -
 def _check_values(model: Any, source: str) -> None:
     """Raises InputError for weights that are no numbers, matrices of zeros, and a head that is tied and another one as well."""
     for name, weight in model.named_parameters():
+        if getattr(weight, "quant_state", None) is not None:  # four bits each, whatever type they are stored in
+            continue
         if weight.is_floating_point() and weight.numel():
             low, high = (float(v) for v in weight.detach().aminmax())
             if not (math.isfinite(low) and math.isfinite(high)):

@@ -10,6 +10,7 @@ import glob
 import hashlib
 import io
 import json
+import logging
 import math
 import os
 import platform
@@ -34,6 +35,9 @@ PACKAGES = ("econmoral", "torch", "transformers", "peft", "trl", "datasets", "ac
 LONGEST_LINE = 1 << 26  # bytes of one line of JSON Lines: what is longer is no record of ours and would fill the memory
 _began = time.monotonic()
 _locks: dict[Path, int] = {}  # folders this process writes to, held until it ends or gives them back
+
+# said on import, by whichever module comes first: an optional kernel of a hub could not be had, which no user can act on
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 class InputError(Exception):

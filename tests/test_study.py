@@ -159,9 +159,9 @@ def test_the_prompted_design_from_plan_to_report(tmp_path: Path) -> None:
     page = (tmp_path / "study" / "report" / "report.html").read_text()
     assert "Described, not tuned" in page
     assert "is no evidence about large models" in page
-    before = read_json(tmp_path / "study" / "study.json")
+    before = read_json(tmp_path / "study" / "study.json") | {"cost": None}
     assert run("recipes/study.py", "--plan", str(plan), "--out", str(tmp_path / "study")).returncode == 0
-    assert read_json(tmp_path / "study" / "study.json") == before
+    assert read_json(tmp_path / "study" / "study.json") | {"cost": None} == before  # the second took less time
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
