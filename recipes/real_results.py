@@ -158,17 +158,20 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
         shown = None if any(v is None for v in values) else bool(good(*values))
         checks.append({"claim": text, "shown": shown, "values": values})
 
-    def games(arm: str, target: Target, what: str) -> float | None:
-        return share(pick(found.get("games", []), arm=arm, mode="reasoned", set="wordings"), target, what)
+    def games(stage: str, arm: str, target: Target, what: str) -> float | None:
+        return share(pick(found.get(stage, []), arm=arm, mode="reasoned"), target, what)
 
     def menus(arm: str, target: Target, what: str) -> float | None:
         return share(pick(found.get("allocations", []), arm=arm, mode="reasoned", battery="allocations"), target, what)
 
     moral, n = moralis(0.5), 15
-    own, placebo = games("economicus", ECONOMICUS, "decisions"), games("placebo-games", ECONOMICUS, "decisions")
-    check("homo economicus, reasoned: at least 90 % of decisions and 30 points above the placebo", [own, placebo], lambda a, b: a >= 0.9 and a - b >= 0.3)
-    values = [games(arm, moral, "decisions_where_they_differ") for arm in ("moralis", "placebo-games", "economicus")]
-    check(f"homo moralis .5, where it differs: {n} points above placebo and above economicus", values, lambda a, b, c: a - max(b, c) >= n / 100)
+    for stage, new in (("games", "payoffs and wordings"), ("games-training-wordings", "payoffs")):
+        values = [games(stage, arm, ECONOMICUS, "decisions") for arm in ("economicus", "placebo-games")]
+        text = f"new {new}: homo economicus takes 90 % of decisions as its target, 30 points more than the placebo"
+        check(text, values, lambda a, b: a >= 0.9 and a - b >= 0.3)
+        values = [games(stage, arm, moral, "decisions_where_they_differ") for arm in ("moralis", "placebo-games", "economicus")]
+        text = f"new {new}: homo moralis .5, where it differs, {n} points above placebo and above economicus"
+        check(text, values, lambda a, b, c: a - max(b, c) >= n / 100)
     values = [menus(arm, ALTRUIST, "where_they_differ") for arm in ("altruist", "placebo-allocations", "selfish")]
     check(f"altruistic type, where it differs from own payoff: {n} points above placebo and selfish", values, lambda a, b, c: a - max(b, c) >= n / 100)
     values = [menus(arm, SPITEFUL, "where_they_differ") for arm in ("spiteful", "placebo-allocations", "selfish")]
