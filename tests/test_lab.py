@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
+from asking import measure
 from conftest import ROOT, assert_complains, run
 
 from econmoral.choice import logit
@@ -35,7 +36,7 @@ from eval.lab.bench import Setting
 from eval.lab.engines import Engines, adapters_in
 from eval.lab.markup import Series, chart, esc, ticks
 from eval.lab.markup import number as shown
-from eval.measure import draw_problems, measure
+from eval.measure import draw_problems
 from eval.report import Report
 from eval.transcripts import marks
 
@@ -343,7 +344,7 @@ def test_the_report_has_a_section_where_it_was_measured(tmp_path: Path) -> None:
     faithfulness.add_to(report, tmp_path / "elsewhere")
     assert report.blocks == []
     faithfulness.add_to(report, folder)
-    assert [b[0] for b in report.blocks] == ["heading", "text", "table"]
+    assert [type(b).__name__ for b in report.blocks] == ["Heading", "Text", "Table"]
     assert report.blocks[2][2]["same choice %"].tolist()[0] == "100"  # the base's bare choices are its reasoned ones
 
 
