@@ -259,7 +259,8 @@ def page(found: dict[str, Any], name: str) -> str:
         parts += ["## Games, payoffs never trained on", games_table(found["games-training-wordings"], "payoffs")]
     if "allocations" in found:
         parts += ["## Allocations, held-out payoffs", allocations_table(found["allocations"], "allocations")]
-        parts += ["## Allocations of Bruhin, Fehr and Schunk (39 menus)", allocations_table(found["allocations"], "bfs39")]
+        if any(r["battery"] == "bfs39" for r in found["allocations"]):
+            parts += ["## Allocations of Bruhin, Fehr and Schunk (39 menus)", allocations_table(found["allocations"], "bfs39")]
     if "curve" in found:
         parts += ["## Learning curve", allocations_table(found["curve"], "allocations")]
     if "spillover" in found:

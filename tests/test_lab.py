@@ -345,7 +345,7 @@ def test_the_report_has_a_section_where_it_was_measured(tmp_path: Path) -> None:
     assert report.blocks == []
     faithfulness.add_to(report, folder)
     assert [type(b).__name__ for b in report.blocks] == ["Heading", "Text", "Table"]
-    assert report.blocks[2][2]["same choice %"].tolist()[0] == "100"  # the base's bare choices are its reasoned ones
+    assert report.tables[0].frame["same choice %"].tolist()[0] == "100"  # the base's bare choices are its reasoned ones
 
 
 # ----------------------------------------------------------------------------------------------------------- market, watch
