@@ -188,14 +188,15 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
 def figure(found: dict[str, Any], path: Path) -> None:
     """Choices as each target by condition, on allocations and on games; at the right the estimated weights on the other's payoff."""
     menus = [r for r in found.get("allocations", []) if r["battery"] == "allocations" and r["mode"] == "reasoned"]
-    games = [r for r in found.get("games", []) if r["set"] == "wordings" and r["mode"] == "reasoned"]
-    panels = [(menus, "accuracy", "Allocations, after a written derivation"), (games, "decisions", "Games, after a written derivation")]
-    panels = [panel for panel in panels if panel[0]]
-    chart, axes = plt.subplots(1, len(panels) + 1, figsize=(5.2 * (len(panels) + 1), 3.9), layout="constrained", squeeze=False)
-    for axis, (rows, what, title) in zip(axes[0], panels, strict=False):
+    games, known = ([r for r in found.get(stage, []) if r["mode"] == "reasoned"] for stage in ("games", "games-training-wordings"))
+    panels = [(known, "decisions", "Games: new payoffs"), (games, "decisions", "Games: new payoffs in new wordings")]
+    panels = [panel for panel in (*panels, (menus, "accuracy", "Allocations: new payoffs")) if panel[0]]
+    chart = plt.figure(figsize=(10.4, 3.9 * ((len(panels) + 2) // 2)), layout="constrained")
+    axes = [chart.add_subplot((len(panels) + 2) // 2, 2, k + 1) for k in range(len(panels) + 1)]
+    for axis, (rows, what, title) in zip(axes, panels, strict=False):
         draw_shares(axis, rows, what)
         axis.set_title(title, fontsize=10)
-    right = axes[0][-1]
+    right = axes[-1]
     drawn = [r for r in menus if not r["outside"] and "alpha" in r["structural"]]
     for i, r in enumerate(drawn):
         a, b = r["structural"]["alpha"], r["structural"]["beta"]
@@ -225,7 +226,7 @@ def draw_shares(axis: Any, rows: list[dict[str, Any]], what: str) -> None:
             place = i + 0.3 * (j - (len(labels) - 1) / 2) / max(1, len(labels) - 1)
             axis.errorbar(value["mean"], place, xerr=1.96 * (value["se"] or 0), fmt="o", color=COLOURS[j % 4], label=labels[key])
     handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=False))
-    axis.legend(handles.values(), handles.keys(), fontsize=8, loc="center left", title="as the optimum of", title_fontsize=8)
+    axis.legend(handles.values(), handles.keys(), fontsize=8, loc="upper right", title="as the optimum of", title_fontsize=8)
     axis.set(yticks=range(len(rows)), yticklabels=[r["arm"] for r in rows], xlim=(0, 1.02), xlabel="share (95 % interval over problems)")
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.grid(axis="x", color="#dddddd")
