@@ -37,7 +37,7 @@ def call(*options: object) -> tuple[int, str, str]:
             err.write(str(error))
         finally:
             while _locks:  # a command's locks end with its process
-                os.close(_locks.pop())
+                os.close(_locks.popitem()[1])
     return code, out.getvalue(), err.getvalue()
 
 

@@ -182,7 +182,7 @@ def test_file_is_reproducible_loads_and_has_a_card(tmp_path: Path, capsys: pytes
 
 
 def test_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
-    result = run("-m", "data_synth", "--preference", "homo_economicus", "--dry-run", "2", cwd=tmp_path)
+    result = run("-m", "econmoral", "data", "--preference", "homo_economicus", "--dry-run", "2", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("[assistant]") >= 4
     assert list(tmp_path.iterdir()) == []
