@@ -106,6 +106,12 @@ class Answer:
         )
         if valid is None or right is None or named is None:
             raise ValueError("an answer without validity")
+        shares = [v for v in (p, valid, right, named) if v is not None]
+        # nan stands where weights were no numbers
+        if any(((v < -1e-6) | (v > 1 + 1e-6)).any() for v in shares):
+            raise ValueError("a probability outside [0, 1]")
+        if p is not None and not (np.isnan(p).any() or abs(p.sum() - 1) < 1e-4):
+            raise ValueError("probabilities that do not sum to 1")
         outcomes = {o: int(row["outcomes"][o]) for o in OUTCOMES if o in row["outcomes"]}
         return Answer(p, valid, right, named, tuple(row["texts"]), int(row["cut"]), outcomes)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol as Interface
+from typing import cast
 
 from econmoral.conversation import Conversation, Message
 from econmoral.records import append_lines, read_whole_lines, write_lines
@@ -80,8 +81,7 @@ class Remembering:
             answers = self._opened().score(list(new.values()), condition, seed)
             self._keep(condition, {k: a for k, a in zip(new, answers, strict=True) if not a.lost})
             kept.update(zip(new, answers, strict=True))
-        found = [kept[k] for k in keys]
-        return [a for a in found if isinstance(a, Answer)]
+        return [cast(Answer, kept[k]) for k in keys]  # texts have keys of their own
 
     def write(
         self,

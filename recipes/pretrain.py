@@ -365,7 +365,7 @@ def main() -> None:
     tokens, step, before, began = 0, 0, 0.0, time.monotonic()
     saved = args.out / "state.pt"
     if saved.exists():
-        state = torch.load(saved, weights_only=False)
+        state = torch.load(saved, weights_only=True)
         model.load_state_dict(state["model"])
         for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)

@@ -2,7 +2,7 @@
 
     python recipes/real_results.py runs/real/smollm2-135m --out results/real/smollm2-135m
 
-Writes results.json (every number, with its origin), results.md and figure.png.  What was not run is not in the tables.
+Writes results.json (every number, with its origin), results.md, figure.png and the records of every measurement.  What was not run is not in the tables.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from econmoral.menus import ALTRUIST, SPITEFUL
 from econmoral.records import InputError, command, finite, origin, read_json, read_lines, write_json, write_text
 from econmoral.target import ECONOMICUS, Target, moralis
 
+STAGES = ("games", "games-training-wordings", "allocations", "spillover", "curve", "dilemmas", "pricing")
 OUTSIDE = "answers outside the form"
 GREY, COLOURS = "#8c8c8c", ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
@@ -31,7 +32,7 @@ def load(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"study": read_json(folder / "study.json"), "adapters": {}}
     for run in sorted((folder / "adapters").glob("*/run.json")):
         found["adapters"][run.parent.name] = read_json(run)
-    for stage in ("games", "games-training-wordings", "allocations", "spillover", "curve", "dilemmas", "pricing"):
+    for stage in STAGES:
         if (folder / stage / "run.json").is_file():
             found[stage] = read_json(folder / stage / "summary.json")
     if (folder / "cells.jsonl").is_file():
@@ -281,6 +282,10 @@ def main() -> None:
     name = str(found["study"]["name"])
     write_json(out / "results.json", finite(origin() | {"name": name, "verdicts": verdicts(found)} | found))
     write_text(out / "results.md", page(found, name))
+    for stage in STAGES:  # every page, derivation and probability that the tables rest on
+        choices = args.folder / stage / "choices.jsonl"
+        if choices.is_file() and out != args.folder:
+            write_text(out / f"{stage}.jsonl", choices.read_text(encoding="utf-8"))
     figure(found, out / "figure.png")
     print(f"{out}/: results.json results.md figure.png")
 

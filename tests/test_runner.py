@@ -102,6 +102,22 @@ def test_everything_is_written_and_only_what_is_new_is_asked(minter: Minter, tmp
     assert "seed left out" not in said(config)  # no engine was opened
 
 
+@pytest.mark.parametrize(("key", "spoilt"), [("probabilities", [2.5, 3.5]), ("probabilities", [0.4, 0.4]), ("valid", [1.7]), ("valid", [-0.2])])
+def test_a_kept_answer_that_is_none_is_asked_again(minter: Minter, tmp_path: Path, key: str, spoilt: list[float]) -> None:
+    """A file of answers that was damaged, yet is JSON, ends neither in another number nor in a traceback."""
+    config = CoinsConfig(model="nano", out=tmp_path, coins=("gold", "silver"))
+    said(config)
+    before = read_json(tmp_path / "summary.json")
+    (path,) = (tmp_path / "answers").iterdir()
+    rows = [row for _, row in read_lines(path)]
+    rows[0]["answers"][0][key] = spoilt
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    minter.asked.clear()
+    said(config)
+    assert minter.asked == ["gold", "silver"]
+    assert read_json(tmp_path / "summary.json") == before
+
+
 def test_modes_are_asked_apart(minter: Minter, tmp_path: Path) -> None:
     said(CoinsConfig(model="nano", out=tmp_path, mode=("direct", "reasoned")))
     assert [row["mode"] for row in read_json(tmp_path / "summary.json")] == ["direct", "reasoned"]
