@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -115,6 +116,26 @@ def test_every_page_is_in_the_contents_of_the_site() -> None:
     assert sorted(listed) == sorted(p.name for p in (ROOT / "docs").glob("*.md"))
     home = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     assert all(f"({name})" in home for name in listed if name != "index.md")
+
+
+def test_figures_of_the_real_checkpoint_are_those_of_the_committed_run() -> None:
+    found = json.loads((ROOT / "results" / "real" / "smollm2-135m" / "results.json").read_text(encoding="utf-8"))
+    own, moral = "homo_economicus", "homo_moralis:kappa=0.5"
+
+    def share(stage: str, arm: str, target: str, what: str) -> str:
+        (row,) = (r for r in found[stage] if r["arm"] == arm and r["mode"] == "reasoned")
+        value = row["targets"][target][what]
+        return f"{100 * value['mean']:.0f} ± {100 * value['se']:.0f}"
+
+    for arm, name in (("placebo-games", "placebo"), ("economicus", "economicus"), ("moralis", "moralis .5")):
+        (line,) = (x for x in README.splitlines() if x.replace("*", "").startswith(f"| {name}"))
+        cells = [c.strip(" *") for c in line.split("|")[2:-1]]
+        known, new = (
+            [share(stage, arm, own, "decisions"), share(stage, arm, moral, "decisions_where_they_differ")] for stage in ("games-training-wordings", "games")
+        )
+        assert cells[0] == f"{found['adapters'][arm]['seconds'] / 60:.0f} min"
+        assert cells[2:] == [*known, ", ".join(new)]
+    assert f"takes {share('allocations', 'altruist', 'bruhin_fehr_schunk:alpha=0.2,beta=0.5', 'accuracy')} %" in README
 
 
 def test_help_of_make_names_every_target() -> None:
