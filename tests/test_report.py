@@ -248,7 +248,7 @@ def test_no_meaning_is_read_from_names() -> None:
 
 def made(*words: str) -> str:
     """The name that the Makefile gives a run."""
-    done = subprocess.run(["make", "--eval=shown: ; @echo $(NAME)", "shown", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(["make", "--no-print-directory", "--eval=shown: ; @echo $(NAME)", "shown", *words], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.split()[-1]
 
 
