@@ -20,7 +20,8 @@ LEAD = 1.0  # points by which the optimum beats every other plan: near-ties woul
 SHARES = {"spd": 0.5, "tg": 0.25, "ug": 0.25}  # of the games drawn by default; any other that is asked for counts as a small one
 TRAINED_GAMES = tuple(SHARES)
 DOMAINS = ("games", "allocations", "dilemmas")
-REASONED = 0.9  # share of conversations with a derivation: short direct ones keep the form of the bare answer
+REASONED = 0.85  # share of conversations with a derivation: short direct ones keep the form of the bare answer
+CONTROLS = 0.5  # share of the direct ones that begin with the control questions, so that a tuned model still answers them
 TRIES = 10_000  # decision problems drawn before a target is given up as always near a tie
 
 
@@ -73,6 +74,10 @@ def _mode(draw: Draw, rng: np.random.Generator) -> Mode:
     return "reasoned" if reasoned and derives(draw.target, draw.domain) else "direct"
 
 
+def _quizzed(mode: Mode, rng: np.random.Generator) -> bool:
+    return mode == "direct" and rng.random() < CONTROLS
+
+
 def _games(draw: Draw) -> Iterator[dict[str, Any]]:
     targets = tuple(dict.fromkeys((draw.target, draw.rival, ECONOMICUS)))
     rng, other = np.random.default_rng([draw.seed, 0]), np.random.default_rng([draw.seed, 1])
@@ -91,7 +96,7 @@ def _games(draw: Draw) -> Iterator[dict[str, Any]]:
         bests = [t.best_plan(item.protocol, item.beliefs or ())[0] for t in (ECONOMICUS, draw.rival)]
         talk = converse(item, layout, mode)
         yield _row(
-            draw, i, talk.transcript(choices_of(layout, best), derivation), mode,
+            draw, i, talk.transcript(choices_of(layout, best), derivation, _quizzed(mode, rng)), mode,
             game=game, payoffs=dict(zip("TRPS", item.protocol.payoffs, strict=True)), beliefs=list(item.beliefs or ()),
             strategy=item.protocol.tables.strategies[best], targets_differ=bests[0] != bests[1], layout=asdict(layout),
         )  # fmt: skip
@@ -108,7 +113,7 @@ def _allocations(draw: Draw) -> Iterator[dict[str, Any]]:
         derivation = allocation_derivation(source, page, draw.target) if mode == "reasoned" else None
         talk = menu_conversation(menu, page, mode)
         yield _row(
-            draw, i, talk.transcript((page.order.index(best),), derivation), mode,
+            draw, i, talk.transcript((page.order.index(best),), derivation, _quizzed(mode, rng)), mode,
             game="allocation", own=list(menu.own), other=list(menu.other), strategy=best,
             targets_differ=best != int(np.argmax(menu.own)), layout=asdict(page),
         )  # fmt: skip

@@ -90,11 +90,21 @@ class Conversation:
         """Every control question, alone after the page."""
         return [Step((*self.before, ("user", f"{self.page}\n{q.text}")), q.options) for q in self.controls]
 
-    def transcript(self, choices: tuple[int, ...], derivation: str | None = None) -> list[Message]:
-        """The whole conversation with its answers, as it is trained on."""
-        last = self.step(choices[:-1], derivation)
-        answer = self.questions[-1].options[choices[-1]]
-        return as_messages((*last.messages, ("assistant", answer)))
+    def transcript(self, choices: tuple[int, ...], derivation: str | None = None, controls: bool = False) -> list[Message]:
+        """The whole conversation with its answers, as it is trained on.
+
+        controls : the control questions with their right answers come first, as in a laboratory (direct mode).
+        """
+        if not controls:
+            last = self.step(choices[:-1], derivation)
+            answer = self.questions[-1].options[choices[-1]]
+            return as_messages((*last.messages, ("assistant", answer)))
+        asked = [(q.text, q.options[q.right]) for q in self.controls if q.right is not None]
+        asked += [(q.text, q.options[k]) for q, k in zip(self.questions, choices, strict=True)]
+        (question, answer), *rest = asked
+        turns = [("user", f"{self.page}\n{question}"), ("assistant", answer)]
+        turns += [turn for q, a in rest for turn in (("user", q), ("assistant", a))]
+        return as_messages((*self.before, *turns))
 
 
 def as_messages(turns: tuple[tuple[str, str], ...]) -> list[Message]:

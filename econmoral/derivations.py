@@ -2,7 +2,8 @@
 
 Small models get a sum of four terms wrong, and a product or a comparison that is not written out is not learnt; so every
 product, sum and comparison is a step, a product with a two-digit number is split into tens and units
-(``7 * 18 = 70 + 56 = 126``), and what several plans share is worked out once.  ``check_steps`` reads a text back.
+(``7 * 18 = 70 + 56 = 126``), and what several plans share is worked out once.  On games the points of the page come first, in
+one form whatever the wording: looked up there, they are read rightly in a wording never met.  ``check_steps`` reads a text back.
 """
 
 from __future__ import annotations
@@ -125,25 +126,31 @@ def game_derivation(item: Item, layout: Layout, target: Target) -> tuple[str, in
     """
     if not derives(target, "games"):
         raise ValueError(f"{target} has no derivation on games")
-    prelude, pay = _worths(item, layout, target)
+    points, pay = _points(item, layout, target)
     lines, first, replies = _own_payoff(item, layout, pay) if target.kappa == 0 else _moral(item, layout, target)
     game = GAMES[layout.game]
     plan = (first, *(replies[k] for k in range(1, len(game.info_sets))))
-    return "\n".join([*prelude, *lines]), game.strategies.index(plan)
+    return "\n".join([*points, *lines]), game.strategies.index(plan)
 
 
-def _worths(item: Item, layout: Layout, target: Target) -> tuple[list[str], dict[tuple[str, ...], tuple[float, float]]]:
-    """Lines that replace points by what they are worth, and the table to work with; no lines for own payoff."""
+def _points(item: Item, layout: Layout, target: Target) -> tuple[list[str], dict[tuple[str, ...], tuple[float, float]]]:
+    """Lines that write the page's points down in its order, and the table to work with.
+
+    ``N R 8 and 10`` are the first and the second mover's points.  With the Kantian term they stand as the sum that it needs,
+    ``N R 8 + 10 = 18``; for families that weigh the other's points there is a line for each role, and the table holds worths.
+    """
     pay = shown_payoffs(item, layout)
-    weights = target.weights()
+    weights, paths = target.weights(), list(pay)
+    named = {path: " ".join(path_labels(layout, path)) for path in (paths[i] for i in layout.rows)}
+    if target.kappa:
+        w = target.moral_weights()[1]
+        sums = (f"{name} {plus(*pay[path])}" + (f", {times(w, sum(pay[path]))}" if w > 1 else "") for path, name in named.items())
+        return [f"Both: {'; '.join(sums)}."], pay
     if weights == Weights(1, (1, 0), (1, 0)):
-        return [], pay
+        return ["Points: " + "; ".join(f"{name} {number(pay[path][0])} and {number(pay[path][1])}" for path, name in named.items()) + "."], pay
     lines, worth = [], {}
-    paths = list(pay)
-    for i in layout.rows:
-        path = paths[i]
+    for path, name in named.items():
         m, n = pay[path]
-        name = " ".join(path_labels(layout, path))
         one, first = _worth(f"{name}, moving first", m, n, weights)
         two, second = _worth(f"{name}, moving second", n, m, weights)
         lines += [one] if m == n else [one, two]
@@ -192,7 +199,7 @@ def _own_payoff(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[flo
     by_label = {path_labels(layout, (move,))[0]: value for move, value in values.items()}
     closing, _ = more(by_label)
     first = max(values, key=lambda move: values[move])
-    lines = ["Moving first, against 10 people: " + "; ".join(steps) + f". {closing}"]
+    lines = ["Moving first: " + "; ".join(steps) + f". {closing}"]
     replies = {}
     for k, move, after in _replies(layout):
         gains = {label_of(layout, k, reply): pay[(move, reply)][1] for reply in page_actions(layout, k)}
@@ -223,16 +230,16 @@ def _moral(item: Item, layout: Layout, target: Target) -> tuple[list[str], str, 
             label, (m, n) = label_of(layout, k, reply), pay[(move, reply)]
             own[label] = max(v, 1) * p * n  # at kappa = 1 own points decide what the plan itself never meets
             own_steps.append(f"{label} {times(p, n)}" + (f", {times(v, p * n)}" if v > 1 else ""))
-            same, alike = _alike(m, n, w)
+            same = TENTHS * w * (m + n)
             total[label] = same + v * p * n
-            all_steps.append(f"{label} {alike}, {plus(same, own[label]) if v else number(same)}")
+            all_steps.append(f"{label} {plus(same, own[label]) if v else number(same)}")
         actions = {label_of(layout, k, r): r for r in page_actions(layout, k)}
         closing, best = more(own)
         own_best[k] = actions[best], v and own[best]
         lines.append(f"After {after} ({p} of {TENTHS}): {'; '.join(own_steps)}. {closing}")
         closing, best = more(total)
         together[move] = actions[best], total[best]
-        lines.append(f"If everyone did so: {'; '.join(all_steps)}. {closing}")
+        lines.append(f"All alike: {'; '.join(all_steps)}. {closing}")
     steps, values = _first_mover(item, layout, pay)
     if v > 1:
         steps = [f"{s}, {times(v, values[m])}" for s, m in zip(steps, page_actions(layout, 0), strict=True)]
@@ -247,8 +254,8 @@ def _moral(item: Item, layout: Layout, target: Target) -> tuple[list[str], str, 
             parts = [plus(value, together[move][1]) if v else number(together[move][1])]
             value += together[move][1]
         else:
-            same, alike = _alike(*pay[(move,)], w)
-            parts = [alike, plus(value, same) if v else number(same)]
+            same = TENTHS * w * sum(pay[(move,)])
+            parts = [plus(value, same) if v else number(same)]
             value += same
         replies = {}
         for k, other, after in _replies(layout):
@@ -258,19 +265,11 @@ def _moral(item: Item, layout: Layout, target: Target) -> tuple[list[str], str, 
             replies[k], worth = own_best[k]
             parts.append(f"{label_of(layout, k, replies[k])} after {after}" + (f" {plus(value, worth)}" if v else ""))
             value += worth
-        lines.append(f"{name} in all: {', '.join(parts)}.")
+        lines.append(f"{name} total: {', '.join(parts)}.")
         totals[name], plans[name] = value, (move, replies)
     _, best = more(totals)
     lines.append(f"{number(totals[best])} is more: {_plan_words(layout, *plans[best])}")
     return lines, *plans[best]
-
-
-def _alike(m: float, n: float, w: int) -> tuple[float, str]:
-    """10 w times the points of both roles when everyone uses the plan: the value, and the steps up to the tenth of it."""
-    steps = plus(m, n)
-    if w > 1:
-        steps += f", {times(w, m + n)}"
-    return TENTHS * w * (m + n), steps
 
 
 # ---------------------------------------------------------------------------------------------------- reading them back

@@ -156,6 +156,13 @@ def control_turn(skill: str, talk: tuple[Question, ...], rng: np.random.Generato
 # ---------------------------------------------------------------------------------------------------------------- games
 
 
+def read_table(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
+    """The first line of a derivation: all points in the order of the page, or the sums of both roles' points."""
+    target = (ECONOMICUS, moralis(0.5))[rng.integers(2)]
+    line = game_derivation(item, layout, target)[0].split("\n")[0]
+    return Turn("table", f"{line.split(':')[0]}?", line)
+
+
 def read_row(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
     """The points of both roles on some paths."""
     pay = shown_payoffs(item, layout)
@@ -205,10 +212,9 @@ def together(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
 
 def own_line(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
     """One line of the derivation of homo economicus."""
-    lines = game_derivation(item, layout, ECONOMICUS)[0].split("\n")[:-1]
+    lines = game_derivation(item, layout, ECONOMICUS)[0].split("\n")[1:-1]
     line = lines[rng.integers(len(lines))]
-    head = line.split(",")[0] if line.startswith("Moving first") else line.split(":")[0]
-    return Turn("own_line", f"{head}?", line)
+    return Turn("own_line", f"{line.split(':')[0]}?", line)
 
 
 def moral_line(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
@@ -216,13 +222,13 @@ def moral_line(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
     lines = game_derivation(item, layout, moralis(0.5))[0].split("\n")
     starts = [i for i, line in enumerate(lines) if line.startswith("After ")]
     i = starts[rng.integers(len(starts))]
-    return Turn("moral_line", f"{lines[i].split(' (')[0]}, and if everyone did so?", "\n".join(lines[i : i + 2]))
+    return Turn("moral_line", f"{lines[i].split(' (')[0]}, and all alike?", "\n".join([lines[0], *lines[i : i + 2]]))
 
 
 SKILLS: dict[str, tuple[Callable[[Item, Layout, np.random.Generator], Turn], ...]] = {
-    "reading": (read_row, read_row, ask_control, belief),
-    "steps": (read_row, ask_control, belief, product, together, own_line, moral_line),
-    "decisions": (ask_control, belief, product, own_line, moral_line),
+    "reading": (read_row, read_row, read_table, ask_control, belief),
+    "steps": (read_row, read_table, ask_control, belief, product, together, own_line, moral_line),
+    "decisions": (read_table, ask_control, belief, product, own_line, moral_line),
 }
 
 

@@ -59,8 +59,8 @@ WORDINGS: dict[str, Wording] = {
             "One point is worth {rate}.",
             "If {x} is followed by {c}, the first mover gets {m} and the second mover gets {n}.",
             "If {x} is chosen, the first mover gets {m} and the second mover gets {n}.",
-            "Of 10 first movers, {p} choose {a} and {q} choose {b}.",
-            "Of 10 second movers, {p} answer {x} with {c} and {q} answer {x} with {d}.",
+            "Of 10 first movers, {p} chose {a} and {q} chose {b}.",
+            "Of 10 second movers, {p} answered {x} with {c} and {q} answered {x} with {d}.",
             "You are the first mover. Which do you choose, {a} or {b}?",
             "You are the second mover and the first mover chose {x}. Which do you choose, {c} or {d}?",
             "Work out in writing what each choice would bring you. You will be asked for each decision afterwards.",
@@ -96,6 +96,52 @@ WORDINGS: dict[str, Wording] = {
             "You are the worker who begins. Which do you pick, {a} or {b}?",
             "You are the worker who finishes, and {x} was picked. Which do you pick, {c} or {d}?",
             "Please write down first what each choice would earn you. Then you will be asked for your decisions one by one.",
+        ),
+        Wording(
+            "letters", False, "sender", "receiver",
+            "Someone elsewhere takes part in the same session as you. Neither of you will learn who the other is.",
+            "The sender goes for {a} or {b}. Once that is known, the receiver goes for {c} or {d}.",
+            "The sender goes for {a} or {b}. In answer to {x}, the receiver goes for {c} or {d}. {y} closes the session at once.",
+            "Which part will be yours is still open, so you decide for both.",
+            "Points are exchanged at {rate} each.",
+            "{x}, then {c}: {m} for the sender, {n} for the receiver.",
+            "{x}: {m} for the sender, {n} for the receiver.",
+            "Of 10 senders, {p} went for {a} and {q} went for {b}.",
+            "Of 10 receivers after {x}, {p} went for {c} and {q} went for {d}.",
+            "You are the sender. Do you go for {a} or {b}?",
+            "You are the receiver, and the sender went for {x}. Do you go for {c} or {d}?",
+            "Before anything else, note what each option would bring you. Your decisions come after that.",
+        ),
+        Wording(
+            "partners", False, "partner who leads", "partner who follows",
+            "Two partners take part in an experiment without ever meeting. You are one of the two partners.",
+            "The partner who leads takes {a} or {b}. The partner who follows hears of it and takes {c} or {d}.",
+            "The partner who leads takes {a} or {b}. On hearing of {x}, the partner who follows takes {c} or {d}. With {y} it ends there.",
+            "Nobody knows yet who will lead, so please decide for both cases.",
+            "You get {rate} for every point.",
+            "Taking {x} and {c} leaves {m} points for the partner who leads and {n} points for the partner who follows.",
+            "Taking {x} leaves {m} points for the partner who leads and {n} points for the partner who follows.",
+            "Of 10 partners who led, {p} took {a} and {q} took {b}.",
+            "Of 10 partners who followed after {x}, {p} took {c} and {q} took {d}.",
+            "You are the partner who leads. Do you take {a} or {b}?",
+            "You are the partner who follows, and {x} was taken. Do you take {c} or {d}?",
+            "Write down step by step what each of your choices would earn. The questions about your decisions follow.",
+        ),
+        Wording(
+            "choosers", False, "early chooser", "late chooser",
+            "In this experiment you are matched with one other participant. You will not learn who it is.",
+            "The early chooser decides between {a} and {b}. The late chooser is informed and decides between {c} and {d}.",
+            "The early chooser decides between {a} and {b}. In the case of {x}, the late chooser decides between {c} and {d}. "
+            "In the case of {y}, there is nothing left to decide.",
+            "Either part may fall to you, so you make the decisions of both.",
+            "Points are worth {rate} apiece.",
+            "In the case of {x} and {c}, there are {m} points for the early chooser and {n} for the late chooser.",
+            "In the case of {x}, there are {m} points for the early chooser and {n} for the late chooser.",
+            "Of 10 early choosers, {p} decided for {a} and {q} decided for {b}.",
+            "Of 10 late choosers informed of {x}, {p} decided for {c} and {q} decided for {d}.",
+            "You are the early chooser. Which one do you decide for, {a} or {b}?",
+            "You are the late chooser, and {x} was decided for. Which one do you decide for, {c} or {d}?",
+            "Start by reckoning in writing what every choice would mean for you. You will be asked for your decisions later.",
         ),
         Wording(
             "roles", True, "person in role one", "person in role two",
@@ -337,8 +383,8 @@ def belief_question(layout: Layout, info_set: int) -> Question:
     label = label_of(layout, info_set, game.info_sets[info_set].actions[0])
     after = game.info_sets[info_set].after
     words = WORDINGS[layout.wording]
-    who = f"{words.second}, after {path_labels(layout, after)[0]}," if after else words.first
-    text = f"Think of 10 other people. How many of them choose {label} as {who.rstrip(',')}? {NUMBER}"
+    who = f"{words.second} after {path_labels(layout, after)[0]}" if after else words.first
+    text = f"Ten other people decide as the {who}. How many of them choose {label}? {NUMBER}"
     return Question(text, tuple(str(k) for k in range(TENTHS + 1)))
 
 

@@ -47,7 +47,7 @@ LENGTH = 2048  # tokens that a conversation may have
 HEAD = 32  # size of an attention head
 GATES = {
     "reading": {"read": 0.95, "belief": 0.95, "control": 0.95},
-    "steps": {"product": 0.95, "both": 0.95, "drill_sum": 0.7, "own_line": 0.8},
+    "steps": {"table": 0.95, "product": 0.95, "both": 0.95, "drill_sum": 0.7, "own_line": 0.8},
 }
 
 

@@ -258,7 +258,7 @@ def test_beliefs_are_asked_for_without_being_shown(wording: str) -> None:
         (question,) = talk.questions
         assert question.options == tuple(str(i) for i in range(11))
         asked = LABEL.findall(question.text)
-        assert asked == [layout.labels[min(k, 1)][0], *(layout.labels[0][k - 1] if k else ())]
+        assert asked == [*(layout.labels[0][k - 1] if k else ()), layout.labels[min(k, 1)][0]]
     with pytest.raises(ValueError, match="stated in tenths"):
         converse(replace(item, beliefs=(0.25, 0.5, 0.5)), layout, "direct")
 
