@@ -75,7 +75,8 @@ def _mode(draw: Draw, rng: np.random.Generator) -> Mode:
 
 
 def _quizzed(mode: Mode, rng: np.random.Generator) -> bool:
-    return mode == "direct" and rng.random() < CONTROLS
+    drawn = rng.random() < CONTROLS  # whatever the mode, so that targets with and without derivations see the same decisions
+    return drawn and mode == "direct"
 
 
 def _games(draw: Draw) -> Iterator[dict[str, Any]]:
@@ -94,9 +95,9 @@ def _games(draw: Draw) -> Iterator[dict[str, Any]]:
             if derived == best:  # at kappa = 1 plans may tie
                 break
         bests = [t.best_plan(item.protocol, item.beliefs or ())[0] for t in (ECONOMICUS, draw.rival)]
-        talk = converse(item, layout, mode)
+        talk, quizzed = converse(item, layout, mode), _quizzed(mode, rng)
         yield _row(
-            draw, i, talk.transcript(choices_of(layout, best), derivation, _quizzed(mode, rng)), mode,
+            draw, i, talk.transcript(choices_of(layout, best), derivation, quizzed), mode, controls=quizzed,
             game=game, payoffs=dict(zip("TRPS", item.protocol.payoffs, strict=True)), beliefs=list(item.beliefs or ()),
             strategy=item.protocol.tables.strategies[best], targets_differ=bests[0] != bests[1], layout=asdict(layout),
         )  # fmt: skip
@@ -111,9 +112,9 @@ def _allocations(draw: Draw) -> Iterator[dict[str, Any]]:
         utility = draw.target.of_allocations(np.array(source.own), np.array(source.other))
         best = int(utility.argmax())
         derivation = allocation_derivation(source, page, draw.target) if mode == "reasoned" else None
-        talk = menu_conversation(menu, page, mode)
+        talk, quizzed = menu_conversation(menu, page, mode), _quizzed(mode, rng)
         yield _row(
-            draw, i, talk.transcript((page.order.index(best),), derivation, _quizzed(mode, rng)), mode,
+            draw, i, talk.transcript((page.order.index(best),), derivation, quizzed), mode, controls=quizzed,
             game="allocation", own=list(menu.own), other=list(menu.other), strategy=best,
             targets_differ=best != int(np.argmax(menu.own)), layout=asdict(page),
         )  # fmt: skip

@@ -35,8 +35,10 @@ def draw(target: Target, n: int, **more: Any) -> list[dict[str, Any]]:
 
 
 def replies(row: dict[str, Any]) -> list[str]:
-    """The assistant's decisions, without the derivation."""
-    said = [m["content"] for m in row["messages"] if m["role"] == "assistant"]
+    """The assistant's decisions, without the derivation and what it answers to control questions."""
+    asked = [("Suppose" in q["content"] or "How many points" in q["content"], a["content"]) for q, a in zip(row["messages"][::2], row["messages"][1::2], strict=True)]
+    assert any(control for control, _ in asked) == row["meta"].get("controls", False)
+    said = [answer for control, answer in asked if not control]
     return said[1:] if row["meta"]["mode"] == "reasoned" else said
 
 
