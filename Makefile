@@ -185,7 +185,7 @@ load: .venv/ready ## time and memory as work grows (tests/load.json)
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
-nano: .venv/ready ## train the built-in model again from scratch (about 45 minutes on 2 cores)
+nano: .venv/ready ## train the built-in model again from scratch (about an hour on 2 cores)
 	$(BIN)/python recipes/pretrain.py --out runs/nano
 
 results: .venv/ready ## repeat every number of recipes/RESULTS.md (about half an hour on 2 cores)

@@ -16,14 +16,15 @@ from oracle import ACTIONS, expected, optimum, plans, worth
 from test_prompts import LABEL, NUMBER, table_of
 
 from data_synth import __main__ as command
-from data_synth.synthesis import LEAD, Draw, default_rival, examples
+from data_synth.synthesis import LEAD, REASONED, Draw, default_rival, examples
+from econmoral.conversation import NUMBER as NUMBER_ONLY
 from econmoral.conversations import conversation_of, read_conversations
 from econmoral.derivations import check_steps
 from econmoral.dilemmas import TRAIN as RATING_TRAIN
 from econmoral.dilemmas import Rating, rating_conversation
 from econmoral.games import GAMES, Protocol, held_out
 from econmoral.menus import ALTRUIST, FRAMES, SPITEFUL, allocation_held_out
-from econmoral.prompts import WORDINGS_HELD_OUT
+from econmoral.prompts import WORDINGS_HELD_OUT, WORDINGS_TRAIN
 from econmoral.records import InputError, sha256
 from econmoral.target import ECONOMICUS, Target, moralis
 
@@ -36,9 +37,10 @@ def draw(target: Target, n: int, **more: Any) -> list[dict[str, Any]]:
 
 def replies(row: dict[str, Any]) -> list[str]:
     """The assistant's decisions, without the derivation and what it answers to control questions."""
-    asked = [("Suppose" in q["content"] or "How many points" in q["content"], a["content"]) for q, a in zip(row["messages"][::2], row["messages"][1::2], strict=True)]
-    assert any(control for control, _ in asked) == row["meta"].get("controls", False)
-    said = [answer for control, answer in asked if not control]
+    turns = list(zip(row["messages"][::2], row["messages"][1::2], strict=True))
+    controls = [(q, a) for q, a in turns if q["content"].endswith(NUMBER_ONLY) and row["meta"]["domain"] != "dilemmas"]
+    assert bool(controls) == row["meta"].get("controls", False)
+    said = [a["content"] for q, a in turns if (q, a) not in controls]
     return said[1:] if row["meta"]["mode"] == "reasoned" else said
 
 
@@ -55,9 +57,10 @@ def about_the_page(row: dict[str, Any]) -> bool:
         assert len(worked) == 2
         return {label: (m, n) for label, m, n in worked} == listed
     pairs = {tuple(sorted(pay)) for pay in table_of("\n".join(page.split("\n")[:-1])).values()}
-    both = re.findall(r"[A-Z] (\d+) \+ (\d+) = \d+, \d+ \+", derivation)  # points of both roles if everyone did so
-    assert both
-    return {tuple(sorted(map(int, pair))) for pair in both} <= pairs
+    table = derivation.split("\n")[0].removeprefix("Both: ").rstrip(".").split("; ")
+    stated = [tuple(sorted(map(int, NUMBER.findall(row.partition(" = ")[0])))) for row in table]
+    assert len(stated) in (3, 4)
+    return set(stated) <= pairs
 
 
 @pytest.mark.parametrize("kappa", [0.0, 0.3, 0.5, 1.0])
@@ -71,7 +74,8 @@ def test_every_answer_is_the_optimum_of_homo_moralis(kappa: float) -> None:
         labels = [meta["layout"]["labels"][min(k, 1)][ACTIONS[game][k].index(m)] for k, m in enumerate(plan)]
         assert sorted(replies(row)) == sorted(labels)
         assert replies(row)[0] == labels[0]
-        assert (meta["mode"] == "reasoned") == (len(replies(row)) < sum(m["role"] == "assistant" for m in row["messages"]))
+        rest = sum(m["role"] == "assistant" for m in row["messages"]) - len(replies(row))
+        assert rest == (1 if meta["mode"] == "reasoned" else 2 if meta["controls"] else 0)
 
 
 def test_another_target_s_answers_are_its_optimum_and_clear() -> None:
@@ -145,10 +149,23 @@ def test_placebo_keeps_the_pages_and_answers_another_problem(target: Target, dom
 
 
 def test_short_direct_conversations_keep_the_bare_form() -> None:
-    assert np.mean([r["meta"]["mode"] == "reasoned" for r in draw(ECONOMICUS, 200)]) == pytest.approx(0.9, abs=0.07)
+    assert np.mean([r["meta"]["mode"] == "reasoned" for r in draw(ECONOMICUS, 200)]) == pytest.approx(REASONED, abs=0.07)
     assert {r["meta"]["mode"] for r in draw(Target.parse("alpha_beta_kappa:alpha=0.1,beta=0.2,kappa=0.5"), 20)} == {"direct"}
     for row in draw(ECONOMICUS, 20, reasoned=0.0):
         assert all(len(reply) == 1 for reply in replies(row))
+
+
+@pytest.mark.parametrize("domain", ["games", "allocations"])
+def test_half_of_the_direct_ones_begin_with_control_questions_answered_by_the_page(domain: str) -> None:
+    rows = draw(ECONOMICUS, 200, domain=domain, reasoned=0.0)
+    assert np.mean([row["meta"]["controls"] for row in rows]) == pytest.approx(0.5, abs=0.1)
+    assert not any(row["meta"]["controls"] for row in draw(ECONOMICUS, 40, domain=domain, reasoned=1.0))
+    for row in (row for row in rows if row["meta"]["controls"]):
+        (one, first), (two, second) = zip(row["messages"][:4:2], row["messages"][1:4:2], strict=True)
+        page, _, question = one["content"].rpartition("\n")
+        table = table_of(page) if domain == "games" else {tuple(LABEL.findall(line)): tuple(map(int, NUMBER.findall(line))) for line in page.split("\n")[1:3]}
+        for asked, answer in ((question, first), (two["content"], second)):
+            assert int(answer["content"]) in table[tuple(LABEL.findall(asked))]
 
 
 def test_games_are_drawn_as_asked() -> None:
@@ -156,7 +173,7 @@ def test_games_are_drawn_as_asked() -> None:
     shares = {g: sum(r["meta"]["game"] == g for r in rows) / 400 for g in GAMES}
     assert shares == pytest.approx({"spd": 0.5, "tg": 0.25, "ug": 0.25}, abs=0.08)
     assert {r["meta"]["game"] for r in draw(moralis(0.5), 20, games=("tg",))} == {"tg"}
-    assert len({r["meta"]["layout"]["wording"] for r in rows}) == 3
+    assert len({r["meta"]["layout"]["wording"] for r in rows}) == len(WORDINGS_TRAIN)
     assert len({tuple(itertools.chain(*r["meta"]["layout"]["labels"])) for r in rows}) > 350
 
 
@@ -175,7 +192,7 @@ def test_file_is_reproducible_loads_and_has_a_card(tmp_path: Path, capsys: pytes
     assert loaded[0]["messages"] == rows[0]["messages"]
     card = (tmp_path / "a.md").read_text(encoding="utf-8")
     assert sha256(tmp_path / "a.jsonl") in card
-    assert "players, study, workers" in card
+    assert ", ".join(sorted(WORDINGS_TRAIN)) in card
     # --preference and --kappa go on working, to the same bytes
     call(command.main, "--preference", "homo_moralis", "--kappa", 0.5, "--n", 40, "--seed", 7, "--out", tmp_path / "c.jsonl")
     assert (tmp_path / "c.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
