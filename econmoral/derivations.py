@@ -145,9 +145,9 @@ def _points(item: Item, layout: Layout, target: Target) -> tuple[list[str], dict
     if target.kappa:
         w = target.moral_weights()[1]
         sums = (f"{name} {plus(*pay[path])}" + (f", {times(w, sum(pay[path]))}" if w > 1 else "") for path, name in named.items())
-        return [f"Both: {'; '.join(sums)}."], pay
+        return [f"{'; '.join(sums)}."], pay
     if weights == Weights(1, (1, 0), (1, 0)):
-        return ["Points: " + "; ".join(f"{name} {number(pay[path][0])} and {number(pay[path][1])}" for path, name in named.items()) + "."], pay
+        return ["; ".join(f"{name} {number(pay[path][0])} and {number(pay[path][1])}" for path, name in named.items()) + "."], pay
     lines, worth = [], {}
     for path, name in named.items():
         m, n = pay[path]
@@ -159,7 +159,10 @@ def _points(item: Item, layout: Layout, target: Target) -> tuple[list[str], dict
 
 
 def _first_mover(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[float, float]]) -> tuple[list[str], dict[str, float]]:
-    """``K 4 * 9 = 36, 6 * 2 = 12, 36 + 12 = 48`` for each first move, and its value over ten people by action."""
+    """``K Z 4 * 9 = 36, K W 6 * 2 = 12, 36 + 12 = 48`` for each first move, and its value over ten people by action.
+
+    Every product names the path whose points it takes, so that a reader finds them by its labels.
+    """
     sets = {s.after: k for k, s in enumerate(GAMES[layout.game].info_sets)}
     steps, values = [], {}
     for move in page_actions(layout, 0):
@@ -170,10 +173,11 @@ def _first_mover(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[fl
             steps.append(f"{name} {times(TENTHS, own)}")
             continue
         k = sets[(move,)]
-        products = [(tenths(item, k, reply), pay[(move, reply)][0]) for reply in page_actions(layout, k)]
-        (p, m), (q, n) = products
-        values[move] = p * m + q * n
-        steps.append(f"{name} {times(p, m)}, {times(q, n)}, {plus(p * m, q * n)}")
+        listed = [(label_of(layout, k, r), tenths(item, k, r), pay[(move, r)][0]) for r in page_actions(layout, k)]
+        products = [f"{name} {label} {times(p, m)}" for label, p, m in listed]
+        one, two = (p * m for _, p, m in listed)
+        values[move] = one + two
+        steps.append(f"{', '.join(products)}, {plus(one, two)}")
     return steps, values
 
 
@@ -203,7 +207,7 @@ def _own_payoff(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[flo
     replies = {}
     for k, move, after in _replies(layout):
         gains = {label_of(layout, k, reply): pay[(move, reply)][1] for reply in page_actions(layout, k)}
-        given = ", ".join(f"{label} gives me {number(value)}" for label, value in gains.items())
+        given = ", ".join(f"{after} {label} gives {number(value)}" for label, value in gains.items())
         closing, best = more(gains)
         replies[k] = next(r for r in page_actions(layout, k) if label_of(layout, k, r) == best)
         lines.append(f"Moving second after {after}: {given}. {closing}")
@@ -229,17 +233,17 @@ def _moral(item: Item, layout: Layout, target: Target) -> tuple[list[str], str, 
         for reply in page_actions(layout, k):
             label, (m, n) = label_of(layout, k, reply), pay[(move, reply)]
             own[label] = max(v, 1) * p * n  # at kappa = 1 own points decide what the plan itself never meets
-            own_steps.append(f"{label} {times(p, n)}" + (f", {times(v, p * n)}" if v > 1 else ""))
+            own_steps.append(f"{after} {label} {times(p, n)}" + (f", {times(v, p * n)}" if v > 1 else ""))
             same = TENTHS * w * (m + n)
             total[label] = same + v * p * n
-            all_steps.append(f"{label} {plus(same, own[label]) if v else number(same)}")
+            all_steps.append(f"{after} {label} {plus(same, own[label]) if v else number(same)}")
         actions = {label_of(layout, k, r): r for r in page_actions(layout, k)}
         closing, best = more(own)
         own_best[k] = actions[best], v and own[best]
-        lines.append(f"After {after} ({p} of {TENTHS}): {'; '.join(own_steps)}. {closing}")
+        lines.append(f"{p} chose {after}: {'; '.join(own_steps)}. {closing}")
         closing, best = more(total)
         together[move] = actions[best], total[best]
-        lines.append(f"All alike: {'; '.join(all_steps)}. {closing}")
+        lines.append(f"Alike: {'; '.join(all_steps)}. {closing}")
     steps, values = _first_mover(item, layout, pay)
     if v > 1:
         steps = [f"{s}, {times(v, values[m])}" for s, m in zip(steps, page_actions(layout, 0), strict=True)]

@@ -158,9 +158,8 @@ def control_turn(skill: str, talk: tuple[Question, ...], rng: np.random.Generato
 
 def read_table(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
     """The first line of a derivation: all points in the order of the page, or the sums of both roles' points."""
-    target = (ECONOMICUS, moralis(0.5))[rng.integers(2)]
-    line = game_derivation(item, layout, target)[0].split("\n")[0]
-    return Turn("table", f"{line.split(':')[0]}?", line)
+    target, question = ((ECONOMICUS, "Points?"), (moralis(0.5), "Points of both?"))[rng.integers(2)]
+    return Turn("table", question, game_derivation(item, layout, target)[0].split("\n")[0])
 
 
 def read_row(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
@@ -220,9 +219,10 @@ def own_line(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
 def moral_line(item: Item, layout: Layout, rng: np.random.Generator) -> Turn:
     """What the replies after one first move bring oneself, and what they bring if everyone replies so (kappa one half)."""
     lines = game_derivation(item, layout, moralis(0.5))[0].split("\n")
-    starts = [i for i, line in enumerate(lines) if line.startswith("After ")]
+    starts = [i for i, line in enumerate(lines) if " chose " in line]
     i = starts[rng.integers(len(starts))]
-    return Turn("moral_line", f"{lines[i].split(' (')[0]}, and all alike?", "\n".join([lines[0], *lines[i : i + 2]]))
+    after = lines[i].split(":")[0].split()[-1]
+    return Turn("moral_line", f"After {after}, and alike?", "\n".join([lines[0], *lines[i : i + 2]]))
 
 
 SKILLS: dict[str, tuple[Callable[[Item, Layout, np.random.Generator], Turn], ...]] = {

@@ -57,7 +57,7 @@ def about_the_page(row: dict[str, Any]) -> bool:
         assert len(worked) == 2
         return {label: (m, n) for label, m, n in worked} == listed
     pairs = {tuple(sorted(pay)) for pay in table_of("\n".join(page.split("\n")[:-1])).values()}
-    table = derivation.split("\n")[0].removeprefix("Both: ").rstrip(".").split("; ")
+    table = derivation.split("\n")[0].rstrip(".").split("; ")
     stated = [tuple(sorted(map(int, NUMBER.findall(row.partition(" = ")[0])))) for row in table]
     assert len(stated) in (3, 4)
     return set(stated) <= pairs

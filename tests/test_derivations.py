@@ -50,12 +50,15 @@ def check(text: str) -> int:
         assert a == b
     for line in text.split("\n"):
         for claimed, label in re.findall(r"(-?\d+) is more: ([A-Z])\.", line):
-            if ";" in line or " gives me " in line:
+            if ";" in line or " gives " in line:
                 before = line[: line.index(" is more")].rpartition(". ")[0]
                 if ": " in before:
                     before = before.partition(": ")[2]
-                parts = re.split(r"; |, (?=[A-Z] gives)|\. (?=[A-Z] gives)", before)
-                found = {part.split()[0]: int(re.findall(r"-?\d+", part)[-1]) for part in parts}
+                parts = re.split(r"; |, (?=(?:[A-Z] )+gives)|\. (?=[A-Z] gives)", before)
+                # of the path K Z the first move is what a first mover compares, the reply what a second mover does
+                place = 0 if line.startswith("Moving first") else -1
+                named = [re.match(r"[A-Z](?: [A-Z])?\b", part)[0].split()[place] for part in parts]  # type: ignore[index]
+                found = {label: int(re.findall(r"-?\d+", part)[-1]) for label, part in zip(named, parts, strict=True)}
                 assert found[label] == int(claimed) == max(found.values()), line
     return len(steps(text))
 
