@@ -93,7 +93,11 @@ def share_of_rejections(
         q = draw_units(c.shares, c.spreads, c.correlation if paired else 0.0, (block, units), rng)
         x = q if answers is None else rng.binomial(answers, q) / answers
         with np.errstate(all="ignore"):
-            test = stats.ttest_rel(*x, axis=1) if paired else stats.ttest_ind(*x, axis=1, equal_var=False)
+            test = (
+                stats.ttest_rel(*x, axis=1)
+                if paired
+                else stats.ttest_ind(*x, axis=1, equal_var=False)
+            )
         rejected += int((test.pvalue < 0.05).sum())
         done += block
     return rejected / studies
@@ -120,16 +124,14 @@ def logit_ratio(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> tuple[float,
 
 
 def parameter_rejections(
-    study: Parameter,
-    subjects: int,
-    studies: int,
-    rng: np.random.Generator,
+    study: Parameter, subjects: int, studies: int, rng: np.random.Generator
 ) -> float:
     """Studies of a weight on the other's payoff in which an estimate of our own, tested with t,
     rejects.
     """
     index = items("altruism", study.decisions, 0).index
-    gap = index[:, 0] - index[:, 1]  # (D, 2): own and other's payoff of the first option less those of the second
+    # (D, 2): own and other's payoff of the first option less those of the second
+    gap = index[:, 0] - index[:, 1]
     x = np.tile(gap, (subjects, 1))
     group = np.repeat(np.arange(subjects), study.decisions)
     arms = (0, 1) if study.arms == 2 else (1,)
@@ -151,8 +153,7 @@ def parameter_rejections(
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--studies",
@@ -176,7 +177,7 @@ def main() -> None:
                 "stated": found.power,
                 "simulated": real,
                 "gap": real - found.power,
-            },
+            }
         )
         print(rows[-1], flush=True)
     parameters: list[dict[str, Any]] = []
@@ -190,7 +191,8 @@ def main() -> None:
             "spread": study.spread,
         }
         parameters.append(
-            about | {"subjects": subjects, "stated": stated, "simulated": real, "gap": real - stated},
+            about
+            | {"subjects": subjects, "stated": stated, "simulated": real, "gap": real - stated}
         )
         print(parameters[-1], flush=True)
     largest = max(abs(row["gap"]) for row in rows)
@@ -205,7 +207,8 @@ def main() -> None:
         },
     )
     print(
-        f"largest distance between stated and simulated power of {len(rows)} designs of shares: {100 * largest:.1f} points",
+        f"largest distance between stated and simulated power of {len(rows)} designs of shares: "
+        f"{100 * largest:.1f} points"
     )
 
 

@@ -1,12 +1,14 @@
 """The held-out games as an Inspect AI task.
 
-    inspect eval eval/frameworks/inspect_games.py --model openai-api/vllm/moralis -T items=40 -T mode=reasoned
-    inspect eval eval/frameworks/inspect_games.py --model ... -T target=bruhin_fehr_schunk:alpha=0.19,beta=0.49
+    inspect eval eval/frameworks/inspect_games.py --model openai-api/vllm/moralis \
+        -T items=40 -T mode=reasoned
+    inspect eval eval/frameworks/inspect_games.py --model ... \
+        -T target=bruhin_fehr_schunk:alpha=0.19,beta=0.49
 
-A sample is a conversation: the instructions, then one decision a turn, the model's replies standing as it wrote them.  It
-scores on four counts: admissible (share of decisions whose reply names an option), economicus and target (share of decisions
-taken as that preference would; unreadable ones are not), and cooperative.  Replies are sampled; ``python -m eval.games`` has
-exact probabilities.
+A sample is a conversation: the instructions, then one decision a turn, the model's replies standing
+as it wrote them.  It scores on four counts: admissible (share of decisions whose reply names an
+option), economicus and target (share of decisions taken as that preference would; unreadable ones
+are not), and cooperative.  Replies are sampled; ``python -m eval.games`` has exact probabilities.
 """
 
 from __future__ import annotations
