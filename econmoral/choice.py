@@ -5,6 +5,7 @@ and the decisions that estimation reads.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -32,7 +33,7 @@ class Decision:
     cluster: str
 
 
-def read_decision(row: dict[str, Any]) -> Decision:
+def read_decision(row: Mapping[str, Any]) -> Decision:
     """The decision of one line of a measurement: game, payoffs, beliefs, probabilities, id.
 
     Raises ValueError that says what is wrong with it.

@@ -78,9 +78,8 @@ def unit_of(payoffs: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Split:
-    """Which rows serve for what, (n,) each: estimation; assigning people who were set aside.
-
-    Judging predictions about them.
+    """Which rows serve for what, (n,) each: estimation; assigning people who
+    were set aside; judging predictions about them.
 
     held_out : names of the people set aside.  plain : rows that a page can show, for no act of the
     other precedes them.

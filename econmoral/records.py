@@ -257,7 +257,7 @@ def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def read_whole_lines(path: Path) -> list[dict[str, Any]]:
     """Rows of JSON Lines up to the first line that was cut short.
 
-    None when the file does not exist.
+    There are none when the file does not exist.
     """
     rows: list[dict[str, Any]] = []
     if path.is_file():

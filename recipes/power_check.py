@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from scipy import stats
@@ -26,7 +26,19 @@ from econmoral.power import Parameter, Study, contrast, items, rejections, size
 from econmoral.records import command, origin, write_json
 
 PAIRED, APART = True, False
-DESIGNS: tuple[tuple[dict[str, float], bool, int | None, float], ...] = (
+
+
+class Given(TypedDict):
+    """Arguments of ``econmoral.power.contrast``."""
+
+    effect: float
+    share: float
+    spread: NotRequired[float]
+    icc: NotRequired[float]
+    correlation: NotRequired[float]
+
+
+DESIGNS: tuple[tuple[Given, bool, int | None, float], ...] = (
     # what differs, paired or apart, answers of a unit (None: exact), power asked for
     ({"effect": 0.05, "share": 0.02, "spread": 0.05}, APART, 1, 0.8),
     ({"effect": 0.05, "share": 0.02, "spread": 0.05}, PAIRED, None, 0.8),
@@ -71,14 +83,14 @@ def draw_units(
     for p, s in zip(shares, spreads, strict=True):
         total = p * (1 - p) / s**2 - 1 if s else np.inf
         curves.append(stats.beta.ppf(fine, p * total, (1 - p) * total) if s else np.full(4000, p))
-    most = float(np.corrcoef(*curves)[0, 1]) if min(spreads) else 1.0
+    most = float(np.corrcoef(curves)[0, 1]) if min(spreads) else 1.0
     same = own < correlation / most
     ranks[1] = np.where(same, ranks[0], ranks[1])
     return np.stack([np.interp(r, fine, c) for r, c in zip(ranks, curves, strict=True)])
 
 
 def share_of_rejections(
-    given: dict[str, float],
+    given: Given,
     paired: bool,
     answers: int | None,
     units: int,
@@ -170,7 +182,7 @@ def main() -> None:
         assert found is not None
         real = share_of_rejections(given, paired, answers, found.units, args.studies, rng)
         rows.append(
-            given
+            dict(given)
             | {"paired": paired, "answers": answers, "asked": power, "units": found.units}
             | {
                 "rests_on": found.by,

@@ -416,7 +416,7 @@ def exam(
     return {k: v for k, v in papers.items() if len(v) == per_skill}
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not read
 def marks(
     model: Qwen2ForCausalLM, papers: dict[str, list[tuple[list[int], list[float]]]]
 ) -> dict[str, float]:

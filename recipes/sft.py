@@ -515,7 +515,7 @@ def watchable(path: Path) -> Any:
     """
     from transformers import TrainerCallback
 
-    class Watchable(TrainerCallback):
+    class Watchable(TrainerCallback):  # type: ignore[misc]  # the library's types are not read
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             # a run that goes on from a checkpoint logs what came after it again
             if state.is_world_process_zero:
@@ -601,11 +601,13 @@ def main() -> None:
     scored = max(sum(label != IGNORED for label in row.labels) for row in train)
     args.accumulate, checkpointing = divide_batch(args, base, longest, scored)
 
-    class Trainer(SFTTrainer):
+    class Trainer(SFTTrainer):  # type: ignore[misc]  # the library's types are not read
         """The library's trainer with its plain loss.
 
         An evaluation is one pass over the held-out conversations.
         """
+
+        control: Any
 
         def compute_loss(self, *options: Any, **named: Any) -> Any:
             # TRL's own adds statistics over the whole vocabulary at every token, which costs more

@@ -43,7 +43,7 @@ def sample(page: Any) -> Sample:
     )
 
 
-@solver
+@solver  # type: ignore[untyped-decorator]  # Inspect's types are not read
 def turn_by_turn() -> Solver:
     """One reply to every turn of the user."""
 
@@ -57,7 +57,7 @@ def turn_by_turn() -> Solver:
     return solve
 
 
-@scorer(metrics={"*": [mean(), stderr()]})
+@scorer(metrics={"*": [mean(), stderr()]})  # type: ignore[untyped-decorator]  # the same
 def decisions() -> Scorer:
     """What the replies decide; a derivation comes before them."""
 
@@ -87,7 +87,7 @@ def decisions() -> Scorer:
     return score
 
 
-@task
+@task  # type: ignore[untyped-decorator]  # the same
 def econmoral_games(
     items: int = 40,
     mode: str = "direct",

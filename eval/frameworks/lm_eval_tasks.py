@@ -51,7 +51,8 @@ def score(doc: Mapping[str, Any], results: list[tuple[float, bool]]) -> dict[str
 
 def arithmetic(items: int = 200, seed: int = 0, **_: Any) -> dict[str, Dataset]:
     """Products, sums and differences of small numbers, the right result among two others."""
-    rng, rows = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    rows: list[dict[str, Any]] = []
     while len(rows) < items:
         kind, a, b = int(rng.integers(3)), int(rng.integers(1, 20)), int(rng.integers(1, 20))
         question, right = (

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -93,7 +94,7 @@ def assemble(folder: Path, found: list[tuple[str, Path]]) -> Report:
         for place in dict.fromkeys(place for _, place in found)
         for r in trained_on(place).values()
     ]
-    alone = [float(r["seconds"]) for r in records if isinstance(r.get("seconds"), int | float)]
+    alone = [float(s) for r in records if isinstance(s := r.get("seconds"), int | float)]
     verdicts = {
         "C1": claim_one(main_games),
         "C2": claim_two(main_games),
@@ -150,9 +151,9 @@ def add_all_games(
 
 def add_others(
     report: Report, folder: Path, found: list[tuple[str, Path]]
-) -> dict[str, Application]:
+) -> dict[str, Application[Any]]:
     """Everything but games; what the applications gave."""
-    applications: dict[str, Application] = {}
+    applications: dict[str, Application[Any]] = {}
     for kind, place in found:
         if kind == "menus":
             title = "One-page decisions"
@@ -160,10 +161,8 @@ def add_others(
                 report, place, title if place == folder else f"{title}: {place.name}"
             )
         elif kind in ("dilemmas", "pricing"):
-            summary = (sections.add_dilemmas if kind == "dilemmas" else sections.add_pricing)(
-                report, place
-            )
-            applications.setdefault(kind, Application(summary, trained_on(place)))
+            add = sections.add_dilemmas if kind == "dilemmas" else sections.add_pricing
+            applications.setdefault(kind, Application(add(report, place), trained_on(place)))
         elif kind in ELSEWHERE:
             ELSEWHERE[kind](report, place)
     return applications
@@ -193,7 +192,7 @@ def add_lead(
     report: Report,
     found: list[tuple[str, Path]],
     games: Games | None,
-    applications: dict[str, Application],
+    applications: dict[str, Application[Any]],
     tuning: Verdict,
 ) -> None:
     """The answer in a sentence and a picture.

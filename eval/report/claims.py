@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,9 @@ from econmoral.choice import best_replies
 from econmoral.games import GAMES
 from econmoral.target import ECONOMICUS
 
+from ..dilemmas import DilemmaSummary
+from ..measure import GameRecord
+from ..outcomes import OverRuns, PricingSummary
 from ..table import uniform_over, utilities
 from ..validity import OUTSIDE
 from .measured import BASE, OWN_BEST, Application, Games, kappa_of, nominal_kappa
@@ -52,7 +55,7 @@ def verdict(holds: list[bool], words: list[str], lacking: str = "") -> Verdict:
     )
 
 
-def cooperation(record: dict[str, Any]) -> float:
+def cooperation(record: GameRecord) -> float:
     """Mean probability of the first (co-operative) action over a decision's information sets."""
     p, game = np.array(record["probabilities"], float), GAMES[record["game"]]
     return float(
@@ -79,9 +82,8 @@ def claim_one(games: Games | None) -> Verdict:
         if (r["arm"], r["set"], r["mode"]) == (BASE, *games.main):
             own.append(cooperation(r))
             u = utilities(r, ECONOMICUS)
-            rule.append(
-                cooperation(r | {"probabilities": uniform_over(best_replies(u), len(u)).tolist()})
-            )
+            chosen = uniform_over(best_replies(u), len(u)).tolist()
+            rule.append(cooperation({**r, "probabilities": chosen}))
     gap = np.array(own) - np.array(rule)
     if len(gap) < 2:
         return Verdict("not measured", "too few decision problems")
@@ -119,20 +121,21 @@ def claim_two(games: Games | None) -> Verdict:
                 else f"{arm} was not measured"
             )
             continue
-        baselines = [
-            b
-            for b in (BASE, *games.placebos)
-            if (row.get("shift") or {}).get(b, {}).get(str(target))
-        ]
-        for name in baselines:
-            gap = row["shift"][name][str(target)]
+        shift = row.get("shift") or {}
+        baselines = {
+            name: gap
+            for name in (BASE, *games.placebos)
+            if (gap := shift.get(name, {}).get(str(target)))
+        }
+        decisions = row["targets"][str(target)]["decisions"] if baselines else None
+        for name, gap in baselines.items():
             if np.isnan(gap["se"]):
                 continue
             verdicts.append(bool(gap["mean"] > CRITICAL * gap["se"]))
-            taken = row["targets"][str(target)]["decisions"]["mean"]
+            assert decisions is not None  # there are some where there is a gap
             words.append(
-                f"{arm} takes {100 * taken:.0f} % of decisions as {target.label} would, "
-                f"{mean_pm(gap, signed=True)} points on {name}"
+                f"{arm} takes {100 * decisions['mean']:.0f} % of decisions as {target.label} "
+                f"would, {mean_pm(gap, signed=True)} points on {name}"
             )
         if not baselines:
             words.append(f"{arm}: no baseline answers in the form on the same problems")
@@ -157,7 +160,9 @@ def claim_two(games: Games | None) -> Verdict:
     return verdict(verdicts, words)
 
 
-def claim_three(dilemmas: Application | None, pricing: Application | None) -> Verdict:
+def claim_three(
+    dilemmas: Application[DilemmaSummary] | None, pricing: Application[PricingSummary] | None
+) -> Verdict:
     """Adapters of different targets differ in the applications they were not tuned on."""
     if not dilemmas and not pricing:
         return Verdict("not measured", "no application was run")
@@ -199,11 +204,9 @@ def claim_three(dilemmas: Application | None, pricing: Application | None) -> Ve
             words.append(
                 f"pricing: price index {a['mean']:.2f} among {one}, {b['mean']:.2f} among {two}"
             )
-            if all(pricing.summary["gate"].get(arm, {}).get("competent") for arm in (one, two)):
-                apart.append(
-                    None not in (a["low"], b["low"])
-                    and (a["high"] < b["low"] or b["high"] < a["low"])
-                )
+            gates = [pricing.summary["gate"].get(arm) for arm in (one, two)]
+            if all(gate and gate.get("competent") for gate in gates):
+                apart.append(lie_apart(a, b))
             else:
                 words.append(
                     "but not both find the monopoly price alone, so this counts as not measured"
@@ -211,6 +214,13 @@ def claim_three(dilemmas: Application | None, pricing: Application | None) -> Ve
         if apart:
             shifts.append(any(apart))
     return verdict(shifts, words, "needs two adapters of different targets that answer in the form")
+
+
+def lie_apart(a: OverRuns, b: OverRuns) -> bool:
+    """Whether two intervals have nothing in common; False where one is not known."""
+    if a["low"] is None or a["high"] is None or b["low"] is None or b["high"] is None:
+        return False
+    return a["high"] < b["low"] or b["high"] < a["low"]
 
 
 def claim_four(cost: pd.DataFrame, alone: list[float]) -> Verdict:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,7 +19,7 @@ from econmoral.games import GAMES
 from econmoral.target import Target
 
 from ..figure import COLOURS, written
-from ..measure import CHANGES, TITLES
+from ..measure import CHANGES, TITLES, GameRecord
 from ..table import by_decision
 from .blocks import Report, filled
 from .measured import BASE, Games, estimate, kappa_of, nominal_kappa
@@ -223,7 +223,7 @@ class Dial(Design):
                 "valid %": share_of(r["valid_answer_probability"]),
                 "control %": share_of(r["comprehension"]),
                 "kappa trained for": "" if nominal is None else f"{nominal:g}",
-                "measured kappa": estimate(r, "homo_moralis", "kappa"),
+                "measured kappa": estimate(r["homo_moralis"], "kappa"),
             }
             table.append(
                 line
@@ -384,7 +384,7 @@ class Persistence(Design):
                 ("arm", "mode", "target", "as trained, decisions %", *changes),
             )
 
-    def line(self, records: list[dict[str, Any]], target: Target) -> dict[str, str] | None:
+    def line(self, records: list[GameRecord], target: Target) -> dict[str, str] | None:
         """One arm and mode; None where the plain problems are missing."""
         taken: dict[str, dict[str, float]] = {}
         for r in records:  # an id is set, seed and number

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from econmoral.target import Target
+
+from ..dilemmas import DilemmaSummary
+from ..estimate import Mean
 from ..figure import COLOURS, written
+from ..menus import MenuSummary
+from ..outcomes import PricingSummary
 from .claims import Verdict
-from .measured import BASE, Games, target_of
+from .measured import BASE, Games, Record, target_of
 
 MOST = 3  # adapters or pairings that the sentence names
 INTERVAL = 1.96
@@ -24,7 +29,7 @@ LABEL = 26  # characters of a condition's name on a line of the picture
 class Point:
     """A share of decisions taken as a target would.  about : what is compared.
 
-    Tuned : whether training toward it is what is asked.
+    tuned : whether training toward it is what is asked.
     """
 
     about: str
@@ -49,13 +54,25 @@ def of_games(games: Games) -> list[Point]:
         )
         for arm in conditions:
             row = games.row(arm)
-            share = row["targets"].get(str(target), {}).get("decisions") if row else None
+            found = row["targets"].get(str(target)) if row else None
+            share = found["decisions"] if found else None
             if share:
                 points.append(Point(target.label, arm, share["mean"], share["se"], arm in own))
     return points
 
 
-def of_menus(rows: list[dict[str, Any]], trained: dict[str, dict[str, Any]]) -> list[Point]:
+def place(row: MenuSummary) -> tuple[str, str, str]:
+    """Where a row was measured."""
+    return row["battery"], row["topic"], row["mode"]
+
+
+def accuracy(row: MenuSummary, target: Target) -> Mean | None:
+    """Share of problems whose most probable option is the target's; None where not measured."""
+    found = (row.get("targets") or {}).get(str(target))
+    return found["accuracy"] if found else None
+
+
+def of_menus(rows: list[MenuSummary], trained: dict[str, Record]) -> list[Point]:
     """The same for one-page decisions: of every target,
     the battery with most problems in which an adapter of it was measured.
     """
@@ -64,32 +81,16 @@ def of_menus(rows: list[dict[str, Any]], trained: dict[str, dict[str, Any]]) -> 
     points = []
     for target in dict.fromkeys(tuned.values()):
         own = [arm for arm, t in tuned.items() if t == target]
-        known = [
-            r
-            for r in rows
-            if not r["outside"] and (r.get("targets") or {}).get(str(target), {}).get("accuracy")
-        ]
-        chosen = max(
-            (r for r in known if r["arm"] in own),
-            key=lambda r: r["targets"][str(target)]["accuracy"]["n"],
-            default=None,
-        )
-        if chosen is None:
+        known = [(r, share) for r in rows if not r["outside"] and (share := accuracy(r, target))]
+        measured = [(share["n"], place(r)) for r, share in known if r["arm"] in own]
+        if not measured:
             continue
-        where = {k: chosen[k] for k in ("battery", "topic", "mode")}
+        _, where = max(measured, key=lambda found: found[0])
         for arm in (BASE, *placebos, *own):
-            for r in known:
-                if r["arm"] == arm and {k: r[k] for k in where} == where:
-                    share = r["targets"][str(target)]["accuracy"]
-                    points.append(
-                        Point(
-                            f"{target.label}, {where['battery']}",
-                            arm,
-                            share["mean"],
-                            share["se"],
-                            arm in own,
-                        )
-                    )
+            for r, share in known:
+                if r["arm"] == arm and place(r) == where:
+                    about = f"{target.label}, {r['battery']}"
+                    points.append(Point(about, arm, share["mean"], share["se"], arm in own))
     return points
 
 
@@ -116,7 +117,7 @@ def sentence(points: list[Point], judged: Verdict | None) -> str:
     return answer + "; ".join(parts) + "."
 
 
-def prices(summary: dict[str, Any]) -> str:
+def prices(summary: PricingSummary) -> str:
     """Where prices stand between Nash and joint monopoly."""
     shown = [
         (n, r["price_index"])
@@ -127,7 +128,7 @@ def prices(summary: dict[str, Any]) -> str:
     return f"Price index (0: Nash, 1: joint monopoly): {'; '.join(parts)}." if parts else ""
 
 
-def spared(summary: dict[str, Any]) -> str:
+def spared(summary: DilemmaSummary) -> str:
     """The largest effect on being spared of every condition."""
     parts = []
     for arm, found in list(summary["arms"].items())[:MOST]:

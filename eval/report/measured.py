@@ -5,9 +5,10 @@ as its record says and never its name.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,12 @@ from econmoral.records import InputError, read_json, read_lines, read_whole_line
 from econmoral.target import Target
 
 from ..conditions import adapter_record
+from ..measure import GameRecord
+from ..table import GameSummary, Structural
 from ..validity import percent
 
+# what an adapter's run.json, of any version, says of its training (conditions.Training)
+Record = Mapping[str, object]
 BASE = "base"  # the untuned model: eval reserves the word, and no adapter may bear it
 OWN_BEST = "own-payoff best"  # the rule that maximises own payoff, of eval.table
 RULE = "rule"  # the mode of rules
@@ -47,8 +52,8 @@ class Games:
     """A folder of eval.games: its rows, and what every adapter in it was trained on."""
 
     folder: Path
-    rows: list[dict[str, Any]]
-    trained: dict[str, dict[str, Any]]
+    rows: list[GameSummary]
+    trained: dict[str, Record]
 
     @staticmethod
     def read(folder: Path) -> Games:
@@ -63,7 +68,7 @@ class Games:
             raise InputError(
                 f"{folder / 'summary.json'} is not what eval.games writes today; measure again"
             )
-        return Games(folder, [restored(r) for r in rows], trained_on(folder))
+        return Games(folder, restored(rows), trained_on(folder))
 
     @property
     def targets(self) -> list[Target]:
@@ -87,7 +92,7 @@ class Games:
             "reasoned" if "reasoned" in self.modes else self.modes[0]
         )
 
-    def row(self, arm: str) -> dict[str, Any] | None:
+    def row(self, arm: str) -> GameSummary | None:
         """The row of an arm or rule that claims are about, unless it answers outside the form."""
         held, mode = self.main
         return next(
@@ -118,16 +123,16 @@ class Games:
         """The adapters trained on shuffled answers."""
         return [arm for arm, record in self.trained.items() if record.get("shuffled")]
 
-    def inside(self) -> list[dict[str, Any]]:
+    def inside(self) -> list[GameSummary]:
         """Rows of models and choosers that answer in the form."""
         return [r for r in self.rows if r["mode"] != RULE and not r["outside"]]
 
-    def answered(self) -> list[dict[str, Any]]:
+    def answered(self) -> list[GameRecord]:
         """Records that were answered, of arms that answer in the form."""
         kept = {(r["set"], r["mode"], r["arm"]) for r in self.inside()}
         every = (r for _, r in read_lines(self.folder / "choices.jsonl"))
         return [
-            r
+            cast(GameRecord, r)
             for r in every
             if r.get("probabilities") is not None
             and (r.get("set"), r.get("mode"), r.get("arm")) in kept
@@ -168,7 +173,7 @@ def restored(value: Any) -> Any:
     return found
 
 
-def trained_on(folder: Path) -> dict[str, dict[str, Any]]:
+def trained_on(folder: Path) -> dict[str, Record]:
     """Adapter -> what it was trained on, from a measurement's run.json.
 
     Where that lacks it, from the adapters' own folders.
@@ -178,7 +183,7 @@ def trained_on(folder: Path) -> dict[str, dict[str, Any]]:
         return {}
     if isinstance(known := run.get("adapters"), dict):
         return {str(name): record for name, record in known.items() if isinstance(record, dict)}
-    inputs = run.get("inputs") if isinstance(run.get("inputs"), dict) else {}
+    inputs = found if isinstance(found := run.get("inputs"), dict) else {}
     paths = {
         name: Path(str(v["path"]))
         for name, v in inputs.items()
@@ -191,7 +196,7 @@ def trained_on(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def target_of(record: dict[str, Any]) -> Target | None:
+def target_of(record: Record) -> Target | None:
     """The target of an adapter that was trained toward one; None of a placebo,
     and where nothing is known.
     """
@@ -204,7 +209,7 @@ def target_of(record: dict[str, Any]) -> Target | None:
         return None
 
 
-def nominal_kappa(record: dict[str, Any]) -> float | None:
+def nominal_kappa(record: Record) -> float | None:
     """The degree of morality that an adapter stands for, trained or between two that were;
     None without one.
     """
@@ -224,7 +229,7 @@ def nominal_kappa(record: dict[str, Any]) -> float | None:
     return None if record.get("shuffled") else of(record.get("target"))
 
 
-def kappa_of(row: dict[str, Any]) -> tuple[float, float] | None:
+def kappa_of(row: GameSummary) -> tuple[float, float] | None:
     """(kappa, SE) of homo moralis alone.
 
     The middle and half the width of the bounds of a deterministic chooser.
@@ -240,13 +245,13 @@ def kappa_of(row: dict[str, Any]) -> tuple[float, float] | None:
     )
 
 
-def estimate(row: dict[str, Any], family: str, name: str, scale: float = 1, digits: int = 2) -> str:
+def estimate(fitted: Structural, name: str) -> str:
     """``0.50 ± 0.09``, bounds in brackets, or a dash."""
-    found = row[family].get("estimates")
+    found = fitted.get("estimates")
     if found:
         v = found[name]
-        return f"{scale * v['value']:.{digits}f} ± {scale * v['se']:.{digits}f}"
-    bounds = (row[family].get("bounds") or {}).get(name)
+        return f"{v['value']:.2f} ± {v['se']:.2f}"
+    bounds = (fitted.get("bounds") or {}).get(name)
     return (
         f"[{bounds[0]:.2f}, {bounds[1]:.2f}]"
         if bounds and np.isfinite(bounds).all()
@@ -254,12 +259,15 @@ def estimate(row: dict[str, Any], family: str, name: str, scale: float = 1, digi
     )
 
 
+Summary = TypeVar("Summary")
+
+
 @dataclass(frozen=True)
-class Application:
+class Application(Generic[Summary]):
     """The summary of an application, and what every adapter in it was trained on."""
 
-    summary: dict[str, Any]
-    trained: dict[str, dict[str, Any]]
+    summary: Summary
+    trained: dict[str, Record]
 
     def pairs(self) -> list[tuple[str, str]]:
         """Adapters of different targets, two by two; of each target the first one."""

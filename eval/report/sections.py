@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,11 @@ from econmoral.menus import MENUS
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, read_json, read_lines
 
-from ..dilemmas import conjoint_rows, difference_rows, rating_rows
-from ..measure import TITLES
-from ..menus import NULLS
-from ..table import table
+from ..dilemmas import DilemmaSummary, conjoint_rows, difference_rows, rating_rows
+from ..measure import TITLES, GameRecord
+from ..menus import NULLS, MenuSummary
+from ..outcomes import PricingSummary
+from ..table import GameSummary, table
 from ..validity import OUTSIDE, percent
 from .blocks import Report, filled
 from .measured import RULE, Games, restored
@@ -34,7 +35,7 @@ QUALITY = (
 )
 
 
-def structural_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def structural_table(rows: list[GameSummary]) -> pd.DataFrame:
     """Validity, agreement, sensitivity and parameters of every arm and rule of one set and mode.
 
     Humans last.
@@ -62,7 +63,7 @@ def structural_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return filled(frame)
 
 
-def rivals(records: list[dict[str, Any]]) -> pd.DataFrame:
+def rivals(records: list[GameRecord]) -> pd.DataFrame:
     """Log-likelihood of a decision that the estimate has not seen (five folds),
     by arm and family of preferences; a coin beside.
 
@@ -158,7 +159,9 @@ def add_games(report: Report, games: Games, title: str) -> None:
     shifts = []
     for r in games.inside():
         target = games.target(r["arm"])
-        for other, gaps in r.get("shift", {}).items() if target else ():
+        if target is None:
+            continue
+        for other, gaps in r.get("shift", {}).items():
             if gap := gaps.get(str(target)):
                 shifts.append(
                     {
@@ -184,7 +187,14 @@ def add_games(report: Report, games: Games, title: str) -> None:
         report.figure(f"{title} {file.stem}", file.read_bytes(), alt)
 
 
-def mean_pm(value: dict[str, float], signed: bool = False) -> str:
+class Share(TypedDict):
+    """A share and its standard error (nan where it has none)."""
+
+    mean: float
+    se: float
+
+
+def mean_pm(value: Share, signed: bool = False) -> str:
     """``90 ± 5`` of a share and its standard error, in per cent."""
     error = "" if np.isnan(value["se"]) else f" ± {100 * value['se']:.0f}"
     return f"{100 * value['mean']:{'+' if signed else ''}.0f}{error}"
@@ -254,7 +264,7 @@ def add_menus(report: Report, folder: Path, title: str) -> None:
     )
 
 
-def menu_line(row: dict[str, Any], digits: int) -> dict[str, str]:
+def menu_line(row: MenuSummary, digits: int) -> dict[str, str]:
     """A row of eval.menus as text."""
     line = {k: str(row[k]) for k in ("arm", "topic", "mode")}
     if row["arm"] not in NULLS:  # which need no words
@@ -265,7 +275,8 @@ def menu_line(row: dict[str, Any], digits: int) -> dict[str, str]:
         line |= {"steps %": share_of(row.get("steps_right"))}
     if row["outside"]:
         return line | {"mean": OUTSIDE}
-    error = "" if np.isnan(row["se"]) else f" ± {row['se']:.{digits}f}"
+    se = row["se"]
+    error = "" if se is None or np.isnan(se) else f" ± {se:.{digits}f}"
     line |= {
         "mean": f"{row['mean']:.{digits}f}{error}",
         "humans": "" if row["human"] is None else f"{row['human']:.{digits}f}",
@@ -294,9 +305,9 @@ def share_of(value: float | None) -> str:
     return "" if value is None else percent(value).removesuffix(" %")
 
 
-def add_dilemmas(report: Report, folder: Path) -> dict[str, Any]:
+def add_dilemmas(report: Report, folder: Path) -> DilemmaSummary:
     """Tables and figure of a folder of eval.dilemmas; its summary."""
-    summary: dict[str, Any] = restored(read_json(folder / "summary.json"))
+    summary: DilemmaSummary = restored(read_json(folder / "summary.json"))
     report.heading("Moral dilemmas of autonomous vehicles")
     if "null_agents" in summary:
         caption = (
@@ -329,9 +340,9 @@ def add_dilemmas(report: Report, folder: Path) -> dict[str, Any]:
     return summary
 
 
-def add_pricing(report: Report, folder: Path) -> dict[str, Any]:
+def add_pricing(report: Report, folder: Path) -> PricingSummary:
     """Table and figures of a folder of eval.pricing; its summary."""
-    summary: dict[str, Any] = read_json(folder / "summary.json")
+    summary: PricingSummary = read_json(folder / "summary.json")
     report.heading("Repeated price competition")
     frame = pd.read_csv(folder / "table.csv", dtype=str).fillna("")
     report.table(
@@ -485,11 +496,12 @@ def add_limits(
         "Human numbers come from classrooms or volunteers, mostly for small or no stakes; their "
         "sources are in econmoral/human.csv."
     )
-    lines, versions = [], {}
+    lines: list[dict[str, str]] = []
+    versions: dict[str, str] = {}
     for file in sorted(folder.rglob("run.json"))[:60] + sorted(folder.glob("study.json")):
         about = read_json(file)
         if isinstance(about, dict) and isinstance(about.get("command"), list):
-            known = about.get("inputs") if isinstance(about.get("inputs"), dict) else {}
+            known = found if isinstance(found := about.get("inputs"), dict) else {}
             inputs = ", ".join(
                 f"{n} {str(v['sha256'])[:12]}"
                 for n, v in known.items()
