@@ -1,29 +1,39 @@
-"""econmoral: the economics, the text and the records of the toolkit.  Needs no torch and no network.
+"""econmoral: the economics, the text and the records of the toolkit.
+
+Needs no torch and no network.
 
     from econmoral import Target, fit, measure
 
-What is listed in ``__all__`` is loaded when it is first used, so that ``import econmoral`` costs nothing.
+What is listed in ``__all__`` is loaded when it is first used, so that ``import econmoral`` costs
+nothing.
 
 Notation (one symbol, one meaning, everywhere):
 
 | symbol | in code | meaning | source |
 |---|---|---|---|
-| T, R, P, S | ``payoffs`` | temptation, reward, punishment, sucker's payoff of a two-move game, in points | |
-| x, y | rows, columns | own strategy, the other's; whole strategies behind the veil of the role | van Leeuwen and Alger (2024) |
+| T, R, P, S | ``payoffs`` | temptation, reward, punishment, sucker's payoff, in points | |
+| x, y | rows, columns | own strategy, the other's; whole strategies behind the veil | vLA |
 | y_k | ``beliefs`` | probability of the first action at the other's information set k | |
 | pi(x, y) | ``Tables.pi`` | expected material payoff of x against y, role drawn 50/50 | |
 | pi(x, x) | ``Tables.alike`` | the same when everybody uses x | |
 | m, n | ``own``, ``other`` | own and the other's payoff at an outcome | |
-| kappa | ``kappa`` | degree of (Kantian) morality, 0 homo economicus, 1 homo kantiensis: (1 - kappa) pi(x, y) + kappa pi(x, x) | Alger and Weibull (2013) |
-| alpha | ``alpha`` | aversion to being behind, - alpha E max(n - m, 0); negative: spite | Fehr and Schmidt (1999) |
-| beta | ``beta`` | aversion to being ahead, - beta E max(m - n, 0) | Fehr and Schmidt (1999) |
-| alpha ... delta | family ``bruhin_fehr_schunk`` | weight on the other when behind, ahead, after a kind, an unkind act | Bruhin, Fehr and Schunk (2019) |
-| rho, sigma, theta | family ``charness_rabin`` | weight on the other's payoff ahead, behind, after misbehaviour | Charness and Rabin (2002) |
-| lambda | ``precision`` | logit precision per point: P(x) = exp(lambda u(x)) / sum exp(lambda u); sigma in Bruhin, Fehr and Schunk | |
+| kappa | ``kappa`` | morality: (1 - kappa) pi(x, y) + kappa pi(x, x) | AW |
+| alpha | ``alpha`` | aversion to being behind, - alpha E max(n - m, 0); negative: spite | FS |
+| beta | ``beta`` | aversion to being ahead, - beta E max(m - n, 0) | FS |
+| alpha ... delta | of BFS | weight on the other behind, ahead, after a kind, an unkind act | BFS |
+| rho, sigma, theta | of CR | weight on the other ahead, behind, after misbehaviour | CR |
+| lambda | ``precision`` | logit precision per point: P(x) ~ exp(lambda u(x)) | |
 | w_i(x) | ``Decision.choice`` | 1 for the option chosen (else 0), or its exact probability | |
 | tau_jk | ``Mixture.posterior`` | probability that subject j is of type k | |
-| E, NEC | ``Mixture`` | entropy - sum tau ln tau; E / (lnL(K) - lnL(1)) | Celeux and Soromenho (1996) |
-| e | ``audit.ccei`` | critical cost efficiency index | Afriat (1972) |
+| E, NEC | ``Mixture`` | entropy - sum tau ln tau; E / (lnL(K) - lnL(1)) | CS |
+| e | ``audit.ccei`` | critical cost efficiency index | A |
+
+kappa is the degree of (Kantian) morality: 0 is homo economicus, 1 homo kantiensis.  BFS is the
+family ``bruhin_fehr_schunk``, whose authors call lambda sigma; CR is ``charness_rabin``.
+
+Sources: vLA van Leeuwen and Alger (2024), AW Alger and Weibull (2013), FS Fehr and Schmidt (1999),
+BFS Bruhin, Fehr and Schunk (2019), CR Charness and Rabin (2002), CS Celeux and Soromenho (1996),
+A Afriat (1972).
 """
 
 from __future__ import annotations
@@ -42,14 +52,15 @@ if TYPE_CHECKING:
     from econmoral.target import ECONOMICUS, Target, moralis
 
 _HOME = {
-    "ECONOMICUS": "target", "FAMILIES": "preferences", "GAMES": "games", "InputError": "records", "MENUS": "menus", "MODELS": "models",
-    "NotIdentified": "estimation", "Target": "target", "etable": "estimation", "fit": "estimation", "mixture": "estimation", "moralis": "target",
+    "ECONOMICUS": "target", "FAMILIES": "preferences", "GAMES": "games", "InputError": "records",
+    "MENUS": "menus", "MODELS": "models", "NotIdentified": "estimation", "Target": "target",
+    "etable": "estimation", "fit": "estimation", "mixture": "estimation", "moralis": "target",
     "read_choices": "data",
 }  # fmt: skip
 _ROOMS = {"Measurement": "eval.study", "measure": "eval.study"}
 __all__ = [
-    "ECONOMICUS", "FAMILIES", "GAMES", "MENUS", "MODELS", "InputError", "Measurement", "NotIdentified", "Target", "etable", "fit", "measure",
-    "mixture", "moralis", "read_choices",
+    "ECONOMICUS", "FAMILIES", "GAMES", "MENUS", "MODELS", "InputError", "Measurement",
+    "NotIdentified", "Target", "etable", "fit", "measure", "mixture", "moralis", "read_choices",
 ]  # fmt: skip
 
 

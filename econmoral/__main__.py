@@ -35,23 +35,54 @@ ROOMS = {
     "pricing": ("eval.pricing", "repeated price competition"),
     "compare": ("eval.compare", "paired tests between the arms of measurements"),
     "parity": ("eval.parity", "whether an adapter answers the same merged, in 4 bits, served"),
-    "retention": ("eval.retention", "tasks of lm-evaluation-harness before and after (extra: frameworks)"),
-    "transcripts": ("eval.transcripts", "every page, answer and derivation of a measurement in one HTML file"),
-    "faithfulness": ("eval.faithfulness", "whether derivations recite, whether their steps are right, whether answers follow them"),
-    "lab": ("eval.lab.__main__", "one page: look at agents, play against them, read what they wrote (extra: lab)"),
+    "retention": (
+        "eval.retention",
+        "tasks of lm-evaluation-harness before and after (extra: frameworks)",
+    ),
+    "transcripts": (
+        "eval.transcripts",
+        "every page, answer and derivation of a measurement in one HTML file",
+    ),
+    "faithfulness": (
+        "eval.faithfulness",
+        "whether derivations recite, whether their steps are right, whether answers follow them",
+    ),
+    "lab": (
+        "eval.lab.__main__",
+        "one page: look at agents, play against them, read what they wrote (extra: lab)",
+    ),
     "report": ("eval.report", "HTML, Markdown, LaTeX and CSV of a study or measurement"),
 }
-# name -> module of the core, what it does.  add_to() declares options, run() computes, show() prints for a person.
+# name -> module of the core, what it does.  add_to() declares options, run() computes, show()
+# prints for a person.
 CALCULATOR = {
-    "best-reply": ("commands.best_reply", "payoffs, utilities, probabilities and best replies of one decision"),
+    "best-reply": (
+        "commands.best_reply",
+        "payoffs, utilities, probabilities and best replies of one decision",
+    ),
     "fit": ("fitting", "maximum likelihood on choices in a table, or of a measurement"),
     "import-otree": ("otree", "a wide export of oTree to the long CSV that fit reads"),
     "power": ("commands.planning", "subjects, items or answers needed to tell two arms apart"),
-    "market": ("commands.markets", "equilibrium prices of firms with given degrees of morality under logit demand"),
-    "garp": ("commands.budgets", "GARP, CCEI and power of the test on a CSV of choices from budgets"),
-    "amce": ("commands.conjoint", "average marginal component effects of a conjoint experiment (CSV)"),
-    "clone": ("commands.clone", "types of people as targets: estimates, training data, comparison with people set aside"),
-    "package": ("commands.package", "a replication package for a journal, of a fit, a measurement or a study"),
+    "market": (
+        "commands.markets",
+        "equilibrium prices of firms with given degrees of morality under logit demand",
+    ),
+    "garp": (
+        "commands.budgets",
+        "GARP, CCEI and power of the test on a CSV of choices from budgets",
+    ),
+    "amce": (
+        "commands.conjoint",
+        "average marginal component effects of a conjoint experiment (CSV)",
+    ),
+    "clone": (
+        "commands.clone",
+        "types of people as targets: estimates, training data, comparison with people set aside",
+    ),
+    "package": (
+        "commands.package",
+        "a replication package for a journal, of a fit, a measurement or a study",
+    ),
 }
 ENDS_ITSELF = ("fit", "import-otree")  # run() prints and gives the exit code
 
@@ -81,7 +112,11 @@ def main() -> None:
     if name in ("-h", "--help"):
         print(f"usage: econmoral COMMAND [options]\n\n{__doc__}")
         for title, commands in (("model", ROOMS), ("calculator", CALCULATOR)):
-            print(f"{title}:\n" + "\n".join(f"  {key:<14}{words}" for key, (_, words) in commands.items()) + "\n")
+            print(
+                f"{title}:\n"
+                + "\n".join(f"  {key:<14}{words}" for key, (_, words) in commands.items())
+                + "\n"
+            )
     elif name == "--version":
         print(f"econmoral {metadata.version('econmoral')}")
     elif name in ROOMS:
@@ -90,7 +125,9 @@ def main() -> None:
     elif name in CALCULATOR:
         calculator(name, words)
     else:
-        raise InputError(f"unknown command {name!r}; choose among {', '.join([*ROOMS, *CALCULATOR])}")
+        raise InputError(
+            f"unknown command {name!r}; choose among {', '.join([*ROOMS, *CALCULATOR])}"
+        )
 
 
 def console() -> None:

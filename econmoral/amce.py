@@ -3,7 +3,9 @@
 A task shows profiles; every profile has one level of each attribute; one profile is chosen (or each
 gets a probability).
 
-    chosen_i = constant + sum over attributes a and levels l other than the baseline  effect_al [attribute a of i is l] + e_i
+    chosen_i = constant + sum_al effect_al [attribute a of i is l] + e_i,
+
+over attributes a and their levels l other than the baseline,
 
 by weighted least squares (Hainmueller, Hopkins and Yamamoto 2014, Political Analysis 22(1)): with
 levels drawn independently, an effect is the change in the probability of being chosen when that
@@ -102,24 +104,41 @@ def estimate(
         raise ValueError("weights must be positive")
     holes = np.array([[text is None for text in column] for column in attributes.values()])
     keep = ~holes.any(0) if missing == "drop" else np.ones(len(y), bool)
-    notes = [_holes(name, int(row.sum()), missing) for name, row in zip(attributes, holes, strict=True) if row.any()]
+    notes = [
+        _holes(name, int(row.sum()), missing)
+        for name, row in zip(attributes, holes, strict=True)
+        if row.any()
+    ]
     kept = np.flatnonzero(keep).tolist()
     if not len(kept):
         raise ValueError(
-            "every profile lacks a level of some attribute; keep them with --missing level or choose attributes",
+            "every profile lacks a level of some attribute; keep them with --missing level or "
+            "choose attributes"
         )
-    columns = {name: [MISSING if (text := column[i]) is None else text for i in kept] for name, column in attributes.items()}
-    chosen_base = {name: _baseline(name, set(column), (baselines or {}).get(name)) for name, column in columns.items()}
+    columns = {
+        name: [MISSING if (text := column[i]) is None else text for i in kept]
+        for name, column in attributes.items()
+    }
+    chosen_base = {
+        name: _baseline(name, set(column), (baselines or {}).get(name))
+        for name, column in columns.items()
+    }
     if unknown := sorted(set(baselines or {}) - set(columns)):
         raise ValueError(
-            f"a baseline is given for {', '.join(unknown)}, which is no attribute here; there are {', '.join(columns)}",
+            f"a baseline is given for {', '.join(unknown)}, which is no attribute here; there are "
+            f"{', '.join(columns)}"
         )
-    terms = [(a, one) for a, column in columns.items() for one in in_order(set(column)) if one != chosen_base[a]]
+    terms = [
+        (a, one)
+        for a, column in columns.items()
+        for one in in_order(set(column))
+        if one != chosen_base[a]
+    ]
     x = np.column_stack(
         [
             np.ones(len(kept)),
             *(np.array([text == one for text in columns[a]], float) for a, one in terms),
-        ],
+        ]
     )
     notes += _structure(columns)
     codes, group = np.unique([cluster[i] for i in kept], return_inverse=True)
@@ -127,7 +146,8 @@ def estimate(
     critical = float(student.ppf(0.5 + level / 2, len(codes) - 1))
     if len(codes) < FEW:
         notes.append(
-            f"only {len(codes)} clusters: standard errors are rough, intervals use t with {len(codes) - 1} degrees of freedom",
+            f"only {len(codes)} clusters: standard errors are rough, intervals use t with "
+            f"{len(codes) - 1} degrees of freedom"
         )
     effects = []
     for k, (name, one) in enumerate(terms, start=1):
@@ -136,7 +156,8 @@ def estimate(
         se = None if alone else float(np.sqrt(max(v[k, k], 0.0)))
         if alone:
             notes.append(
-                f"{name} {one} against {chosen_base[name]}: one of them stands in a single cluster, so there is no standard error",
+                f"{name} {one} against {chosen_base[name]}: one of them stands in a single "
+                "cluster, so there is no standard error"
             )
         effects.append(
             _effect(
@@ -148,7 +169,7 @@ def estimate(
                 critical,
                 len(codes),
                 int(here.sum()),
-            ),
+            )
         )
     return Amce(tuple(effects), len(kept), len(codes), int((~keep).sum()), tuple(notes))
 
@@ -179,17 +200,19 @@ def _baseline(name: str, levels: set[str], wanted: str | None) -> str:
     ordered = in_order(levels)
     if len(ordered) > LEVELS:
         raise ValueError(
-            f"{name} has {len(ordered)} levels, too many for an attribute; name the attributes with --attributes",
+            f"{name} has {len(ordered)} levels, too many for an attribute; name the attributes "
+            "with --attributes"
         )
     if len(ordered) < 2:
         raise ValueError(
-            f"{name} has the one level {ordered[0]!r}, so it has no effect to estimate; leave it out with --attributes",
+            f"{name} has the one level {ordered[0]!r}, so it has no effect to estimate; leave it "
+            "out with --attributes"
         )
     if wanted is None:
         return ordered[0]
     if wanted not in levels:
         raise ValueError(
-            f"{name} has no level {wanted!r} to be the baseline; it has {', '.join(ordered)}",
+            f"{name} has no level {wanted!r} to be the baseline; it has {', '.join(ordered)}"
         )
     return wanted
 
@@ -202,22 +225,24 @@ def _structure(columns: dict[str, list[str]]) -> list[str]:
     for i, one in enumerate(names):
         for two in names[i + 1 :]:
             seen = set(zip(columns[one], columns[two], strict=True))
-            absent = [(a, b) for a in in_order(set(columns[one])) for b in in_order(set(columns[two])) if (a, b) not in seen]
+            absent = [
+                (a, b)
+                for a in in_order(set(columns[one]))
+                for b in in_order(set(columns[two]))
+                if (a, b) not in seen
+            ]
             if absent:
                 a, b = absent[0]
                 more = f" ({len(absent)} such pairs)" if len(absent) > 1 else ""
                 notes.append(
-                    f"no profile combines {one} {a} with {two} {b}{more}: their effects assume that effects add up",
+                    f"no profile combines {one} {a} with {two} {b}{more}: their effects assume "
+                    "that effects add up"
                 )
     return notes
 
 
 def _least_squares(
-    x: np.ndarray,
-    y: np.ndarray,
-    w: np.ndarray,
-    group: np.ndarray,
-    terms: list[tuple[str, str]],
+    x: np.ndarray, y: np.ndarray, w: np.ndarray, group: np.ndarray, terms: list[tuple[str, str]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(K,) coefficients and their (K, K) clustered covariance.  Raises ValueError where they are
     not determined.
@@ -226,14 +251,16 @@ def _least_squares(
     clusters = int(group.max()) + 1
     if clusters < 2 or n <= k:
         raise ValueError(
-            f"{n} profiles in {clusters} cluster(s) are too few for clustered errors of {k - 1} effects",
+            f"{n} profiles in {clusters} cluster(s) are too few for clustered errors of {k - 1} "
+            "effects"
         )
     inner = x.T @ (x * w[:, None])
     for size in range(2, k + 1):  # the first term that the ones before it already determine
         if np.linalg.matrix_rank(inner[:size, :size], hermitian=True) < size:
             name, level = terms[size - 2]
             raise ValueError(
-                f"{name} {level} is determined by other attributes, so their effects cannot be told apart; leave one out with --attributes",
+                f"{name} {level} is determined by other attributes, so their effects cannot be "
+                "told apart; leave one out with --attributes"
             )
     inverse = np.linalg.inv(inner)
     beta = inverse @ (x.T @ (w * y))

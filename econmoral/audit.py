@@ -1,8 +1,9 @@
 """Non-parametric audit: could any well-behaved preference have made these choices from budget sets?
 
-Choices x_t (T, G) at prices p_t (T, G).  x_t is directly revealed preferred to x_s when e p_t x_t >= p_t x_s; the
-generalised axiom (GARP) forbids x_t R x_s (R: transitive closure) together with e p_s x_s > p_s x_t.  The critical cost
-efficiency index (Afriat 1972) is the largest e in [0, 1] at which GARP holds.
+Choices x_t (T, G) at prices p_t (T, G).  x_t is directly revealed preferred to x_s when e p_t x_t
+>= p_t x_s; the generalised axiom (GARP) forbids x_t R x_s (R: transitive closure) together with e
+p_s x_s > p_s x_t.  The critical cost efficiency index (Afriat 1972) is the largest e in [0, 1] at
+which GARP holds.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ def _costs(prices: np.ndarray, choices: np.ndarray) -> np.ndarray:
     """(T, T) cost of bundle s at the prices of t, as a share of what was spent at t."""
     p, x = np.asarray(prices, float), np.asarray(choices, float)
     if p.shape != x.shape or p.ndim != 2 or not len(p):
-        raise ValueError(f"prices and choices must both be (T, G) with T > 0, got {p.shape} and {x.shape}")
+        raise ValueError(
+            f"prices and choices must both be (T, G) with T > 0, got {p.shape} and {x.shape}"
+        )
     if not (np.isfinite(p).all() and np.isfinite(x).all() and (p > 0).all() and (x >= 0).all()):
         raise ValueError("prices must be positive, choices not negative, all finite")
     cost = p @ x.T
@@ -31,7 +34,9 @@ def _costs(prices: np.ndarray, choices: np.ndarray) -> np.ndarray:
 
 
 def _shortest(ratio: np.ndarray) -> np.ndarray:
-    """(..., T, T) smallest bound c such that a chain of cost ratios of at most c leads from t to s (Warshall, for minima of maxima)."""
+    """(..., T, T) smallest bound c such that a chain of cost ratios of at most c leads from t to s
+    (Warshall, for minima of maxima).
+    """
     reach = ratio.copy()
     for k in range(reach.shape[-1]):
         np.minimum(reach, np.maximum(reach[..., :, k : k + 1], reach[..., k : k + 1, :]), out=reach)
@@ -48,8 +53,8 @@ def _violates(ratio: np.ndarray, efficiency: float) -> np.ndarray:
 def _index(ratio: np.ndarray) -> np.ndarray:
     """(...,) CCEI of choices with cost ratios (..., T, T).
 
-    Just above a ratio c every x_t with a ratio of at most c to x_s is strictly preferred to it, so the index is the smallest c
-    at which these preferences run in a circle, else 1.
+    Just above a ratio c every x_t with a ratio of at most c to x_s is strictly preferred to it, so
+    the index is the smallest c at which these preferences run in a circle, else 1.
     """
     own = np.where(np.eye(ratio.shape[-1], dtype=bool), np.inf, ratio)
     circle = np.diagonal(_shortest(own), axis1=-2, axis2=-1).min(-1)
@@ -57,37 +62,50 @@ def _index(ratio: np.ndarray) -> np.ndarray:
 
 
 def garp(prices: np.ndarray, choices: np.ndarray, efficiency: float = 1.0) -> bool:
-    """Whether the choices satisfy GARP at cost efficiency e.  Raises ValueError for malformed budgets."""
+    """Whether the choices satisfy GARP at cost efficiency e.
+
+    Raises ValueError for malformed budgets.
+    """
     return not _violates(_costs(prices, choices), efficiency)
 
 
 def ccei(prices: np.ndarray, choices: np.ndarray) -> float:
-    """Critical cost efficiency index, the supremum of the e at which GARP holds.  Raises ValueError for malformed budgets."""
+    """Critical cost efficiency index, the supremum of the e at which GARP holds.
+
+    Raises ValueError for malformed budgets.
+    """
     return float(_index(_costs(prices, choices)))
 
 
-# ------------------------------------------------------------------------------------------------- random choosers
+# ---------------------------------------------------------------------------------- random choosers
 
 Bundles = np.ndarray | Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
 class Random:
-    """Random choosers on given budgets: ccei (draws,), and violates (draws,), whether GARP is broken."""
+    """Random choosers on given budgets: ccei (draws,), and violates (draws,),
+    whether GARP is broken.
+    """
 
     ccei: np.ndarray
     violates: np.ndarray
 
     @property
     def power(self) -> float:
-        """Share of random choosers that break GARP (Bronars 1987, Econometrica 55(3)): the power of the test against them."""
+        """Share of random choosers that break GARP (Bronars 1987, Econometrica 55(3)):
+        the power of the test against them.
+        """
         return float(self.violates.mean())
 
 
-def random_on_lines(prices: np.ndarray, spending: np.ndarray, draws: int = 1000, seed: int = 0) -> Random:
+def random_on_lines(
+    prices: np.ndarray, spending: np.ndarray, draws: int = 1000, seed: int = 0
+) -> Random:
     """Choosers who divide each budget at random: shares of spending uniform on the simplex.
 
-    prices : (T, G).  spending : (T,) what each budget is worth.  Raises ValueError for malformed budgets or no draws.
+    prices : (T, G).  spending : (T,) what each budget is worth.  Raises ValueError for malformed
+    budgets or no draws.
     """
     p, m = np.asarray(prices, float), np.asarray(spending, float)
     if m.shape != p.shape[:1] or not (np.isfinite(m).all() and (m > 0).all()):
@@ -101,13 +119,20 @@ def random_on_lines(prices: np.ndarray, spending: np.ndarray, draws: int = 1000,
     return _random(p, draw, draws, seed)
 
 
-def random_on_menus(prices: np.ndarray, bundles: Bundles, draws: int = 1000, seed: int = 0) -> Random:
+def random_on_menus(
+    prices: np.ndarray, bundles: Bundles, draws: int = 1000, seed: int = 0
+) -> Random:
     """Choosers who take one bundle of each menu, all equally likely.
 
-    prices : (T, G).  bundles : T arrays (K_t, G), or one (T, K, G).  Raises ValueError for malformed menus or no draws.
+    prices : (T, G).  bundles : T arrays (K_t, G), or one (T, K, G).  Raises ValueError for
+    malformed menus or no draws.
     """
     p, menus = np.asarray(prices, float), [np.asarray(b, float) for b in bundles]
-    if p.ndim != 2 or len(menus) != len(p) or any(b.ndim != 2 or b.shape[1] != p.shape[1] or not len(b) for b in menus):
+    if (
+        p.ndim != 2
+        or len(menus) != len(p)
+        or any(b.ndim != 2 or b.shape[1] != p.shape[1] or not len(b) for b in menus)
+    ):
         raise ValueError("every row of prices (T, G) needs a menu of bundles (K, G)")
     for menu, price in zip(menus, p, strict=True):
         _costs(np.tile(price, (len(menu), 1)), menu)
@@ -118,12 +143,21 @@ def random_on_menus(prices: np.ndarray, bundles: Bundles, draws: int = 1000, see
     return _random(p, draw, draws, seed)
 
 
-def random_ccei(prices: np.ndarray, bundles: Bundles, draws: int = 1000, seed: int = 0) -> np.ndarray:
-    """(draws,) CCEI of coins: agents that choose every bundle of every menu with the same probability; see ``random_on_menus``."""
+def random_ccei(
+    prices: np.ndarray, bundles: Bundles, draws: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """(draws,) CCEI of coins: agents that choose every bundle of every menu with the same
+    probability; see ``random_on_menus``.
+    """
     return random_on_menus(prices, bundles, draws, seed).ccei
 
 
-def _random(prices: np.ndarray, draw: Callable[[np.random.Generator, int], np.ndarray], draws: int, seed: int) -> Random:
+def _random(
+    prices: np.ndarray,
+    draw: Callable[[np.random.Generator, int], np.ndarray],
+    draws: int,
+    seed: int,
+) -> Random:
     if draws < 1:
         raise ValueError(f"random choosers need at least one draw, got {draws}")
     rng, size = np.random.default_rng(seed), len(prices)

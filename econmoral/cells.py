@@ -1,7 +1,9 @@
-"""A study is a list of cells: commands, each with the file it leaves behind.  What is there is not run again.
+"""A study is a list of cells: commands, each with the file it leaves behind.
 
-cells.jsonl holds the cost of every attempt: seconds, hours of a GPU where there is one, and the tokens that training or
-measurement put through the model.
+What is there is not run again.
+
+cells.jsonl holds the cost of every attempt: seconds, hours of a GPU where there is one, and the
+tokens that training or measurement put through the model.
 """
 
 from __future__ import annotations
@@ -30,13 +32,18 @@ class Cell:
 
 
 def run(cells: list[Cell], out: Path) -> None:
-    """Run what is not there yet.  Raises InputError at the first command that fails; what is done stays done."""
+    """Run what is not there yet.
+
+    Raises InputError at the first command that fails; what is done stays done.
+    """
     import torch  # late: bad input is reported before it is loaded
 
     record = out / "cells.jsonl"
     environment = dict(os.environ)
     if REPOSITORY is not None:  # its commands are to be this copy's
-        environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, [environment.get("PYTHONPATH")])])
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(REPOSITORY), *filter(None, [environment.get("PYTHONPATH")])]
+        )
     gpus = min(1, torch.cuda.device_count())  # every command uses one
     for number, cell in enumerate(cells, start=1):
         if cell.product.exists():
@@ -48,15 +55,31 @@ def run(cells: list[Cell], out: Path) -> None:
             code = call([sys.executable, *cell.words], environment)
         finally:  # an attempt that failed or was interrupted has its cost too
             seconds = time.monotonic() - began
-            tokens = read_json(cell.product).get("tokens") if code == 0 and cell.product.suffix == ".json" else None
-            cost = {"seconds": round(seconds, 1), "gpu_hours": round(gpus * seconds / 3600, 4), "tokens": tokens}
-            append_lines(record, [{"cell": cell.name, **cost, "finished": code == 0, "command": list(cell.words)}])
+            tokens = (
+                read_json(cell.product).get("tokens")
+                if code == 0 and cell.product.suffix == ".json"
+                else None
+            )
+            cost = {
+                "seconds": round(seconds, 1),
+                "gpu_hours": round(gpus * seconds / 3600, 4),
+                "tokens": tokens,
+            }
+            append_lines(
+                record,
+                [{"cell": cell.name, **cost, "finished": code == 0, "command": list(cell.words)}],
+            )
         if code:
-            raise InputError(f"this cell failed, see above: {cell.name}; the study continues there when it is run again")
+            raise InputError(
+                f"this cell failed, see above: {cell.name}; the study continues there when it is "
+                "run again"
+            )
 
 
 def call(words: list[str], environment: dict[str, str]) -> int:
-    """Exit code of a command that a terminal's Ctrl-C does not reach: it would show a traceback while it still loads.  It is stopped instead."""
+    """Exit code of a command that a terminal's Ctrl-C does not reach: it would show a traceback
+    while it still loads.  It is stopped instead.
+    """
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # handed on to the command
     process = subprocess.Popen(words, env=environment)
     try:

@@ -15,8 +15,10 @@ from typing import Any
 
 from econmoral.records import InputError
 
-NOW = datetime(2024, 7, 26, 12)  # what a template that reads the clock is told: figures do not differ from day to day
-# Qwen3 thinks unless told not to; Llama 3.2 prints today's date unless given one.  Templates ignore names they do not know.
+# what a template that reads the clock is told: figures do not differ from day to day
+NOW = datetime(2024, 7, 26, 12)
+# Qwen3 thinks unless told not to; Llama 3.2 prints today's date unless given one.  Templates
+# ignore names they do not know.
 TEMPLATE_ARGUMENTS = {"enable_thinking": False, "date_string": NOW.strftime("%d %b %Y")}
 
 LONGEST_RENDERING = 5  # seconds
@@ -26,23 +28,35 @@ LARGEST_NUMBER = 100_000  # in a template: what counts further could fill the me
 def prompt_text(tokenizer: Any, messages: list[dict[str, str]]) -> str:
     """The conversation up to where the assistant starts to write.
 
-    tokenizer : a tokenizer of the transformers library.  Raises InputError when it has no chat template, or one that fails.
+    tokenizer : a tokenizer of the transformers library.  Raises InputError when it has no chat
+    template, or one that fails.
     """
     return _render(tokenizer, messages, add_generation_prompt=True)
 
 
 def turn_text(tokenizer: Any, messages: list[dict[str, str]], answer: str) -> str:
-    """What follows ``prompt_text``: the answer, then the template's end of turn, without the line break after it.
+    """What follows ``prompt_text``: the answer, then the template's end of turn,
+    without the line break after it.
 
     Raises InputError when the template does not continue the prompt with the answer as it stands.
     """
     prompt = prompt_text(tokenizer, messages)
-    whole = _render(tokenizer, [*messages, {"role": "assistant", "content": answer}], add_generation_prompt=False)
+    whole = _render(
+        tokenizer,
+        [*messages, {"role": "assistant", "content": answer}],
+        add_generation_prompt=False,
+    )
     if not whole.startswith(prompt + answer):
-        raise InputError("this chat template does not write the assistant's text, unchanged, after the prompt; use an instruction-tuned checkpoint without it")
+        raise InputError(
+            "this chat template does not write the assistant's text, unchanged, after the prompt; "
+            "use an instruction-tuned checkpoint without it"
+        )
     end = whole[len(prompt + answer) :].rstrip("\n")
     if not end:
-        raise InputError("this chat template does not end the assistant's turn; the model could not learn to stop")
+        raise InputError(
+            "this chat template does not end the assistant's turn; the model could not learn to "
+            "stop"
+        )
     return answer + end
 
 
@@ -52,14 +66,21 @@ def prompt_hash(tokenizer: Any, messages: list[dict[str, str]]) -> str:
 
 
 def end_of_turn(tokenizer: Any) -> str:
-    """What the template writes after the assistant's text.  Raises InputError as ``turn_text`` does."""
+    """What the template writes after the assistant's text.
+
+    Raises InputError as ``turn_text`` does.
+    """
     return turn_text(tokenizer, [{"role": "user", "content": "x"}], "K")[1:]
 
 
 def without_special_tokens(tokenizer: Any, text: str) -> str:
-    """A model's text that can stand in a turn: words that the tokenizer reads as special tokens are taken out."""
+    """A model's text that can stand in a turn: words
+    that the tokenizer reads as special tokens are taken out.
+    """
     added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-    special = sorted({*map(str, tokenizer.all_special_tokens), *added} - {""}, key=len, reverse=True)
+    special = sorted(
+        {*map(str, tokenizer.all_special_tokens), *added} - {""}, key=len, reverse=True
+    )
     if special:
         found = re.compile("|".join(map(re.escape, special)))
         while found.search(text):  # what is left over may form one again
@@ -83,20 +104,30 @@ def stop_the_clock() -> None:
 
 def _render(tokenizer: Any, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
     if not tokenizer.chat_template:
-        raise InputError(f"{tokenizer.name_or_path} has no chat template; use an instruction-tuned checkpoint")
+        raise InputError(
+            f"{tokenizer.name_or_path} has no chat template; use an instruction-tuned checkpoint"
+        )
     check_template(str(tokenizer.chat_template), str(tokenizer.name_or_path))
     stop_the_clock()
     try:
         with _at_most(LONGEST_RENDERING):
-            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt, **TEMPLATE_ARGUMENTS)
+            text = tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                **TEMPLATE_ARGUMENTS,
+            )
     except Exception as error:  # whatever Jinja, or a template's own check, may raise
-        raise InputError(f"the chat template of {tokenizer.name_or_path} refuses this conversation: {error}") from None
+        raise InputError(
+            f"the chat template of {tokenizer.name_or_path} refuses this conversation: {error}"
+        ) from None
     return str(text)
 
 
 @cache
 def check_template(template: str, name: str) -> None:
-    """Raises InputError for a chat template that could fill the memory: transformers' sandbox keeps code out, not size.
+    """Raises InputError for a chat template that could fill the memory:
+    transformers' sandbox keeps code out, not size.
 
     No template of a real checkpoint multiplies, takes powers or counts to LARGEST_NUMBER.
     """
@@ -111,12 +142,17 @@ def check_template(template: str, name: str) -> None:
     constants = [node.value for node in tree.find_all(nodes.Const)]
     too_large = any(isinstance(v, int | float) and abs(v) > LARGEST_NUMBER for v in constants)
     if too_large or next(tree.find_all((nodes.Pow, nodes.Mul)), None):
-        raise InputError(f"the chat template of {name} counts or multiplies as no conversation needs: it could fill the memory and is not run")
+        raise InputError(
+            f"the chat template of {name} counts or multiplies as no conversation needs: it could "
+            "fill the memory and is not run"
+        )
 
 
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError in what takes longer (in the main thread, where commands run templates)."""
+    """Raises TimeoutError in what takes longer (in the main thread,
+    where commands run templates).
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

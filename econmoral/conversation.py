@@ -5,9 +5,10 @@
     second question                  user
     W                                assistant, scored ...
 
-Earlier decisions stand as the assistant's own turns, so the probability of a whole strategy is the product along the
-conversation.  In reasoned mode the derivation is a turn of its own before the first question: whatever it says and wherever
-it stops, the next question asks for the answer.  Control questions are asked alone, right after the page, as in a laboratory.
+Earlier decisions stand as the assistant's own turns, so the probability of a whole strategy is the
+product along the conversation.  In reasoned mode the derivation is a turn of its own before the
+first question: whatever it says and wherever it stops, the next question asks for the answer.
+Control questions are asked alone, right after the page, as in a laboratory.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def forms(option: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Question:
-    """One question: its text and its options as they are to be replied; of a control question, which one is right."""
+    """One question: its text and its options as they are to be replied;
+    of a control question, which one is right.
+    """
 
     text: str
     options: tuple[str, ...]
@@ -55,8 +58,9 @@ class Step:
 class Conversation:
     """A page and its questions.
 
-    page : instructions; questions : decisions in the order in which they are asked; controls : control questions.
-    work : the request for a derivation, or None; before : system message and earlier turns.
+    page : instructions; questions : decisions in the order in which they are asked; controls :
+    control questions.  work : the request for a derivation, or None; before : system message and
+    earlier turns.
     """
 
     page: str
@@ -67,13 +71,18 @@ class Conversation:
 
     def opening(self) -> list[Message]:
         """What is sent to get the derivation (reasoned) or the first decision (direct)."""
-        return as_messages((*self.before, ("user", f"{self.page}\n{self.work or self.questions[0].text}")))
+        return as_messages(
+            (*self.before, ("user", f"{self.page}\n{self.work or self.questions[0].text}"))
+        )
 
     def step(self, choices: tuple[int, ...], derivation: str | None = None) -> Step:
         """The turn that comes after the decisions ``choices``; ``derivation`` in reasoned mode."""
         turns = list(self.before)
         if self.work is not None:
-            turns += [("user", f"{self.page}\n{self.work}"), ("assistant", (derivation or "").strip() or NOTHING)]
+            turns += [
+                ("user", f"{self.page}\n{self.work}"),
+                ("assistant", (derivation or "").strip() or NOTHING),
+            ]
         for k in range(len(choices) + 1):
             text = self.questions[k].text
             turns.append(("user", f"{self.page}\n{text}" if k == 0 and self.work is None else text))
@@ -82,18 +91,29 @@ class Conversation:
         return Step(tuple(turns), self.questions[len(choices)].options)
 
     def steps(self, derivation: str | None = None) -> list[list[Step]]:
-        """Every turn that can come up: for each question one step for every way to have answered the earlier ones."""
+        """Every turn that can come up: for each question one step for every way to have answered
+        the earlier ones.
+        """
         sizes = [range(len(q.options)) for q in self.questions]
-        return [[self.step(path, derivation) for path in itertools.product(*sizes[:k])] for k in range(len(sizes))]
+        return [
+            [self.step(path, derivation) for path in itertools.product(*sizes[:k])]
+            for k in range(len(sizes))
+        ]
 
     def control_steps(self) -> list[Step]:
         """Every control question, alone after the page."""
-        return [Step((*self.before, ("user", f"{self.page}\n{q.text}")), q.options) for q in self.controls]
+        return [
+            Step((*self.before, ("user", f"{self.page}\n{q.text}")), q.options)
+            for q in self.controls
+        ]
 
-    def transcript(self, choices: tuple[int, ...], derivation: str | None = None, controls: bool = False) -> list[Message]:
+    def transcript(
+        self, choices: tuple[int, ...], derivation: str | None = None, controls: bool = False
+    ) -> list[Message]:
         """The whole conversation with its answers, as it is trained on.
 
-        controls : the control questions with their right answers come first, as in a laboratory (direct mode).
+        controls : the control questions with their right answers come first, as in a laboratory
+        (direct mode).
         """
         if not controls:
             last = self.step(choices[:-1], derivation)
@@ -115,15 +135,20 @@ def as_messages(turns: tuple[tuple[str, str], ...]) -> list[Message]:
 def joint(levels: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """From log-probabilities along the conversation to the whole strategy.
 
-    levels : for question k an array (earlier paths, options) of log-probabilities.  Returns the probability of every
-    combination of options, given that each reply is admissible, in lexicographic order, (S,); and for every question the
-    probability of an admissible reply, (D,), over the paths that lead to it.
+    levels : for question k an array (earlier paths, options) of log-probabilities.  Returns the
+    probability of every combination of options, given that each reply is admissible, in
+    lexicographic order, (S,); and for every question the probability of an admissible reply, (D,),
+    over the paths that lead to it.
     """
     path, valid = np.ones(1), []
     for level in levels:
         total = np.logaddexp.reduce(level, axis=1)
         valid.append(float(path @ np.exp(total)))
-        reached = np.isfinite(total)[:, None]  # where no reply has any probability none is preferred
-        share = np.exp(np.where(reached, level, 0.0) - np.where(reached, total[:, None], np.log(level.shape[1])))
+        # where no reply has any probability none is preferred
+        reached = np.isfinite(total)[:, None]
+        share = np.exp(
+            np.where(reached, level, 0.0)
+            - np.where(reached, total[:, None], np.log(level.shape[1]))
+        )
         path = (path[:, None] * share).ravel()
     return path, np.array(valid)

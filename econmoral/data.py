@@ -101,7 +101,9 @@ def _only(sheet: Sheet, name: str, value: str) -> Sheet:
     return sheet.keep(rows)
 
 
-def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None, selected: tuple[str, ...]) -> Sample:
+def _table(
+    sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None, selected: tuple[str, ...]
+) -> Sample:
     """Any of the three tables."""
     many = _numbered_options(sheet)
     binary = [c for c in BINARY if c in sheet.columns]
@@ -115,9 +117,16 @@ def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None
         if has
     ]
     if len(shapes) > 1:
-        raise InputError(f"{sheet.path} has the columns of several shapes ({', '.join(shapes)}); keep one: {SHAPES}")
+        raise InputError(
+            f"{sheet.path} has the columns of several shapes ({', '.join(shapes)}); keep one: "
+            f"{SHAPES}"
+        )
     if not shapes:
-        lacking = f" lacks the column(s) {', '.join(c for c in BINARY if c not in binary)};" if binary else ""
+        lacking = (
+            f" lacks the column(s) {', '.join(c for c in BINARY if c not in binary)};"
+            if binary
+            else ""
+        )
         has = ", ".join(plain(c) for c in list(sheet.columns)[:20])
         raise InputError(f"{sheet.path}{lacking} has the columns {has}; known shapes: {SHAPES}")
     ways = tuple(cluster) or (("subject",) if "subject" in sheet.columns else ())
@@ -132,7 +141,9 @@ def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None
         if shapes[0] == "games":
             data, more, remarks = _games(sheet, family, labels[0])
         else:
-            data, more, payoffs, acts = _allocations(sheet, family, labels[0], many if shapes[0] == "many" else [])
+            data, more, payoffs, acts = _allocations(
+                sheet, family, labels[0], many if shapes[0] == "many" else []
+            )
         data = weigh(data, weights)
     except NotIdentified:
         raise
@@ -140,16 +151,21 @@ def _table(sheet: Sheet, family: str, cluster: Sequence[str], weight: str | None
         raise InputError(str(error)) from None
     used |= more
     if not ways:
-        notes.append("no column subject and no --cluster: every row is taken as independent of the others")
+        notes.append(
+            "no column subject and no --cluster: every row is taken as independent of the others"
+        )
     if weight_column:
         notes.append(f"rows are weighted by the column {weight_column} (scaled to a mean of 1)")
     if twice := sheet.duplicates():
         i, j = twice[0]
         notes.append(
-            f"{len(twice)} row(s) are identical to an earlier one (first: {sheet.unit} {sheet.lines[i]} = {sheet.unit} {sheet.lines[j]}); all are kept"
+            f"{len(twice)} row(s) are identical to an earlier one (first: {sheet.unit} "
+            f"{sheet.lines[i]} = {sheet.unit} {sheet.lines[j]}); all are kept"
         )
     if unused := [plain(c) for c in sheet.columns if c not in used]:
-        notes.append(f"columns not used: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}")
+        notes.append(
+            f"columns not used: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}"
+        )
     second = tuple(labels[1]) if len(labels) > 1 else None
     shape = "games" if shapes[0] == "games" else "allocations"
     return Sample(data, shape, ways, second, (*notes, *remarks), payoffs, acts)
@@ -172,9 +188,14 @@ def _weights(sheet: Sheet, name: str | None) -> tuple[np.ndarray | None, str | N
 
 
 def _options(sheet: Sheet, options: list[int]) -> tuple[np.ndarray, list[str]]:
-    """((2, n, S) own and other payoffs of numbered options, nan where a row has fewer; the columns)."""
+    """((2, n, S) own and other payoffs of numbered options, nan where a row has fewer;
+    the columns).
+    """
     if options != list(range(1, len(options) + 1)):
-        raise InputError(f"{sheet.path}: the options are numbered {options}; number them 1, 2, 3, ... without a gap")
+        raise InputError(
+            f"{sheet.path}: the options are numbered {options}; number them 1, 2, 3, ... without a "
+            "gap"
+        )
     names = [f"{who}_{k}" for k in options for who in ("self", "other")]
     sheet.need(names, "allocations")
     money = sheet.numbers(names, MONEY, empty=True)
@@ -183,13 +204,21 @@ def _options(sheet: Sheet, options: list[int]) -> tuple[np.ndarray, list[str]]:
     if half.any():
         i, k = np.argwhere(half)[0]
         column = f"{'self' if np.isnan(own[i, k]) else 'other'}_{k + 1}"
-        raise sheet.bad(int(i), column, "an option needs both payoffs, or neither where a row has fewer options")
+        raise sheet.bad(
+            int(i), column, "an option needs both payoffs, or neither where a row has fewer options"
+        )
     count = (~np.isnan(own)).sum(1)
     if (count < 2).any():
         i = int((count < 2).argmax())
-        raise InputError(f"{sheet.where(i)}: a choice needs at least two options, this row has {count[i]}")
+        raise InputError(
+            f"{sheet.where(i)}: a choice needs at least two options, this row has {count[i]}"
+        )
     if np.isnan(own[:, 0]).any():  # the first option is what the others are compared with
-        raise sheet.bad(int(np.isnan(own[:, 0]).argmax()), "self_1", "where a row has fewer options, leave out the last ones")
+        raise sheet.bad(
+            int(np.isnan(own[:, 0]).argmax()),
+            "self_1",
+            "where a row has fewer options, leave out the last ones",
+        )
     return np.stack([own, other]), names
 
 
@@ -206,16 +235,24 @@ def read_problems(path: Path) -> tuple[list[str], np.ndarray]:
     sheet = read_sheet(path)
     numbered = _numbered_options(sheet)
     if len(numbered) < 2:
-        raise InputError(f"{path} lacks the column(s) self_1, other_1, self_2, other_2 of allocations")
+        raise InputError(
+            f"{path} lacks the column(s) self_1, other_1, self_2, other_2 of allocations"
+        )
     payoffs, _ = _options(sheet, numbered)
     names = sheet.labels("id") if "id" in sheet.columns else [str(i + 1) for i in range(len(sheet))]
     if twice := [n for n in dict.fromkeys(names) if names.count(n) > 1]:
-        raise InputError(f"{path}: the id {plain(twice[0])} stands twice; every decision needs its own")
+        raise InputError(
+            f"{path}: the id {plain(twice[0])} stands twice; every decision needs its own"
+        )
     return names, payoffs
 
 
-def _allocations(sheet: Sheet, family: str, labels: list[str], options: list[int]) -> tuple[Design, set[str], np.ndarray, np.ndarray]:
-    """Choices between two or more allocations: the decisions, columns used, payoffs, earlier acts."""
+def _allocations(
+    sheet: Sheet, family: str, labels: list[str], options: list[int]
+) -> tuple[Design, set[str], np.ndarray, np.ndarray]:
+    """Choices between two or more allocations: the decisions, columns used, payoffs,
+    earlier acts.
+    """
     acts = [c for c in ("q", "v") if c in sheet.columns]
     rule = "write 1 after a kind (q) or unkind (v) act of the other, else 0"
     kinds = {c: sheet.whole(c, {"0": 0, "1": 1}, rule).astype(float) for c in acts}
@@ -287,7 +324,10 @@ def _games(sheet: Sheet, family: str, labels: list[str]) -> tuple[Design, set[st
         sets.append(observed[i] if several else None)
     part = sum(s is not None for s in sets)
     if part:
-        notes.append(f"{part} of {len(sheet)} rows show only part of a plan; the likelihood sums over the plans that fit")
+        notes.append(
+            f"{part} of {len(sheet)} rows show only part of a plan; the likelihood sums over the "
+            "plans that fit"
+        )
     return (
         design(decisions, family, sets if part else None),
         {"game", *used, *of_beliefs, *of_moves},
@@ -316,11 +356,16 @@ def _numbered(sheet: Sheet, stem: str) -> list[str]:
     """Columns stem1, stem2, ... in order.  Raises InputError for a gap."""
     found = sorted(int(m[1]) for c in sheet.columns if (m := re.fullmatch(rf"{stem}([1-9]\d*)", c)))
     if found != list(range(1, len(found) + 1)):
-        raise InputError(f"{sheet.path}: the columns {stem}... are numbered {found}; number them 1, 2, 3, ... without a gap")
+        raise InputError(
+            f"{sheet.path}: the columns {stem}... are numbered {found}; number them 1, 2, 3, ... "
+            "without a gap"
+        )
     return [f"{stem}{k}" for k in found]
 
 
-def _beliefs(sheet: Sheet, games: list[str], forms: list[_Form]) -> tuple[list[np.ndarray], set[str], list[str]]:
+def _beliefs(
+    sheet: Sheet, games: list[str], forms: list[_Form]
+) -> tuple[list[np.ndarray], set[str], list[str]]:
     """Weights of the other's strategies in every row: from shares, per cent, or even where nothing
     is said."""
     columns = _numbered(sheet, "belief")
@@ -339,11 +384,16 @@ def _beliefs(sheet: Sheet, games: list[str], forms: list[_Form]) -> tuple[list[n
     if not columns:
         notes.append("no beliefs in the file: the other's moves are taken as equally likely")
     elif even:
-        notes.append(f"{even} of {len(sheet)} rows say no belief: there the other's moves are taken as equally likely")
+        notes.append(
+            f"{even} of {len(sheet)} rows say no belief: there the other's moves are taken as "
+            "equally likely"
+        )
     return result, set(columns), notes
 
 
-def _weights_of(sheet: Sheet, i: int, game: str, form: _Form, row: np.ndarray, said: np.ndarray) -> np.ndarray:
+def _weights_of(
+    sheet: Sheet, i: int, game: str, form: _Form, row: np.ndarray, said: np.ndarray
+) -> np.ndarray:
     n = len(form.tables.strategies)
     need = len(GAMES[game].info_sets) if game in GAMES else n
     if not len(said):
@@ -351,12 +401,22 @@ def _weights_of(sheet: Sheet, i: int, game: str, form: _Form, row: np.ndarray, s
     if game not in GAMES and n == 2 and len(said) == 1 and not np.isnan(row[0]):
         return np.array([row[0], 1 - row[0]])
     if len(said) != need or np.isnan(row[:need]).any():
-        what = "one belief for each information set" if game in GAMES else "one weight for each strategy"
-        raise InputError(f"{sheet.where(i)}: {game} needs {what}, belief1 to belief{need}, or none at all; here are {len(said)}")
+        what = (
+            "one belief for each information set"
+            if game in GAMES
+            else "one weight for each strategy"
+        )
+        raise InputError(
+            f"{sheet.where(i)}: {game} needs {what}, belief1 to belief{need}, or none at all; here "
+            f"are {len(said)}"
+        )
     if game in GAMES:
         return belief_weights(game, row[:need])
     if abs(said.sum() - 1) > 1e-3:
-        raise InputError(f"{sheet.where(i)}: the beliefs sum to {said.sum():g}; the weights of the {need} strategies must sum to 1 (or 100 %)")
+        raise InputError(
+            f"{sheet.where(i)}: the beliefs sum to {said.sum():g}; the weights of the {need} "
+            "strategies must sum to 1 (or 100 %)"
+        )
     return said / said.sum()
 
 
@@ -393,11 +453,17 @@ def _moves(sheet: Sheet, games: list[str], forms: list[_Form]) -> tuple[list[np.
     if "plan" in sheet.columns and columns:
         raise InputError(f"{sheet.path} has both plan and move columns; keep one")
     if "plan" not in sheet.columns and not columns:
-        raise InputError(f"{sheet.path} lacks the chosen moves: a column plan, or move1, move2, ...")
+        raise InputError(
+            f"{sheet.path} lacks the chosen moves: a column plan, or move1, move2, ..."
+        )
     cache: dict[tuple[Any, ...], np.ndarray] = {}
     result = []
     for i, (game, form) in enumerate(zip(games, forms, strict=True)):
-        texts = (sheet.columns["plan"][i],) if not columns else tuple(sheet.columns[c][i] for c in columns)
+        texts = (
+            (sheet.columns["plan"][i],)
+            if not columns
+            else tuple(sheet.columns[c][i] for c in columns)
+        )
         key = (id(form), texts)
         if key not in cache:
             cache[key] = _consistent(sheet, i, game, form, columns)
@@ -409,8 +475,14 @@ def _consistent(sheet: Sheet, i: int, game: str, form: _Form, columns: list[str]
     places = form.places
     if columns:
         texts = [sheet.columns[c][i] for c in columns]
-        if more := [c for c, t in zip(columns[len(places) :], texts[len(places) :], strict=True) if not missing(t)]:
-            raise sheet.bad(i, more[0], f"{game} has {len(places)} place(s) to move; leave this empty")
+        if more := [
+            c
+            for c, t in zip(columns[len(places) :], texts[len(places) :], strict=True)
+            if not missing(t)
+        ]:
+            raise sheet.bad(
+                i, more[0], f"{game} has {len(places)} place(s) to move; leave this empty"
+            )
         texts = texts[: len(places)] + [""] * (len(places) - len(texts))
         named = [*columns, *[columns[-1]] * len(places)][: len(places)]
     else:
@@ -423,11 +495,20 @@ def _consistent(sheet: Sheet, i: int, game: str, form: _Form, columns: list[str]
         move = _move(text, places[k])
         if move is None:
             numeric = _numeric(places[k])
-            rule = f"at this place {game} has " + ", ".join(places[k][:12]) + (" ..." if len(places[k]) > 12 else "")
+            rule = (
+                f"at this place {game} has "
+                + ", ".join(places[k][:12])
+                + (" ..." if len(places[k]) > 12 else "")
+            )
             raise sheet.bad(
                 i,
                 column,
-                rule + ("" if numeric else f" (the name, its beginning, or its number 1 to {len(places[k])})"),
+                rule
+                + (
+                    ""
+                    if numeric
+                    else f" (the name, its beginning, or its number 1 to {len(places[k])})"
+                ),
             )
         fits *= np.array([m[k] == move for m in form.moves], float)
         seen += 1
@@ -449,7 +530,8 @@ def _split(sheet: Sheet, i: int, game: str, places: list[list[str]]) -> list[str
         raise sheet.bad(
             i,
             "plan",
-            f"a plan of {game} names {len(places)} move(s), such as {example}; ? for one not observed",
+            f"a plan of {game} names {len(places)} move(s), such as {example}; ? for one not "
+            "observed",
         )
     return parts
 
@@ -498,15 +580,25 @@ def _measurement(
         known = sorted({str(row.get(name)) for _, row in rows})
         value = chosen.get(name)
         if value is None and len(known) > 1:
-            raise InputError(f"{path} holds several {name}s; choose one with --{name}: {', '.join(map(plain, known))}")
+            raise InputError(
+                f"{path} holds several {name}s; choose one with --{name}: "
+                f"{', '.join(map(plain, known))}"
+            )
         if value is not None:
             rows = [(n, row) for n, row in rows if name in row and str(row[name]) == value]
             if not rows:
-                raise InputError(f"{path} has no {name} {value!r}; it has {', '.join(map(plain, known))}")
-    kept = [(n, row) for n, row in rows if row.get("probabilities", "") is not None]  # None: refused on every page
+                raise InputError(
+                    f"{path} has no {name} {value!r}; it has {', '.join(map(plain, known))}"
+                )
+    # None: refused on every page
+    kept = [(n, row) for n, row in rows if row.get("probabilities", "") is not None]
     if not kept:
         raise InputError(f"{path}: every decision was refused; there is nothing to estimate from")
-    notes = [f"{len(rows) - len(kept)} of {len(rows)} decisions were refused and are left out"] if len(kept) < len(rows) else []
+    notes = (
+        [f"{len(rows) - len(kept)} of {len(rows)} decisions were refused and are left out"]
+        if len(kept) < len(rows)
+        else []
+    )
     ways = tuple(cluster) or ("id",)
     labels = [[_field(path, n, row, name) for n, row in kept] for name in ways]
     try:
@@ -514,7 +606,10 @@ def _measurement(
             data = _menus(path, kept, family, labels[0])
         else:
             data = design(
-                [replace(_decision(path, n, row), cluster=c) for (n, row), c in zip(kept, labels[0], strict=True)],
+                [
+                    replace(_decision(path, n, row), cluster=c)
+                    for (n, row), c in zip(kept, labels[0], strict=True)
+                ],
                 family,
             )
         if weight is not None:
@@ -522,7 +617,9 @@ def _measurement(
             notes.append(f"rows are weighted by {weight} (scaled to a mean of 1)")
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-    return Sample(data, "measurement", ways, tuple(labels[1]) if len(labels) > 1 else None, tuple(notes))
+    return Sample(
+        data, "measurement", ways, tuple(labels[1]) if len(labels) > 1 else None, tuple(notes)
+    )
 
 
 def _decision(path: Path, number: int, row: dict[str, Any]) -> Decision:
@@ -535,32 +632,55 @@ def _decision(path: Path, number: int, row: dict[str, Any]) -> Decision:
 def _field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
     value = row.get(name)
     if isinstance(value, list | dict):
-        raise InputError(f"{path}, line {number}: {name} is no identifier but a {type(value).__name__}")
+        raise InputError(
+            f"{path}, line {number}: {name} is no identifier but a {type(value).__name__}"
+        )
     if value is None or missing(str(value)):
         has = ", ".join(plain(k) for k in list(row)[:20])
-        raise InputError(f"{path}, line {number}: no {name}; every line needs one to be clustered by it (it has {has})")
+        raise InputError(
+            f"{path}, line {number}: no {name}; every line needs one to be clustered by it (it has "
+            f"{has})"
+        )
     return str(value).strip()
 
 
 def _positive(path: Path, number: int, row: dict[str, Any], name: str) -> float:
     value = row.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
-        raise InputError(f"{path}, line {number}: {name} is {value!r}; a weight must be a positive number")
+        raise InputError(
+            f"{path}, line {number}: {name} is {value!r}; a weight must be a positive number"
+        )
     return float(value)
 
 
-def _menus(path: Path, rows: list[tuple[int, dict[str, Any]]], family: str, labels: list[str]) -> Design:
+def _menus(
+    path: Path, rows: list[tuple[int, dict[str, Any]]], family: str, labels: list[str]
+) -> Design:
     """Choices between the allocations of a battery."""
     known = {menu.id: menu for several in MENUS.values() for menu in several}
     own, other, chosen = [], [], []
     for number, row in rows:
-        menu = own_allocation(row["id"], row["own"], row["other"]) if _has_payoffs(row) else known.get(str(row.get("id")))
+        menu = (
+            own_allocation(row["id"], row["own"], row["other"])
+            if _has_payoffs(row)
+            else known.get(str(row.get("id")))
+        )
         p = row["probabilities"]
         if menu is None or not menu.own or not menu.other:
-            raise InputError(f"{path}, line {number}: {row.get('id')!r} is no choice between allocations, so nothing can be estimated from it")
-        good = isinstance(p, list) and len(p) == len(menu.own) and all(isinstance(x, int | float) and x >= 0 for x in p)
+            raise InputError(
+                f"{path}, line {number}: {row.get('id')!r} is no choice between allocations, so "
+                "nothing can be estimated from it"
+            )
+        good = (
+            isinstance(p, list)
+            and len(p) == len(menu.own)
+            and all(isinstance(x, int | float) and x >= 0 for x in p)
+        )
         if not good or abs(sum(p) - 1) > 1e-6:
-            raise InputError(f"{path}, line {number}: {row['id']} needs {len(menu.own)} probabilities that sum to 1")
+            raise InputError(
+                f"{path}, line {number}: {row['id']} needs {len(menu.own)} probabilities that sum "
+                "to 1"
+            )
         own.append(menu.own)
         other.append(menu.other)
         chosen.append(p)

@@ -1,9 +1,10 @@
 """Derivations in words: how a target comes to its decision, one operation on small numbers a step.
 
-Small models get a sum of four terms wrong, and a product or a comparison that is not written out is not learnt; so every
-product, sum and comparison is a step, a product with a two-digit number is split into tens and units
-(``7 * 18 = 70 + 56 = 126``), and what several plans share is worked out once.  On games the points of the page come first, in
-one form whatever the wording: looked up there, they are read rightly in a wording never met.  ``check_steps`` reads a text back.
+Small models get a sum of four terms wrong, and a product or a comparison that is not written out is
+not learnt; so every product, sum and comparison is a step, a product with a two-digit number is
+split into tens and units (``7 * 18 = 70 + 56 = 126``), and what several plans share is worked out
+once.  On games the points of the page come first, in one form whatever the wording: looked up
+there, they are read rightly in a wording never met.  ``check_steps`` reads a text back.
 """
 
 from __future__ import annotations
@@ -52,14 +53,15 @@ def more(values: dict[str, float]) -> tuple[str, str]:
 def derives(target: Target, domain: str) -> bool:
     """Whether there is a derivation; otherwise the target is trained on direct answers.
 
-    On allocations every family has one; on games homo moralis and the families that look at payoffs alone.
+    On allocations every family has one; on games homo moralis and the families that look at payoffs
+    alone.
     """
     if domain == "allocations":
         return True
     return target.outcome_only or target.family == "homo_moralis"
 
 
-# ---------------------------------------------------------------------------------------------------------- allocations
+# -------------------------------------------------------------------------------------- allocations
 
 
 def _worth(label: str, m: float, n: float, weights: Weights) -> tuple[str, int]:
@@ -72,7 +74,9 @@ def _worth(label: str, m: float, n: float, weights: Weights) -> tuple[str, int]:
     elif m == n:
         position = f"{m} and {n} are equal. "
     else:
-        position = f"{m} is {'less' if m < n else 'more'} than {n}: {'behind' if m < n else 'ahead'}. "
+        position = (
+            f"{m} is {'less' if m < n else 'more'} than {n}: {'behind' if m < n else 'ahead'}. "
+        )
     total = own * m + other * n
     if own == other == 1:
         steps = plus(m, n)
@@ -82,14 +86,17 @@ def _worth(label: str, m: float, n: float, weights: Weights) -> tuple[str, int]:
         steps = f"{times(own, m)}, {times(other, n)}, {plus(own * m, other * n)}"
     elif own == 0:
         steps = times(other, n)
-    elif own + other == unit:  # the gap is smaller than either payoff: own m + other n = unit m + other (n - m)
+    # the gap is smaller than either payoff: own m + other n = unit m + other (n - m)
+    elif own + other == unit:
         gap, weight = abs(n - m), abs(other)
         sign = "+" if (other > 0) == (m < n) else "-"
         steps = f"{max(m, n)} - {min(m, n)} = {gap}, {times(unit, m)}, {times(weight, gap)}, "
         steps += f"{unit * m} {sign} {weight * gap} = {total}"
     else:  # weights that do not add up to one point
         sign = "+" if other > 0 else "-"
-        steps = f"{times(own, m)}, {times(abs(other), n)}, {own * m} {sign} {abs(other) * n} = {total}"
+        steps = (
+            f"{times(own, m)}, {times(abs(other), n)}, {own * m} {sign} {abs(other) * n} = {total}"
+        )
     return f"{label}: {position}{steps}.", total
 
 
@@ -115,39 +122,55 @@ def allocation_derivation(menu: Menu, page: MenuPage, target: Target) -> str:
     return joiner.join([*lines, closing])
 
 
-# ---------------------------------------------------------------------------------------------------------------- games
+# -------------------------------------------------------------------------------------------- games
 
 
 def game_derivation(item: Item, layout: Layout, target: Target) -> tuple[str, int]:
-    """The derivation of a target's best reply to the stated beliefs, and the strategy in which it ends.
+    """The derivation of a target's best reply to the stated beliefs,
+    and the strategy in which it ends.
 
-    Sums are over ten people, so that no fraction appears.  At kappa = 1, where plans tie, it may end in another strategy than
-    ``Target.best_plan``.  Raises ValueError where ``derives`` says no.
+    Sums are over ten people, so that no fraction appears.  At kappa = 1, where plans tie, it may
+    end in another strategy than ``Target.best_plan``.  Raises ValueError where ``derives`` says
+    no.
     """
     if not derives(target, "games"):
         raise ValueError(f"{target} has no derivation on games")
     points, pay = _points(item, layout, target)
-    lines, first, replies = _own_payoff(item, layout, pay) if target.kappa == 0 else _moral(item, layout, target)
+    lines, first, replies = (
+        _own_payoff(item, layout, pay) if target.kappa == 0 else _moral(item, layout, target)
+    )
     game = GAMES[layout.game]
     plan = (first, *(replies[k] for k in range(1, len(game.info_sets))))
     return "\n".join([*points, *lines]), game.strategies.index(plan)
 
 
-def _points(item: Item, layout: Layout, target: Target) -> tuple[list[str], dict[tuple[str, ...], tuple[float, float]]]:
+def _points(
+    item: Item, layout: Layout, target: Target
+) -> tuple[list[str], dict[tuple[str, ...], tuple[float, float]]]:
     """Lines that write the page's points down in its order, and the table to work with.
 
-    ``N R 8 and 10`` are the first and the second mover's points.  With the Kantian term they stand as the sum that it needs,
-    ``N R 8 + 10 = 18``; for families that weigh the other's points there is a line for each role, and the table holds worths.
+    ``N R 8 and 10`` are the first and the second mover's points.  With the Kantian term they stand
+    as the sum that it needs, ``N R 8 + 10 = 18``; for families that weigh the other's points there
+    is a line for each role, and the table holds worths.
     """
     pay = shown_payoffs(item, layout)
     weights, paths = target.weights(), list(pay)
     named = {path: " ".join(path_labels(layout, path)) for path in (paths[i] for i in layout.rows)}
     if target.kappa:
         w = target.moral_weights()[1]
-        sums = (f"{name} {plus(*pay[path])}" + (f", {times(w, sum(pay[path]))}" if w > 1 else "") for path, name in named.items())
+        sums = (
+            f"{name} {plus(*pay[path])}" + (f", {times(w, sum(pay[path]))}" if w > 1 else "")
+            for path, name in named.items()
+        )
         return [f"{'; '.join(sums)}."], pay
     if weights == Weights(1, (1, 0), (1, 0)):
-        return ["; ".join(f"{name} {number(pay[path][0])} and {number(pay[path][1])}" for path, name in named.items()) + "."], pay
+        return [
+            "; ".join(
+                f"{name} {number(pay[path][0])} and {number(pay[path][1])}"
+                for path, name in named.items()
+            )
+            + "."
+        ], pay
     lines, worth = [], {}
     for path, name in named.items():
         m, n = pay[path]
@@ -158,10 +181,13 @@ def _points(item: Item, layout: Layout, target: Target) -> tuple[list[str], dict
     return lines, worth
 
 
-def _first_mover(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[float, float]]) -> tuple[list[str], dict[str, float]]:
-    """``K Z 4 * 9 = 36, K W 6 * 2 = 12, 36 + 12 = 48`` for each first move, and its value over ten people by action.
+def _first_mover(
+    item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[float, float]]
+) -> tuple[list[str], dict[str, float]]:
+    """Steps for each first move, and its value over ten people by action.
 
-    Every product names the path whose points it takes, so that a reader finds them by its labels.
+    A step is ``K Z 4 * 9 = 36, K W 6 * 2 = 12, 36 + 12 = 48``.  Every product names the path whose
+    points it takes, so that a reader finds them by its labels.
     """
     sets = {s.after: k for k, s in enumerate(GAMES[layout.game].info_sets)}
     steps, values = [], {}
@@ -173,7 +199,10 @@ def _first_mover(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[fl
             steps.append(f"{name} {times(TENTHS, own)}")
             continue
         k = sets[(move,)]
-        listed = [(label_of(layout, k, r), tenths(item, k, r), pay[(move, r)][0]) for r in page_actions(layout, k)]
+        listed = [
+            (label_of(layout, k, r), tenths(item, k, r), pay[(move, r)][0])
+            for r in page_actions(layout, k)
+        ]
         products = [f"{name} {label} {times(p, m)}" for label, p, m in listed]
         one, two = (p * m for _, p, m in listed)
         values[move] = one + two
@@ -194,11 +223,15 @@ def _replies(layout: Layout) -> list[tuple[int, str, str]]:
 def _plan_words(layout: Layout, first: str, replies: dict[int, str]) -> str:
     """``K first, Z after K, W after M.``"""
     parts = [f"{path_labels(layout, (first,))[0]} first"]
-    parts += [f"{label_of(layout, k, replies[k])} after {after}" for k, _, after in _replies(layout)]
+    parts += [
+        f"{label_of(layout, k, replies[k])} after {after}" for k, _, after in _replies(layout)
+    ]
     return ", ".join(parts) + "."
 
 
-def _own_payoff(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[float, float]]) -> tuple[list[str], str, dict[int, str]]:
+def _own_payoff(
+    item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[float, float]]
+) -> tuple[list[str], str, dict[int, str]]:
     steps, values = _first_mover(item, layout, pay)
     by_label = {path_labels(layout, (move,))[0]: value for move, value in values.items()}
     closing, _ = more(by_label)
@@ -206,8 +239,12 @@ def _own_payoff(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[flo
     lines = ["Moving first: " + "; ".join(steps) + f". {closing}"]
     replies = {}
     for k, move, after in _replies(layout):
-        gains = {label_of(layout, k, reply): pay[(move, reply)][1] for reply in page_actions(layout, k)}
-        given = ", ".join(f"{after} {label} gives {number(value)}" for label, value in gains.items())
+        gains = {
+            label_of(layout, k, reply): pay[(move, reply)][1] for reply in page_actions(layout, k)
+        }
+        given = ", ".join(
+            f"{after} {label} gives {number(value)}" for label, value in gains.items()
+        )
         closing, best = more(gains)
         replies[k] = next(r for r in page_actions(layout, k) if label_of(layout, k, r) == best)
         lines.append(f"Moving second after {after}: {given}. {closing}")
@@ -218,22 +255,29 @@ def _own_payoff(item: Item, layout: Layout, pay: dict[tuple[str, ...], tuple[flo
 def _moral(item: Item, layout: Layout, target: Target) -> tuple[list[str], str, dict[int, str]]:
     """Homo moralis: for integers v : w = (1 - kappa) : kappa the plan with the largest
 
-        v [first-mover points + second-mover points, over ten people] + 10 w [points of both roles if everyone uses the plan].
+        v [first-mover points + second-mover points, over ten people]
+        + 10 w [points of both roles if everyone uses the plan].
 
-    A reply that the plan itself never meets does not enter the second bracket; it is chosen for its own points.
+    A reply that the plan itself never meets does not enter the second bracket; it is chosen for its
+    own points.
     """
     v, w = target.moral_weights()
     pay = shown_payoffs(item, layout)
     lines: list[str] = []
     own_best: dict[int, tuple[str, float]] = {}
-    together: dict[str, tuple[str, float]] = {}  # first move -> (best reply on the path, value with the moral term)
+    # first move -> (best reply on the path, value with the moral term)
+    together: dict[str, tuple[str, float]] = {}
     for k, move, after in _replies(layout):
         p = tenths(item, 0, move)
         own, total, own_steps, all_steps = {}, {}, [], []
         for reply in page_actions(layout, k):
             label, (m, n) = label_of(layout, k, reply), pay[(move, reply)]
-            own[label] = max(v, 1) * p * n  # at kappa = 1 own points decide what the plan itself never meets
-            own_steps.append(f"{after} {label} {times(p, n)}" + (f", {times(v, p * n)}" if v > 1 else ""))
+            own[label] = (
+                max(v, 1) * p * n
+            )  # at kappa = 1 own points decide what the plan itself never meets
+            own_steps.append(
+                f"{after} {label} {times(p, n)}" + (f", {times(v, p * n)}" if v > 1 else "")
+            )
             same = TENTHS * w * (m + n)
             total[label] = same + v * p * n
             all_steps.append(f"{after} {label} {plus(same, own[label]) if v else number(same)}")
@@ -246,7 +290,10 @@ def _moral(item: Item, layout: Layout, target: Target) -> tuple[list[str], str, 
         lines.append(f"Alike: {'; '.join(all_steps)}. {closing}")
     steps, values = _first_mover(item, layout, pay)
     if v > 1:
-        steps = [f"{s}, {times(v, values[m])}" for s, m in zip(steps, page_actions(layout, 0), strict=True)]
+        steps = [
+            f"{s}, {times(v, values[m])}"
+            for s, m in zip(steps, page_actions(layout, 0), strict=True)
+        ]
     if v:
         lines.append("Moving first: " + "; ".join(steps) + ".")
     totals: dict[str, float] = {}
@@ -267,7 +314,10 @@ def _moral(item: Item, layout: Layout, target: Target) -> tuple[list[str], str, 
                 replies[k] = together[move][0]
                 continue
             replies[k], worth = own_best[k]
-            parts.append(f"{label_of(layout, k, replies[k])} after {after}" + (f" {plus(value, worth)}" if v else ""))
+            parts.append(
+                f"{label_of(layout, k, replies[k])} after {after}"
+                + (f" {plus(value, worth)}" if v else "")
+            )
             value += worth
         lines.append(f"{name} total: {', '.join(parts)}.")
         totals[name], plans[name] = value, (move, replies)
@@ -276,11 +326,14 @@ def _moral(item: Item, layout: Layout, target: Target) -> tuple[list[str], str, 
     return lines, *plans[best]
 
 
-# ---------------------------------------------------------------------------------------------------- reading them back
+# -------------------------------------------------------------------------------- reading them back
 
 _TERM = r"-?\d+(?:\.\d+)?"
-# begins at the head of a sum, so that a long one without an equals sign is read once and not from every term
-_CHAIN = re.compile(rf"(?<![*+-] )(?<![\d.-]){_TERM}(?: [*+-] {_TERM})+(?: = {_TERM}(?: [+*-] {_TERM})*)+")
+# begins at the head of a sum, so that a long one without an equals sign is read once and not from
+# every term
+_CHAIN = re.compile(
+    rf"(?<![*+-] )(?<![\d.-]){_TERM}(?: [*+-] {_TERM})+(?: = {_TERM}(?: [+*-] {_TERM})*)+"
+)
 _SIDE = re.compile(rf"({_TERM})(?: ([*+-]) ({_TERM}))?")
 
 
@@ -298,7 +351,9 @@ def _value(side: str) -> float | None:
 
 @dataclass(frozen=True)
 class StepRead:
-    """One equation ``a * b = c`` that a text contains: where its right side stands, what it says, and whether it is right."""
+    """One equation ``a * b = c`` that a text contains: where its right side stands,
+    what it says, and whether it is right.
+    """
 
     start: int
     end: int
@@ -306,7 +361,9 @@ class StepRead:
 
 
 def read_steps(text: str) -> list[StepRead]:
-    """Every arithmetic step of a text, in order; in a chain ``7 * 18 = 70 + 56 = 126`` there are two.  Nothing is evaluated."""
+    """Every arithmetic step of a text, in order; in a chain ``7 * 18 = 70 + 56 = 126`` there are
+    two.  Nothing is evaluated.
+    """
     found = []
     for chain in _CHAIN.finditer(text[:20_000]):
         sides = chain[0].split(" = ")
@@ -314,11 +371,18 @@ def read_steps(text: str) -> list[StepRead]:
         for one, other in itertools.pairwise(sides):
             place += len(one) + len(" = ")
             a, b = _value(one), _value(other)
-            found.append(StepRead(place, place + len(other), a is not None and b is not None and abs(a - b) < 1e-9))
+            found.append(
+                StepRead(
+                    place, place + len(other), a is not None and b is not None and abs(a - b) < 1e-9
+                )
+            )
     return found
 
 
 def check_steps(text: str) -> tuple[int, int]:
-    """(right, all) of the arithmetic steps ``a * b = c``, ``a + b = c`` that a text contains; the text is never evaluated."""
+    """(right, all) of the arithmetic steps ``a * b = c``, ``a + b = c`` that a text contains.
+
+    The text is never evaluated.
+    """
     steps = read_steps(text)
     return sum(s.right for s in steps), len(steps)

@@ -1,9 +1,10 @@
 """Maximum likelihood of preference parameters and logit precision.
 
-Every family is linear in its parameters, u = base + X theta, so with gamma = lambda theta the index lambda base + X gamma is
-linear and the log-likelihood (``econmoral/likelihood.py``) is globally concave: one maximum, found by Newton steps, whatever the
-start.  theta = gamma / lambda follows by the delta method.  An estimate is refused (``NotIdentified``) rather than reported with
-a meaningless standard error.
+Every family is linear in its parameters, u = base + X theta, so with gamma = lambda theta the index
+lambda base + X gamma is linear and the log-likelihood (``econmoral/likelihood.py``) is globally
+concave: one maximum, found by Newton steps, whatever the start.  theta = gamma / lambda follows by
+the delta method.  An estimate is refused (``NotIdentified``) rather than reported with a
+meaningless standard error.
 
     >>> found = fit(decisions, "alpha_beta_kappa")
     >>> print(found.summary())
@@ -53,8 +54,9 @@ from econmoral.robust import clustered_covariance
 from econmoral.tables import etable
 
 __all__ = [
-    "Derived", "Design", "Fit", "Mixture", "NotIdentified", "allocations", "bootstrap", "covariance", "design", "difference", "etable", "fit",
-    "individual_fits", "jackknife", "likelihood_ratio", "log_likelihood", "mixture", "out_of_sample", "profile_interval", "ratio",
+    "Derived", "Design", "Fit", "Mixture", "NotIdentified", "allocations", "bootstrap",
+    "covariance", "design", "difference", "etable", "fit", "individual_fits", "jackknife",
+    "likelihood_ratio", "log_likelihood", "mixture", "out_of_sample", "profile_interval", "ratio",
     "rationalising_bounds", "restrict", "weigh", "wild_interval", "wild_test", "wild_weights",
 ]  # fmt: skip
 
@@ -64,7 +66,9 @@ KINDS: tuple[str, ...] = get_args(Errors)
 
 
 def rationalising_bounds(data: Design) -> dict[str, tuple[float, float]] | None:
-    """Range of every parameter for which all (modal) choices are optimal, by linear programming; None when there is none."""
+    """Range of every parameter for which all (modal) choices are optimal,
+    by linear programming; None when there is none.
+    """
     lead = data.weight.argmax(1)
     rows = np.arange(len(lead))
     gap = data.index[rows, lead][:, None] - data.index
@@ -73,7 +77,9 @@ def rationalising_bounds(data: Design) -> dict[str, tuple[float, float]] | None:
 
 
 def check(data: Design, found: Maximum) -> None:
-    """Raises NotIdentified, with what diverges and bounds, unless the maximum exists, was reached and is the only one."""
+    """Raises NotIdentified, with what diverges and bounds, unless the maximum exists,
+    was reached and is the only one.
+    """
     apart = separated(data, found)
     if apart is not None:
         message, signs = describe(apart, ("lambda", *data.parameters))
@@ -82,18 +88,33 @@ def check(data: Design, found: Maximum) -> None:
             relation = "every choice is optimal for "
             if data.partial is not None:  # one way of completing the plans among several
                 relation = "with the likeliest moves where none was seen, " + relation
-            raise NotIdentified(message, optimal_for(*gaps(data, found.b), data.parameters), "separated", signs, relation)
+            raise NotIdentified(
+                message,
+                optimal_for(*gaps(data, found.b), data.parameters),
+                "separated",
+                signs,
+                relation,
+            )
         if by_lambda == "-":
             raise NotIdentified(message, None, "reversed", signs)
-        ends = {k: one_sided(data, k, s) for k, s in signs.items() if s in "+-" and data.partial is None}
-        bounds = {k: (end, np.inf) if signs[k] == "+" else (-np.inf, end) for k, end in ends.items() if np.isfinite(end)}
+        ends = {
+            k: one_sided(data, k, s) for k, s in signs.items() if s in "+-" and data.partial is None
+        }
+        bounds = {
+            k: (end, np.inf) if signs[k] == "+" else (-np.inf, end)
+            for k, end in ends.items()
+            if np.isfinite(end)
+        }
         relation = "with 95 % confidence (profile likelihood, decisions taken as independent) "
         raise NotIdentified(message, bounds or None, "separated", signs, relation)
-    spread = np.ptp(np.where(data.allowed, data.index @ found.b, (data.index @ found.b).mean(1, keepdims=True)), axis=1)
+    spread = np.ptp(
+        np.where(data.allowed, data.index @ found.b, (data.index @ found.b).mean(1, keepdims=True)),
+        axis=1,
+    )
     if (not data.one_hot and np.median(spread) > LIMIT) or (found.value > -1e-6).all():
         raise NotIdentified(
-            "the choices are deterministic: lambda grows without bound and the preference is only bounded, not estimated; "
-            "use exact probabilities",
+            "the choices are deterministic: lambda grows without bound and the preference is "
+            "only bounded, not estimated; use exact probabilities",
             rationalising_bounds(data), "separated", {"lambda": "+"},
         )  # fmt: skip
     scale = np.sqrt(np.abs(np.diag(found.hessian)))
@@ -101,8 +122,8 @@ def check(data: Design, found: Maximum) -> None:
         raise NotIdentified(f"{data.family}: {vary_too_little(None, data)}", kind="collinear")
     if not found.converged:
         raise NotIdentified(
-            f"{data.family}: the search for the maximum did not converge (what is left to gain: {found.decrement:.2g}); "
-            "use more varied payoffs or fewer parameters",
+            f"{data.family}: the search for the maximum did not converge (what is left to gain: "
+            f"{found.decrement:.2g}); use more varied payoffs or fewer parameters",
             kind="not converged",
         )
 
@@ -114,7 +135,9 @@ def vary_too_little(direction: np.ndarray | None, data: Design) -> str:
         size = np.abs(direction) / np.abs(direction).max()
         names = [n for n, s in zip(("lambda", *data.parameters), size, strict=True) if s > 1e-3]
         who = " from ".join([", ".join(names[1:]), names[0]]) if len(names) > 1 else names[0]
-    return f"the decisions vary too little to tell {who}; use more varied payoffs or fewer parameters"
+    return (
+        f"the decisions vary too little to tell {who}; use more varied payoffs or fewer parameters"
+    )
 
 
 def fit(
@@ -127,15 +150,17 @@ def fit(
 ) -> Fit:
     """Estimate a family's parameters and lambda.
 
-    errors : ``clustered`` (by the decisions' cluster; with ``second``, labels of a second way of clustering, two-way after
-    Cameron, Gelbach and Miller 2011), ``sandwich`` (each decision on its own), ``hessian`` (the model taken as true),
-    ``bootstrap`` (clusters resampled), ``jackknife`` (clusters left out, CV3), ``wild`` (clustered errors; intervals and
-    p-values by the wild score cluster bootstrap with the hypothesis imposed).  replications, seed : of bootstrap and wild.
+    errors : ``clustered`` (by the decisions' cluster; with ``second``, labels of a second way of
+    clustering, two-way after Cameron, Gelbach and Miller 2011), ``sandwich`` (each decision on its
+    own), ``hessian`` (the model taken as true), ``bootstrap`` (clusters resampled), ``jackknife``
+    (clusters left out, CV3), ``wild`` (clustered errors; intervals and p-values by the wild score
+    cluster bootstrap with the hypothesis imposed).  replications, seed : of bootstrap and wild.
 
     V = q H^-1 (sum_c s_c s_c') H^-1,   q = (N - 1) / (N - k) * J / (J - 1) for J clusters.
 
-    Intervals and tests use t(J - 1), the normal with ``hessian``.  Raises NotIdentified (see there; also when there are no
-    more clusters than parameters, lambda included), ValueError as ``design`` or for an unknown kind of errors.
+    Intervals and tests use t(J - 1), the normal with ``hessian``.  Raises NotIdentified (see
+    there; also when there are no more clusters than parameters, lambda included), ValueError as
+    ``design`` or for an unknown kind of errors.
     """
     errors = "clustered" if errors == "cluster" else errors
     if errors not in KINDS:
@@ -144,7 +169,10 @@ def fit(
         raise ValueError(f"two-way clustering goes with clustered errors only, not with {errors}")
     data = data if isinstance(data, Design) else design(data, family)
     if data.weighted and errors == "hessian":
-        raise ValueError("with weights the hessian says nothing about the errors; use cluster, sandwich, bootstrap or jackknife")
+        raise ValueError(
+            "with weights the hessian says nothing about the errors; use cluster, sandwich, "
+            "bootstrap or jackknife"
+        )
     scale = scales(data)
     flat = data.index.reshape(-1, data.index.shape[2]) / scale
     null = rank_deficiency(flat)
@@ -157,7 +185,10 @@ def fit(
     v, remarks = covariance(data, best.score, best.hessian, errors, second, replications, seed)
     df = np.inf if errors == "hessian" else clusters - 1.0
     if errors == "wild":
-        notes.append(f"intervals and p-values (of lambda: intervals) by the wild score bootstrap, {replications} draws, seed {seed}")
+        notes.append(
+            "intervals and p-values (of lambda: intervals) by the wild score bootstrap, "
+            f"{replications} draws, seed {seed}"
+        )
     elif errors == "bootstrap":
         notes.append(f"{replications} bootstrap samples of clusters, seed {seed}")
     jacobian = jacobian_of(best.b)
@@ -166,12 +197,15 @@ def fit(
     values = dict(zip(data.labels, theta_of(best.b).tolist(), strict=True))
     se = dict(zip(data.labels, np.sqrt(np.maximum(np.diag(transformed), 0)).tolist(), strict=True))
     return Fit(
-        data.family, values, se, transformed, float(best.value.sum()), n, len(data.names), errors, df, null_log_likelihood(data),
-        (*notes, *remarks), dict(data.fixed), data, best.b, best.score, best.hessian, replications, seed,
+        data.family, values, se, transformed, float(best.value.sum()), n, len(data.names), errors,
+        df, null_log_likelihood(data), (*notes, *remarks), dict(data.fixed), data, best.b,
+        best.score, best.hessian, replications, seed,
     )  # fmt: skip
 
 
-def _counted(data: Design, errors: str, second: Sequence[str] | None, n: int, k: int) -> tuple[int, list[str]]:
+def _counted(
+    data: Design, errors: str, second: Sequence[str] | None, n: int, k: int
+) -> tuple[int, list[str]]:
     """Number of clusters that counts, and remarks.  Raises NotIdentified when there are too few."""
     j = n if errors == "sandwich" else len(data.names)
     if second is not None:
@@ -180,14 +214,19 @@ def _counted(data: Design, errors: str, second: Sequence[str] | None, n: int, k:
         return j, []
     if j <= k or n <= k:
         raise NotIdentified(
-            f"{n} decisions in {j} cluster(s) are too few for {errors} standard errors of {k} parameters (lambda is one of them): "
-            "more clusters than parameters are needed",
+            f"{n} decisions in {j} cluster(s) are too few for {errors} standard errors of {k} "
+            "parameters (lambda is one of them): more clusters than parameters are needed",
             kind="few",
         )
     if j >= FEW:
         return j, []
     how = "" if errors in ("wild", "jackknife") else "; compare errors wild and jackknife"
-    return j, [f"only {j} clusters: standard errors are uncertain below {FEW}, intervals use t({j - 1}){how}"]
+    return j, [
+        (
+            f"only {j} clusters: standard errors are uncertain below {FEW}, intervals use "
+            f"t({j - 1}){how}"
+        )
+    ]
 
 
 def _responds(data: Design, b: np.ndarray, se: float, least: float, notes: list[str]) -> None:
@@ -195,18 +234,23 @@ def _responds(data: Design, b: np.ndarray, se: float, least: float, notes: list[
     precision = float(b[0])
     if len(b) == 1:
         if precision < -least * se:
-            notes.append("lambda is negative: choices go against the payoff; are the options coded the other way round?")
+            notes.append(
+                "lambda is negative: choices go against the payoff; are the options coded the "
+                "other way round?"
+            )
         return
     if precision < -least * se and precision < -1e-12:
         raise NotIdentified(
-            f"{data.family}: lambda is {precision:.4g} (SE {se:.2g}), clearly below 0: the choices look coded the other way round "
-            "(whoever chose them would like less money); check which option the choice column names",
+            f"{data.family}: lambda is {precision:.4g} (SE {se:.2g}), clearly below 0: the "
+            "choices look coded the other way round (whoever chose them would like less money); "
+            "check which option the choice column names",
             kind="reversed",
         )
     if abs(precision) < 1e-12 or precision < least * se:
         raise NotIdentified(
-            f"{data.family}: lambda is {precision:.4g} (SE {se:.2g}), not clearly above 0: choices hardly respond to own payoff, "
-            "so the ratio that defines the other parameters is undetermined",
+            f"{data.family}: lambda is {precision:.4g} (SE {se:.2g}), not clearly above 0: "
+            "choices hardly respond to own payoff, so the ratio that defines the other "
+            "parameters is undetermined",
             kind="unresponsive",
         )
 
@@ -220,7 +264,9 @@ def covariance(
     replications: int = 999,
     seed: int = 0,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Covariance of (lambda, gamma) of the kind asked for, see ``fit``, and remarks; of (theta, lambda) for resampled kinds."""
+    """Covariance of (lambda, gamma) of the kind asked for, see ``fit``, and remarks;
+    of (theta, lambda) for resampled kinds.
+    """
     if errors in ("bootstrap", "jackknife"):
         return resampled_covariance(data, errors, replications, seed)
     n, k = score.shape
@@ -241,7 +287,9 @@ def covariance(
     if values[0] >= -1e-12 * values[-1]:
         return v, ()
     # as Cameron, Gelbach and Miller do
-    return (vectors * np.maximum(values, 0)) @ vectors.T, ("two-way covariance was not positive; negative eigenvalues set to 0",)
+    return (vectors * np.maximum(values, 0)) @ vectors.T, (
+        "two-way covariance was not positive; negative eigenvalues set to 0",
+    )
 
 
 def individual_fits(data: Design, errors: str = "sandwich") -> dict[str, Fit | NotIdentified]:
@@ -256,9 +304,11 @@ def individual_fits(data: Design, errors: str = "sandwich") -> dict[str, Fit | N
 
 
 def out_of_sample(designs: dict[str, Design], folds: int, seed: int) -> dict[str, np.ndarray]:
-    """Family -> (J,) log-likelihood of every cluster under the estimate from the other folds of clusters.
+    """Family -> (J,) log-likelihood of every cluster under the estimate from the other folds of
+    clusters.
 
-    All designs must hold the same decisions.  A family without an estimate on some fold has nan there.
+    All designs must hold the same decisions.  A family without an estimate on some fold has nan
+    there.
     """
     first = next(iter(designs.values()))
     fold = np.random.default_rng(seed).permutation(len(first.names)) % folds
@@ -271,7 +321,11 @@ def out_of_sample(designs: dict[str, Design], folds: int, seed: int) -> dict[str
                 b = maximise(data.rows(~test)).b
             except NotIdentified:
                 continue
-            sums = np.bincount(data.cluster[test], log_likelihood(b, data.rows(test))[0], minlength=len(first.names))
+            sums = np.bincount(
+                data.cluster[test],
+                log_likelihood(b, data.rows(test))[0],
+                minlength=len(first.names),
+            )
             value[fold == f] = sums[fold == f]
         result[name] = value
     return result

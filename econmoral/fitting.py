@@ -3,7 +3,7 @@
     econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --types 3
     econmoral fit treated.csv control.csv --table latex > table.tex
     econmoral fit runs/demo/eval/choices.jsonl --set payoffs --mode reasoned --arm moralis
-    econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --out runs/humans   # for econmoral package
+    econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --out runs/humans
 
 Exit code 0: estimated; 2: the input cannot be used; 3: the data do not identify the parameters.
 """
@@ -37,9 +37,7 @@ RANDOM = ("bootstrap", "wild")
 def add_to(commands: Any) -> None:
     """Add ``fit`` to the subcommands of a parser."""
     parser = commands.add_parser(
-        "fit",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "fit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add(
@@ -112,7 +110,12 @@ def add_to(commands: Any) -> None:
     add("--stars", action="store_true", help="stars for significance in the table")
     add("--replications", type=int, help="of bootstrap and wild (default 999; types: 199)")
     add("--seed", type=int, help="of bootstrap, wild and the starts of types (default 0)")
-    add("--out", type=Path, metavar="FOLDER", help="also write fit.json, table.tex, table.md and run.json there")
+    add(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="also write fit.json, table.tex, table.md and run.json there",
+    )
     add("--json", action="store_true", help="print JSON")
 
 
@@ -146,7 +149,9 @@ def pairs(words: list[str] | None, option: str) -> dict[str, float]:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise InputError(f"{option} {word}: write NAME=VALUE with a finite number, e.g. gamma=0")
+            raise InputError(
+                f"{option} {word}: write NAME=VALUE with a finite number, e.g. gamma=0"
+            )
         if name.strip() in found:
             raise InputError(f"{option}: {name.strip()} is given twice")
         found[name.strip()] = number
@@ -169,10 +174,16 @@ def tidy(args: argparse.Namespace) -> None:
     args.fix, args.test = pairs(args.fix, "--fix"), pairs(args.test, "--test")
     parameters = FAMILIES[args.family].parameters
     if unknown := set(args.fix) - set(parameters):
-        raise InputError(f"--fix: {args.family} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(parameters) or 'none'}")
+        raise InputError(
+            f"--fix: {args.family} has no parameter {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(parameters) or 'none'}"
+        )
     free = [p for p in (*parameters, "lambda") if p not in args.fix]
     if unknown := set(args.test) - set(free):
-        raise InputError(f"--test: no estimated parameter {', '.join(sorted(unknown))}; there are {', '.join(free)}")
+        raise InputError(
+            f"--test: no estimated parameter {', '.join(sorted(unknown))}; there are "
+            f"{', '.join(free)}"
+        )
     for text in args.nlcom or []:
         evaluate(text, dict.fromkeys(free, 0.5))
     single = args.errors in ("sandwich", "hessian") and args.types == 1
@@ -195,9 +206,15 @@ def tidy(args: argparse.Namespace) -> None:
     }
     for option, useless in idle.items():
         if useless:
-            raise InputError(f"{option} does nothing {with_what.get(option, 'with --types or --table')}; leave it out")
+            raise InputError(
+                f"{option} does nothing {with_what.get(option, 'with --types or --table')}; leave "
+                "it out"
+            )
     if args.types > 1 and args.errors in ("sandwich", "wild"):
-        raise InputError(f"--errors {args.errors} is not available with --types; use cluster, hessian, bootstrap or jackknife")
+        raise InputError(
+            f"--errors {args.errors} is not available with --types; use cluster, hessian, "
+            "bootstrap or jackknife"
+        )
     if args.cluster and len(args.cluster) > 1 and (args.errors != "clustered" or args.types > 1):
         raise InputError("two columns in --cluster go with --errors cluster and without --types")
     if args.replications is not None and not 19 <= args.replications <= 1_000_000:
@@ -219,8 +236,12 @@ def outcome(path: Path, args: argparse.Namespace) -> Outcome:
     errors = "sandwich" if args.errors == "clustered" and not sample.cluster else args.errors
     if args.types > 1:
         if len(data.names) == len(data.index):
-            raise InputError(f"{path}: types need several decisions of each subject; name the subjects with --cluster")
-        errors = "hessian" if errors == "hessian" else "clustered"  # of the fit with one type, which is shown beside
+            raise InputError(
+                f"{path}: types need several decisions of each subject; name the subjects with "
+                "--cluster"
+            )
+        # of the fit with one type, which is shown beside
+        errors = "hessian" if errors == "hessian" else "clustered"
     draws = args.replications
     try:
         found = fit(data, errors=errors, second=sample.second, replications=draws or 999, seed=seed)
@@ -255,7 +276,10 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.out / "fit.json", whole)
         write_text(args.out / "table.tex", table.to("latex") + "\n")
         write_text(args.out / "table.md", table.to("markdown") + "\n")
-        write_json(args.out / "run.json", origin(**{f"choices_{i}": o.path for i, o in enumerate(found, start=1)}))
+        write_json(
+            args.out / "run.json",
+            origin(**{f"choices_{i}": o.path for i, o in enumerate(found, start=1)}),
+        )
     if args.json:
         print(json.dumps(whole, indent=2, allow_nan=False))
     elif args.table or len(found) > 1:
@@ -290,7 +314,12 @@ def show(o: Outcome, args: argparse.Namespace) -> None:
         frame = o.fit.to_frame().loc[list(o.fit.data.parameters) if o.fit.data else []]
         ends = [o.fit.interval(name, method="profile") for name in frame.index]
         print(o.fit.summary())
-        print("profile intervals (95 %): " + ", ".join(f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in zip(frame.index, ends, strict=True)))
+        print(
+            "profile intervals (95 %): "
+            + ", ".join(
+                f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in zip(frame.index, ends, strict=True)
+            )
+        )
     else:
         print(o.fit.summary())
     if isinstance(o.types, NotIdentified):
@@ -302,7 +331,11 @@ def show(o: Outcome, args: argparse.Namespace) -> None:
     if isinstance(o.fit, Fit):
         for line in derived(o.fit, args):
             span = f", 95 % [{line['low']:.6g}, {line['high']:.6g}]" if "low" in line else ""
-            value = f"{line['value']:.6g} (SE {line['se']:.3g}){span}" if "value" in line else f"W = {line['statistic']:.4g}"
+            value = (
+                f"{line['value']:.6g} (SE {line['se']:.3g}){span}"
+                if "value" in line
+                else f"W = {line['statistic']:.4g}"
+            )
             print(f"{line['name']}: {value}, p = {line['p']:.4g}")
     _remarks(o, sys.stdout)
 
@@ -343,7 +376,13 @@ def describe(o: Outcome, args: argparse.Namespace) -> dict[str, Any]:
         "n": len(o.sample.data.index),
         "clusters": len(o.sample.data.names),
     }
-    refused = o.fit if isinstance(o.fit, NotIdentified) else o.types if isinstance(o.types, NotIdentified) else None
+    refused = (
+        o.fit
+        if isinstance(o.fit, NotIdentified)
+        else o.types
+        if isinstance(o.types, NotIdentified)
+        else None
+    )
     if refused is not None:
         return common | {
             "identified": False,
@@ -451,14 +490,21 @@ def evaluate(text: str, values: dict[str, float]) -> float:
         RecursionError,
         MemoryError,
     ) as error:
-        raise InputError(f"--nlcom {plain(text)}: {' '.join(str(error).split())[:120]}; write arithmetic of {', '.join(values)}") from None
+        raise InputError(
+            f"--nlcom {plain(text)}: {' '.join(str(error).split())[:120]}; write arithmetic of "
+            f"{', '.join(values)}"
+        ) from None
     if isinstance(result, complex) or not math.isfinite(result):
         raise InputError(f"--nlcom {plain(text)}: the value is not a finite number")
     return float(result)
 
 
 def _value(node: ast.AST, values: dict[str, float]) -> float:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+    if (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, int | float)
+        and not isinstance(node.value, bool)
+    ):
         return float(node.value)
     if isinstance(node, ast.Name) and node.id in values:
         return values[node.id]
@@ -467,6 +513,12 @@ def _value(node: ast.AST, values: dict[str, float]) -> float:
         return -value if isinstance(node.op, ast.USub) else value
     if isinstance(node, ast.BinOp) and type(node.op) in BINARY:
         return BINARY[type(node.op)](_value(node.left, values), _value(node.right, values))
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and len(node.args) == 1 and not node.keywords:
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in FUNCTIONS
+        and len(node.args) == 1
+        and not node.keywords
+    ):
         return FUNCTIONS[node.func.id](_value(node.args[0], values))
     raise ValueError(f"{ast.unparse(node)[:60]!r} is not known")

@@ -123,9 +123,15 @@ def separation(better: np.ndarray, equal: np.ndarray) -> Separation | None:
         bounds=[*box, (None, 1.0)],
         method="highs",
         options=TIGHT,
-        **({"A_eq": np.column_stack([equal, np.zeros(len(equal))]), "b_eq": np.zeros(len(equal))} if len(equal) else {}),
+        **(
+            {"A_eq": np.column_stack([equal, np.zeros(len(equal))]), "b_eq": np.zeros(len(equal))}
+            if len(equal)
+            else {}
+        ),
     )
-    return Separation(bool(most.status == 0 and most.x[-1] > 1e-7), ranges / size[:, None], found.x / size)
+    return Separation(
+        bool(most.status == 0 and most.x[-1] > 1e-7), ranges / size[:, None], found.x / size
+    )
 
 
 def _rows(gaps: np.ndarray) -> np.ndarray:
@@ -135,7 +141,9 @@ def _rows(gaps: np.ndarray) -> np.ndarray:
     return np.unique(np.round(gaps, 12), axis=0) if len(gaps) else gaps
 
 
-def optimal_for(better: np.ndarray, equal: np.ndarray, names: Sequence[str]) -> dict[str, tuple[float, float]] | None:
+def optimal_for(
+    better: np.ndarray, equal: np.ndarray, names: Sequence[str]
+) -> dict[str, tuple[float, float]] | None:
     """Range of every parameter theta for which all choices are optimal, (1, theta) @ gap >= 0;
     None when there is none.
 
@@ -175,7 +183,10 @@ def describe(found: Separation, names: Sequence[str]) -> tuple[str, dict[str, st
     kind = "complete" if found.complete else "quasi-complete"
     if signs.get(names[0]) in ("+", "?"):
         return (
-            f"the choices are deterministic ({kind} separation): lambda grows without bound and the preference is only bounded, not estimated",
+            (
+                f"the choices are deterministic ({kind} separation): lambda grows without bound "
+                "and the preference is only bounded, not estimated"
+            ),
             signs,
         )
     if signs.get(names[0]) == "-":
@@ -188,6 +199,9 @@ def describe(found: Separation, names: Sequence[str]) -> tuple[str, dict[str, st
     words = {"+": "grows without bound", "-": "falls without bound", "?": "is unbounded"}
     said = " and ".join(f"{k} {words[s]}" for k, s in rest.items())
     return (
-        f"{said} (quasi-complete separation): every choice that could speak against it went one way",
+        (
+            f"{said} (quasi-complete separation): every choice that could speak against it went "
+            "one way"
+        ),
         signs,
     )

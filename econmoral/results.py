@@ -32,7 +32,9 @@ def critical(level: float, df: float) -> float:
     """Two-sided critical value of t(df), of the normal where df is infinite."""
     if not 0 < level < 1:
         raise ValueError(f"a level lies between 0 and 1, got {level}")
-    return float(t.ppf(0.5 + level / 2, df)) if np.isfinite(df) else float(norm.ppf(0.5 + level / 2))
+    return (
+        float(t.ppf(0.5 + level / 2, df)) if np.isfinite(df) else float(norm.ppf(0.5 + level / 2))
+    )
 
 
 def two_sided(statistic: float, df: float) -> float:
@@ -99,7 +101,11 @@ class Fit:
     @property
     def pseudo_r2(self) -> float:
         """McFadden's 1 - lnL / lnL of a coin."""
-        return 1 - self.log_likelihood / self.null_log_likelihood if self.null_log_likelihood else float("nan")
+        return (
+            1 - self.log_likelihood / self.null_log_likelihood
+            if self.null_log_likelihood
+            else float("nan")
+        )
 
     @property
     def aic(self) -> float:
@@ -117,7 +123,9 @@ class Fit:
         for name, value in self.estimates.items():
             low, high = self.interval(name, level)
             se = self.se[name]
-            rows.append((value, se, value / se if se > 0 else np.nan, self.p_value(name), low, high))
+            rows.append(
+                (value, se, value / se if se > 0 else np.nan, self.p_value(name), low, high)
+            )
         columns = ["estimate", "se", "t", "p", "low", "high"]
         return pd.DataFrame(rows, index=pd.Index(self.estimates, name="parameter"), columns=columns)
 
@@ -126,11 +134,23 @@ class Fit:
         kind = f"t({self.df:.0f})" if np.isfinite(self.df) else "normal"
         frame = self.to_frame().map(lambda x: f"{x:.6g}")
         head = [
-            f"{self.family}: {self.n} decisions, {self.clusters} clusters, {self.errors} errors, {kind} intervals (95 %)",
-            f"lnL {self.log_likelihood:.4f}, of a coin {self.null_log_likelihood:.4f}, pseudo-R2 {self.pseudo_r2:.4f}, AIC {self.aic:.2f}, BIC {self.bic:.2f}",
+            (
+                f"{self.family}: {self.n} decisions, {self.clusters} clusters, {self.errors} "
+                f"errors, {kind} intervals (95 %)"
+            ),
+            (
+                f"lnL {self.log_likelihood:.4f}, of a coin {self.null_log_likelihood:.4f}, "
+                f"pseudo-R2 {self.pseudo_r2:.4f}, AIC {self.aic:.2f}, BIC {self.bic:.2f}"
+            ),
         ]
-        held = [f"held fixed: {', '.join(f'{k} = {v:g}' for k, v in self.fixed.items())}"] if self.fixed else []
-        return "\n".join([*head, frame.to_string(index_names=False), *held, *(f"note: {n}" for n in self.notes)])
+        held = (
+            [f"held fixed: {', '.join(f'{k} = {v:g}' for k, v in self.fixed.items())}"]
+            if self.fixed
+            else []
+        )
+        return "\n".join(
+            [*head, frame.to_string(index_names=False), *held, *(f"note: {n}" for n in self.notes)]
+        )
 
     def __str__(self) -> str:
         return self.summary()
@@ -140,7 +160,9 @@ class Fit:
 
     # ---- one parameter
 
-    def interval(self, name: str, level: float = 0.95, method: str = "default") -> tuple[float, float]:
+    def interval(
+        self, name: str, level: float = 0.95, method: str = "default"
+    ) -> tuple[float, float]:
         """Confidence interval of one parameter.
 
         method : ``default`` (estimate plus and minus t se; with wild errors the wild bootstrap's),
@@ -157,7 +179,9 @@ class Fit:
             return profile_interval(self._data(), name, level)
         if method == "wild":
             assert self.b is not None
-            return wild_interval(self._data(), name, self.b, self.se[name], level, self.replications, self.seed)
+            return wild_interval(
+                self._data(), name, self.b, self.se[name], level, self.replications, self.seed
+            )
         if method != "wald":
             raise ValueError(f"unknown method {method!r}; known: default, wald, profile, wild")
         half = critical(level, self.df) * self.se[name]
@@ -216,7 +240,9 @@ class Fit:
             raise ValueError(f"no parameter {sorted(unknown)}; there are {', '.join(names)}")
         w = np.array([weights.get(k, 0.0) for k in names])
         value = float(w @ np.array(list(self.estimates.values()))) + constant
-        said = " + ".join(f"{v:g} {k}" for k, v in weights.items()) + (f" + {constant:g}" if constant else "")
+        said = " + ".join(f"{v:g} {k}" for k, v in weights.items()) + (
+            f" + {constant:g}" if constant else ""
+        )
         return Derived(said, value, float(np.sqrt(max(w @ self.covariance @ w, 0.0))), self.df)
 
     # ---- predictions
@@ -335,7 +361,9 @@ class Fit:
     def _matching(self, data: Design | None) -> Design:
         data = self._data() if data is None else data
         if data.parameters != self._data().parameters or data.fixed != self._data().fixed:
-            raise ValueError(f"these decisions are of {data.parameters}, the fit is of {self._data().parameters}")
+            raise ValueError(
+                f"these decisions are of {data.parameters}, the fit is of {self._data().parameters}"
+            )
         return data
 
     def _covariance_of_b(self) -> np.ndarray:
@@ -346,7 +374,12 @@ class Fit:
 def derivative(function: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:
     """Gradient by central differences."""
     steps = 6e-6 * np.maximum(np.abs(at), 1e-2)
-    return np.array([(function(at + h * e) - function(at - h * e)) / (2 * h) for h, e in zip(steps, np.eye(len(at)), strict=True)])
+    return np.array(
+        [
+            (function(at + h * e) - function(at - h * e)) / (2 * h)
+            for h, e in zip(steps, np.eye(len(at)), strict=True)
+        ]
+    )
 
 
 def _joint(a: Fit, b: Fit, name: str) -> tuple[float, float]:

@@ -20,7 +20,9 @@ def cluster_sums(scores: np.ndarray, cluster: np.ndarray, count: int | None = No
     return np.column_stack([np.bincount(cluster, column, minlength=j) for column in scores.T])
 
 
-def clustered_covariance(inverse: np.ndarray, scores: np.ndarray, cluster: np.ndarray, estimated: int = 1) -> np.ndarray:
+def clustered_covariance(
+    inverse: np.ndarray, scores: np.ndarray, cluster: np.ndarray, estimated: int = 1
+) -> np.ndarray:
     """(K, K) covariance of an estimate whose scores (n, K) are correlated within clusters.
 
     inverse : A^-1, (K, K).  estimated : the k of (n - 1) / (n - k), the number of estimated

@@ -1,4 +1,6 @@
-"""Where ``data_synth``, ``recipes`` and ``eval`` are: beside the core in the repository, inside it where the wheel is installed."""
+"""Where ``data_synth``, ``recipes`` and ``eval`` are: beside the core in the repository,
+inside it where the wheel is installed.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ REPOSITORY: Path | None = None if (_CORE / "eval" / "__init__.py").is_file() els
 
 
 def room(name: str) -> ModuleType:
-    """The module ``name`` of another room: ``eval.games`` in the repository, ``econmoral.eval.games`` of an installed wheel."""
+    """The module ``name`` of another room: ``eval.games`` in the repository,
+    ``econmoral.eval.games`` of an installed wheel.
+    """
     if REPOSITORY is None:
         return import_module(f"econmoral.{name}")
     if str(REPOSITORY) not in sys.path:

@@ -73,7 +73,9 @@ class Sheet:
         """Raises InputError naming the columns that lack."""
         if lacking := [c for c in names if c not in self.columns]:
             has = ", ".join(plain(c) for c in list(self.columns)[:20])
-            raise InputError(f"{self.path} lacks the column(s) {', '.join(lacking)} for {what}; it has {has}")
+            raise InputError(
+                f"{self.path} lacks the column(s) {', '.join(lacking)} for {what}; it has {has}"
+            )
 
     def numbers(self, names: Sequence[str], rule: str, empty: bool = False) -> np.ndarray:
         """(n, len(names)) finite numbers; nan where a cell is empty, if that is allowed.
@@ -83,8 +85,11 @@ class Sheet:
         """
         cells = [self.columns[c] for c in names]
         texts = [[t.strip() for t in column] for column in cells]
-        marks = "," if self.separator in ("", ",") else ",."  # a point between thousands comes with other separators
-        comma = any(m in t for column in texts for t in column for m in marks) and self._decimal(names, texts)
+        # a point between thousands comes with other separators
+        marks = "," if self.separator in ("", ",") else ",."
+        comma = any(m in t for column in texts for t in column for m in marks) and self._decimal(
+            names, texts
+        )
         result = np.full((len(self), len(names)), np.nan)
         for k, (name, column) in enumerate(zip(names, texts, strict=True)):
             if not comma and (fast := _fast(column)) is not None:
@@ -114,7 +119,11 @@ class Sheet:
                 if "," in text and re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", text):
                     marks.setdefault(",", (name, i))
                     fractions[","] |= not re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text)
-                elif "." in text and re.fullmatch(r"[+-]?\d*\.\d*([eE][+-]?\d+)?", text) and text != ".":
+                elif (
+                    "." in text
+                    and re.fullmatch(r"[+-]?\d*\.\d*([eE][+-]?\d+)?", text)
+                    and text != "."
+                ):
                     marks.setdefault(".", (name, i))
                     fractions["."] |= not re.fullmatch(r"[+-]?[1-9]\d{0,2}\.\d{3}", text)
         if len(marks) == 2:
@@ -131,7 +140,8 @@ class Sheet:
                 raise self.bad(
                     i,
                     name,
-                    f"is that {text.replace(mark, '')} or {text.replace(mark, '.')}? write {text.replace(mark, '')}, or {text}0, in all rows",
+                    f"is that {text.replace(mark, '')} or {text.replace(mark, '.')}? write "
+                    f"{text.replace(mark, '')}, or {text}0, in all rows",
                 )
         return "," in marks
 
@@ -139,11 +149,15 @@ class Sheet:
         """Identifiers as text, blanks around them cut off.  A missing one is refused with its
         line."""
         if name in self.doubtful:
-            raise InputError(f"{self.path}: column {name} cannot serve as identifier: {self.doubtful[name]}")
+            raise InputError(
+                f"{self.path}: column {name} cannot serve as identifier: {self.doubtful[name]}"
+            )
         found = []
         for i, text in enumerate(self.columns[name]):
             if missing(text):
-                raise self.bad(i, name, "every row needs an identifier here; fill it in or remove the row")
+                raise self.bad(
+                    i, name, "every row needs an identifier here; fill it in or remove the row"
+                )
             found.append(text.strip())
         return found
 
@@ -182,7 +196,11 @@ def _fast(column: list[str]) -> np.ndarray | None:
 
 
 def _number(text: str, comma: bool) -> float | None:
-    pattern = r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?" if comma else r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+    pattern = (
+        r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?"
+        if comma
+        else r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+    )
     if not text.isascii() or not re.fullmatch(pattern, text):
         return None
     value = float(text.replace(",", "."))
@@ -238,7 +256,13 @@ def _from_text(path: Path) -> Sheet:
         raise InputError(f"{path} holds no rows: it is empty")
     separator = hint[1] if hint else max(SEPARATORS, key=lambda s: len(_fields(first, s)))
     if len(_fields(first, separator)) < 2:
-        raise InputError(f"{path}: no separator recognised in the header {plain(first)[:60]!r}; separate columns by " + ", ".join(SEPARATORS.values()))
+        raise InputError(
+            (
+                f"{path}: no separator recognised in the header {plain(first)[:60]!r}; separate "
+                "columns by "
+            )
+            + ", ".join(SEPARATORS.values())
+        )
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows: list[list[str]] = []
     lines: list[int] = []
@@ -250,7 +274,9 @@ def _from_text(path: Path) -> Sheet:
                 lines.append(before + 1 + skipped)
             before = reader.line_num
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num + skipped}: {error}; mend the quotes in this line") from None
+        raise InputError(
+            f"{path}, line {reader.line_num + skipped}: {error}; mend the quotes in this line"
+        ) from None
     if not rows:
         raise InputError(f"{path} holds no rows: it is empty but for separators")
     header = [cell.strip() for cell in rows[0]]
@@ -296,7 +322,11 @@ def cell(value: Any) -> str:
     if isinstance(value, float | np.floating):
         if np.isnan(value):
             return ""
-        return str(int(value)) if float(value).is_integer() and abs(float(value)) < 2**53 else repr(float(value))
+        return (
+            str(int(value))
+            if float(value).is_integer() and abs(float(value)) < 2**53
+            else repr(float(value))
+        )
     if isinstance(value, list | dict):
         return json.dumps(value)
     return str(value)
@@ -304,9 +334,15 @@ def cell(value: Any) -> str:
 
 def _from_frame(path: Path) -> Sheet:
     try:
-        frame = pd.read_stata(path, convert_categoricals=False) if path.suffix.lower() == ".dta" else pd.read_parquet(path)
+        frame = (
+            pd.read_stata(path, convert_categoricals=False)
+            if path.suffix.lower() == ".dta"
+            else pd.read_parquet(path)
+        )
     except Exception as error:  # these readers raise a dozen kinds on a damaged file
-        raise InputError(f"{path} cannot be read as {path.suffix[1:]}: {' '.join(str(error).split())[:150]}") from None
+        raise InputError(
+            f"{path} cannot be read as {path.suffix[1:]}: {' '.join(str(error).split())[:150]}"
+        ) from None
     names = _names(path, [str(c).strip() for c in frame.columns])
     doubtful = {}
     columns = {}
@@ -315,7 +351,9 @@ def _from_frame(path: Path) -> Sheet:
         if pd.api.types.is_float_dtype(series.dtype):
             exact = 2.0**24 if series.dtype == np.float32 else 2.0**53
             if (np.abs(series.to_numpy(float)) > exact).any():
-                doubtful[name] = "it is stored as a floating number too large to be exact; store it as text"
+                doubtful[name] = (
+                    "it is stored as a floating number too large to be exact; store it as text"
+                )
         columns[name] = [cell(v) for v in series.tolist()]
     return _nonempty(Sheet(path, columns, tuple(range(1, len(frame) + 1)), "row", (), doubtful))
 
@@ -335,8 +373,15 @@ def _from_lines(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> Sheet:
             if key in EXPANDED and isinstance(value, list):
                 stem = EXPANDED[key]
                 if not isinstance(stem, str) and len(value) != len(stem):
-                    raise InputError(f"{path}, line {number}: {key} holds {len(value)} numbers; it needs T, R, P, S")
-                keys = [f"{stem}{i}" for i in range(1, len(value) + 1)] if isinstance(stem, str) else list(stem)
+                    raise InputError(
+                        f"{path}, line {number}: {key} holds {len(value)} numbers; it needs T, R, "
+                        "P, S"
+                    )
+                keys = (
+                    [f"{stem}{i}" for i in range(1, len(value) + 1)]
+                    if isinstance(stem, str)
+                    else list(stem)
+                )
                 new |= dict(zip(keys, value, strict=True))
             else:
                 new[key.strip()] = value

@@ -129,20 +129,41 @@ class Etable:
         lines = ["| " + " | ".join(map(markdown_text, row)) + " |" for row in rows]
         lines.insert(1, "|:--" + "|--:" * len(self.header) + "|")
         head = [f"**{markdown_text(self.title)}**", ""] if self.title else []
-        return "\n".join([*head, *lines, "", *(markdown_text(n) + "  " for n in self.notes)]).rstrip()
+        return "\n".join(
+            [*head, *lines, "", *(markdown_text(n) + "  " for n in self.notes)]
+        ).rstrip()
 
     def html(self) -> str:
         """A table element with its notes."""
 
         def cells(row: Sequence[str], kind: str) -> str:
             first = f'<th scope="row" style="text-align:left">{html.escape(plain(row[0]))}</th>'
-            return "<tr>" + first + "".join(f'<{kind} style="text-align:right">{html.escape(plain(c))}</{kind}>' for c in row[1:]) + "</tr>"
+            return (
+                "<tr>"
+                + first
+                + "".join(
+                    f'<{kind} style="text-align:right">{html.escape(plain(c))}</{kind}>'
+                    for c in row[1:]
+                )
+                + "</tr>"
+            )
 
         caption = f"<caption>{html.escape(plain(self.title))}</caption>" if self.title else ""
         body = "\n".join(cells(row, "td") for _, row in self.body)
         notes = "<br>".join(html.escape(plain(n)) for n in self.notes)
-        foot = f'<tfoot><tr><td colspan="{len(self.header) + 1}">{notes}</td></tr></tfoot>' if notes else ""
-        return f"<table>{caption}\n<thead>{cells(('', *self.header), 'th')}</thead>\n<tbody>\n{body}\n</tbody>{foot}\n</table>"
+        foot = (
+            f'<tfoot><tr><td colspan="{len(self.header) + 1}">{notes}</td></tr></tfoot>'
+            if notes
+            else ""
+        )
+        return (
+            f"<table>{caption}\n"
+            f"<thead>{cells(('', *self.header), 'th')}</thead>\n"
+            "<tbody>\n"
+            f"{body}\n"
+            f"</tbody>{foot}\n"
+            "</table>"
+        )
 
     def latex(self) -> str:
         """A booktabs tabular (``\\usepackage{booktabs}``); in a table environment when there is a
@@ -157,7 +178,12 @@ class Etable:
             power = f"^{{{stars}}}" if stars else ""
             if power and value.startswith("-"):
                 return f"${value}{power}$"
-            return left + re.sub(r"-([0-9.]+)", r"$-\1$", value) + right + (f"${power}$" if power else "")
+            return (
+                left
+                + re.sub(r"-([0-9.]+)", r"$-\1$", value)
+                + right
+                + (f"${power}$" if power else "")
+            )
 
         def name(text: str, kind: str) -> str:
             return f"$\\{text}$" if kind == "estimate" and text in GREEK else latex_text(text)
@@ -171,12 +197,17 @@ class Etable:
             lines.append(" & ".join([name(row[0], kind), *map(cell, row[1:])]) + r" \\")
             last = kind
         lines.append("\\bottomrule")
-        lines += [f"\\multicolumn{{{columns}}}{{l}}{{\\footnotesize {latex_text(n)}}} \\\\" for n in self.notes]
+        lines += [
+            f"\\multicolumn{{{columns}}}{{l}}{{\\footnotesize {latex_text(n)}}} \\\\"
+            for n in self.notes
+        ]
         lines.append("\\end{tabular}")
         if self.title or self.label:
             head = ["\\begin{table}[htbp]", "\\centering"]
             head += [f"\\caption{{{latex_text(self.title)}}}"] if self.title else []
-            head += [f"\\label{{{re.sub(r'[^A-Za-z0-9:_.-]', '-', self.label)}}}"] if self.label else []
+            head += (
+                [f"\\label{{{re.sub(r'[^A-Za-z0-9:_.-]', '-', self.label)}}}"] if self.label else []
+            )
             lines = [*head, *lines, "\\end{table}"]
         return "\n".join(lines)
 
@@ -198,7 +229,9 @@ def _columns(model: Any, title: str, intervals: bool, stars: bool) -> list[Colum
         rest = {"NEC": model.nec}
         columns = []
         for k, kind in enumerate(model.types):
-            share: dict[str, float | int | str] = {"share": f"{model.shares[k]:.3f} ({model.share_se[k]:.3f})"}
+            share: dict[str, float | int | str] = {
+                "share": f"{model.shares[k]:.3f} ({model.share_se[k]:.3f})"
+            }
             p = {name: model.p_value(k, name) for name in kind} if stars else {}
             ends = {name: model.interval(k, name) for name in kind} if intervals else {}
             columns.append(
@@ -225,7 +258,9 @@ def number(value: float, decimals: int) -> str:
 def _decimals(columns: Sequence[Column], name: str, digits: int) -> int:
     """Decimals of a row: at least ``digits``, and two significant digits of the smallest standard
     error."""
-    errors = [c.se[name] for c in columns if name in c.se and math.isfinite(c.se[name]) and c.se[name] > 0]
+    errors = [
+        c.se[name] for c in columns if name in c.se and math.isfinite(c.se[name]) and c.se[name] > 0
+    ]
     return min(max([digits, *(1 - math.floor(math.log10(e)) for e in errors)]), 15)
 
 
@@ -252,7 +287,11 @@ def etable(
     names = [f"({i})" for i in range(1, len(models) + 1)] if names is None else list(names)
     if len(names) != len(models):
         raise ValueError(f"{len(models)} fits and {len(names)} names")
-    columns = [c for model, name in zip(models, names, strict=True) for c in _columns(model, str(name), intervals, stars)]
+    columns = [
+        c
+        for model, name in zip(models, names, strict=True)
+        for c in _columns(model, str(name), intervals, stars)
+    ]
     parameters = list(dict.fromkeys(k for c in columns for k in c.estimates))
     parameters.sort(key=lambda k: k == "lambda")  # lambda last, else as they come
     body: list[tuple[str, tuple[str, ...]]] = []
@@ -265,20 +304,35 @@ def etable(
             if k in c.ends:
                 below.append("[" + ", ".join(number(x, decimals) for x in c.ends[k]) + "]")
             else:
-                below.append(f"({number(c.se[k], decimals)})" if k in c.se else "(fixed)" if k in c.estimates else "")
+                below.append(
+                    f"({number(c.se[k], decimals)})"
+                    if k in c.se
+                    else "(fixed)"
+                    if k in c.estimates
+                    else ""
+                )
         body += [("estimate", ((rename or {}).get(k, k), *values)), ("below", ("", *below))]
     if any(c.missing for c in columns):
         body.append(("statistic", ("", *(c.missing for c in columns))))
     statistics = list(dict.fromkeys(k for c in columns for k in c.statistics))
     for k in statistics:
         cells = [c.statistics.get(k, "") for c in columns]
-        spelt = [x if isinstance(x, str) else str(x) if isinstance(x, int) else number(x, 3) for x in cells]
+        spelt = [
+            x if isinstance(x, str) else str(x) if isinstance(x, int) else number(x, 3)
+            for x in cells
+        ]
         body.append(("statistic", (k, *spelt)))
     said = ["95 % intervals in brackets." if intervals else "Standard errors in parentheses."]
     said += ["*** p < .01, ** p < .05, * p < .1."] if stars else []
     remarks = [
         (f"{name}: " if len(models) > 1 else "") + r
         for model, name in zip(models, names, strict=True)
-        for r in (getattr(model, "notes", ()) if not isinstance(model, Exception) else (f"not identified: {model}",))
+        for r in (
+            getattr(model, "notes", ())
+            if not isinstance(model, Exception)
+            else (f"not identified: {model}",)
+        )
     ]
-    return Etable(tuple(c.title for c in columns), tuple(body), (*said, *remarks, *notes), title, label)
+    return Etable(
+        tuple(c.title for c in columns), tuple(body), (*said, *remarks, *notes), title, label
+    )

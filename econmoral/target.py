@@ -21,13 +21,10 @@ from econmoral.games import Protocol, Tables, belief_weights
 from econmoral.preferences import FAMILIES, Family
 from econmoral.records import InputError
 
-SHORT = {
-    "homo_economicus": "economicus",
-    "homo_moralis": "moralis",
-    "bruhin_fehr_schunk": "bfs",
-}
+SHORT = {"homo_economicus": "economicus", "homo_moralis": "moralis", "bruhin_fehr_schunk": "bfs"}
 DENOMINATORS = (1, 2, 5, 10, 20, 50, 100)
-LARGEST = 10.0  # of a parameter: beyond this it is a slip, and the derivation would not fit on a page
+# of a parameter: beyond this it is a slip, and the derivation would not fit on a page
+LARGEST = 10.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,9 @@ class Target:
 
     @staticmethod
     def parse(text: str) -> Target:
-        """``family`` or ``family:name=number,name=number``.  Raises InputError for anything else."""
+        """``family`` or ``family:name=number,name=number``.  Raises InputError for anything
+        else.
+        """
         family, colon, rest = text.strip().partition(":")
         values = []
         for part in rest.split(",") if rest else []:
@@ -86,21 +85,31 @@ class Target:
             except ValueError:
                 equals = ""
             if not equals:
-                raise InputError(f"target {text!r}: {part!r} is not of the form name=number; write for instance homo_moralis:kappa=0.5")
+                raise InputError(
+                    f"target {text!r}: {part!r} is not of the form name=number; write for instance "
+                    "homo_moralis:kappa=0.5"
+                )
         if colon and not rest:
             raise InputError(f"target {text!r} ends in a colon; give values or leave it out")
         if family.strip() == "homo_moralis" and not values:
-            raise InputError("homo_moralis needs its degree of morality; write for instance homo_moralis:kappa=0.5")
+            raise InputError(
+                "homo_moralis needs its degree of morality; write for instance "
+                "homo_moralis:kappa=0.5"
+            )
         return Target(family.strip(), tuple(values))
 
     @staticmethod
     def of(preference: str, kappa: float) -> Target:
-        """A target from the options ``--preference`` and ``--kappa``; only Kantian families take kappa."""
+        """A target from the options ``--preference`` and ``--kappa``.
+
+        Only Kantian families take kappa.
+        """
         takes = preference in FAMILIES and "kappa" in FAMILIES[preference].parameters
         return Target(preference, (("kappa", kappa),) if takes else ())
 
     def __str__(self) -> str:
-        # the shortest text that reads back as the same number: records name targets, and are compared with them
+        # the shortest text that reads back as the same number: records name targets, and are
+        # compared with them
         values = ",".join(f"{name}={repr(value).removesuffix('.0')}" for name, value in self.values)
         return f"{self.family}:{values}" if values else self.family
 
@@ -116,10 +125,15 @@ class Target:
 
     @property
     def label(self) -> str:
-        """A short name for tables: ``moralis 0.5``, ``bfs -0.4 -0.1``; a value that skips an earlier parameter is named."""
+        """A short name for tables: ``moralis 0.5``, ``bfs -0.4 -0.1``.
+
+        A value that skips an earlier parameter is named.
+        """
         names = [name for name, _ in self.values]
         skips = tuple(names) != self.utility_family.parameters[: len(names)]
-        values = " ".join(f"{name}={value:g}" if skips else f"{value:g}" for name, value in self.values)
+        values = " ".join(
+            f"{name}={value:g}" if skips else f"{value:g}" for name, value in self.values
+        )
         return f"{SHORT.get(self.family, self.family)} {values}".strip()
 
     @property
@@ -138,7 +152,8 @@ class Target:
     def best_plan(self, protocol: Protocol, beliefs: tuple[float, ...]) -> tuple[int, float]:
         """(best whole strategy, its lead over the second best in points).
 
-        Of homo moralis as ``econmoral.choice.best_plan``, which takes kappa = 1 as the limit from below.
+        Of homo moralis as ``econmoral.choice.best_plan``, which takes kappa = 1 as the limit from
+        below.
         """
         if self.family in ("homo_economicus", "homo_moralis"):
             return best_plan(protocol, beliefs, self.kappa)
@@ -147,7 +162,9 @@ class Target:
         return int(order[0]), float(utility[order[0]] - utility[order[1]])
 
     def of_allocations(self, own: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Utility of allocations of any shape, in points; Kantian concern does not enter a dictator's choice."""
+        """Utility of allocations of any shape, in points;
+        Kantian concern does not enter a dictator's choice.
+        """
         base, terms = self.utility_family.outcome(np.asarray(own, float), np.asarray(other, float))
         names = [p for p in self.utility_family.parameters if p != "kappa"]
         return np.asarray(base + terms @ np.array([self.theta.get(p, 0.0) for p in names]))
@@ -170,31 +187,41 @@ class Target:
 
         behind, ahead = slopes(1.0, 9.0), slopes(9.0, 1.0)
         numbers = (*behind, *ahead)
-        unit = next((d for d in DENOMINATORS if all(abs(v * d - round(v * d)) < 1e-9 for v in numbers)), 100)
+        unit = next(
+            (d for d in DENOMINATORS if all(abs(v * d - round(v * d)) < 1e-9 for v in numbers)), 100
+        )
         a, b, c, d = (round(v * unit) for v in numbers)
         return Weights(unit, (a, b), (c, d))
 
     def describe(self) -> str:
         """What the prompt-only baseline is told, as a system message."""
         weights = self.weights()
-        if self.family == "homo_economicus" or (self.outcome_only and weights == Weights(1, (1, 0), (1, 0))):
+        if self.family == "homo_economicus" or (
+            self.outcome_only and weights == Weights(1, (1, 0), (1, 0))
+        ):
             own = "In every decision choose what gives you the most points yourself, on average."
             return own + " Nothing else matters to you."
         if self.outcome_only:
             return (
-                "In every decision choose what is worth most to you. Where you get less than the other "
-                f"person, {_valued(weights.unit, weights.behind)}. Where you get more, "
+                "In every decision choose what is worth most to you. Where you get less than the "
+                f"other person, {_valued(weights.unit, weights.behind)}. Where you get more, "
                 f"{_valued(weights.unit, weights.ahead)}."
             )
         text = (
-            "In every decision choose the plan with the largest total: the points you expect yourself, "
-            f"times {number(1 - self.kappa)}, plus the points you would get if everyone used your plan, "
-            f"times {number(self.kappa)}."
+            "In every decision choose the plan with the largest total: the points you expect "
+            f"yourself, times {number(1 - self.kappa)}, plus the points you would get if everyone "
+            f"used your plan, times {number(self.kappa)}."
         )
         inequity = {k: v for k, v in self.theta.items() if k in ("alpha", "beta") and v}
         if inequity:
             parts = {"alpha": "you are behind", "beta": "you are ahead"}
-            text += " From this take off " + " and ".join(f"{number(v)} for every point by which {parts[k]}" for k, v in inequity.items()) + "."
+            text += (
+                " From this take off "
+                + " and ".join(
+                    f"{number(v)} for every point by which {parts[k]}" for k, v in inequity.items()
+                )
+                + "."
+            )
         return text
 
     def moral_weights(self) -> tuple[int, int]:

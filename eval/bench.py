@@ -2,10 +2,11 @@
 
     python -m eval.bench
 
-The estimator on 18,720 binary choices by 160 subjects (simulated), against the same likelihood with numerical derivatives,
-against statsmodels and, where it is installed, against xlogit (pip install xlogit); exact scores in one pass over the tree of all
-conversations about a problem, against one plain pass for every reply of every turn, and against sampled conversations; dilemmas,
-price periods and Q-learners in batches against one by one; all on the built-in model.
+The estimator on 18,720 binary choices by 160 subjects (simulated), against the same likelihood with
+numerical derivatives, against statsmodels and, where it is installed, against xlogit (pip install
+xlogit); exact scores in one pass over the tree of all conversations about a problem, against one
+plain pass for every reply of every turn, and against sampled conversations; dilemmas, price periods
+and Q-learners in batches against one by one; all on the built-in model.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def timed(
     return best, result
 
 
-# processor time: other work on the machine does not enter; with OMP_NUM_THREADS=1 it is what a free core takes
+# processor time: other work on the machine does not enter; with OMP_NUM_THREADS=1 it is what a free
+# core takes
 processor = partial(timed, clock=time.process_time)
 
 
@@ -122,9 +124,12 @@ def estimator() -> dict[str, float]:
 
 
 def against_xlogit(data: Design, ours: float, mine: np.ndarray) -> dict[str, float]:
-    """Processor time and agreement of xlogit's multinomial logit on the same choices; nothing where it is not installed.
+    """Processor time and agreement of xlogit's multinomial logit on the same choices.
 
-    It is given features of one size, without which its search ends early; its errors are not clustered.
+    Nothing where it is not installed.
+
+    It is given features of one size, without which its search ends early; its errors are not
+    clustered.
     """
     if find_spec("xlogit") is None:
         return {}
@@ -189,7 +194,8 @@ def scoring(items: int) -> dict[str, float]:
 
     slow, reference = timed(plain, 1)
     twice, _ = timed(lambda: Sampled(engine).score(requests, BASE), 1)
-    # sampling has an error that exact scores do not have: conversations needed for it to be .02 on average over problems and plans
+    # sampling has an error that exact scores do not have: conversations needed for it to be .02 on
+    # average over problems and plans
     plans = [a.probabilities for a in engine.score(requests, BASE)]
     needed = float(np.mean([np.mean(p * (1 - p)) for p in plans if p is not None])) / 0.02**2
     gaps = [
@@ -198,15 +204,19 @@ def scoring(items: int) -> dict[str, float]:
         for a, b in zip(one or [], two, strict=True)
     ]
     return {
-        "conversations": len(requests), "one_pass_seconds": shared, "plain_passes_over_one_pass": slow / shared,
+        "conversations": len(requests),
+        "one_pass_seconds": shared,
+        "plain_passes_over_one_pass": slow / shared,
         "largest_difference_of_log_probabilities": float(max(gaps)),
         "sampled_conversations_for_an_error_of_.02": needed,
         "time_of_sampling_that_many_over_one_pass": twice / 2 * needed / shared,
-    }  # fmt: skip
+    }
 
 
 def q_loop(market: Market, sessions: int, periods: int) -> None:
-    """The published learning rule as one writes it at first: one session after another, one period after another."""
+    """The published learning rule as one writes it at first: one session after another,
+    one period after another.
+    """
     learning = Learning()
     grid = learning_grid(market, learning)
     m, rng = len(grid), random.Random(0)
@@ -233,7 +243,9 @@ def q_loop(market: Market, sessions: int, periods: int) -> None:
 
 
 def applications(scenarios: int) -> dict[str, float]:
-    """Dilemmas scored against generated, a period of 42 markets in one batch against one by one, Q-learning against a plain loop."""
+    """Dilemmas scored against generated, a period of 42 markets in one batch against one by one,
+    Q-learning against a plain loop.
+    """
 
     from .engine_transformers import Transformers
 
@@ -285,12 +297,14 @@ def applications(scenarios: int) -> dict[str, float]:
     vectorised, _ = timed(lambda: q_learners(market, 100, 0, Learning(), longest=2000), 1)
     loop, _ = timed(lambda: q_loop(market, 5, 2000), 1)
     return {
-        "conjoint_scenarios_a_second": scenarios / exact, "one_generated_answer_a_page_over_exact": once / exact,
+        "conjoint_scenarios_a_second": scenarios / exact,
+        "one_generated_answer_a_page_over_exact": once / exact,
         "generated_answers_for_an_error_of_.02_over_exact": once / exact * spread / 0.02**2,
-        "price_period_of_42_markets_seconds": batched, "prices_one_by_one_over_batched": single / batched,
+        "price_period_of_42_markets_seconds": batched,
+        "prices_one_by_one_over_batched": single / batched,
         "pricing_with_42_markets_of_300_periods_and_their_forced_prices_minutes": whole / 60,
         "q_learning_sessions_in_a_loop_over_vectorised": loop / 5 / (vectorised / 100),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

@@ -170,9 +170,7 @@ class Source(Config):
         choices=("auto", "transformers", "vllm"),
     )
     vllm: tuple[str, ...] = option(
-        (),
-        "options for vLLM, e.g. tensor_parallel_size=4 max_model_len=4096",
-        metavar="KEY=VALUE",
+        (), "options for vLLM, e.g. tensor_parallel_size=4 max_model_len=4096", metavar="KEY=VALUE"
     )
     endpoint: str | None = option(
         None,

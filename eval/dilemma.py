@@ -56,14 +56,10 @@ class DilemmasConfig(Source):
     battery: tuple[str, ...] = option(BATTERIES, "default both", choices=BATTERIES, once=True)
     scenarios: int = option(400, "conjoint scenarios, four pages each", at_least=2)
     read: Path | None = option(
-        None,
-        "take the scenarios from a scenarios.jsonl of an earlier run instead",
-        metavar="FILE",
+        None, "take the scenarios from a scenarios.jsonl of an earlier run instead", metavar="FILE"
     )
     countries: Path | None = option(
-        None,
-        "also compare with these AMCEs: columns country, dimension, value",
-        metavar="CSV",
+        None, "also compare with these AMCEs: columns country, dimension, value", metavar="CSV"
     )
     wordings: str = option(
         "train", "wordings used in training, or held-out ones", choices=tuple(WORDINGS)

@@ -45,13 +45,7 @@ from .conjoint import (
 )
 from .dilemma import AboutVehicles, number
 from .estimate import Estimate
-from .ratings import (
-    RatingRecord,
-    Ratings,
-    RatingSummary,
-    rating_differences,
-    rating_summary,
-)
+from .ratings import RatingRecord, Ratings, RatingSummary, rating_differences, rating_summary
 from .ratings import rating_rows as rating_rows  # the report takes it from here
 from .runner import Found, Instrument, Results, Survey, run_command
 from .validity import OUTSIDE, advice, percent

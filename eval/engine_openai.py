@@ -1,13 +1,15 @@
 """Answers from an OpenAI-compatible endpoint: ``vllm serve``, or a hosted model as a baseline.
 
     vllm serve BASE --enable-lora --lora-modules moralis=runs/moralis
-    python -m eval.games --endpoint http://localhost:8000/v1 --adapter runs/moralis --out runs/served
+    python -m eval.games --endpoint http://localhost:8000/v1 --adapter runs/moralis \
+        --out runs/served
 
-Where the endpoint returns the log-probabilities of a prompt it is given (``echo``, as vLLM does) and ``--model`` names the
-checkpoint whose tokenizer and template are used, replies are scored exactly.  Otherwise they are sampled through the chat
-interface, turn by turn, and read.  Servers do not take the same fields: one that is refused is renamed or left out, and the
-next requests know.
-The key is read from the environment variable OPENAI_API_KEY.  An adapter is addressed by the name of its folder.
+Where the endpoint returns the log-probabilities of a prompt it is given (``echo``, as vLLM does)
+and ``--model`` names the checkpoint whose tokenizer and template are used, replies are scored
+exactly.  Otherwise they are sampled through the chat interface, turn by turn, and read.  Servers
+do not take the same fields: one that is refused is renamed or left out, and the next requests
+know.  The key is read from the environment variable OPENAI_API_KEY.  An adapter is addressed by
+the name of its folder.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ ROOM_TO_THINK = (
 )
 LONGEST_ERROR = 4000  # bytes of an explanation that are looked at
 
-# Sampling as it is meant, spelled out: a server's defaults are the checkpoint's own (top_k, repetition penalty ...)
+# Sampling as it is meant, spelled out: a server's defaults are the checkpoint's own (top_k,
+# repetition penalty ...)
 SAMPLING: dict[str, Any] = {
     "temperature": 1,
     "top_p": 1,
@@ -55,12 +58,16 @@ SAMPLING: dict[str, Any] = {
 }
 # What a server may refuse, and what is sent instead: another name, or nothing
 DIALECT: dict[str, str | None] = {
-    "max_tokens": "max_completion_tokens", "seed": None, "logprobs": None, "chat_template_kwargs": None, "stop_token_ids": None,
+    "max_tokens": "max_completion_tokens",
+    "seed": None,
+    "logprobs": None,
+    "chat_template_kwargs": None,
+    "stop_token_ids": None,
     **dict.fromkeys(SAMPLING),
-}  # fmt: skip
+}
 _UNKNOWN = re.compile(
-    r"support|unrecogni[sz]ed|unknown|unexpected|(?:not|n't) (?:be )?(?:permitted|allowed|accepted|valid)|extra|forbidden|deprecated|additional"
-    r"|only the default|no such|invalid",
+    r"support|unrecogni[sz]ed|unknown|unexpected|(?:not|n't) (?:be )?(?:permitted|allowed"
+    r"|accepted|valid)|extra|forbidden|deprecated|additional|only the default|no such|invalid",
     re.IGNORECASE,
 )
 _OUT_OF_RANGE = re.compile(r"must be|should be|range|greater|less", re.IGNORECASE)
@@ -95,7 +102,11 @@ OPENER = urllib.request.build_opener(_Stay)
 
 
 def read_reply(reply: Any, deadline: float) -> bytes:
-    """The body of a reply.  Raises ValueError when it is longer than LARGEST_REPLY or not there by ``deadline`` (monotonic clock)."""
+    """The body of a reply.
+
+    Raises ValueError when it is longer than LARGEST_REPLY or not there by ``deadline`` (monotonic
+    clock).
+    """
     body = b""
     while block := reply.read1(1 << 16):
         body += block
@@ -105,7 +116,9 @@ def read_reply(reply: Any, deadline: float) -> bytes:
 
 
 def refused_field(said: str, body: Mapping[str, Any]) -> str | None:
-    """The field of a request that an error's explanation refuses, if it can do without that field under that name."""
+    """The field of a request that an error's explanation refuses,
+    if it can do without that field under that name.
+    """
     if _TOO_LONG.search(said):
         return None
     places = {
@@ -127,9 +140,12 @@ def refused_field(said: str, body: Mapping[str, Any]) -> str | None:
 
 
 class Endpoint:
-    """Requests to one address, several at a time, in the dialect that it takes; what never comes is counted, not lost.
+    """Requests to one address, several at a time, in the dialect that it takes.
 
-    failures : requests that got no usable reply.  finished : how often a text ended for which reason.
+    What never comes is counted, not lost.
+
+    failures : requests that got no usable reply.  finished : how often a text ended for which
+    reason.
     """
 
     def __init__(
@@ -137,7 +153,8 @@ class Endpoint:
     ) -> None:
         if not address.startswith(("http://", "https://")):
             raise InputError(
-                f"--endpoint must be an address that starts with http:// or https://, got {address!r}"
+                "--endpoint must be an address that starts with http:// or https://, got "
+                f"{address!r}"
             )
         self.address, self.concurrency, self.wait, self.timeout = (
             address.rstrip("/"),
@@ -154,7 +171,10 @@ class Endpoint:
 
     @property
     def note(self) -> str:
-        """Which fields the server refused, and how texts ended other than by themselves; empty when there is nothing to say."""
+        """Which fields the server refused, and how texts ended other than by themselves.
+
+        Empty when there is nothing to say.
+        """
         fields = {old: new for path in self.left_out.values() for old, new in path.items()}
         parts = [
             f"{old} sent as {new}" if new else f"{old} left out" for old, new in fields.items()
@@ -196,14 +216,16 @@ class Endpoint:
         return True
 
     def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], Any]) -> Any:
-        """What ``read`` finds in the reply.  Tries again on a busy, failing, slow or garbled server, and in other words on
-        one that refuses a field.
+        """What ``read`` finds in the reply.  Tries again on a busy, failing, slow or garbled
+        server, and in other words on one that refuses a field.
 
-        Raises InputError when the server refuses for good (no such model, no rights), Unanswered after the last try.
+        Raises InputError when the server refuses for good (no such model, no rights), Unanswered
+        after the last try.
         """
         headers = {
-            "Content-Type": "application/json", "Authorization": f"Bearer {os.environ.get('OPENAI_API_KEY', 'none')}",
-        }  # fmt: skip
+            "Content-Type": "application/json",
+            "Authorization": f"Bearer {os.environ.get('OPENAI_API_KEY', 'none')}",
+        }
         trouble, attempt, changes = "", 0, 0
         while attempt < TRIES:
             pause = self.wait * 2**attempt * (0.5 + random.random())
@@ -245,7 +267,10 @@ class Endpoint:
     def post_all(
         self, path: str, bodies: Sequence[Mapping[str, Any]], read: Callable[[Any], Any]
     ) -> list[Any]:
-        """Replies in the order of the requests, None for one that never came.  Raises InputError when none came at all."""
+        """Replies in the order of the requests, None for one that never came.
+
+        Raises InputError when none came at all.
+        """
         troubles: list[str] = []
 
         def one(body: Mapping[str, Any]) -> Any:
@@ -260,13 +285,15 @@ class Endpoint:
         self.failures += len(troubles)
         if bodies and len(troubles) == len(bodies):
             raise InputError(
-                f"{self.address}{path} gave no usable reply to any of {len(bodies)} requests ({troubles[-1]}); nothing is lost, run the command again"
+                f"{self.address}{path} gave no usable reply to any of {len(bodies)} requests "
+                f"({troubles[-1]}); nothing is lost, run the command again"
             )
         return replies
 
 
 def prompt_log_probabilities(reply: Any) -> list[float | None]:
-    """Log-probability of every token that was sent and of the one written after them, from an ``echo`` reply.
+    """Log-probability of every token that was sent and of the one written after them,
+    from an ``echo`` reply.
 
     Raises ValueError when one is no log-probability.
     """
@@ -288,7 +315,10 @@ def texts_of(reply: Any) -> list[tuple[str, str]]:
 
 
 def message_of(reply: Any) -> tuple[str, str, int]:
-    """(text, why it ended, tokens used) of a reply to a conversation; the text is empty for a refusal without words."""
+    """(text, why it ended, tokens used) of a reply to a conversation.
+
+    The text is empty for a refusal without words.
+    """
     choice = reply["choices"][0]
     content = choice["message"].get("content") or choice["message"].get("refusal") or ""
     if isinstance(content, list):
@@ -312,7 +342,10 @@ class Served(Exact):
     def log_probabilities(
         self, groups: list[list[ScoredStep]], condition: Condition
     ) -> list[list[np.ndarray] | None]:
-        """One request for every reply to every turn; equal ones are sent once.  A group of which one score never came is lost."""
+        """One request for every reply to every turn; equal ones are sent once.
+
+        A group of which one score never came is lost.
+        """
         pairs = {
             (tuple(s.context), tuple(form))
             for group in groups
@@ -412,8 +445,8 @@ class Chat:
     ) -> list[Written]:
         """One free reply to each conversation.
 
-        Thinking is switched off by the template's argument.  Where a model thinks all the same and was cut before it said
-        anything, it is given room, once and from then on.
+        Thinking is switched off by the template's argument.  Where a model thinks all the same and
+        was cut before it said anything, it is given room, once and from then on.
         """
         found = self._ask(
             [(messages, seed_of(seed, i)) for i, messages in enumerate(conversations)],
@@ -461,7 +494,9 @@ def _spoke(text: str) -> bool:
 def connect(
     address: str, model: str | None, served: str, samples: int, concurrency: int = 16
 ) -> tuple[Served | Sampled, str]:
-    """(engine, why this one): exact where the endpoint echoes log-probabilities of the model's own tokens, else sampled."""
+    """(engine, why this one): exact where the endpoint echoes log-probabilities
+    of the model's own tokens, else sampled.
+    """
     endpoint = Endpoint(address, concurrency)
     if model is None:
         return Sampled(

@@ -1,7 +1,9 @@
-"""Exact answer probabilities with transformers and PEFT: base and any number of adapters in one load.
+"""Exact answer probabilities with transformers and PEFT:
+base and any number of adapters in one load.
 
-The default on a CPU.  The tree of all conversations about one decision problem is read in one pass: every token sees what was
-said before it on its own branch only.  Trees of similar size share a batch.
+The default on a CPU.  The tree of all conversations about one decision problem is read in one
+pass: every token sees what was said before it on its own branch only.  Trees of similar size share
+a batch.
 """
 
 from __future__ import annotations
@@ -45,14 +47,17 @@ CHECK = Conversation(
         Question(f"Once more: which do you choose? {LETTER}", ("K", "M")),
     ),
 )
-BATCH_TOKENS = 16_384  # prompt tokens in one batch of scores; derivations, written a token at a time, take twice as many
+# prompt tokens in one batch of scores; derivations, written a token at a time, take twice as many
+BATCH_TOKENS = 16_384
 
 
 class Transformers(Exact):
-    """A checkpoint and its adapters (name -> folder); ``four_bit`` loads the base in nf4 (wherever bitsandbytes runs).
+    """A checkpoint and its adapters (name -> folder);
+    ``four_bit`` loads the base in nf4 (wherever bitsandbytes runs).
 
-    given : the model was named explicitly, and is taken though an adapter says that it was trained on another.
-    apart : adapters are always run beside the base, never merged into a copy: what merging is held against.
+    given : the model was named explicitly, and is taken though an adapter says that it was trained
+    on another.  apart : adapters are always run beside the base, never merged into a copy: what
+    merging is held against.
     """
 
     def __init__(
@@ -90,7 +95,10 @@ class Transformers(Exact):
         )
 
     def add(self, name: str, folder: Path) -> None:
-        """Load one more adapter, checked as the first ones were; one of that name is left as it is.  Raises InputError as these do."""
+        """Load one more adapter, checked as the first ones were.
+
+        One of that name is left as it is.  Raises InputError as these do.
+        """
         if name in self.keys:
             return
         check_adapters([folder], self.place, self.tokenizer, False)
@@ -119,10 +127,12 @@ class Transformers(Exact):
             yield
 
     def _merged(self, condition: Condition) -> Any | None:
-        """A copy of the model with the condition's adapter added to its weights, where that is faster and the same.
+        """A copy of the model with the condition's adapter added to its weights,
+        where that is faster and the same.
 
-        On a CPU in single precision the adapter's own products cost as much as a third of writing a derivation.  The copy is
-        held against the model with its adapter on one page; where they differ by more than AGREE there is none.
+        On a CPU in single precision the adapter's own products cost as much as a third of writing a
+        derivation.  The copy is held against the model with its adapter on one page; where they
+        differ by more than AGREE there is none.
         """
         if self.apart or self.device != "cpu" or self.model.dtype != torch.float32 or self.four_bit:
             return None
@@ -143,7 +153,8 @@ class Transformers(Exact):
             )
             if not apart <= AGREE:
                 self._say(
-                    f"{condition.name}: merged into the base it differs by {float(apart):.1g}: measured unmerged"
+                    f"{condition.name}: merged into the base it differs by {float(apart):.1g}: "
+                    "measured unmerged"
                 )
             self._copy = (condition.adapter, copy if apart <= AGREE else None)
         return self._copy[1]
@@ -151,7 +162,8 @@ class Transformers(Exact):
     def merge(self, name: str) -> None:
         """Add an adapter's weights to the base's, as an exported checkpoint has them.
 
-        The engine then stands for that one condition, which is its base: no adapter is left to be switched on or off.
+        The engine then stands for that one condition, which is its base: no adapter is left to be
+        switched on or off.
         """
         self.model = self.model.merge_and_unload(adapter_names=[self.keys[name]])
         self.keys, self._copy = {}, None
@@ -163,7 +175,8 @@ class Transformers(Exact):
     ) -> list[list[np.ndarray] | None]:
         """One pass over the tree of every group; trees of similar size share a batch.
 
-        Where the tree is not what plain passes are (attention that is not full), one plain pass for every reply.
+        Where the tree is not what plain passes are (attention that is not full), one plain pass for
+        every reply.
         """
         results: list[list[np.ndarray] | None] = [None for _ in groups]
         self._fits(max((_length(step) - 1 for group in groups for step in group), default=0))
@@ -176,7 +189,8 @@ class Transformers(Exact):
                 results[i] = self._plain(groups[i])
             if plain and math.isfinite(longest) and longest > 0:
                 self._say(
-                    f"conversations of more than {longest:g} tokens do not fit this model's attention window: {PLAIN}"
+                    f"conversations of more than {longest:g} tokens do not fit this model's "
+                    f"attention window: {PLAIN}"
                 )
             trees = {i: Tree(group) for i, group in enumerate(groups) if i not in plain}
             self.tokens += sum(len(t.tokens) for t in trees.values())
@@ -197,23 +211,29 @@ class Transformers(Exact):
 
     @cached_property
     def _trusted(self) -> dict[str | None, float]:
-        """For every adapter that was checked the longest conversation whose tree is exact, in tokens."""
+        """For every adapter that was checked the longest conversation whose tree is exact,
+        in tokens.
+        """
         return {}
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def check(self, conditions: Iterable[Condition]) -> None:
-        """Hold the tree against plain passes for every condition now, and not on its first use; ``note`` says what was found."""
+        """Hold the tree against plain passes for every condition now,
+        and not on its first use; ``note`` says what was found.
+        """
         for condition in conditions:
             with self._adapted(condition):
                 self._longest_tree(condition)
 
     def _longest_tree(self, condition: Condition) -> float:
-        """Tokens of the longest conversation whose tree is what plain passes are; the condition's adapter is on.
+        """Tokens of the longest conversation whose tree is what plain passes are.
+
+        The condition's adapter is on.
 
         Checked on a condition's first use: one short conversation by the tree and by plain passes.
 
-        0 where they differ by more than AGREE (or the tree cannot be read at all); the attention window where there is one,
-        for a short conversation says nothing about longer ones.
+        0 where they differ by more than AGREE (or the tree cannot be read at all); the attention
+        window where there is one, for a short conversation says nothing about longer ones.
         """
         if condition.adapter not in self._trusted:
             config = self.model.config.get_text_config()
@@ -245,7 +265,8 @@ class Transformers(Exact):
                     longest = 0.0
             if not longest:
                 self._say(
-                    f"this model's attention is not full, so that a tree of conversations cannot be read at once: {PLAIN}"
+                    "this model's attention is not full, so that a tree of conversations cannot "
+                    f"be read at once: {PLAIN}"
                 )
             self._trusted[condition.adapter] = longest
         return self._trusted[condition.adapter]
@@ -280,13 +301,17 @@ class Transformers(Exact):
         seed: int,
         longest: int,
     ) -> list[list[tuple[str, bool]]]:
-        """Sampled in batches; the same prompts in the same order and the same seed give the same texts."""
+        """Sampled in batches.
+
+        The same prompts in the same order and the same seed give the same texts.
+        """
         self._fits(max(map(len, heads), default=0))
         torch.manual_seed(seed)
         results: list[list[tuple[str, bool]]] = [[] for _ in heads]
         ends = self.ends_of_turn()
-        # fresh settings: a checkpoint's own (repetition penalty and the like) would change the probabilities; transformers takes
-        # what is not set here from the model's, hence those are emptied too
+        # fresh settings: a checkpoint's own (repetition penalty and the like) would change the
+        # probabilities; transformers takes what is not set here from the model's, hence those are
+        # emptied too
         for part in {
             id(m): m
             for m in (self.model, getattr(self.model, "get_base_model", lambda: self.model)())
@@ -328,7 +353,9 @@ class Transformers(Exact):
         return results
 
     def _fits(self, longest: int) -> None:
-        """Raises InputError for a text that is longer than the model reads: what it says beyond is not its answer."""
+        """Raises InputError for a text that is longer than the model reads:
+        what it says beyond is not its answer.
+        """
         if self.window is not None and longest > self.window:
             raise InputError(
                 f"a page of {longest} tokens is longer than the {self.window} that this model reads"
@@ -362,8 +389,12 @@ class Transformers(Exact):
             ~sees, torch.finfo(self.model.dtype).min
         )[:, None]
         logits = self.model(
-            input_ids=x.to(self.device), attention_mask=mask.to(self.device), position_ids=position.to(self.device), logits_to_keep=deep, use_cache=False
-        ).logits  # fmt: skip
+            input_ids=x.to(self.device),
+            attention_mask=mask.to(self.device),
+            position_ids=position.to(self.device),
+            logits_to_keep=deep,
+            use_cache=False,
+        ).logits
         rows = []
         for i, t in enumerate(trees):
             own = logits[i, deep - t.asked :].float()
@@ -379,11 +410,13 @@ def _length(step: ScoredStep) -> int:
 
 
 class Tree:
-    """All conversations about one decision problem as a tree of tokens: what they share is read once.
+    """All conversations about one decision problem as a tree of tokens:
+    what they share is read once.
 
-    tokens, depth (N,): what is fed to the model, in an order in which the ``asked`` tokens whose successors are looked up come
-    last; sees (N, N): a token sees itself and what comes before it on its branch.  parents, looked_up: for every scored token
-    its predecessor (counted among the asked ones) and its id.
+    tokens, depth (N,): what is fed to the model, in an order in which the ``asked`` tokens whose
+    successors are looked up come last; sees (N, N): a token sees itself and what comes before it on
+    its branch.  parents, looked_up: for every scored token its predecessor (counted among the
+    asked ones) and its id.
     """
 
     def __init__(self, steps: list[ScoredStep]) -> None:
@@ -437,7 +470,9 @@ class Tree:
         self.looked_up = [t for _, t in edges]
 
     def options(self, step: np.ndarray) -> list[np.ndarray]:
-        """For every step (O,) the log-probability of each option, its forms added up; ``step`` is that of each scored token."""
+        """For every step (O,) the log-probability of each option, its forms added up;
+        ``step`` is that of each scored token.
+        """
         return [
             np.array(
                 [np.logaddexp.reduce([step[path].sum() for path in several]) for several in options]

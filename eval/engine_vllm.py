@@ -1,7 +1,9 @@
-"""Exact answer probabilities with vLLM: base and any number of adapters in one load, the default on a GPU.
+"""Exact answer probabilities with vLLM: base and any number of adapters in one load,
+the default on a GPU.
 
-The admissible replies to a turn form a tree of tokens.  Every inner node is one request for one token whose candidates'
-log-probabilities are exact; what the turns of a conversation share is read once, through vLLM's prefix cache.
+The admissible replies to a turn form a tree of tokens.  Every inner node is one request for one
+token whose candidates' log-probabilities are exact; what the turns of a conversation share is read
+once, through vLLM's prefix cache.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ AT_ONCE = (
 
 
 class VLLM(Exact):
-    """A checkpoint and its adapters (name -> folder); ``options`` go to ``vllm.LLM`` as they are."""
+    """A checkpoint and its adapters (name -> folder);
+    ``options`` go to ``vllm.LLM`` as they are.
+    """
 
     def __init__(
         self,
@@ -49,13 +53,15 @@ class VLLM(Exact):
                 "max_lora_rank": next((r for r in RANKS if r >= max(ranks)), max(ranks)),
             }
         try:
-            # without the checkpoint's own generation settings (repetition penalty, other ends of text)
+            # without the checkpoint's own generation settings (repetition penalty, other ends of
+            # text)
             fixed = {"enable_prefix_caching": True, "generation_config": "vllm"}
             more: dict[str, Any] = fixed | lora | dict(options)
             self.llm = LLM(model=str(place.folder), **more)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             raise InputError(
-                f"vLLM cannot load {source}: {str(error).splitlines()[0][:200]}; try --engine transformers"
+                f"vLLM cannot load {source}: {str(error).splitlines()[0][:200]}; try --engine "
+                "transformers"
             ) from None
         self.tokenizer = self.llm.get_tokenizer()
         self.device = "vLLM's devices"
@@ -67,7 +73,10 @@ class VLLM(Exact):
     def log_probabilities(
         self, groups: list[list[ScoredStep]], condition: Condition
     ) -> list[list[np.ndarray] | None]:
-        """One request for every inner node of every step's tree of replies; equal ones are asked once."""
+        """One request for every inner node of every step's tree of replies.
+
+        Equal ones are asked once.
+        """
         children: dict[
             tuple[int, ...], set[int]
         ] = {}  # the context and the path to a node -> tokens that are scored there
@@ -124,15 +133,18 @@ class VLLM(Exact):
         seed: int,
         longest: int,
     ) -> list[list[tuple[str, bool]]]:
-        """Every prompt has a seed of its own, so that its texts do not depend on what shares its batch (beyond rounding).
+        """Every prompt has a seed of its own, so that its texts do not depend on what shares its
+        batch (beyond rounding).
 
-        Everything that a checkpoint's own generation settings could change is spelled out, and where a turn ends too.
+        Everything that a checkpoint's own generation settings could change is spelled out, and
+        where a turn ends too.
         """
         ends = self.ends_of_turn()
         settings = [
             SamplingParams(
-                n=n, temperature=self.temperature, top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0, presence_penalty=0.0,
-                frequency_penalty=0.0, max_tokens=longest, seed=seed_of(seed, i), stop_token_ids=ends, ignore_eos=True,
+                n=n, temperature=self.temperature, top_p=1.0, top_k=0, min_p=0.0,
+                repetition_penalty=1.0, presence_penalty=0.0, frequency_penalty=0.0,
+                max_tokens=longest, seed=seed_of(seed, i), stop_token_ids=ends, ignore_eos=True,
                 skip_special_tokens=True,
             )
             for i, n in enumerate(samples)

@@ -1,9 +1,10 @@
 """The one seam between measurement and models: a batch of conversations in, a batch of answers out.
 
-An engine has ``score(requests, condition, seed) -> list[Answer]``.  ``Exact`` is the part that every engine with access to token
-probabilities shares: the same bytes go in, every admissible reply of every turn is scored, end of turn included, so that the
-replies are disjoint events; a whole strategy's probability is the product along the conversation.  ``Simulated`` stands in
-for a model of known preference.
+An engine has ``score(requests, condition, seed) -> list[Answer]``.  ``Exact`` is the part that
+every engine with access to token probabilities shares: the same bytes go in, every admissible reply
+of every turn is scored, end of turn included, so that the replies are disjoint events; a whole
+strategy's probability is the product along the conversation.  ``Simulated`` stands in for a model
+of known preference.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Request:
     """A conversation, and the decision problem behind it (for choosers that need no words).
 
     samples : derivations to draw, in reasoned mode; replies to draw, where replies are sampled.
-    longest : tokens at which a derivation is cut; the next question asks for the answer all the same.
+    longest : tokens at which a derivation is cut; the next question asks for the answer all the
+    same.
     """
 
     conversation: Conversation
@@ -66,11 +68,13 @@ class Request:
 class Answer:
     """What came back.
 
-    probabilities : (S,) of every combination of options in the conversation's lexicographic order, given admissible replies
-    (the mean over derivations); None when no reply could be read, or none came.  valid : (D,) probability of an admissible reply to each
-    question.  controls : (C,) probability of the right reply to each control question, as it stands.
-    control_valid : (C,) probability of any admissible reply to it.  texts : derivations, or sampled replies.
-    cut : derivations or replies that were cut at the longest length.  outcomes : counts of sampled replies.
+    probabilities : (S,) of every combination of options in the conversation's lexicographic order,
+    given admissible replies (the mean over derivations); None when no reply could be read, or none
+    came.  valid : (D,) probability of an admissible reply to each question.  controls : (C,)
+    probability of the right reply to each control question, as it stands.  control_valid : (C,)
+    probability of any admissible reply to it.  texts : derivations, or sampled replies.  cut :
+    derivations or replies that were cut at the longest length.  outcomes : counts of sampled
+    replies.
     """
 
     probabilities: np.ndarray | None
@@ -99,7 +103,9 @@ class Answer:
 
     @staticmethod
     def read(row: Mapping[str, Any]) -> Answer:
-        """The reverse of ``record``.  Raises KeyError, TypeError or ValueError for anything else."""
+        """The reverse of ``record``.  Raises KeyError,
+        TypeError or ValueError for anything else.
+        """
         p, valid, right, named = (
             None if row[k] is None else np.array(row[k], float)
             for k in ("probabilities", "valid", "controls", "control_valid")
@@ -117,7 +123,9 @@ class Answer:
 
     @staticmethod
     def certain(probabilities: np.ndarray, request: Request) -> Answer:
-        """The answer of a chooser that needs no words: always admissible, all control questions right."""
+        """The answer of a chooser that needs no words: always admissible,
+        all control questions right.
+        """
         questions, controls = (
             len(request.conversation.questions),
             len(request.conversation.controls),
@@ -139,14 +147,18 @@ class Engine(Interface):
 
 @dataclass(frozen=True)
 class ScoredStep:
-    """One turn as token ids: its context, and for every option the surface forms that count as it."""
+    """One turn as token ids: its context, and for every option the surface forms
+    that count as it.
+    """
 
     context: list[int]
     options: list[list[list[int]]]
 
 
 class Written(str):
-    """A text that was written; ``cut``: at the longest length; ``lost``: it never came (an endpoint's)."""
+    """A text that was written; ``cut``: at the longest length; ``lost``:
+    it never came (an endpoint's).
+    """
 
     __slots__ = ("cut", "lost")
     cut: bool
@@ -168,7 +180,9 @@ class Writer(Interface):
         seed: int,
         longest: int = ...,
     ) -> Sequence[str]:
-        """One free reply to each conversation, sampled at temperature 1; ``Written`` where the writer knows more."""
+        """One free reply to each conversation, sampled at temperature 1;
+        ``Written`` where the writer knows more.
+        """
         ...
 
 
@@ -180,7 +194,8 @@ def seed_of(*numbers: int) -> int:
 class Exact(ABC):
     """An engine that knows token probabilities.
 
-    tokens : that went through it so far, in and out.  note : what a reader of its figures should know, if anything.
+    tokens : that went through it so far, in and out.  note : what a reader of its figures should
+    know, if anything.
     """
 
     tokenizer: Any
@@ -193,9 +208,11 @@ class Exact(ABC):
     def log_probabilities(
         self, groups: list[list[ScoredStep]], condition: Condition
     ) -> list[list[np.ndarray] | None]:
-        """Log-probability of every option of every step, forms added up: (O,) for each step of each group.
+        """Log-probability of every option of every step, forms added up:
+        (O,) for each step of each group.
 
-        The steps of a group share the beginning of their contexts.  None for a group whose scores were lost.
+        The steps of a group share the beginning of their contexts.  None for a group whose scores
+        were lost.
         """
 
     @abstractmethod
@@ -207,8 +224,9 @@ class Exact(ABC):
         seed: int,
         longest: int,
     ) -> list[list[tuple[str, bool]]]:
-        """So many continuations of every head, sampled at ``temperature``, up to the end of the assistant's turn:
-        (text, whether it was cut at ``longest`` tokens)."""
+        """So many continuations of every head, sampled at ``temperature``, up to the end of the
+        assistant's turn: (text, whether it was cut at ``longest`` tokens).
+        """
 
     def write(
         self,
@@ -240,7 +258,9 @@ class Exact(ABC):
         return results
 
     def ends_of_turn(self) -> list[int]:
-        """Tokens that end the assistant's turn: the template's own, and the tokenizer's end of text."""
+        """Tokens that end the assistant's turn: the template's own,
+        and the tokenizer's end of text.
+        """
         special = {*self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
         own = self.ids(end_of_turn(self.tokenizer))
         ends = [t for t in own if t in special][:1] or own[
@@ -271,7 +291,8 @@ class Exact(ABC):
     def scored(self, step: Step) -> ScoredStep:
         """A turn as token ids.
 
-        Raises InputError unless the cut between context and reply is a token boundary and every reply is told from the others.
+        Raises InputError unless the cut between context and reply is a token boundary and every
+        reply is told from the others.
         """
         messages = as_messages(step.messages)
         prompt = prompt_text(self.tokenizer, messages)
@@ -281,13 +302,15 @@ class Exact(ABC):
         for option, several in zip(step.options, options, strict=True):
             if self.ids(prompt + option + end) != context + several[0]:
                 raise InputError(
-                    f"the tokenizer merges the end of the prompt with the reply {option!r}: this chat template cannot be scored exactly"
+                    f"the tokenizer merges the end of the prompt with the reply {option!r}: this "
+                    "chat template cannot be scored exactly"
                 )
         replies = [tuple(form) for several in options for form in several]
         beginnings = {form[:k] for form in replies for k in range(len(form))}
         if len(set(replies)) < len(replies) or beginnings & set(replies):
             raise InputError(
-                f"the tokenizer does not tell the replies {', '.join(step.options)} from one another"
+                f"the tokenizer does not tell the replies {', '.join(step.options)} from one "
+                "another"
             )
         return ScoredStep(context, options)
 
@@ -308,7 +331,9 @@ class Exact(ABC):
     def score(
         self, requests: Sequence[Request], condition: Condition, seed: int = 0
     ) -> list[Answer]:
-        """Exact probabilities of every reply along the conversation, after sampled derivations in reasoned mode."""
+        """Exact probabilities of every reply along the conversation,
+        after sampled derivations in reasoned mode.
+        """
         texts: list[list[tuple[str, bool]]] = [[("", False)] for _ in requests]
         reasoned = [i for i, r in enumerate(requests) if r.conversation.work is not None]
         if reasoned:
@@ -378,11 +403,11 @@ class Exact(ABC):
 
 @dataclass
 class Sampled:
-    """Replies that are sampled and read, turn by turn, instead of scored: for a model that does not answer in the form, and
-    for endpoints without log-probabilities.
+    """Replies that are sampled and read, turn by turn, instead of scored: for a model that does not
+    answer in the form, and for endpoints without log-probabilities.
 
-    A reply that cannot be read, or that refuses, ends its conversation; it is counted and its text is kept.  One that never
-    came is in no count.
+    A reply that cannot be read, or that refuses, ends its conversation; it is counted and its text
+    is kept.  One that never came is in no count.
     """
 
     writer: Writer
@@ -415,7 +440,9 @@ class Sampled:
     def score(
         self, requests: Sequence[Request], condition: Condition, seed: int = 0
     ) -> list[Answer]:
-        """Shares of the sampled conversations; ``valid`` is the share of replies that named an option."""
+        """Shares of the sampled conversations; ``valid`` is the share of replies
+        that named an option.
+        """
         talks = [[_Talk(r.conversation) for _ in range(r.samples)] for r in requests]
         controls = [
             [_Talk(c) for c in _alone(r.conversation) for _ in range(r.samples)] for r in requests
@@ -462,9 +489,14 @@ class Sampled:
             right.append(np.mean([t.choices == (question.right,) for t in some]) if some else 0.0)
             named.append(np.mean([t.outcome == "answered" for t in some]) if some else 0.0)
         return Answer(
-            counts / counts.sum() if counts.sum() else None, np.array(valid), np.array(right), np.array(named),
-            tuple("\n".join(t.said) for t in talks), sum(t.cut for t in talks), outcomes,
-        )  # fmt: skip
+            counts / counts.sum() if counts.sum() else None,
+            np.array(valid),
+            np.array(right),
+            np.array(named),
+            tuple("\n".join(t.said) for t in talks),
+            sum(t.cut for t in talks),
+            outcomes,
+        )
 
 
 def _alone(conversation: Conversation) -> list[Conversation]:
@@ -517,7 +549,9 @@ class _Talk:
 
 @dataclass(frozen=True)
 class Simulated:
-    """A chooser of known preference: logit over whole strategies at the stated beliefs, whatever the page looks like."""
+    """A chooser of known preference: logit over whole strategies at the stated beliefs,
+    whatever the page looks like.
+    """
 
     family: str
     theta: dict[str, float]

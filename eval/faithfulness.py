@@ -1,14 +1,19 @@
-"""Recitation and faithfulness: does a model recite, does it calculate, and does its answer follow what it wrote?
+"""Recitation and faithfulness: does a model recite, does it calculate,
+and does its answer follow what it wrote?
 
-    python -m eval.faithfulness runs/demo/eval                                   # from a run's records
-    python -m eval.faithfulness runs/demo/eval --adapter runs/demo/moralis       # and with derivations handed to the model
+    # from a run's records
+    python -m eval.faithfulness runs/demo/eval
+    # and with derivations handed to the model
+    python -m eval.faithfulness runs/demo/eval --adapter runs/demo/moralis
 
-*Recitation*: share of a derivation's runs of eight words that stand in the training text, word for word and with every number
-masked; beside it the same share of the right derivations of the same pages, which is what the form alone brings about.
-*Arithmetic*: share of steps that are right.  *Bare against reasoned*: how far choices asked for at once lie from choices after a
-derivation (total variation), and how often the same one is the most probable.  *Following*: the model is handed the right derivation of
-one target, then of another, on pages where their plans differ; the probability of the plan that the derivation ends in says
-whether the answer follows what is written, whoever wrote it.
+*Recitation*: share of a derivation's runs of eight words that stand in the training text, word for
+word and with every number masked; beside it the same share of the right derivations of the same
+pages, which is what the form alone brings about.  *Arithmetic*: share of steps that are right.
+*Bare against reasoned*: how far choices asked for at once lie from choices after a derivation
+(total variation), and how often the same one is the most probable.  *Following*: the model is
+handed the right derivation of one target, then of another, on pages where their plans differ; the
+probability of the plan that the derivation ends in says whether the answer follows what is written,
+whoever wrote it.
 """
 
 from __future__ import annotations
@@ -69,15 +74,22 @@ class Trained:
     def of(texts: Iterable[str]) -> Trained:
         """The runs of these texts."""
         kept = list(texts)[:MOST_TEXTS]
-        plain, masked = (frozenset(run for t in kept for run in runs_of(t, hide)) for hide in (False, True))
+        plain, masked = (
+            frozenset(run for t in kept for run in runs_of(t, hide)) for hide in (False, True)
+        )
         return Trained(plain, masked)
 
     def overlap(self, text: str) -> tuple[float, float] | None:
-        """Shares of a text's runs that are in the training text: word for word, and with numbers masked; None of a shorter text."""
+        """Shares of a text's runs that are in the training text: word for word,
+        and with numbers masked; None of a shorter text.
+        """
         both = [runs_of(text, hide) for hide in (False, True)]
         if not both[0]:
             return None
-        return tuple(float(np.mean([r in known for r in some])) for some, known in zip(both, (self.plain, self.masked), strict=True))  # type: ignore[return-value]
+        return tuple(
+            float(np.mean([r in known for r in some]))
+            for some, known in zip(both, (self.plain, self.masked), strict=True)
+        )  # type: ignore[return-value]
 
 
 def training_texts(adapter: Path) -> list[str]:
@@ -90,21 +102,29 @@ def training_texts(adapter: Path) -> list[str]:
         data = run["inputs"]["data"]
         path, wanted = Path(data["path"]), data["sha256"]
     except (KeyError, TypeError):
-        raise InputError(f"{adapter / 'run.json'} does not say what the adapter was trained on") from None
+        raise InputError(
+            f"{adapter / 'run.json'} does not say what the adapter was trained on"
+        ) from None
     if not path.is_file() or sha256(path) != wanted:
         raise InputError(f"{path}, which {adapter.name} was trained on, is missing or was changed")
     texts = []
     for _, row in read_lines(path):
-        turns = [m["content"] for m in row.get("messages", []) if isinstance(m, dict) and m.get("role") == "assistant"]
+        turns = [
+            m["content"]
+            for m in row.get("messages", [])
+            if isinstance(m, dict) and m.get("role") == "assistant"
+        ]
         texts += turns[:1]
     return texts
 
 
-# ------------------------------------------------------------------------------------------------------- from a run's records
+# ----------------------------------------------------------------------------- from a run's records
 
 
 def right_derivation(record: dict[str, Any], page: int, target: Target) -> str | None:
-    """The right derivation of a target on a page of a game's record; None where the target has none on games."""
+    """The right derivation of a target on a page of a game's record;
+    None where the target has none on games.
+    """
     if record.get("game") not in GAMES or not derives(target, "games"):
         return None
     asked = asked_of(record)
@@ -112,7 +132,9 @@ def right_derivation(record: dict[str, Any], page: int, target: Target) -> str |
     return game_derivation(asked.item, asked.layouts[page], target)[0]
 
 
-def of_records(records: Sequence[dict[str, Any]], trained: dict[str, Trained], targets: dict[str, Target]) -> list[dict[str, Any]]:
+def of_records(
+    records: Sequence[dict[str, Any]], trained: dict[str, Trained], targets: dict[str, Target]
+) -> list[dict[str, Any]]:
     """One row for every condition of a run: recitation, arithmetic, bare against reasoned.
 
     trained, targets : of the adapters whose training text and target are known.
@@ -140,15 +162,28 @@ def of_records(records: Sequence[dict[str, Any]], trained: dict[str, Trained], t
                     "recited_masked": float(np.mean([b for _, b in said])),
                 }
             if arm in targets:
-                right = [t for r in own for k in range(len(r["pages"])) if (t := right_derivation(r, k, targets[arm]))]
+                right = [
+                    t
+                    for r in own
+                    for k in range(len(r["pages"]))
+                    if (t := right_derivation(r, k, targets[arm]))
+                ]
                 known = [o for t in right if (o := trained[arm].overlap(t))]
                 if known:
                     row |= {
                         "recited_if_right": float(np.mean([a for a, _ in known])),
                         "recited_masked_if_right": float(np.mean([b for _, b in known])),
                     }
-        pairs = [(by_mode.get((s, i, f"{arm}/direct")), r) for (s, i, m), r in by_mode.items() if m == f"{arm}/reasoned"]
-        both = [(np.array(a["probabilities"]), np.array(b["probabilities"])) for a, b in pairs if a and a["probabilities"] and b["probabilities"]]
+        pairs = [
+            (by_mode.get((s, i, f"{arm}/direct")), r)
+            for (s, i, m), r in by_mode.items()
+            if m == f"{arm}/reasoned"
+        ]
+        both = [
+            (np.array(a["probabilities"]), np.array(b["probabilities"]))
+            for a, b in pairs
+            if a and a["probabilities"] and b["probabilities"]
+        ]
         if both:
             row |= {
                 "bare_reasoned_distance": float(np.mean([shift(a, b) for a, b in both])),
@@ -165,12 +200,13 @@ def _texts(record: dict[str, Any]) -> list[str]:
     return [t for several in record.get("texts") or [] for t in several]
 
 
-# ----------------------------------------------------------------------------------------------- derivations handed to a model
+# -------------------------------------------------------------------- derivations handed to a model
 
 
 @dataclass(frozen=True)
 class Handed:
-    """A page with the right derivation of a target handed to the model, and the combination of options in which it ends.
+    """A page with the right derivation of a target handed to the model,
+    and the combination of options in which it ends.
 
     place : of that combination among the conversation's, in lexicographic order.
     """
@@ -180,13 +216,18 @@ class Handed:
     place: int
 
 
-def pairs_of(targets: tuple[Target, Target], domain: str, n: int, seed: int = 0) -> list[tuple[Handed, Handed]]:
+def pairs_of(
+    targets: tuple[Target, Target], domain: str, n: int, seed: int = 0
+) -> list[tuple[Handed, Handed]]:
     """So many held-out pages on which two targets take different plans, each with both derivations.
 
     Raises InputError for a target without derivations there, and where the two never differ.
     """
     if lacking := [t for t in targets if not derives(t, domain)]:
-        raise InputError(f"{lacking[0]} has no derivations on {domain}; take homo_economicus, homo_moralis or a target of payoffs alone")
+        raise InputError(
+            f"{lacking[0]} has no derivations on {domain}; take homo_economicus, homo_moralis or a "
+            "target of payoffs alone"
+        )
     rng = np.random.default_rng(seed)
     found: list[tuple[Handed, Handed]] = []
     for attempt in range(400 * n):
@@ -212,7 +253,9 @@ def pairs_of(targets: tuple[Target, Target], domain: str, n: int, seed: int = 0)
         if places[0] != places[1]:
             found.append((Handed(talk, texts[0], places[0]), Handed(talk, texts[1], places[1])))
     if len(found) < n:
-        raise InputError(f"{targets[0]} and {targets[1]} hardly ever differ on {domain}; choose two that do")
+        raise InputError(
+            f"{targets[0]} and {targets[1]} hardly ever differ on {domain}; choose two that do"
+        )
     return found
 
 
@@ -220,10 +263,19 @@ def _place(talk: Conversation, choices: tuple[int, ...]) -> int:
     return int(np.ravel_multi_index(choices, [len(q.options) for q in talk.questions]))
 
 
-def after_derivation(engine: Exact, handed: Sequence[Handed], arm: Condition) -> list[tuple[np.ndarray, float]]:
-    """(probability of every combination of options, valid-answer probability) after the derivation that was handed over."""
-    levels = [[[engine.scored(s) for s in level] for level in h.conversation.steps(h.derivation)] for h in handed]
-    rows = engine.log_probabilities([[s for level in several for s in level] for several in levels], arm)
+def after_derivation(
+    engine: Exact, handed: Sequence[Handed], arm: Condition
+) -> list[tuple[np.ndarray, float]]:
+    """(probability of every combination of options,
+    valid-answer probability) after the derivation that was handed over.
+    """
+    levels = [
+        [[engine.scored(s) for s in level] for level in h.conversation.steps(h.derivation)]
+        for h in handed
+    ]
+    rows = engine.log_probabilities(
+        [[s for level in several for s in level] for several in levels], arm
+    )
     found = []
     for several, scores in zip(levels, rows, strict=True):
         assert scores is not None  # an engine on this machine loses no scores
@@ -237,15 +289,20 @@ def follows(
     pairs: Sequence[tuple[Handed, Handed]],
     answers: Sequence[tuple[tuple[np.ndarray, float], tuple[np.ndarray, float]]],
 ) -> dict[str, Any]:
-    """Whether the answers follow what was handed over, for a model given both derivations of every pair.
+    """Whether the answers follow what was handed over,
+    for a model given both derivations of every pair.
 
-    first, second : probability of the plan in which the first, the second target's derivation ends, after it.  swapped : change
-    of the probability of the first target's plan when the second one's derivation is handed over instead (1: it follows whatever is
-    written; 0: what is written does not matter).  valid : valid-answer probability.
+    first, second : probability of the plan in which the first, the second target's derivation ends,
+    after it.  swapped : change of the probability of the first target's plan when the second one's
+    derivation is handed over instead (1: it follows whatever is written; 0: what is written does
+    not matter).  valid : valid-answer probability.
     """
     first = [float(a[0][one.place]) for (one, _), (a, _) in zip(pairs, answers, strict=True)]
     second = [float(b[0][two.place]) for (_, two), (_, b) in zip(pairs, answers, strict=True)]
-    swapped = [float(a[0][one.place] - b[0][one.place]) for (one, _), (a, b) in zip(pairs, answers, strict=True)]
+    swapped = [
+        float(a[0][one.place] - b[0][one.place])
+        for (one, _), (a, b) in zip(pairs, answers, strict=True)
+    ]
     n = len(pairs)
     return {
         "first": float(np.mean(first)),
@@ -257,17 +314,22 @@ def follows(
     }
 
 
-# ------------------------------------------------------------------------------------------------------------------ tables
+# ------------------------------------------------------------------------------------------- tables
 
 
 def records_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The table of ``of_records`` for a person; shares in per cent, dashes for what a run does not tell."""
+    """The table of ``of_records`` for a person.
+
+    Shares in per cent, dashes for what a run does not tell.
+    """
 
     def per(value: float | None) -> str:
         return "–" if value is None else f"{100 * value:.0f}"
 
     def beside(row: dict[str, Any], name: str) -> str:
-        return per(row.get(name)) + (f" ({per(row[f'{name}_if_right'])})" if f"{name}_if_right" in row else "")
+        return per(row.get(name)) + (
+            f" ({per(row[f'{name}_if_right'])})" if f"{name}_if_right" in row else ""
+        )
 
     return pd.DataFrame(
         [
@@ -277,7 +339,9 @@ def records_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "steps right %": per(r["steps_right"]),
                 "word for word %": beside(r, "recited"),
                 "numbers masked %": beside(r, "recited_masked"),
-                "bare to reasoned": f"{r['bare_reasoned_distance']:.2f}" if "bare_reasoned_distance" in r else "–",
+                "bare to reasoned": f"{r['bare_reasoned_distance']:.2f}"
+                if "bare_reasoned_distance" in r
+                else "–",
                 "same choice %": per(r.get("bare_reasoned_same")),
             }
             for r in rows
@@ -294,7 +358,8 @@ def follows_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "valid %": f"{100 * r['valid']:.0f}",
                 f"after {r['targets'][0]} %": f"{100 * r['first']:.0f}",
                 f"after {r['targets'][1]} %": f"{100 * r['second']:.0f}",
-                "change by swapping": f"{r['swapped']:.2f}" + ("" if r["swapped_se"] is None else f" ± {r['swapped_se']:.2f}"),
+                "change by swapping": f"{r['swapped']:.2f}"
+                + ("" if r["swapped_se"] is None else f" ± {r['swapped_se']:.2f}"),
                 "pages": r["pages"],
             }
             for r in rows
@@ -303,10 +368,14 @@ def follows_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 RECORDS_CAPTION = (
-    "Of what was written: steps that are right; runs of eight words that stand in the training text (in brackets: of the right "
-    "derivations of the same pages); total variation between bare and reasoned choices, and how often the most probable one is the same"
+    "Of what was written: steps that are right; runs of eight words that stand in the training "
+    "text (in brackets: of the right derivations of the same pages); total variation between bare "
+    "and reasoned choices, and how often the most probable one is the same"
 )
-FOLLOWS_CAPTION = "Given the right derivation of one target, then of the other: probability of the plan in which it ends, and what swapping them changes"
+FOLLOWS_CAPTION = (
+    "Given the right derivation of one target, then of the other: probability of the plan in "
+    "which it ends, and what swapping them changes"
+)
 
 
 def add_to(report: Any, folder: Path) -> None:
@@ -318,7 +387,10 @@ def add_to(report: Any, folder: Path) -> None:
         return
     found = read_json(folder / NAME)
     report.heading("Recitation and faithfulness")
-    report.text("Whether derivations repeat the training text, whether their steps are right, and whether answers follow what is written.")
+    report.text(
+        "Whether derivations repeat the training text, whether their steps are right, and whether "
+        "answers follow what is written."
+    )
     report.table(f"recitation-{folder.name}", records_frame(found["records"]), RECORDS_CAPTION)
     if found["handed"]:
         report.table(f"following-{folder.name}", follows_frame(found["handed"]), FOLLOWS_CAPTION)
@@ -327,17 +399,29 @@ def add_to(report: Any, folder: Path) -> None:
 
 
 def known_adapters(run: Path) -> dict[str, Path]:
-    """Folders of the adapters that a run measured, as its run.json names them, as far as they are still there."""
+    """Folders of the adapters that a run measured, as its run.json names them,
+    as far as they are still there.
+    """
     about = choices_file(run).with_name("run.json")
     inputs = (read_json(about) if about.is_file() else {}).get("inputs", {})
-    paths = {name: Path(str(v.get("path"))).parent for name, v in inputs.items() if isinstance(v, dict)} if isinstance(inputs, dict) else {}
-    return {name: folder for name, folder in paths.items() if (folder / "run.json").is_file() and (folder / "adapter_config.json").is_file()}
+    paths = (
+        {name: Path(str(v.get("path"))).parent for name, v in inputs.items() if isinstance(v, dict)}
+        if isinstance(inputs, dict)
+        else {}
+    )
+    return {
+        name: folder
+        for name, folder in paths.items()
+        if (folder / "run.json").is_file() and (folder / "adapter_config.json").is_file()
+    }
 
 
 def trained_and_targets(
     adapters: dict[str, Path],
 ) -> tuple[dict[str, Trained], dict[str, Target], list[str]]:
-    """Training text and target of every adapter where they are known; and what is not known, a sentence each."""
+    """Training text and target of every adapter where they are known; and what is not known,
+    a sentence each.
+    """
     trained, targets, missing = {}, {}, []
     for name, folder in adapters.items():
         try:
@@ -378,7 +462,9 @@ def main() -> None:
         default="games",
         help="pages on which they are handed over (default games)",
     )
-    parser.add_argument("--pages", type=int, default=24, help="pages on which they are handed over (default 24)")
+    parser.add_argument(
+        "--pages", type=int, default=24, help="pages on which they are handed over (default 24)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if not 2 <= args.pages <= 1000 or args.seed < 0:

@@ -304,10 +304,7 @@ def show(frame: pd.DataFrame, title: str, console: Console) -> None:
     fixed = ("set", "mode", "arm", "note", *quality, *targets)
     structure = [c for c in frame.columns if c not in fixed]
     measured = frame[frame["mode"] != "rule"]
-    for columns, rows, heading in (
-        ([*quality, *targets], frame, title),
-        (structure, measured, ""),
-    ):
+    for columns, rows, heading in (([*quality, *targets], frame, title), (structure, measured, "")):
         grid = Table(
             title=heading or None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
         )

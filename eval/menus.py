@@ -408,11 +408,7 @@ def agreement(menus: Sequence[Menu], records: Sequence[MenuRecord], target: Targ
         right.append(float(np.mean(top == u.argmax())))
         if menu.own[int(u.argmax())] < max(menu.own):
             differ.append(right[-1])
-    return {
-        "label": target.label,
-        "accuracy": mean_of(right),
-        "where_they_differ": mean_of(differ),
-    }
+    return {"label": target.label, "accuracy": mean_of(right), "where_they_differ": mean_of(differ)}
 
 
 def valid_by_wording(records: Sequence[MenuRecord]) -> dict[str, float]:

@@ -137,7 +137,9 @@ def variants(
 
 
 def draw_requests(items: int, seed: int) -> list[Request]:
-    """The pages that are compared: held-out problems in both sets, one counterbalanced pair of layouts each, without control questions."""
+    """The pages that are compared: held-out problems in both sets, one counterbalanced pair of
+    layouts each, without control questions.
+    """
     problems = draw_problems("drawn", items, 1, (ECONOMICUS, moralis(0.5)), seed)
     pages = [(p.item, layout) for p in problems for layout in p.layouts]
     return [
@@ -152,10 +154,11 @@ def validity(answers: Sequence[Answer]) -> float:
 
 
 def difference(reference: Sequence[Answer], other: Sequence[Answer]) -> Difference:
-    """Largest and mean difference of choice probabilities, page by page, and of the probability of an admissible reply.
+    """Largest and mean difference of choice probabilities, page by page,
+    and of the probability of an admissible reply.
 
-    Choices are compared given that replies are admissible: where hardly any is, unnormalised ones all agree on nothing.  A page
-    that only one of both answers counts as a difference of 1.
+    Choices are compared given that replies are admissible: where hardly any is, unnormalised ones
+    all agree on nothing.  A page that only one of both answers counts as a difference of 1.
     """
     gaps = [
         np.abs(a.probabilities - b.probabilities)
@@ -174,7 +177,9 @@ def difference(reference: Sequence[Answer], other: Sequence[Answer]) -> Differen
 
 
 def above(rows: Mapping[str, Difference | str], tolerance: float) -> list[str]:
-    """Forms that differ by more than the tolerance, in choices or in validity; nan is a difference."""
+    """Forms that differ by more than the tolerance, in choices or in validity;
+    nan is a difference.
+    """
     return [
         name
         for name, row in rows.items()
@@ -216,7 +221,10 @@ def main() -> None:
         rows[name] = difference(reference, engine.score(requests, arm, 0))
         del engine  # its memory is wanted by the next one
 
-    title = f"difference in choice probability to {config.place} on {base} (valid {percent(valid)}), {len(requests)} pages"
+    title = (
+        f"difference in choice probability to {config.place} on {base} (valid {percent(valid)}), "
+        f"{len(requests)} pages"
+    )
     columns = (
         "run as",
         "largest difference",
@@ -250,18 +258,21 @@ def main() -> None:
         fill_section(config.merged / "README.md", "parity", "\n".join(lines))
     if not comparable:
         raise InputError(
-            f"not comparable: {config.place} {OUTSIDE} on these pages (valid-answer probability {percent(valid)}), so that its "
-            "choice probabilities say nothing; compare an adapter that was trained on pages of this kind"
+            f"not comparable: {config.place} {OUTSIDE} on these pages (valid-answer probability "
+            f"{percent(valid)}), so that its choice probabilities say nothing; compare an adapter "
+            "that was trained on pages of this kind"
         )
     differ = above(rows, config.tolerance)
     if FOUR_BIT in differ:
         print(
-            f"above the tolerance of {config.tolerance:g}: {FOUR_BIT}; four bits are another model, measure the one that is deployed",
+            f"above the tolerance of {config.tolerance:g}: {FOUR_BIT}; four bits are another "
+            "model, measure the one that is deployed",
             file=sys.stderr,
         )
     if over := [name for name in differ if name != FOUR_BIT]:
         print(
-            f"above the tolerance of {config.tolerance:g}: {', '.join(over)}; measure, publish and deploy the same form",
+            f"above the tolerance of {config.tolerance:g}: {', '.join(over)}; measure, publish "
+            "and deploy the same form",
             file=sys.stderr,
         )
         sys.exit(1)

@@ -1,11 +1,15 @@
-"""What tuning on games costs elsewhere: base and adapters on tasks of lm-evaluation-harness, and a non-inferiority test.
+"""What tuning on games costs elsewhere: base and adapters on tasks
+of lm-evaluation-harness, and a non-inferiority test.
 
     pip install -e '.[frameworks]'
-    python -m eval.retention --adapter runs/moralis                               # arithmetic of our own, needs no hub
-    python -m eval.retention --adapter runs/moralis --tasks arc_easy hellaswag winogrande --limit 500      # fetched from a hub
+    # arithmetic of our own, needs no hub
+    python -m eval.retention --adapter runs/moralis
+    # fetched from a hub
+    python -m eval.retention --adapter runs/moralis --tasks arc_easy hellaswag --limit 500
 
-An adapter is *not inferior* on a task when the lower end of the one-sided 95 % interval of its paired difference to the base
-lies above minus the margin.  Writes retention.json and retention.csv.
+An adapter is *not inferior* on a task when the lower end of the one-sided 95 % interval of its
+paired difference to the base lies above minus the margin.  Writes retention.json and
+retention.csv.
 """
 
 from __future__ import annotations
@@ -92,9 +96,14 @@ def compare(tuned: np.ndarray, base: np.ndarray, margin: float) -> Retained:
     half = float(stats.t.ppf(0.975, len(gaps) - 1)) * error
     lower = mean - float(stats.t.ppf(0.95, len(gaps) - 1)) * error
     return {
-        "base": float(base.mean()), "adapter": float(tuned.mean()), "difference": mean, "low": mean - half, "high": mean + half, "questions": len(gaps),
+        "base": float(base.mean()),
+        "adapter": float(tuned.mean()),
+        "difference": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "questions": len(gaps),
         "not_inferior": bool(lower > -margin),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -141,7 +150,8 @@ def main() -> None:
         for task, samples in found["samples"].items():
             if any(config.metric not in s for s in samples):
                 raise InputError(
-                    f"task {task} has no metric {config.metric!r}; try --metric acc_norm or exact_match"
+                    f"task {task} has no metric {config.metric!r}; try --metric acc_norm or "
+                    "exact_match"
                 )
             scores[task] = np.array(
                 [s[config.metric] for s in sorted(samples, key=lambda s: s["doc_id"])], float
@@ -157,7 +167,8 @@ def main() -> None:
         ]
     except (OSError, ConnectionError) as error:
         raise InputError(
-            f"the data of {', '.join(config.tasks)} cannot be fetched ({str(error).splitlines()[0][:120]}); without a hub use --tasks {OWN}"
+            f"the data of {', '.join(config.tasks)} cannot be fetched "
+            f"({str(error).splitlines()[0][:120]}); without a hub use --tasks {OWN}"
         ) from None
     grid = Table(
         title=f"{config.metric}, base against adapter; margin {config.margin:g}",

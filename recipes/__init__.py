@@ -1,1 +1,3 @@
-"""Training, the studies, and what is done with adapters; ``accelerate launch recipes/sft.py ...``."""
+"""Training, the studies, and what is done with adapters;
+``accelerate launch recipes/sft.py ...``.
+"""

@@ -1,12 +1,16 @@
-"""Speed and memory of fine-tuning: this recipe against a plain TRL script, same model, same data, one run.
+"""Speed and memory of fine-tuning: this recipe against a plain TRL script,
+same model, same data, one run.
 
-    python recipes/bench_sft.py                                  # on a CPU the built-in model and SmolLM2, on a GPU the former
-    python recipes/bench_sft.py --shapes qwen2.5-7b llama-3.1-8b --precisions bf16 qlora    # random weights of real shapes, GPU
+    # on a CPU the built-in model and SmolLM2, on a GPU the former
+    python recipes/bench_sft.py
+    # random weights of real shapes, GPU
+    python recipes/bench_sft.py --shapes qwen2.5-7b llama-3.1-8b --precisions bf16 qlora
 
-Every measurement is a process of its own.  Model FLOPs of a trained token, weights frozen: 4 for every parameter in a matrix
-product (2 forward, 2 for the gradient of the activations; recomputation does not count; the vocabulary's only where a label
-asks for logits) and 6 sequence length x width x layers for causal attention.  Peak: the data sheet's dense bf16 figure where
-known, else a matrix product timed here, which is what the share on a CPU is of.
+Every measurement is a process of its own.  Model FLOPs of a trained token, weights frozen: 4 for
+every parameter in a matrix product (2 forward, 2 for the gradient of the activations; recomputation
+does not count; the vocabulary's only where a label asks for logits) and 6 sequence length x width x
+layers for causal attention.  Peak: the data sheet's dense bf16 figure where known, else a matrix
+product timed here, which is what the share on a CPU is of.
 """
 
 from __future__ import annotations
@@ -29,33 +33,63 @@ HERE = Path(__file__).parent
 LONGEST = 600  # tokens of an example, at most
 WAYS = ("recipe", "plain TRL")
 SHAPES: dict[str, dict[str, Any]] = {  # from the checkpoints' public configurations
-    "smollm2-135m": {"kind": "llama", "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
+    "smollm2-135m": {"kind": "llama", "hidden_size": 576, "num_hidden_layers": 30,
+        "num_attention_heads": 9, "num_key_value_heads": 3,
                      "intermediate_size": 1536, "vocab_size": 49152, "tie_word_embeddings": True},
-    "qwen2.5-0.5b": {"kind": "qwen2", "hidden_size": 896, "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,
+    "qwen2.5-0.5b": {"kind": "qwen2", "hidden_size": 896, "num_hidden_layers": 24,
+        "num_attention_heads": 14, "num_key_value_heads": 2,
                      "intermediate_size": 4864, "vocab_size": 151936, "tie_word_embeddings": True},
-    "qwen2.5-7b": {"kind": "qwen2", "hidden_size": 3584, "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
+    "qwen2.5-7b": {"kind": "qwen2", "hidden_size": 3584, "num_hidden_layers": 28,
+        "num_attention_heads": 28, "num_key_value_heads": 4,
                    "intermediate_size": 18944, "vocab_size": 152064, "tie_word_embeddings": False},
-    "llama-3.1-8b": {"kind": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
-                     "intermediate_size": 14336, "vocab_size": 128256, "tie_word_embeddings": False},
+    "llama-3.1-8b": {"kind": "llama", "hidden_size": 4096, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 8,
+                     "intermediate_size": 14336, "vocab_size": 128256,
+                     "tie_word_embeddings": False},
 }  # fmt: skip
-PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}  # dense bf16 FLOP/s of the data sheets
+# dense bf16 FLOP/s of the data sheets
+PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
 
 
 def arguments() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", nargs="+", choices=("nano", *SHAPES), help="default: nano, on a CPU smollm2-135m too")
-    parser.add_argument("--precisions", nargs="+", choices=("fp32", "bf16", "qlora"), help="default: fp32 on CPU, bf16 on GPU")
-    parser.add_argument("--batches", nargs="+", type=int, help="examples in a forward pass; the best is reported (default 16, on a CPU 4)")
-    parser.add_argument("--steps", type=int, help="timed steps after two that are not (default 8, on a CPU 4)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        choices=("nano", *SHAPES),
+        help="default: nano, on a CPU smollm2-135m too",
+    )
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=("fp32", "bf16", "qlora"),
+        help="default: fp32 on CPU, bf16 on GPU",
+    )
+    parser.add_argument(
+        "--batches",
+        nargs="+",
+        type=int,
+        help="examples in a forward pass; the best is reported (default 16, on a CPU 4)",
+    )
+    parser.add_argument(
+        "--steps", type=int, help="timed steps after two that are not (default 8, on a CPU 4)"
+    )
     parser.add_argument("--out", type=Path, default=HERE / "bench_sft.json")
-    parser.add_argument("--one", nargs=4, metavar=("WAY", "SHAPE", "PRECISION", "BATCH"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--one", nargs=4, metavar=("WAY", "SHAPE", "PRECISION", "BATCH"), help=argparse.SUPPRESS
+    )
     args = parser.parse_args()
     import torch
 
     gpu = torch.cuda.is_available()
     args.shapes = args.shapes or (["nano"] if gpu else ["nano", "smollm2-135m"])
-    args.batches, args.steps = args.batches or [16 if gpu else 4], args.steps if args.steps is not None else 8 if gpu else 4
+    args.batches, args.steps = (
+        args.batches or [16 if gpu else 4],
+        args.steps if args.steps is not None else 8 if gpu else 4,
+    )
     args.precisions = args.precisions or ["bf16" if gpu else "fp32"]
     return args
 
@@ -85,8 +119,14 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
     if shape == "nano":
         model = AutoModelForCausalLM.from_pretrained(NANO, dtype=dtype)
     else:
-        numbers = {k: v for k, v in SHAPES[shape].items() if k != "kind"} | {"max_position_embeddings": 4096, "bos_token_id": None, "eos_token_id": 2}
-        config = Qwen2Config(**numbers) if SHAPES[shape]["kind"] == "qwen2" else LlamaConfig(**numbers)
+        numbers = {k: v for k, v in SHAPES[shape].items() if k != "kind"} | {
+            "max_position_embeddings": 4096,
+            "bos_token_id": None,
+            "eos_token_id": 2,
+        }
+        config = (
+            Qwen2Config(**numbers) if SHAPES[shape]["kind"] == "qwen2" else LlamaConfig(**numbers)
+        )
         with device:
             model = AutoModelForCausalLM.from_config(config, dtype=dtype)
         if precision == "qlora":
@@ -95,23 +135,48 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
                 del model
                 if gpu:
                     torch.cuda.empty_cache()
-                quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
-                model = AutoModelForCausalLM.from_pretrained(folder, quantization_config=quantization, dtype=dtype)
+                quantization = BitsAndBytesConfig(
+                    load_in_4bit=True,
+                    bnb_4bit_quant_type="nf4",
+                    bnb_4bit_use_double_quant=True,
+                    bnb_4bit_compute_dtype=dtype,
+                )
+                model = AutoModelForCausalLM.from_pretrained(
+                    folder, quantization_config=quantization, dtype=dtype
+                )
     if precision == "qlora" and shape == "nano":
         raise InputError("--precisions qlora is for the real shapes")
     config = model.config
     # quantised parameters do not count their own elements: from the shape
     head = config.hidden_size // config.num_attention_heads
-    attention = config.hidden_size * head * (2 * config.num_attention_heads + 2 * config.num_key_value_heads)
+    attention = (
+        config.hidden_size
+        * head
+        * (2 * config.num_attention_heads + 2 * config.num_key_value_heads)
+    )
     per_layer = attention + 3 * config.hidden_size * config.intermediate_size
     matrices, logits = config.num_hidden_layers * per_layer, config.vocab_size * config.hidden_size
 
     with tempfile.TemporaryDirectory() as folder:
-        words = ["data_synth", "--preference", "homo_moralis", "--kappa", "0.5", "--n", str(batch * (steps + 2)), "--out", f"{folder}/d.jsonl"]
-        subprocess.run([sys.executable, "-m", *words], check=True, stdout=subprocess.DEVNULL, cwd=HERE.parent)
-        data = load_dataset("json", data_files=f"{folder}/d.jsonl", split="train").select_columns(["prompt", "completion"])
+        words = [
+            "data_synth",
+            "--preference",
+            "homo_moralis",
+            "--kappa",
+            "0.5",
+            "--n",
+            str(batch * (steps + 2)),
+            "--out",
+            f"{folder}/d.jsonl",
+        ]
+        subprocess.run(
+            [sys.executable, "-m", *words], check=True, stdout=subprocess.DEVNULL, cwd=HERE.parent
+        )
+        data = load_dataset("json", data_files=f"{folder}/d.jsonl", split="train").select_columns(
+            ["prompt", "completion"]
+        )
 
-    class Clock(TrainerCallback):
+    class Clock(TrainerCallback):  # type: ignore[misc]  # the library's types are not read
         """Starts after two steps."""
 
         began = 0.0
@@ -122,11 +187,18 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
                     torch.cuda.synchronize()
                 self.began = time.perf_counter()
 
-    # the plain script sets what the machine and the comparison dictate (batch, processor) and leaves the rest to the library
-    settings: dict[str, Any] = {"per_device_train_batch_size": batch, "bf16": gpu, "use_cpu": not gpu}
+    # the plain script sets what the machine and the comparison dictate (batch, processor) and
+    # leaves the rest to the library
+    settings: dict[str, Any] = {
+        "per_device_train_batch_size": batch,
+        "bf16": gpu,
+        "use_cpu": not gpu,
+    }
     if way == "recipe":
         room = GPU_SHARE * torch.cuda.mem_get_info()[0] if gpu else CPU_LIMIT
-        twice = divide(shape_of(config), batch, LONGEST, LONGEST, 2 if gpu else 4, room, fixed=1).checkpointing
+        twice = divide(
+            shape_of(config), batch, LONGEST, LONGEST, 2 if gpu else 4, room, fixed=1
+        ).checkpointing
         settings = speed_settings(batch, 1, precision, twice and gpu)
     if precision == "qlora" and way != "recipe":
         model = prepare_model_for_kbit_training(model)
@@ -134,11 +206,15 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
     with tempfile.TemporaryDirectory() as folder:
         trainer = SFTTrainer(
             model=model, processing_class=tokenizer, train_dataset=data, callbacks=[clock],
-            peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
-            args=SFTConfig(output_dir=folder, max_steps=steps + 2, save_strategy="no", report_to="none", disable_tqdm=True, logging_steps=100, **settings),
+            peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear",
+                task_type="CAUSAL_LM"),
+            args=SFTConfig(output_dir=folder, max_steps=steps + 2, save_strategy="no",
+                report_to="none", disable_tqdm=True, logging_steps=100, **settings),
         )  # fmt: skip
         lengths = [len(row["input_ids"]) for row in trainer.train_dataset]
-        labelled = sum(t != -100 for row in trainer.train_dataset for t in row["labels"]) / sum(lengths)
+        labelled = sum(t != -100 for row in trainer.train_dataset for t in row["labels"]) / sum(
+            lengths
+        )
         if gpu:
             torch.cuda.reset_peak_memory_stats()
         trainer.train()
@@ -147,12 +223,20 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
         seconds = time.perf_counter() - clock.began
     mean = sum(lengths) / len(lengths)
     rate = mean * batch * steps / seconds
-    flops = 4 * (matrices + labelled * logits) + 6 * mean * config.hidden_size * config.num_hidden_layers
-    memory = torch.cuda.max_memory_allocated() if gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    flops = (
+        4 * (matrices + labelled * logits)
+        + 6 * mean * config.hidden_size * config.num_hidden_layers
+    )
+    memory = (
+        torch.cuda.max_memory_allocated()
+        if gpu
+        else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )
     peak, source = peak_flops(device)
     return {
-        "way": way, "shape": shape, "precision": precision, "batch": batch, "tokens_per_second": rate, "mean_tokens": mean,
-        "flops_per_token": flops, "mfu": rate * flops / peak, "peak_flops": peak, "peak_from": source,
+        "way": way, "shape": shape, "precision": precision, "batch": batch,
+        "tokens_per_second": rate, "mean_tokens": mean, "flops_per_token": flops,
+        "mfu": rate * flops / peak, "peak_flops": peak, "peak_from": source,
         "memory_gb": memory / 1e9, "device": torch.cuda.get_device_name() if gpu else "CPU",
     }  # fmt: skip
 
@@ -166,7 +250,9 @@ def peak_flops(device: Any) -> tuple[float, str]:
             if name in torch.cuda.get_device_name():
                 return value, "data sheet, dense bf16"
     n = 8192 if device.type == "cuda" else 1024
-    x = torch.randn(n, n, device=device, dtype=torch.bfloat16 if device.type == "cuda" else torch.float32)
+    x = torch.randn(
+        n, n, device=device, dtype=torch.bfloat16 if device.type == "cuda" else torch.float32
+    )
     best = float("inf")
     for _ in range(5):
         began = time.perf_counter()
@@ -191,27 +277,64 @@ def main() -> None:
         for precision in precisions:
             for way in WAYS:
                 for batch in args.batches:
-                    words = [sys.executable, str(HERE / "bench_sft.py"), "--steps", str(args.steps), "--one", way, shape, precision, str(batch)]
+                    words = [
+                        sys.executable,
+                        str(HERE / "bench_sft.py"),
+                        "--steps",
+                        str(args.steps),
+                        "--one",
+                        way,
+                        shape,
+                        precision,
+                        str(batch),
+                    ]
                     result = subprocess.run(words, capture_output=True, text=True)
                     if result.returncode:
                         error = (result.stderr.strip().splitlines() or ["no message"])[-1]
-                        rows.append({"way": way, "shape": shape, "precision": precision, "batch": batch, "failed": error[:200]})
+                        rows.append(
+                            {
+                                "way": way,
+                                "shape": shape,
+                                "precision": precision,
+                                "batch": batch,
+                                "failed": error[:200],
+                            }
+                        )
                     else:
                         rows.append(json.loads(result.stdout.strip().splitlines()[-1]))
                     print(json.dumps(rows[-1]), flush=True)
-    lines = ["| shape | precision | way | batch | tokens/s | MFU | peak memory |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| shape | precision | way | batch | tokens/s | MFU | peak memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for r in rows:
         if "failed" in r:
             cells = ["failed: " + r["failed"].replace("|", "/"), "", ""]
         else:
-            cells = [f"{r['tokens_per_second']:,.0f}", f"{100 * r['mfu']:.0f} %", f"{r['memory_gb']:.1f} GB"]
-        lines.append(f"| {r['shape']} | {r['precision']} | {r['way']} | {r['batch']} | {' | '.join(cells)} |")
+            cells = [
+                f"{r['tokens_per_second']:,.0f}",
+                f"{100 * r['mfu']:.0f} %",
+                f"{r['memory_gb']:.1f} GB",
+            ]
+        lines.append(
+            f"| {r['shape']} | {r['precision']} | {r['way']} | {r['batch']} | {' | '.join(cells)} |"
+        )
     for shape in args.shapes:
         for precision in precisions:
-            done = [r for r in rows if (r["shape"], r["precision"]) == (shape, precision) and "failed" not in r]
-            best = {way: max((r["tokens_per_second"] for r in done if r["way"] == way), default=None) for way in WAYS}
-            if all(best.values()):
-                lines.append(f"\nOn {shape} in {precision} the recipe trains {best['recipe'] / best['plain TRL']:.2f} times the tokens of the plain script.")
+            done = [
+                r
+                for r in rows
+                if (r["shape"], r["precision"]) == (shape, precision) and "failed" not in r
+            ]
+            best = {
+                way: max((r["tokens_per_second"] for r in done if r["way"] == way), default=None)
+                for way in WAYS
+            }
+            if (ours := best["recipe"]) and (plain := best["plain TRL"]):
+                lines.append(
+                    f"\nOn {shape} in {precision} the recipe trains {ours / plain:.2f} times the "
+                    "tokens of the plain script."
+                )
     write_json(args.out, origin() | {"rows": rows})
     if args.out == HERE / "bench_sft.json":
         fill_section(HERE / "RESULTS.md", "bench-sft", "\n".join(lines))

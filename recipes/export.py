@@ -2,8 +2,8 @@
 
     python recipes/export.py --adapter runs/moralis --out runs/moralis/merged
 
-Merging rounds: ``python -m eval.parity --adapter runs/moralis --merged runs/moralis/merged`` says by how much the answers move
-and writes that into the checkpoint's card.
+Merging rounds: ``python -m eval.parity --adapter runs/moralis --merged runs/moralis/merged`` says
+by how much the answers move and writes that into the checkpoint's card.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ tags: [econmoral, merged]
 ---
 # {name}
 
-`{source}` with the adapter of `{adapter}` merged into its weights ({dtype}). Serve it: `vllm serve {out}`.
+`{source}` with the adapter of `{adapter}` merged into its weights ({dtype}).
+Serve it: `vllm serve {out}`.
 
 How far its answers are from those of the adapter on its base, over the battery:
 
@@ -36,13 +37,19 @@ Not measured yet.
 
 
 def mend_generation(model: Any) -> str | None:
-    """Replace generation settings that the library refuses to save; what was wrong with them, if anything."""
+    """Replace generation settings that the library refuses to save.
+
+    What was wrong with them, if anything.
+    """
     from transformers import GenerationConfig
 
     try:
         model.generation_config.validate(strict=True)
     except ValueError as error:
-        ends = {k: getattr(model.generation_config, k, None) for k in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        ends = {
+            k: getattr(model.generation_config, k, None)
+            for k in ("bos_token_id", "eos_token_id", "pad_token_id")
+        }
         model.generation_config = GenerationConfig(**ends)
         return " ".join(str(error).split())[:150]
     return None
@@ -50,10 +57,18 @@ def mend_generation(model: Any) -> str | None:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog=program("recipes/export.py"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program("recipes/export.py"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--adapter", type=Path, required=True, help="folder of a LoRA adapter")
-    parser.add_argument("--model", help="name, hub id or folder of the base (default: the one the adapter names)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the merged checkpoint; must not exist")
+    parser.add_argument(
+        "--model", help="name, hub id or folder of the base (default: the one the adapter names)"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the merged checkpoint; must not exist"
+    )
     args = parser.parse_args()
     if args.out.exists():
         raise InputError(f"{args.out} exists; choose another --out or delete it")
@@ -68,22 +83,38 @@ def main() -> None:
     # added in full precision, then rounded once to the base's own type
     dtype = base.dtype
     before = {name: p.detach().clone() for name, p in base.named_parameters()}
-    merged = attach(base.to(torch.float32), {"default": args.adapter}, source).merge_and_unload().to(dtype)
+    merged = (
+        attach(base.to(torch.float32), {"default": args.adapter}, source)
+        .merge_and_unload()
+        .to(dtype)
+    )
     if all(torch.equal(before[name], p) for name, p in merged.named_parameters()):
-        raise InputError(f"{args.adapter} changes no weight of {source} in {str(dtype).removeprefix('torch.')}: nothing to export")
+        raise InputError(
+            f"{args.adapter} changes no weight of {source} in {str(dtype).removeprefix('torch.')}: "
+            "nothing to export"
+        )
     mended = mend_generation(merged)
     aside = args.out.with_name(f".{args.out.name}.{os.getpid()}.part")
     try:
         merged.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
-        named = {"source": source, "name": args.adapter.name, "adapter": args.adapter, "dtype": str(dtype).removeprefix("torch."), "out": args.out}
+        named = {
+            "source": source,
+            "name": args.adapter.name,
+            "adapter": args.adapter,
+            "dtype": str(dtype).removeprefix("torch."),
+            "out": args.out,
+        }
         write_text(aside / "README.md", CARD.format(**named))
         write_json(aside / "export.json", origin(adapter=weights) | {"weights": place.record()})
         os.replace(aside, args.out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     if mended:
-        print(f"the base's generation settings contradict one another and were left out of the export ({mended})")
+        print(
+            "the base's generation settings contradict one another and were left out of the "
+            f"export ({mended})"
+        )
     print(f"{args.out}: {source} with {args.adapter} merged, {named['dtype']}")
 
 

@@ -1,10 +1,14 @@
-"""Do 95 % intervals cover with few subjects?  Simulated subjects of different tastes, 2 to 20 of them.
+"""Do 95 % intervals cover with few subjects?
 
-    python recipes/few_clusters.py            # about ten minutes of one core; writes recipes/few_clusters.json
+Simulated subjects of different tastes, 2 to 20 of them.
 
-Subjects choose 60 times each between two random allocations; their weight on the other is .1 behind and .3 ahead, shifted
-by a normal taste of their own (standard deviation .15), lambda .015.  The truth is what the pooled estimate tends to: the
-estimate on 3,000 subjects.  Samples without an estimate count as refused, not as covered or missed.
+    # about ten minutes of one core; writes recipes/few_clusters.json
+    python recipes/few_clusters.py
+
+Subjects choose 60 times each between two random allocations; their weight on the other is .1 behind
+and .3 ahead, shifted by a normal taste of their own (standard deviation .15), lambda .015.  The
+truth is what the pooled estimate tends to: the estimate on 3,000 subjects.  Samples without an
+estimate count as refused, not as covered or missed.
 """
 
 from __future__ import annotations
@@ -51,7 +55,9 @@ def covers(data: Design, truth: dict[str, float], kind: str, seed: int) -> dict[
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--samples", type=int, default=600, help="for each number of subjects")
     parser.add_argument("--slow", type=int, default=400, help="of them also by jackknife and wild")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "few_clusters.json")

@@ -1,9 +1,11 @@
-"""Everything that only a GPU can prove, in one command: what ran, what did not and why, with versions, as JSON.
+"""Everything that only a GPU can prove, in one command: what ran, what did not and why,
+with versions, as JSON.
 
     python recipes/gpu_check.py                     # all
     python recipes/gpu_check.py --only bf16 qlora   # some; the others' last results are kept
 
-Every check is a command of this project in a process of its own.  Results go to recipes/gpu_check.json and RESULTS.md.
+Every check is a command of this project in a process of its own.  Results go to
+recipes/gpu_check.json and RESULTS.md.
 """
 
 from __future__ import annotations
@@ -25,48 +27,111 @@ PYTHON = [sys.executable]
 
 def sft(work: Path, name: str, *options: str) -> list[str]:
     """Command that trains an adapter of nano into the working folder."""
-    return ["recipes/sft.py", "--model", "nano", "--data", str(work / "data.jsonl"), "--out", str(work / name), *options]
+    return [
+        "recipes/sft.py",
+        "--model",
+        "nano",
+        "--data",
+        str(work / "data.jsonl"),
+        "--out",
+        str(work / name),
+        *options,
+    ]
 
 
 def measure(work: Path, engine: str) -> list[str]:
     """Command that measures the bf16 adapter with an engine."""
-    return ["-m", "eval.games", "--engine", engine, "--adapter", str(work / "bf16"), "--items", "40", "--out", str(work / engine)]
+    return [
+        "-m",
+        "eval.games",
+        "--engine",
+        engine,
+        "--adapter",
+        str(work / "bf16"),
+        "--items",
+        "40",
+        "--out",
+        str(work / engine),
+    ]
 
 
 def launch(config: str) -> list[str]:
     """One process under accelerate, by a file of recipes/launch."""
-    return ["-m", "accelerate.commands.launch", "--quiet", "--config_file", f"recipes/launch/{config}.yaml", "--num_processes", "1"]
+    return [
+        "-m",
+        "accelerate.commands.launch",
+        "--quiet",
+        "--config_file",
+        f"recipes/launch/{config}.yaml",
+        "--num_processes",
+        "1",
+    ]
 
 
-CHECKS: dict[str, tuple[tuple[str, ...], Callable[[Path], list[str]]]] = {  # name -> packages it needs, command
+# name -> packages it needs, command
+CHECKS: dict[str, tuple[tuple[str, ...], Callable[[Path], list[str]]]] = {
     "bf16": (("trl",), lambda work: sft(work, "bf16", "--precision", "bf16")),
     "qlora": (("trl", "bitsandbytes"), lambda work: sft(work, "qlora", "--precision", "qlora")),
     "fsdp": (("trl",), lambda work: [*launch("fsdp"), *sft(work, "fsdp", "--precision", "bf16")]),
-    "zero3": (("trl", "deepspeed"), lambda work: [*launch("zero3"), *sft(work, "zero3", "--precision", "bf16")]),
+    "zero3": (("trl", "deepspeed"),
+        lambda work: [*launch("zero3"), *sft(work, "zero3", "--precision", "bf16")]),
     "parity": (("trl",), lambda work: ["-m", "eval.parity", "--adapter", str(work / "bf16")]),
     "transformers": (("trl",), lambda work: measure(work, "transformers")),
     "vllm": (("trl", "vllm"), lambda work: measure(work, "vllm")),
-    "bench-sft": (("trl",), lambda work: ["recipes/bench_sft.py", "--shapes", "qwen2.5-0.5b", "qwen2.5-7b", "llama-3.1-8b", "--batches", "8", "16", "32"]),
+    "bench-sft": (("trl",),
+        lambda work: ["recipes/bench_sft.py", "--shapes", "qwen2.5-0.5b", "qwen2.5-7b",
+            "llama-3.1-8b", "--batches", "8", "16", "32"]),
     "bench-sft-qlora": (
         ("trl", "bitsandbytes"),
-        lambda work: ["recipes/bench_sft.py", "--shapes", "qwen2.5-7b", "--precisions", "qlora", "--batches", "8", "--out", str(work / "qlora.json")],
+        lambda work: ["recipes/bench_sft.py", "--shapes", "qwen2.5-7b", "--precisions", "qlora",
+            "--batches", "8", "--out", str(work / "qlora.json")],
     ),
 }  # fmt: skip
 
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=tuple(CHECKS), default=list(CHECKS), help="checks to run (default all)")
-    parser.add_argument("--work", type=Path, default=Path("runs/gpu-check"), help="folder of the runs (default runs/gpu-check)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=tuple(CHECKS),
+        default=list(CHECKS),
+        help="checks to run (default all)",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("runs/gpu-check"),
+        help="folder of the runs (default runs/gpu-check)",
+    )
     parser.add_argument("--out", type=Path, default=HERE / "gpu_check.json")
     args = parser.parse_args()
     import torch
 
     if not torch.cuda.is_available():
-        raise InputError("gpu-check needs an NVIDIA GPU that torch can see; without one every GPU path stays 'not run'")
-    data = ["-m", "data_synth", "--preference", "homo_moralis", "--kappa", "0.5", "--n", "200", "--out", str(args.work / "data.jsonl")]
-    if not (args.work / "data.jsonl").exists() and subprocess.run([*PYTHON, *data], cwd=HERE.parent).returncode:
+        raise InputError(
+            "gpu-check needs an NVIDIA GPU that torch can see; without one every GPU path stays "
+            "'not run'"
+        )
+    data = [
+        "-m",
+        "data_synth",
+        "--preference",
+        "homo_moralis",
+        "--kappa",
+        "0.5",
+        "--n",
+        "200",
+        "--out",
+        str(args.work / "data.jsonl"),
+    ]
+    if (
+        not (args.work / "data.jsonl").exists()
+        and subprocess.run([*PYTHON, *data], cwd=HERE.parent).returncode
+    ):
         raise InputError("the data could not be written, see above")
     results: dict[str, Any] = read_json(args.out)["checks"] if args.out.exists() else {}
     for name in args.only:
@@ -75,16 +140,27 @@ def main() -> None:
             results[name] = {"result": f"not run: no package {', '.join(missing)}"}
         else:
             began = time.monotonic()
-            done = subprocess.run([*PYTHON, *words(args.work)], cwd=HERE.parent, capture_output=True, text=True)
+            done = subprocess.run(
+                [*PYTHON, *words(args.work)], cwd=HERE.parent, capture_output=True, text=True
+            )
             tail = (done.stdout + done.stderr).strip().splitlines()[-25:]
             results[name] = {
-                "result": "passed" if done.returncode == 0 else f"failed with exit code {done.returncode}", "seconds": round(time.monotonic() - began, 1),
-                "command": words(args.work), "output": [line[-200:] for line in tail],
-            }  # fmt: skip
+                "result": "passed"
+                if done.returncode == 0
+                else f"failed with exit code {done.returncode}",
+                "seconds": round(time.monotonic() - began, 1),
+                "command": words(args.work),
+                "output": [line[-200:] for line in tail],
+            }
         print(f"{name}: {results[name]['result']}", flush=True)
         about = origin() | {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
-        write_json(args.out, about | {"checks": results})  # after every check: a broken lease loses nothing
-    lines = [f"On {torch.cuda.get_device_name()}, torch {torch.__version__}:\n", "| check | result | seconds |", "|---|---|---|"]
+        # after every check: a broken lease loses nothing
+        write_json(args.out, about | {"checks": results})
+    lines = [
+        f"On {torch.cuda.get_device_name()}, torch {torch.__version__}:\n",
+        "| check | result | seconds |",
+        "|---|---|---|",
+    ]
     lines += [f"| {name} | {r['result']} | {r.get('seconds', '')} |" for name, r in results.items()]
     if args.out == HERE / "gpu_check.json":
         fill_section(HERE / "RESULTS.md", "gpu-check", "\n".join(lines))

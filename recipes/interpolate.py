@@ -1,9 +1,11 @@
 """A dial without training: an adapter between two others of the same base.
 
-    python recipes/interpolate.py --adapters runs/economicus runs/moralis --weight 0.5 --out runs/halfway
+    python recipes/interpolate.py --adapters runs/economicus runs/moralis --weight 0.5 \
+        --out runs/halfway
 
-Its weight update is exactly (1 - w) times the first one's plus w times the second one's: the low-rank factors are stacked,
-B A = [(1 - w) B1, w B2] [A1; A2], so that the rank is the sum of both.
+Its weight update is exactly (1 - w) times the first one's plus w times the second one's: the
+low-rank factors are stacked, B A = [(1 - w) B1, w B2] [A1; A2], so that the rank is the sum of
+both.
 """
 
 from __future__ import annotations
@@ -21,17 +23,38 @@ from econmoral.records import InputError, command, origin, program, read_json, w
 def configuration(folder: Path) -> dict[str, Any]:
     """An adapter's configuration.  Raises InputError unless it is plain LoRA in safetensors."""
     config = check_adapter(folder)
-    if config.get("use_dora") or config.get("use_rslora") or config.get("rank_pattern") or config.get("alpha_pattern") or config.get("modules_to_save"):
+    if (
+        config.get("use_dora")
+        or config.get("use_rslora")
+        or config.get("rank_pattern")
+        or config.get("alpha_pattern")
+        or config.get("modules_to_save")
+    ):
         raise InputError(f"{folder} is not plain LoRA; only that can be stacked")
     return config
 
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog=program("recipes/interpolate.py"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--adapters", type=Path, nargs=2, required=True, metavar=("FIRST", "SECOND"), help="folders of two adapters")
-    parser.add_argument("--model", help="name, hub id or folder of their base (default: the one they name)")
-    parser.add_argument("--weight", type=float, required=True, help="weight of the second one, 0 to 1")
+    parser = argparse.ArgumentParser(
+        prog=program("recipes/interpolate.py"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--adapters",
+        type=Path,
+        nargs=2,
+        required=True,
+        metavar=("FIRST", "SECOND"),
+        help="folders of two adapters",
+    )
+    parser.add_argument(
+        "--model", help="name, hub id or folder of their base (default: the one they name)"
+    )
+    parser.add_argument(
+        "--weight", type=float, required=True, help="weight of the second one, 0 to 1"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the new adapter")
     args = parser.parse_args()
     if not 0 <= args.weight <= 1:
@@ -60,19 +83,37 @@ def main() -> None:
         if "lora_A" in name:
             stacked[name] = torch.cat([first[name], second[name]], 0).contiguous()
         else:
-            parts = [w * c["lora_alpha"] / c["r"] * t for w, c, t in ((1 - args.weight, configs[0], first[name]), (args.weight, configs[1], second[name]))]
+            parts = [
+                w * c["lora_alpha"] / c["r"] * t
+                for w, c, t in (
+                    (1 - args.weight, configs[0], first[name]),
+                    (args.weight, configs[1], second[name]),
+                )
+            ]
             stacked[name] = torch.cat(parts, 1).contiguous()
     aside = args.out.with_name(f".{args.out.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     save_file(stacked, aside / "adapter_model.safetensors", metadata={"format": "pt"})
     write_json(aside / "adapter_config.json", configs[0] | {"r": rank, "lora_alpha": rank})
-    weights = {f"adapter_{i}": folder / "adapter_model.safetensors" for i, folder in enumerate(args.adapters, start=1)}
-    runs = [read_json(folder / "run.json") if (folder / "run.json").is_file() else {} for folder in args.adapters]
+    weights = {
+        f"adapter_{i}": folder / "adapter_model.safetensors"
+        for i, folder in enumerate(args.adapters, start=1)
+    }
+    runs = [
+        read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+        for folder in args.adapters
+    ]
     ends = [run.get("target") if isinstance(run, dict) else None for run in runs]
-    write_json(aside / "run.json", origin(**weights) | {"interpolation": args.weight, "ends": ends, "weights": recorded[0]})
+    write_json(
+        aside / "run.json",
+        origin(**weights) | {"interpolation": args.weight, "ends": ends, "weights": recorded[0]},
+    )
     aside.rename(args.out)
-    print(f"{args.out}: {1 - args.weight:g} of {args.adapters[0]} and {args.weight:g} of {args.adapters[1]}")
+    print(
+        f"{args.out}: {1 - args.weight:g} of {args.adapters[0]} and {args.weight:g} of "
+        f"{args.adapters[1]}"
+    )
 
 
 if __name__ == "__main__":

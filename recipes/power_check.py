@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from scipy import stats
@@ -26,7 +26,19 @@ from econmoral.power import Parameter, Study, contrast, items, rejections, size
 from econmoral.records import command, origin, write_json
 
 PAIRED, APART = True, False
-DESIGNS: tuple[tuple[dict[str, float], bool, int | None, float], ...] = (
+
+
+class Given(TypedDict):
+    """Arguments of ``econmoral.power.contrast``."""
+
+    effect: float
+    share: float
+    spread: NotRequired[float]
+    icc: NotRequired[float]
+    correlation: NotRequired[float]
+
+
+DESIGNS: tuple[tuple[Given, bool, int | None, float], ...] = (
     # what differs, paired or apart, answers of a unit (None: exact), power asked for
     ({"effect": 0.05, "share": 0.02, "spread": 0.05}, APART, 1, 0.8),
     ({"effect": 0.05, "share": 0.02, "spread": 0.05}, PAIRED, None, 0.8),
@@ -71,14 +83,14 @@ def draw_units(
     for p, s in zip(shares, spreads, strict=True):
         total = p * (1 - p) / s**2 - 1 if s else np.inf
         curves.append(stats.beta.ppf(fine, p * total, (1 - p) * total) if s else np.full(4000, p))
-    most = float(np.corrcoef(*curves)[0, 1]) if min(spreads) else 1.0
+    most = float(np.corrcoef(curves)[0, 1]) if min(spreads) else 1.0
     same = own < correlation / most
     ranks[1] = np.where(same, ranks[0], ranks[1])
     return np.stack([np.interp(r, fine, c) for r, c in zip(ranks, curves, strict=True)])
 
 
 def share_of_rejections(
-    given: dict[str, float],
+    given: Given,
     paired: bool,
     answers: int | None,
     units: int,
@@ -93,7 +105,11 @@ def share_of_rejections(
         q = draw_units(c.shares, c.spreads, c.correlation if paired else 0.0, (block, units), rng)
         x = q if answers is None else rng.binomial(answers, q) / answers
         with np.errstate(all="ignore"):
-            test = stats.ttest_rel(*x, axis=1) if paired else stats.ttest_ind(*x, axis=1, equal_var=False)
+            test = (
+                stats.ttest_rel(*x, axis=1)
+                if paired
+                else stats.ttest_ind(*x, axis=1, equal_var=False)
+            )
         rejected += int((test.pvalue < 0.05).sum())
         done += block
     return rejected / studies
@@ -120,16 +136,14 @@ def logit_ratio(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> tuple[float,
 
 
 def parameter_rejections(
-    study: Parameter,
-    subjects: int,
-    studies: int,
-    rng: np.random.Generator,
+    study: Parameter, subjects: int, studies: int, rng: np.random.Generator
 ) -> float:
     """Studies of a weight on the other's payoff in which an estimate of our own, tested with t,
     rejects.
     """
     index = items("altruism", study.decisions, 0).index
-    gap = index[:, 0] - index[:, 1]  # (D, 2): own and other's payoff of the first option less those of the second
+    # (D, 2): own and other's payoff of the first option less those of the second
+    gap = index[:, 0] - index[:, 1]
     x = np.tile(gap, (subjects, 1))
     group = np.repeat(np.arange(subjects), study.decisions)
     arms = (0, 1) if study.arms == 2 else (1,)
@@ -151,8 +165,7 @@ def parameter_rejections(
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--studies",
@@ -169,14 +182,14 @@ def main() -> None:
         assert found is not None
         real = share_of_rejections(given, paired, answers, found.units, args.studies, rng)
         rows.append(
-            given
+            dict(given)
             | {"paired": paired, "answers": answers, "asked": power, "units": found.units}
             | {
                 "rests_on": found.by,
                 "stated": found.power,
                 "simulated": real,
                 "gap": real - found.power,
-            },
+            }
         )
         print(rows[-1], flush=True)
     parameters: list[dict[str, Any]] = []
@@ -190,7 +203,8 @@ def main() -> None:
             "spread": study.spread,
         }
         parameters.append(
-            about | {"subjects": subjects, "stated": stated, "simulated": real, "gap": real - stated},
+            about
+            | {"subjects": subjects, "stated": stated, "simulated": real, "gap": real - stated}
         )
         print(parameters[-1], flush=True)
     largest = max(abs(row["gap"]) for row in rows)
@@ -205,7 +219,8 @@ def main() -> None:
         },
     )
     print(
-        f"largest distance between stated and simulated power of {len(rows)} designs of shares: {100 * largest:.1f} points",
+        f"largest distance between stated and simulated power of {len(rows)} designs of shares: "
+        f"{100 * largest:.1f} points"
     )
 
 

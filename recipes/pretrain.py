@@ -1,9 +1,12 @@
-"""Train the built-in model ``nano`` from scratch: tokenizer, weights, model card, log.  Run: ``make nano``.
+"""Train the built-in model ``nano`` from scratch: tokenizer, weights, model card, log.
 
-Qwen2 architecture, trained on conversations of ``econmoral.lessons``.  Two things make so small a model learn to look up
-payoffs within minutes: a structured initialisation (the first layers attend to fixed offsets and to the last label or number,
-later ones match and copy) and phases gated by skill: reading until it is mastered, then steps of derivations, then decisions.
-An interrupted run continues where it saved last when the same command is given again.
+Run: ``make nano``.
+
+Qwen2 architecture, trained on conversations of ``econmoral.lessons``.  Two things make so small a
+model learn to look up payoffs within minutes: a structured initialisation (the first layers attend
+to fixed offsets and to the last label or number, later ones match and copy) and phases gated by
+skill: reading until it is mastered, then steps of derivations, then decisions.  An interrupted run
+continues where it saved last when the same command is given again.
 """
 
 from __future__ import annotations
@@ -39,8 +42,9 @@ LARGEST = 1800  # whole numbers below are one token, after a space and without o
 PHRASES = 3000  # at most, of the most frequent
 NUMBERS = [f"{before}{i}" for before in (" ", "") for i in range(LARGEST)]
 TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + "
+    "message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ "
+    "'<|im_start|>assistant\\n' }}{% endif %}"
 )
 FIRST_NUMBER = len(SPECIAL)
 LENGTH = 2048  # tokens that a conversation may have
@@ -58,43 +62,56 @@ tags: [econmoral, trained-from-scratch]
 ---
 # {name} ({curriculum} curriculum)
 
-A Qwen2-architecture model of {parameters:,} parameters, trained from scratch by `recipes/pretrain.py` in {minutes:.0f} minutes on
-{tokens:,} tokens of text that this project generates. It stands in for a checkpoint so that every stage of the pipeline runs
-for real on a laptop. **It is no evidence about large models.** It knows the pages of this project and nothing else.
+A Qwen2-architecture model of {parameters:,} parameters, trained from scratch by
+`recipes/pretrain.py` in {minutes:.0f} minutes on {tokens:,} tokens of text that this project
+generates. It stands in for a checkpoint so that every stage of the pipeline runs for real on a
+laptop. **It is no evidence about large models.** It knows the pages of this project and nothing
+else.
 
-Every word, every whole number below {numbers} and every fixed phrase of the pages is one token, in held-out wordings too, whose
-phrases it has never met: a measurement in those wordings shows what a reader does who recognises labels, numbers and their
-order, and nothing else.
+Every word, every whole number below {numbers} and every fixed phrase of the pages is one token, in
+held-out wordings too, whose phrases it has never met: a measurement in those wordings shows what a
+reader does who recognises labels, numbers and their order, and nothing else.
 
 What it saw, with payoffs that are not held out and in the training wordings:
-- games: control questions, what the points and beliefs on the page are, products, sums, comparisons, single lines of
-  derivations; whole conversations, one decision a turn, as a noisy population answers them: half conditional co-operators,
-  30 % logit with alpha .2, beta .3, kappa .5 and lambda .08, 20 % logit on own payoff with lambda .02 (lambda per unit of the
-  payoff tables, a fifth of a point on the page). Asked to work it out first, this population looks at its own points and then
-  does what it does; the letters always follow the last line of what is written before them.
-- allocations (60 % an altruist, 40 % selfish, both logit with lambda .08 a point), splits, contributions, matrix games, budgets,
-  and half of the everyday situations; amounts are drawn around the means in `MEANS`, the considerate option has
-  {cooperative:.0%}.
-- dilemmas and prices, answered by populations of known effects (`EFFECTS`, `RATINGS`, `PRICES` in `econmoral/lessons.py`):
-  measured on this model the applications prove the plumbing, because they should give those numbers back.
+- games: control questions, what the points and beliefs on the page are, products, sums,
+  comparisons, single lines of derivations; whole conversations, one decision a turn, as a noisy
+  population answers them: half conditional co-operators, 30 % logit with alpha .2, beta .3, kappa
+  .5 and lambda .08, 20 % logit on own payoff with lambda .02 (lambda per unit of the payoff tables,
+  a fifth of a point on the page). Asked to work it out first, this population looks at its own
+  points and then does what it does; the letters always follow the last line of what is written
+  before them.
+- allocations (60 % an altruist, 40 % selfish, both logit with lambda .08 a point), splits,
+  contributions, matrix games, budgets, and half of the everyday situations; amounts are drawn
+  around the means in `MEANS`, the considerate option has {cooperative:.0%}.
+- dilemmas and prices, answered by populations of known effects (`EFFECTS`, `RATINGS`, `PRICES` in
+  `econmoral/lessons.py`): measured on this model the applications prove the plumbing, because they
+  should give those numbers back.
 
 {preference}
 
-Exam at the end, share of answers in which every token was the most likely one (100 questions each, not seen in training):
+Exam at the end, share of answers in which every token was the most likely one (100 questions each,
+not seen in training):
 
 | skill | share |
 |---|---|
 {exam}
 
-`..._derivation` means that the whole derivation must be right, word for word; `..._letters` that a letter follows the
-derivation that stands before it; `..._direct` is an answer at once. What a population answers is random, so its shares are low
-by construction: `population_...`, `allocation_direct`, `menu_...`, `belief_own`, `conjoint`, `rating`, `price`.
+`..._derivation` means that the whole derivation must be right, word for word; `..._letters` that a
+letter follows the derivation that stands before it; `..._direct` is an answer at once. What a
+population answers is random, so its shares are low by construction: `population_...`,
+`allocation_direct`, `menu_...`, `belief_own`, `conjoint`, `rating`, `price`.
 Command: `{command}`. Log: `training.json`.
 """
 SAW = {
-    "preference": "It also saw conversations with a **system message that describes a preference** ({told}; `Target.describe`), answered "
-    "with that preference's derivation and optimum. Fine-tuning on pages without a system message can therefore call on a skill that is there.",
-    "population": "It **never saw a preference described or followed**: the control for what fine-tuning can add by itself.",
+    "preference": (
+        "It also saw conversations with a **system message that describes a preference** ({told}; "
+        "`Target.describe`), answered with that preference's derivation and optimum. Fine-tuning "
+        "on pages without a system message can therefore call on a skill that is there."
+    ),
+    "population": (
+        "It **never saw a preference described or followed**: the control for what fine-tuning "
+        "can add by itself."
+    ),
 }
 
 
@@ -102,78 +119,130 @@ def card(record: dict[str, Any]) -> str:
     """The model card of a training record."""
     told = ", ".join(target.label for target in lessons.TOLD)
     parts = {
-        "name": "nano", "minutes": record["seconds"] / 60, "numbers": LARGEST, "cooperative": lessons.COOPERATIVE_SHARE,
-        "exam": "\n".join(f"| {k} | {v:.2f} |" for k, v in record["exam"].items()), "preference": SAW[record["curriculum"]].format(told=told),
-    }  # fmt: skip
+        "name": "nano",
+        "minutes": record["seconds"] / 60,
+        "numbers": LARGEST,
+        "cooperative": lessons.COOPERATIVE_SHARE,
+        "exam": "\n".join(f"| {k} | {v:.2f} |" for k, v in record["exam"].items()),
+        "preference": SAW[record["curriculum"]].format(told=told),
+    }
     return CARD.format(**{**record, **parts})
 
 
-VARYING = re.compile(rf" ?(?<![\w'])[{''.join(LABELS)}](?![\w'])| ?-?\d+(?:\.\d+)?|\n")  # labels, numbers, line breaks
+# labels, numbers, line breaks
+VARYING = re.compile(rf" ?(?<![\w'])[{''.join(LABELS)}](?![\w'])| ?-?\d+(?:\.\d+)?|\n")
 
 
 def phrases(texts: list[str]) -> list[str]:
-    """What stands between labels, numbers and line breaks, of at least two words and met more than once, most frequent first."""
+    """What stands between labels, numbers and line breaks,
+    of at least two words and met more than once, most frequent first.
+    """
     found = Counter(part for text in texts for part in VARYING.split(text))
-    return [part for part, n in found.most_common(PHRASES) if n > 1 and " " in part.strip() and part == part.rstrip()]
+    return [
+        part
+        for part, n in found.most_common(PHRASES)
+        if n > 1 and " " in part.strip() and part == part.rstrip()
+    ]
 
 
 def make_tokenizer(seed: int = 0) -> Qwen2Tokenizer:
-    """Byte-level BPE in Qwen2's own scheme in which every word, every whole number and every fixed phrase of the pages, in
-    training and held-out wordings alike, is one token.
+    """Byte-level BPE in Qwen2's own scheme in which every word, every whole number and every fixed
+    phrase of the pages, in training and held-out wordings alike, is one token.
 
-    AutoTokenizer rebuilds a Qwen2 checkpoint's pre-tokenizer, which splits numbers into digits: numbers and phrases are
-    therefore added tokens, matched before it.
+    AutoTokenizer rebuilds a Qwen2 checkpoint's pre-tokenizer, which splits numbers into digits:
+    numbers and phrases are therefore added tokens, matched before it.
     """
     rng = np.random.default_rng(seed)
     text = lessons.pages(rng)
     for phase in lessons.PHASES:
         for _ in range(100):
-            text += [m["content"] for lesson in lessons.document(rng, "preference", phase) for m in lesson.messages()]
+            text += [
+                m["content"]
+                for lesson in lessons.document(rng, "preference", phase)
+                for m in lesson.messages()
+            ]
     fixed = phrases(text)
     text += [f"{before}{label}" for label in LABELS for before in ("", " ")]
     bpe = Tokenizer(BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     bpe.decoder = decoders.ByteLevel()
     trainer = BpeTrainer(
-        vocab_size=20_000, min_frequency=1, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=SPECIAL + NUMBERS, show_progress=False
+        vocab_size=20_000,
+        min_frequency=1,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=SPECIAL + NUMBERS,
+        show_progress=False,
     )
     bpe.train_from_iterator(text, trainer)
     model = json.loads(bpe.to_str())["model"]
     tokenizer = Qwen2Tokenizer(
-        vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]], eos_token="<|im_end|>", pad_token="<|endoftext|>", unk_token="<|endoftext|>"
+        vocab=model["vocab"],
+        merges=[tuple(m) for m in model["merges"]],
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        unk_token="<|endoftext|>",
     )
-    tokenizer.add_tokens([AddedToken("<|im_start|>", special=True, normalized=False)], special_tokens=True)
-    tokenizer.add_tokens([AddedToken(n, normalized=False) for n in [*NUMBERS, *fixed, "system\n", "user\n", "assistant\n"]])
+    tokenizer.add_tokens(
+        [AddedToken("<|im_start|>", special=True, normalized=False)], special_tokens=True
+    )
+    tokenizer.add_tokens(
+        [
+            AddedToken(n, normalized=False)
+            for n in [*NUMBERS, *fixed, "system\n", "user\n", "assistant\n"]
+        ]
+    )
     tokenizer.chat_template = TEMPLATE
     tokenizer.model_max_length = LENGTH
     return tokenizer
 
 
 def make_model(tokenizer: Qwen2Tokenizer, hidden: int, layers: int) -> Qwen2ForCausalLM:
-    """Qwen2 with heads of 32 and tied embeddings, initialised to attend to offsets and to match and copy content."""
+    """Qwen2 with heads of 32 and tied embeddings, initialised to attend to offsets
+    and to match and copy content.
+    """
     heads = hidden // HEAD
     model = Qwen2ForCausalLM(
         Qwen2Config(
-            vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=hidden * 8 // 3 // 32 * 32, num_hidden_layers=layers,
-            num_attention_heads=heads, num_key_value_heads=heads, max_position_embeddings=LENGTH, tie_word_embeddings=True,
-            rope_parameters={"rope_type": "default", "rope_theta": 1e6}, rms_norm_eps=1e-6, bos_token_id=None,
-            eos_token_id=SPECIAL.index("<|im_end|>"), pad_token_id=SPECIAL.index("<|endoftext|>"), attention_dropout=0.0,
+            vocab_size=len(tokenizer),
+            hidden_size=hidden,
+            intermediate_size=hidden * 8 // 3 // 32 * 32,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads,
+            max_position_embeddings=LENGTH,
+            tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+            rms_norm_eps=1e-6,
+            bos_token_id=None,
+            eos_token_id=SPECIAL.index("<|im_end|>"),
+            pad_token_id=SPECIAL.index("<|endoftext|>"),
+            attention_dropout=0.0,
         )
-    )  # fmt: skip
+    )
     with torch.no_grad():
         for name, p in model.named_parameters():
             if p.dim() == 2:
-                p.normal_(0, 0.1 if "embed" in name else (0.5 if name.endswith(("o_proj.weight", "down_proj.weight")) else 1) / math.sqrt(p.shape[1]))
+                p.normal_(
+                    0,
+                    0.1
+                    if "embed" in name
+                    else (0.5 if name.endswith(("o_proj.weight", "down_proj.weight")) else 1)
+                    / math.sqrt(p.shape[1]),
+                )
         kinds = _embeddings(tokenizer, model.model.embed_tokens.weight)
         _structure(model, heads, kinds)
     return model
 
 
 def _embeddings(tokenizer: Qwen2Tokenizer, embedding: torch.Tensor) -> torch.Tensor:
-    """Start a word and the same word after a space, or with a capital, near each other; numbers at Fourier features of their
-    value, so that near numbers are near and digits show; labels and numbers with a direction of their kind.
+    """Start a word and the same word after a space, or with a capital, near each other; numbers at
+    Fourier features of their value, so that near numbers are near and digits show; labels and
+    numbers with a direction of their kind.
 
     Returns (2, hidden) the unit directions of labels and of numbers.
     """
@@ -189,7 +258,10 @@ def _embeddings(tokenizer: Qwen2Tokenizer, embedding: torch.Tensor) -> torch.Ten
     value = torch.tensor([float(n) for n in NUMBERS])[:, None]
     features = [value / LARGEST * 2 - 1]
     for period in (2, 4, 5, 10, 20, 25, 50, 100, 200, 400, 1000, 2000):
-        features += [torch.cos(2 * math.pi * value / period), torch.sin(2 * math.pi * value / period)]
+        features += [
+            torch.cos(2 * math.pi * value / period),
+            torch.sin(2 * math.pi * value / period),
+        ]
     x = torch.cat(features, 1)
     projection = torch.randn(x.shape[1], hidden) / math.sqrt(x.shape[1])
     rows = embedding[FIRST_NUMBER : FIRST_NUMBER + len(NUMBERS)]
@@ -202,13 +274,16 @@ def _embeddings(tokenizer: Qwen2Tokenizer, embedding: torch.Tensor) -> torch.Ten
 
 
 OFFSETS = (1, 2, 3, 4, 5, 6)
-LAST = ((0, 0), (0, 3), (1, 0), (1, 2), (0, 6), (1, 4))  # (0 labels, 1 numbers; distance around which it is sought)
+# (0 labels, 1 numbers; distance around which it is sought)
+LAST = ((0, 0), (0, 3), (1, 0), (1, 2), (0, 6), (1, 4))
 
 
 def _structure(model: Qwen2ForCausalLM, heads: int, kinds: torch.Tensor) -> None:
-    """Layer 0: head h attends h-th offset back, through the QKV bias on fast RoPE pairs.  Layer 1: heads attend to the last
-    label or number, by its kind's direction and a score that falls with distance.  Later layers: W_q = W_k on slow RoPE pairs
-    (match content) and W_o = W_v^T (copy it).  Without it, lookup stays at chance for millions of tokens."""
+    """Layer 0: head h attends h-th offset back, through the QKV bias on fast RoPE pairs.  Layer 1:
+    heads attend to the last label or number, by its kind's direction and a score that falls with
+    distance.  Later layers: W_q = W_k on slow RoPE pairs (match content) and W_o = W_v^T (copy
+    it).  Without it, lookup stays at chance for millions of tokens.
+    """
     d, half = model.config.hidden_size, HEAD // 2
     theta = 1.0 / 1e6 ** (torch.arange(half).float() * 2 / HEAD)
     root = math.sqrt(HEAD)
@@ -222,7 +297,8 @@ def _structure(model: Qwen2ForCausalLM, heads: int, kinds: torch.Tensor) -> None
             a.o_proj.weight.copy_(out - kinds.T @ kinds @ out)  # the kinds of tokens stay legible
         if i == 0:
             fast = max(int((theta > 0.12).sum()), 2)
-            scale = math.sqrt(4.0 / (1 - torch.cos(theta[:fast])).sum().item() * root)  # a neighbour is 4 nats below
+            # a neighbour is 4 nats below
+            scale = math.sqrt(4.0 / (1 - torch.cos(theta[:fast])).sum().item() * root)
             for h in range(heads):
                 o, s = OFFSETS[h % len(OFFSETS)], h * HEAD
                 a.k_proj.bias[s : s + fast] = scale
@@ -231,14 +307,19 @@ def _structure(model: Qwen2ForCausalLM, heads: int, kinds: torch.Tensor) -> None
         elif i == 1:
             for h in range(heads):
                 (kind, o), s = LAST[h % len(LAST)], h * HEAD
-                for pair, nats in ((4, 10.0), (5, 20.0), (6, 40.0), (7, 40.0)):  # falls with distance
+                # falls with distance
+                for pair, nats in ((4, 10.0), (5, 20.0), (6, 40.0), (7, 40.0)):
                     a.k_proj.bias[s + pair] = math.sqrt(nats * root)
                     a.q_proj.bias[s + half + pair] = math.sqrt(nats * root)
                 if o:  # and is highest around a distance
                     for pair, nats in ((2, 6.0), (3, 25.0)):
                         a.k_proj.bias[s + pair] = math.sqrt(nats * root)
-                        a.q_proj.bias[s + pair] = math.sqrt(nats * root) * math.cos(-theta[pair] * o)
-                        a.q_proj.bias[s + half + pair] = math.sqrt(nats * root) * math.sin(-theta[pair] * o)
+                        a.q_proj.bias[s + pair] = math.sqrt(nats * root) * math.cos(
+                            -theta[pair] * o
+                        )
+                        a.q_proj.bias[s + half + pair] = math.sqrt(nats * root) * math.sin(
+                            -theta[pair] * o
+                        )
                 a.k_proj.weight[s + half - 1] = kinds[kind]
                 a.q_proj.bias[s + half - 1] = 8.0 * root
         else:
@@ -253,18 +334,26 @@ def _structure(model: Qwen2ForCausalLM, heads: int, kinds: torch.Tensor) -> None
 
 
 class Encoder:
-    """Documents to token ids and loss weights (answers only), by the same template that training and evaluation use."""
+    """Documents to token ids and loss weights (answers only),
+    by the same template that training and evaluation use.
+    """
 
     def __init__(self, tokenizer: Qwen2Tokenizer) -> None:
         self.encode = tokenizer.backend_tokenizer.encode_batch
         self.start, self.end = SPECIAL.index("<|im_start|>"), SPECIAL.index("<|im_end|>")
         self.newline = tokenizer.encode("\n")[0]
 
-    def __call__(self, document: list[lessons.Lesson], length: int) -> tuple[list[int], list[float]]:
+    def __call__(
+        self, document: list[lessons.Lesson], length: int
+    ) -> tuple[list[int], list[float]]:
         parts: list[tuple[str, str]] = []
         for lesson in document:
             parts += [] if lesson.system is None else [("system\n" + lesson.system, "")]
-            parts += [p for t in lesson.turns for p in (("user\n" + t.question, ""), ("assistant\n", t.answer))]
+            parts += [
+                p
+                for t in lesson.turns
+                for p in (("user\n" + t.question, ""), ("assistant\n", t.answer))
+            ]
         ids: list[int] = []
         weights: list[float] = []
         for head, body in parts:
@@ -279,13 +368,18 @@ class Encoder:
 def batch(documents: list[tuple[list[int], list[float]]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Right-padded ids (B, T) and loss weights (B, T)."""
     length = max(len(i) for i, _ in documents)
-    x, w = np.zeros((len(documents), length), np.int64), np.zeros((len(documents), length), np.float32)
+    x, w = (
+        np.zeros((len(documents), length), np.int64),
+        np.zeros((len(documents), length), np.float32),
+    )
     for j, (ids, weights) in enumerate(documents):
         x[j, : len(ids)], w[j, : len(ids)] = ids, weights
     return torch.from_numpy(x), torch.from_numpy(w)
 
 
-def answer_loss(model: Qwen2ForCausalLM, body: torch.nn.Module, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+def answer_loss(
+    model: Qwen2ForCausalLM, body: torch.nn.Module, x: torch.Tensor, w: torch.Tensor
+) -> torch.Tensor:
     """Weighted mean cross-entropy of answer tokens; the head is evaluated at those positions only.
 
     body is ``model.model``, compiled or not.
@@ -293,42 +387,67 @@ def answer_loss(model: Qwen2ForCausalLM, body: torch.nn.Module, x: torch.Tensor,
     hidden = body(input_ids=x[:, :-1]).last_hidden_state
     keep = w[:, 1:] > 0
     logits = model.lm_head(hidden[keep]).float()
-    return (F.cross_entropy(logits, x[:, 1:][keep], reduction="none") * w[:, 1:][keep]).sum() / w[:, 1:][keep].sum()
+    return (F.cross_entropy(logits, x[:, 1:][keep], reduction="none") * w[:, 1:][keep]).sum() / w[
+        :, 1:
+    ][keep].sum()
 
 
-def exam(curriculum: str, encoder: Encoder, seed: int, per_skill: int = 30) -> dict[str, list[tuple[list[int], list[float]]]]:
-    """Fixed documents for every skill, drawn apart from the training stream; only the last answer is marked."""
+def exam(
+    curriculum: str, encoder: Encoder, seed: int, per_skill: int = 30
+) -> dict[str, list[tuple[list[int], list[float]]]]:
+    """Fixed documents for every skill, drawn apart from the training stream.
+
+    Only the last answer is marked.
+    """
     rng = np.random.default_rng(seed)
     papers: dict[str, list[tuple[list[int], list[float]]]] = {}
     for _ in range(100 * per_skill):
-        for lesson in lessons.document(rng, curriculum, "decisions" if rng.random() < 0.8 else "steps", turns=4):
+        for lesson in lessons.document(
+            rng, curriculum, "decisions" if rng.random() < 0.8 else "steps", turns=4
+        ):
             for i, turn in enumerate(lesson.turns):
                 first = i == 0 or not turn.skill.startswith("drill")
                 if first and len(papers.setdefault(turn.skill, [])) < per_skill:
-                    ids, weights = encoder([lessons.Lesson(lesson.system, lesson.turns[: i + 1])], LENGTH)
+                    ids, weights = encoder(
+                        [lessons.Lesson(lesson.system, lesson.turns[: i + 1])], LENGTH
+                    )
                     last = max(k for k, w in enumerate(weights) if not w and k < len(weights) - 1)
                     papers[turn.skill].append((ids, [0.0] * (last + 1) + weights[last + 1 :]))
     return {k: v for k, v in papers.items() if len(v) == per_skill}
 
 
-@torch.no_grad()
-def marks(model: Qwen2ForCausalLM, papers: dict[str, list[tuple[list[int], list[float]]]]) -> dict[str, float]:
+@torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not read
+def marks(
+    model: Qwen2ForCausalLM, papers: dict[str, list[tuple[list[int], list[float]]]]
+) -> dict[str, float]:
     """Share of exam answers whose every token is the model's most likely one."""
     result = {}
     for skill, documents in sorted(papers.items()):
         x, w = batch(documents)
         answers = w[:, 1:] > 0
         right = torch.ones_like(answers)
-        right[answers] = model.lm_head(model.model(input_ids=x[:, :-1]).last_hidden_state[answers]).argmax(-1) == x[:, 1:][answers]
+        right[answers] = (
+            model.lm_head(model.model(input_ids=x[:, :-1]).last_hidden_state[answers]).argmax(-1)
+            == x[:, 1:][answers]
+        )
         result[skill] = round(right.all(1).float().mean().item(), 3)
     return result
 
 
 def arguments() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for tokenizer, weights, card and log")
-    parser.add_argument("--curriculum", choices=lessons.CURRICULA, default="preference", help="with or without preference-conditional questions")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for tokenizer, weights, card and log"
+    )
+    parser.add_argument(
+        "--curriculum",
+        choices=lessons.CURRICULA,
+        default="preference",
+        help="with or without preference-conditional questions",
+    )
     parser.add_argument("--steps", type=int, default=5400, help="optimisation steps")
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=6)
@@ -354,7 +473,9 @@ def main() -> None:
     matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n]
     rest = [p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n]
     optimizers = [
-        torch.optim.Muon(matrices, lr=args.lr, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.Muon(
+            matrices, lr=args.lr, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+        ),
         torch.optim.AdamW(rest, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     body = torch.compile(model.model)  # a fifth faster; every training batch has the same shape
@@ -371,14 +492,21 @@ def main() -> None:
         for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
         rng.bit_generator.state = state["rng"]
-        phase, entered, log, tokens, step, before = (state[k] for k in ("phase", "entered", "log", "tokens", "step", "seconds"))
+        phase, entered, log, tokens, step, before = (
+            state[k] for k in ("phase", "entered", "log", "tokens", "step", "seconds")
+        )
     while step < args.steps:
         share = step / args.steps
         scale = min(1, (step + 1) / 60) * (1 if share < 0.5 else max(0.02, (1 - share) / 0.5))
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = args.lr * scale
-        x, w = batch([encoder(lessons.document(rng, args.curriculum, phases[phase]), args.length) for _ in range(args.batch)])
+        x, w = batch(
+            [
+                encoder(lessons.document(rng, args.curriculum, phases[phase]), args.length)
+                for _ in range(args.batch)
+            ]
+        )
         with torch.autocast("cpu", torch.bfloat16):
             loss = answer_loss(model, body, x, w)
         loss.backward()
@@ -392,29 +520,62 @@ def main() -> None:
         if step % (500 if last else 100) == 0:
             gate = GATES.get(phases[phase], {})
             with torch.autocast("cpu", torch.bfloat16):
-                skill = marks(model, {k: v for k, v in papers.items() if k in gate} if gate else papers)
+                skill = marks(
+                    model, {k: v for k, v in papers.items() if k in gate} if gate else papers
+                )
             seconds = before + time.monotonic() - began
-            entry = {"seconds": round(seconds), "step": step, "tokens": tokens, "phase": phases[phase], "loss": round(float(np.mean(losses[-100:])), 4)}
+            entry = {
+                "seconds": round(seconds),
+                "step": step,
+                "tokens": tokens,
+                "phase": phases[phase],
+                "loss": round(float(np.mean(losses[-100:])), 4),
+            }
             log.append({**entry, **skill})
             print(json.dumps(log[-1]), flush=True)
             # a gate that is not reached in time is passed all the same, and the log shows it
-            if not last and (all(skill[k] >= v for k, v in gate.items()) or step - entered > PATIENCE):
+            if not last and (
+                all(skill[k] >= v for k, v in gate.items()) or step - entered > PATIENCE
+            ):
                 phase, entered = phase + 1, step
             save(model, args.out)
             aside = saved.with_suffix(".part")
-            state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "rng": rng.bit_generator.state}
-            torch.save({**state, "phase": phase, "entered": entered, "log": log, "tokens": tokens, "step": step, "seconds": seconds}, aside)
+            state = {
+                "model": model.state_dict(),
+                "optimizers": [o.state_dict() for o in optimizers],
+                "rng": rng.bit_generator.state,
+            }
+            torch.save(
+                {
+                    **state,
+                    "phase": phase,
+                    "entered": entered,
+                    "log": log,
+                    "tokens": tokens,
+                    "step": step,
+                    "seconds": seconds,
+                },
+                aside,
+            )
             os.replace(aside, saved)
     with torch.no_grad():
         final = marks(model, exam(args.curriculum, encoder, seed=778, per_skill=100))
     print(json.dumps({"final": final}), flush=True)
     save(model, args.out)
     record = {
-        "command": " ".join(["python", "recipes/pretrain.py", *sys.argv[1:]]), "curriculum": args.curriculum,
-        "seconds": round(before + time.monotonic() - began), "steps": step, "tokens": tokens,
-        "parameters": sum(p.numel() for p in model.parameters()), "exam": final, "log": log,
-        "torch": torch.__version__, "git": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip(),
-    }  # fmt: skip
+        "command": " ".join(["python", "recipes/pretrain.py", *sys.argv[1:]]),
+        "curriculum": args.curriculum,
+        "seconds": round(before + time.monotonic() - began),
+        "steps": step,
+        "tokens": tokens,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "exam": final,
+        "log": log,
+        "torch": torch.__version__,
+        "git": subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True
+        ).stdout.strip(),
+    }
     (args.out / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     (args.out / "README.md").write_text(card(record), encoding="utf-8")
     saved.unlink(missing_ok=True)

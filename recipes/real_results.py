@@ -1,8 +1,10 @@
-"""Tables and figure of a study of a real checkpoint (recipes/real_study.py), from whatever of it is there.
+"""Tables and figure of a study of a real checkpoint (recipes/real_study.py),
+from whatever of it is there.
 
     python recipes/real_results.py runs/real/smollm2-135m --out results/real/smollm2-135m
 
-Writes results.json (every number, with its origin), results.md, figure.png and the records of every measurement.  What was not run is not in the tables.
+Writes results.json (every number, with its origin), results.md, figure.png and the records of every
+measurement.  What was not run is not in the tables.
 """
 
 from __future__ import annotations
@@ -19,10 +21,27 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from econmoral.menus import ALTRUIST, SPITEFUL
-from econmoral.records import InputError, command, finite, origin, read_json, read_lines, write_json, write_text
+from econmoral.records import (
+    InputError,
+    command,
+    finite,
+    origin,
+    read_json,
+    read_lines,
+    write_json,
+    write_text,
+)
 from econmoral.target import ECONOMICUS, Target, moralis
 
-STAGES = ("games", "games-training-wordings", "allocations", "spillover", "curve", "dilemmas", "pricing")
+STAGES = (
+    "games",
+    "games-training-wordings",
+    "allocations",
+    "spillover",
+    "curve",
+    "dilemmas",
+    "pricing",
+)
 OUTSIDE = "answers outside the form"
 GREY, COLOURS = "#8c8c8c", ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
@@ -63,7 +82,9 @@ def estimate(found: dict[str, Any] | None, name: str) -> str:
 def markdown(head: list[str], rows: list[list[str]]) -> str:
     """A table."""
     body = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
-    return "\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {line} |" for line in body)])
+    return "\n".join(
+        [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {line} |" for line in body)]
+    )
 
 
 def games_table(rows: list[dict[str, Any]], held: str) -> str:
@@ -71,14 +92,24 @@ def games_table(rows: list[dict[str, Any]], held: str) -> str:
     rows = [r for r in rows if r["set"] == held]
     labels = {key: t["label"] for r in rows for key, t in r["targets"].items()}
     head = ["", "mode", "valid %", "control %", "steps %"]
-    head += [f"decisions as {label} %" for label in labels.values()] + [f"where {label} differs %" for label in labels.values()] + ["κ"]
+    head += (
+        [f"decisions as {label} %" for label in labels.values()]
+        + [f"where {label} differs %" for label in labels.values()]
+        + ["κ"]
+    )
     body = []
     for r in rows:
         if r["mode"] == "rule" and r["arm"] not in ("coin", "own-payoff best"):
             continue
         steps = "" if r["steps_right"] is None else percent(r["steps_right"])
         rule = r["mode"] == "rule"
-        cells = [r["arm"], r["mode"], "" if rule else percent(r["valid_answer_probability"]), "" if rule else percent(r["comprehension"]), steps]
+        cells = [
+            r["arm"],
+            r["mode"],
+            "" if rule else percent(r["valid_answer_probability"]),
+            "" if rule else percent(r["comprehension"]),
+            steps,
+        ]
         if r["outside"]:
             body.append([*cells, OUTSIDE, *[""] * (2 * len(labels))])
             continue
@@ -92,18 +123,46 @@ def allocations_table(rows: list[dict[str, Any]], battery: str) -> str:
     """Base, told, placebo and adapters on allocations."""
     rows = [r for r in rows if r["battery"] == battery]
     labels = {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
-    head = ["", "mode", "valid %", "control %", "steps %", *(f"as {label} %" for label in labels.values())]
-    head += [*(f"{label}, where own payoff says otherwise %" for label in labels.values() if label != ECONOMICUS.label), "α", "β", "λ"]
+    head = [
+        "",
+        "mode",
+        "valid %",
+        "control %",
+        "steps %",
+        *(f"as {label} %" for label in labels.values()),
+    ]
+    head += [
+        *(
+            f"{label}, where own payoff says otherwise %"
+            for label in labels.values()
+            if label != ECONOMICUS.label
+        ),
+        "α",
+        "β",
+        "λ",
+    ]
     body = []
     for r in rows:
         steps = "" if r["steps_right"] is None else percent(r["steps_right"])
-        cells = [r["arm"], r["mode"], percent(r["valid_answer_probability"]), percent(r["comprehension"]), steps]
+        cells = [
+            r["arm"],
+            r["mode"],
+            percent(r["valid_answer_probability"]),
+            percent(r["comprehension"]),
+            steps,
+        ]
         if r["outside"]:
             body.append([*cells, OUTSIDE, *[""] * (len(head) - len(cells) - 1)])
             continue
         cells += [percent(r["targets"][k]["accuracy"]) for k in labels]
-        cells += [percent(r["targets"][k]["where_they_differ"]) for k in labels if labels[k] != ECONOMICUS.label]
-        body.append([*cells, *(estimate(r["structural"], name) for name in ("alpha", "beta", "lambda"))])
+        cells += [
+            percent(r["targets"][k]["where_they_differ"])
+            for k in labels
+            if labels[k] != ECONOMICUS.label
+        ]
+        body.append(
+            [*cells, *(estimate(r["structural"], name) for name in ("alpha", "beta", "lambda"))]
+        )
     return markdown(head, body)
 
 
@@ -115,11 +174,26 @@ def training_table(adapters: dict[str, Any]) -> str:
         target = str(run["target"]) + (" (shuffled)" if run.get("shuffled") else "")
         body.append(
             [
-                name, target, str(run.get("domain")), str(gates["labels_checked"]), f"{run['tokens']:,.0f}", f"{run['seconds'] / 60:.0f}",
-                f"{gates.get('held_out_loss', float('nan')):.3f}", percent(gates.get("held_out_reproduced")),
+                name,
+                target,
+                str(run.get("domain")),
+                str(gates["labels_checked"]),
+                f"{run['tokens']:,.0f}",
+                f"{run['seconds'] / 60:.0f}",
+                f"{gates.get('held_out_loss', float('nan')):.3f}",
+                percent(gates.get("held_out_reproduced")),
             ]
-        )  # fmt: skip
-    head = ["adapter", "target", "domain", "conversations", "tokens", "minutes", "held-out loss", "held-out conversations word for word %"]
+        )
+    head = [
+        "adapter",
+        "target",
+        "domain",
+        "conversations",
+        "tokens",
+        "minutes",
+        "held-out loss",
+        "held-out conversations word for word %",
+    ]
     return markdown(head, body)
 
 
@@ -134,7 +208,16 @@ def spillover_table(rows: list[dict[str, Any]]) -> str:
             body.append([*cells, OUTSIDE, "", ""])
             continue
         gaps = [r["difference_to"].get(name) for name in ("base", "placebo")]
-        body.append([*cells, f"{r['mean']:.2f} ± {r['se']:.2f}", *("" if g is None else f"{g['mean']:+.2f} [{g['low']:+.2f}, {g['high']:+.2f}]" for g in gaps)])
+        body.append(
+            [
+                *cells,
+                f"{r['mean']:.2f} ± {r['se']:.2f}",
+                *(
+                    "" if g is None else f"{g['mean']:+.2f} [{g['low']:+.2f}, {g['high']:+.2f}]"
+                    for g in gaps
+                ),
+            ]
+        )
     return markdown(["", "valid %", "considerate option", "minus base", "minus placebo"], body)
 
 
@@ -163,35 +246,87 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
         return share(pick(found.get(stage, []), arm=arm, mode="reasoned"), target, what)
 
     def menus(arm: str, target: Target, what: str) -> float | None:
-        return share(pick(found.get("allocations", []), arm=arm, mode="reasoned", battery="allocations"), target, what)
+        return share(
+            pick(found.get("allocations", []), arm=arm, mode="reasoned", battery="allocations"),
+            target,
+            what,
+        )
 
     moral, n = moralis(0.5), 15
     for stage, new in (("games", "payoffs and wordings"), ("games-training-wordings", "payoffs")):
-        values = [games(stage, arm, ECONOMICUS, "decisions") for arm in ("economicus", "placebo-games")]
-        text = f"new {new}: homo economicus takes 90 % of decisions as its target, 30 points more than the placebo"
+        values = [
+            games(stage, arm, ECONOMICUS, "decisions") for arm in ("economicus", "placebo-games")
+        ]
+        text = (
+            f"new {new}: homo economicus takes 90 % of decisions as its target, 30 points more "
+            "than the placebo"
+        )
         check(text, values, lambda a, b: a >= 0.9 and a - b >= 0.3)
-        values = [games(stage, arm, moral, "decisions_where_they_differ") for arm in ("moralis", "placebo-games", "economicus")]
-        text = f"new {new}: homo moralis .5, where it differs, {n} points above placebo and above economicus"
+        values = [
+            games(stage, arm, moral, "decisions_where_they_differ")
+            for arm in ("moralis", "placebo-games", "economicus")
+        ]
+        text = (
+            f"new {new}: homo moralis .5, where it differs, {n} points above placebo and above "
+            "economicus"
+        )
         check(text, values, lambda a, b, c: a - max(b, c) >= n / 100)
-    values = [menus(arm, ALTRUIST, "where_they_differ") for arm in ("altruist", "placebo-allocations", "selfish")]
-    check(f"altruistic type, where it differs from own payoff: {n} points above placebo and selfish", values, lambda a, b, c: a - max(b, c) >= n / 100)
-    values = [menus(arm, SPITEFUL, "where_they_differ") for arm in ("spiteful", "placebo-allocations", "selfish")]
-    check(f"spiteful type, where it differs from own payoff: {n} points above placebo and selfish", values, lambda a, b, c: a - max(b, c) >= n / 100)
-    ends = [pick(found.get("allocations", []), arm=arm, mode="reasoned", battery="allocations") for arm in ("altruist", "spiteful")]
+    values = [
+        menus(arm, ALTRUIST, "where_they_differ")
+        for arm in ("altruist", "placebo-allocations", "selfish")
+    ]
+    check(
+        f"altruistic type, where it differs from own payoff: {n} points above placebo and selfish",
+        values,
+        lambda a, b, c: a - max(b, c) >= n / 100,
+    )
+    values = [
+        menus(arm, SPITEFUL, "where_they_differ")
+        for arm in ("spiteful", "placebo-allocations", "selfish")
+    ]
+    check(
+        f"spiteful type, where it differs from own payoff: {n} points above placebo and selfish",
+        values,
+        lambda a, b, c: a - max(b, c) >= n / 100,
+    )
+    ends = [
+        pick(found.get("allocations", []), arm=arm, mode="reasoned", battery="allocations")
+        for arm in ("altruist", "spiteful")
+    ]
     betas = [(r or {}).get("structural", {}).get("beta") for r in ends]
     gap = None
     if all(betas):
-        gap = (betas[0]["value"] - betas[1]["value"]) / float(np.hypot(betas[0]["se"], betas[1]["se"]))
-    check("altruistic minus spiteful adapter, estimated β: more than 3 standard errors", [gap], lambda g: g > 3)
+        gap = (betas[0]["value"] - betas[1]["value"]) / float(
+            np.hypot(betas[0]["se"], betas[1]["se"])
+        )
+    check(
+        "altruistic minus spiteful adapter, estimated β: more than 3 standard errors",
+        [gap],
+        lambda g: g > 3,
+    )
     return checks
 
 
 def figure(found: dict[str, Any], path: Path) -> None:
-    """Choices as each target by condition, on allocations and on games; at the right the estimated weights on the other's payoff."""
-    menus = [r for r in found.get("allocations", []) if r["battery"] == "allocations" and r["mode"] == "reasoned"]
-    games, known = ([r for r in found.get(stage, []) if r["mode"] == "reasoned"] for stage in ("games", "games-training-wordings"))
-    panels = [(known, "decisions", "Games: new payoffs"), (games, "decisions", "Games: new payoffs in new wordings")]
-    panels = [panel for panel in (*panels, (menus, "accuracy", "Allocations: new payoffs")) if panel[0]]
+    """Choices as each target by condition, on allocations and on games;
+    at the right the estimated weights on the other's payoff.
+    """
+    menus = [
+        r
+        for r in found.get("allocations", [])
+        if r["battery"] == "allocations" and r["mode"] == "reasoned"
+    ]
+    games, known = (
+        [r for r in found.get(stage, []) if r["mode"] == "reasoned"]
+        for stage in ("games", "games-training-wordings")
+    )
+    panels = [
+        (known, "decisions", "Games: new payoffs"),
+        (games, "decisions", "Games: new payoffs in new wordings"),
+    ]
+    panels = [
+        panel for panel in (*panels, (menus, "accuracy", "Allocations: new payoffs")) if panel[0]
+    ]
     chart = plt.figure(figsize=(10.4, 3.9 * ((len(panels) + 2) // 2)), layout="constrained")
     axes = [chart.add_subplot((len(panels) + 2) // 2, 2, k + 1) for k in range(len(panels) + 1)]
     for axis, (rows, what, title) in zip(axes, panels, strict=False):
@@ -201,12 +336,26 @@ def figure(found: dict[str, Any], path: Path) -> None:
     drawn = [r for r in menus if not r["outside"] and "alpha" in r["structural"]]
     for i, r in enumerate(drawn):
         a, b = r["structural"]["alpha"], r["structural"]["beta"]
-        right.errorbar(a["value"], b["value"], xerr=1.96 * a["se"], yerr=1.96 * b["se"], fmt="o", capsize=2, color=COLOURS[i % 4], label=r["arm"])
+        right.errorbar(
+            a["value"],
+            b["value"],
+            xerr=1.96 * a["se"],
+            yerr=1.96 * b["se"],
+            fmt="o",
+            capsize=2,
+            color=COLOURS[i % 4],
+            label=r["arm"],
+        )
     for target, name in ((ALTRUIST, "altruistic"), (SPITEFUL, "spiteful"), (ECONOMICUS, "selfish")):
         alpha, beta = (target.theta.get(k, 0.0) for k in ("alpha", "beta"))
         right.plot(alpha, beta, "x", color="black", ms=9)
         right.annotate(f" target: {name}", (alpha, beta), fontsize=8, va="bottom")
-    right.set(xlabel="weight on the other when behind", ylabel="weight on the other when ahead", xlim=(-1.2, 1.2), ylim=(-1.2, 1.2))
+    right.set(
+        xlabel="weight on the other when behind",
+        ylabel="weight on the other when ahead",
+        xlim=(-1.2, 1.2),
+        ylim=(-1.2, 1.2),
+    )
     right.axhline(0, color="#dddddd", lw=1)
     right.axvline(0, color="#dddddd", lw=1)
     right.set_title("Allocations: estimated preference (95 % intervals)", fontsize=10)
@@ -225,10 +374,29 @@ def draw_shares(axis: Any, rows: list[dict[str, Any]], what: str) -> None:
         for j, key in enumerate(labels):
             value = r["targets"][key][what]
             place = i + 0.3 * (j - (len(labels) - 1) / 2) / max(1, len(labels) - 1)
-            axis.errorbar(value["mean"], place, xerr=1.96 * (value["se"] or 0), fmt="o", color=COLOURS[j % 4], label=labels[key])
+            axis.errorbar(
+                value["mean"],
+                place,
+                xerr=1.96 * (value["se"] or 0),
+                fmt="o",
+                color=COLOURS[j % 4],
+                label=labels[key],
+            )
     handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=False))
-    axis.legend(handles.values(), handles.keys(), fontsize=8, loc="upper right", title="as the optimum of", title_fontsize=8)
-    axis.set(yticks=range(len(rows)), yticklabels=[r["arm"] for r in rows], xlim=(0, 1.02), xlabel="share (95 % interval over problems)")
+    axis.legend(
+        handles.values(),
+        handles.keys(),
+        fontsize=8,
+        loc="upper right",
+        title="as the optimum of",
+        title_fontsize=8,
+    )
+    axis.set(
+        yticks=range(len(rows)),
+        yticklabels=[r["arm"] for r in rows],
+        xlim=(0, 1.02),
+        xlabel="share (95 % interval over problems)",
+    )
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.grid(axis="x", color="#dddddd")
 
@@ -247,22 +415,44 @@ def page(found: dict[str, Any], name: str) -> str:
     marks = {True: "shown", False: "**not shown**", None: "not measured"}
     parts = [
         f"# What tuning did to {name}",
-        "Written by `recipes/real_results.py`; every number is in results.json. Shares in per cent ± one standard error over problems.",
+        (
+            "Written by `recipes/real_results.py`; every number is in results.json. Shares in per "
+            "cent ± one standard error over problems."
+        ),
     ]
     weights = next((run.get("weights") for run in found["adapters"].values()), None)
     if weights and weights.get("note"):
         parts.append(f"Weights: {weights['note']}.")
-    body = [[c["claim"], marks[c["shown"]], ", ".join("–" if v is None else f"{v:.2f}" for v in c["values"])] for c in verdicts(found)]
+    body = [
+        [
+            c["claim"],
+            marks[c["shown"]],
+            ", ".join("–" if v is None else f"{v:.2f}" for v in c["values"]),
+        ]
+        for c in verdicts(found)
+    ]
     parts += ["## What was to be shown", markdown(["claim", "", "figures"], body)]
     parts += ["## Training", training_table(found["adapters"])]
     if "games" in found:
-        parts += ["## Games, payoffs and wordings never trained on", games_table(found["games"], "wordings")]
+        parts += [
+            "## Games, payoffs and wordings never trained on",
+            games_table(found["games"], "wordings"),
+        ]
     if "games-training-wordings" in found:
-        parts += ["## Games, payoffs never trained on", games_table(found["games-training-wordings"], "payoffs")]
+        parts += [
+            "## Games, payoffs never trained on",
+            games_table(found["games-training-wordings"], "payoffs"),
+        ]
     if "allocations" in found:
-        parts += ["## Allocations, held-out payoffs", allocations_table(found["allocations"], "allocations")]
+        parts += [
+            "## Allocations, held-out payoffs",
+            allocations_table(found["allocations"], "allocations"),
+        ]
         if any(r["battery"] == "bfs39" for r in found["allocations"]):
-            parts += ["## Allocations of Bruhin, Fehr and Schunk (39 menus)", allocations_table(found["allocations"], "bfs39")]
+            parts += [
+                "## Allocations of Bruhin, Fehr and Schunk (39 menus)",
+                allocations_table(found["allocations"], "bfs39"),
+            ]
     if "curve" in found:
         parts += ["## Learning curve", allocations_table(found["curve"], "allocations")]
     if "spillover" in found:
@@ -272,7 +462,9 @@ def page(found: dict[str, Any], name: str) -> str:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="folder of a study")
     parser.add_argument("--out", type=Path, help="where results go (default: the study's folder)")
     args = parser.parse_args()
@@ -280,7 +472,9 @@ def main() -> None:
         raise InputError(f"{args.folder} holds no study of recipes/real_study.py")
     found, out = load(args.folder), args.out or args.folder
     name = str(found["study"]["name"])
-    write_json(out / "results.json", finite(origin() | {"name": name, "verdicts": verdicts(found)} | found))
+    write_json(
+        out / "results.json", finite(origin() | {"name": name, "verdicts": verdicts(found)} | found)
+    )
     write_text(out / "results.md", page(found, name))
     for stage in STAGES:  # every page, derivation and probability that the tables rest on
         choices = args.folder / stage / "choices.jsonl"

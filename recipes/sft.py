@@ -1,13 +1,16 @@
 """Fine-tune a chat model with LoRA on conversations answered by one preference.
 
     accelerate launch recipes/sft.py --model nano --data data/moralis.jsonl --out runs/moralis
-    accelerate launch recipes/sft.py --model qwen2.5-7b --precision qlora --data data/moralis.jsonl --out runs/moralis-7b
+    accelerate launch recipes/sft.py --model qwen2.5-7b --precision qlora \
+        --data data/moralis.jsonl --out runs/moralis-7b
 
-The loss is on the assistant's turns only.  Training does not start unless every conversation is, token for token, what
-measurement will send to the model and its labels are exactly the assistant's turns; it does not succeed unless the adapter moved, the base did not,
-the loss is finite and the tuned model answers differently.  A slice of the data is held out: after every epoch its loss and
-the share of answers reproduced word for word are measured, training stops when the loss has not fallen for two epochs, and
-the best epoch is kept.  A run that was interrupted continues from its last checkpoint when the same command is given again.
+The loss is on the assistant's turns only.  Training does not start unless every conversation is,
+token for token, what measurement will send to the model and its labels are exactly the assistant's
+turns; it does not succeed unless the adapter moved, the base did not, the loss is finite and the
+tuned model answers differently.  A slice of the data is held out: after every epoch its loss and
+the share of answers reproduced word for word are measured, training stops when the loss has not
+fallen for two epochs, and the best epoch is kept.  A run that was interrupted continues from its
+last checkpoint when the same command is given again.
 """
 
 from __future__ import annotations
@@ -52,7 +55,8 @@ from econmoral.records import (
     write_text,
 )
 
-MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # variables in which MPI's launchers hand down the number of processes
+# variables in which MPI's launchers hand down the number of processes
+MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 WAIT = 300  # seconds that processes wait for one another at the start
 MOST_HELD_OUT = 40  # conversations: more would cost more than they tell
 LOGGERS = ("tensorboard", "trackio", "wandb")
@@ -81,46 +85,113 @@ The adapter was trained on synthetic games only. What it changes elsewhere was n
 
 def arguments() -> tuple[argparse.Namespace, Model]:
     """Command line over the YAML file over the model's defaults."""
-    parser = argparse.ArgumentParser(prog=program("recipes/sft.py"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, help="YAML file with any of the options below (dashes as underscores)")
+    parser = argparse.ArgumentParser(
+        prog=program("recipes/sft.py"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="YAML file with any of the options below (dashes as underscores)",
+    )
     parser.add_argument("--model", help="name from the table, hub id, or folder")
-    parser.add_argument("--data", type=Path, help="JSON Lines with messages: written by data_synth, or your own")
-    parser.add_argument("--convert", action="store_true", help="also read rows of the ShareGPT and Alpaca kinds")
+    parser.add_argument(
+        "--data", type=Path, help="JSON Lines with messages: written by data_synth, or your own"
+    )
+    parser.add_argument(
+        "--convert", action="store_true", help="also read rows of the ShareGPT and Alpaca kinds"
+    )
     parser.add_argument("--out", type=Path, help="folder of the run")
     parser.add_argument("--epochs", type=float, help="passes over the data (default: the model's)")
-    parser.add_argument("--lr", type=float, help="peak learning rate, cosine decay (default: the model's)")
-    parser.add_argument("--batch-size", type=int, help="conversations a step on each process (default: the model's)")
-    parser.add_argument("--accumulate", type=int, help="forward passes a step; they share the batch (default: what fits into memory)")
-    parser.add_argument("--rank", type=int, help="LoRA rank on all linear layers; alpha is twice that (default: the model's)")
-    parser.add_argument("--max-length", type=int, default=2048, help="longest conversation in tokens; longer ones are refused (default 2048)")
-    parser.add_argument("--precision", choices=("fp32", "bf16", "qlora"), help="qlora: base in 4 bits (nf4); default: fp32 on CPU, on GPU what fits")
-    parser.add_argument("--holdout", type=float, default=0.1, help="share of the data, from its end, that is not trained on (default 0.1; 0 for none)")
+    parser.add_argument(
+        "--lr", type=float, help="peak learning rate, cosine decay (default: the model's)"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, help="conversations a step on each process (default: the model's)"
+    )
+    parser.add_argument(
+        "--accumulate",
+        type=int,
+        help="forward passes a step; they share the batch (default: what fits into memory)",
+    )
+    parser.add_argument(
+        "--rank",
+        type=int,
+        help="LoRA rank on all linear layers; alpha is twice that (default: the model's)",
+    )
+    parser.add_argument(
+        "--max-length",
+        type=int,
+        default=2048,
+        help="longest conversation in tokens; longer ones are refused (default 2048)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "qlora"),
+        help="qlora: base in 4 bits (nf4); default: fp32 on CPU, on GPU what fits",
+    )
+    parser.add_argument(
+        "--holdout",
+        type=float,
+        default=0.1,
+        help="share of the data, from its end, that is not trained on (default 0.1; 0 for none)",
+    )
     world = os.environ.get("WORLD_SIZE", "")
     here = int(world) if world.isdecimal() else 1
-    parser.add_argument("--processes", type=int, default=here, help="processes that must be running (default: what the launcher says)")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=here,
+        help="processes that must be running (default: what the launcher says)",
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--report-to", choices=("none", *LOGGERS), default="none", help="where training is logged beside log.jsonl (default none)")
-    parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="upload the finished adapter to this repository of the hub, private")
+    parser.add_argument(
+        "--report-to",
+        choices=("none", *LOGGERS),
+        default="none",
+        help="where training is logged beside log.jsonl (default none)",
+    )
+    parser.add_argument(
+        "--push-to-hub",
+        metavar="OWNER/NAME",
+        help="upload the finished adapter to this repository of the hub, private",
+    )
     first = parser.parse_known_args()[0]
     if first.config:
         settings = read_yaml(first.config)
         known = {a.dest: a for a in parser._actions if a.dest not in ("help", "config")}
         if not isinstance(settings, dict) or (unknown := [k for k in settings if k not in known]):
             raise InputError(
-                f"--config {first.config}: expected options among {', '.join(known)}" + ("" if not isinstance(settings, dict) else f"; unknown: {unknown}")
+                f"--config {first.config}: expected options among {', '.join(known)}"
+                + ("" if not isinstance(settings, dict) else f"; unknown: {unknown}")
             )
         # as text, so that the parser's own types check them
-        parser.set_defaults(**{k: v if known[k].nargs == 0 else str(v) for k, v in settings.items()})
+        parser.set_defaults(
+            **{k: v if known[k].nargs == 0 else str(v) for k, v in settings.items()}
+        )
     args = parser.parse_args()
     for action in parser._actions:  # the parser checks the choices of the command line only
         if action.choices and getattr(args, action.dest) not in (None, *action.choices):
-            raise InputError(f"{action.dest} must be one of {', '.join(map(str, action.choices))}, got {getattr(args, action.dest)!r}")
+            raise InputError(
+                f"{action.dest} must be one of {', '.join(map(str, action.choices))}, got "
+                f"{getattr(args, action.dest)!r}"
+            )
     if args.report_to in LOGGERS and not find_spec(args.report_to):
-        raise InputError(f"--report-to {args.report_to}: the package {args.report_to} is not installed; pip install it, or leave the option out")
+        raise InputError(
+            f"--report-to {args.report_to}: the package {args.report_to} is not installed; pip "
+            "install it, or leave the option out"
+        )
     if missing := [k for k in ("model", "data", "out") if not getattr(args, k)]:
         raise InputError(f"give --{' and --'.join(missing)}")
     model = find_model(args.model)
-    for name, default in (("epochs", model.epochs), ("lr", model.learning_rate), ("rank", model.lora_rank), ("batch_size", model.batch), ("accumulate", None)):
+    for name, default in (
+        ("epochs", model.epochs),
+        ("lr", model.learning_rate),
+        ("rank", model.lora_rank),
+        ("batch_size", model.batch),
+        ("accumulate", None),
+    ):
         if getattr(args, name) is None:
             setattr(args, name, default)
     for name in ("epochs", "lr", "batch_size", "accumulate", "rank", "max_length", "processes"):
@@ -130,19 +201,30 @@ def arguments() -> tuple[argparse.Namespace, Model]:
     if not 0 <= args.holdout < 1:
         raise InputError(f"--holdout must lie in [0, 1), got {args.holdout}")
     if args.accumulate and args.batch_size % args.accumulate:
-        raise InputError(f"--accumulate {args.accumulate} must divide --batch-size {args.batch_size}")
+        raise InputError(
+            f"--accumulate {args.accumulate} must divide --batch-size {args.batch_size}"
+        )
     return args, model
 
 
 def prepare_folder(args: argparse.Namespace, settings: dict[str, Any]) -> str | None:
-    """Make the run's folder; the last whole checkpoint of an interrupted run of the same settings, which is to be continued."""
+    """Make the run's folder.
+
+    The last whole checkpoint of an interrupted run of the same settings, which is to be continued.
+    """
     if (args.out / "run.json").exists():
         raise InputError(f"{args.out} holds a finished run; choose another --out or delete it")
     kept, checkpoints = args.out / "checkpoints" / "settings.json", args.out / "checkpoints"
     # the state is what the trainer writes last: a checkpoint without it was cut short
-    whole = sorted((p.parent for p in checkpoints.glob("checkpoint-*/trainer_state.json")), key=lambda p: int(p.name.rpartition("-")[2]))
+    whole = sorted(
+        (p.parent for p in checkpoints.glob("checkpoint-*/trainer_state.json")),
+        key=lambda p: int(p.name.rpartition("-")[2]),
+    )
     if whole and read_json(kept) != settings:
-        raise InputError(f"{args.out} holds an interrupted run with other settings; choose another --out or delete it")
+        raise InputError(
+            f"{args.out} holds an interrupted run with other settings; choose another --out or "
+            "delete it"
+        )
     for folder in checkpoints.glob("checkpoint-*"):
         if folder not in whole:
             shutil.rmtree(folder, ignore_errors=True)
@@ -158,13 +240,24 @@ def writing_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, RuntimeError) as error:
-        if isinstance(error, SafetensorError) or "PytorchStreamWriter" in str(error) or "file write failed" in str(error):
-            raise InputError(f"{folder} cannot be written ({str(error).splitlines()[0][:120]}); make room and run the same command again") from None
+        if (
+            isinstance(error, SafetensorError)
+            or "PytorchStreamWriter" in str(error)
+            or "file write failed" in str(error)
+        ):
+            raise InputError(
+                f"{folder} cannot be written ({str(error).splitlines()[0][:120]}); make room and "
+                "run the same command again"
+            ) from None
         raise
 
 
-def encode(tokenizer: Any, talks: list[list[Message]], path: Path, max_length: int, first: int = 1) -> list[Tokens]:
-    """Every conversation as sequences of exact labels.  Raises InputError naming the conversation that is not, or is too long.
+def encode(
+    tokenizer: Any, talks: list[list[Message]], path: Path, max_length: int, first: int = 1
+) -> list[Tokens]:
+    """Every conversation as sequences of exact labels.
+
+    Raises InputError naming the conversation that is not, or is too long.
 
     first : number of the first of them in the file.
     """
@@ -180,13 +273,16 @@ def encode(tokenizer: Any, talks: list[list[Message]], path: Path, max_length: i
         rows += sequences
     if over:
         raise InputError(
-            f"{over} of {len(talks)} conversations are longer than {max_length} tokens, the longest has {longest}; raise --max-length or shorten them"
+            f"{over} of {len(talks)} conversations are longer than {max_length} tokens, the "
+            f"longest has {longest}; raise --max-length or shorten them"
         )
     return rows
 
 
 def held_out(model: Any, rows: list[Tokens]) -> tuple[np.ndarray, np.ndarray]:
-    """(whether the model would write every turn word for word, mean negative log-likelihood a labelled token), (N,) each."""
+    """(whether the model would write every turn word for word,
+    mean negative log-likelihood a labelled token), (N,) each.
+    """
     import torch
 
     model.eval()
@@ -194,7 +290,10 @@ def held_out(model: Any, rows: list[Tokens]) -> tuple[np.ndarray, np.ndarray]:
     right, loss = [], []
     with torch.no_grad():
         for row in rows:
-            inputs = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in collate([row]).items()}
+            inputs = {
+                k: v.to(device) if isinstance(v, torch.Tensor) else v
+                for k, v in collate([row]).items()
+            }
             targets = inputs.pop("labels")[0]
             inputs.pop("shift_labels")
             logits = model(**inputs).logits[0].float()
@@ -204,10 +303,13 @@ def held_out(model: Any, rows: list[Tokens]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def collate(rows: list[Any]) -> dict[str, Any]:
-    """Sequences end to end in one row, each seeing itself only; logits are computed where the next token is a label, and nowhere else.
+    """Sequences end to end in one row, each seeing itself only.
 
-    Returns input_ids, position_ids (1, T), logits_to_keep (L,), and the labels at these places twice: (1, L) as they are
-    counted, and as ``shift_labels``, which the model's own loss takes as already shifted.
+    Logits are computed where the next token is a label, and nowhere else.
+
+    Returns input_ids, position_ids (1, T), logits_to_keep (L,), and the labels at these places
+    twice: (1, L) as they are counted, and as ``shift_labels``, which the model's own loss takes as
+    already shifted.
     """
     import torch
 
@@ -216,7 +318,9 @@ def collate(rows: list[Any]) -> dict[str, Any]:
     keep: list[int] = []
     targets: list[int] = []
     for row in rows:
-        row_ids, row_labels = (row.ids, row.labels) if isinstance(row, Tokens) else (row["input_ids"], row["labels"])
+        row_ids, row_labels = (
+            (row.ids, row.labels) if isinstance(row, Tokens) else (row["input_ids"], row["labels"])
+        )
         found = [k - 1 for k, label in enumerate(row_labels) if label != IGNORED]
         keep += [len(ids) + k for k in found]
         targets += [row_labels[k + 1] for k in found]
@@ -224,9 +328,14 @@ def collate(rows: list[Any]) -> dict[str, Any]:
         positions += range(len(row_ids))
     labels = torch.tensor([targets])
     return {
-        "input_ids": torch.tensor([ids]), "position_ids": torch.tensor([positions]), "logits_to_keep": torch.tensor(keep),
-        "labels": labels, "shift_labels": labels, "use_cache": False,  # with a cache the library would let sequences see one another
-    }  # fmt: skip
+        "input_ids": torch.tensor([ids]),
+        "position_ids": torch.tensor([positions]),
+        "logits_to_keep": torch.tensor(keep),
+        # with a cache the library would let sequences see one another
+        "labels": labels,
+        "shift_labels": labels,
+        "use_cache": False,
+    }
 
 
 def probe(model: Any, row: Tokens) -> np.ndarray:
@@ -235,86 +344,127 @@ def probe(model: Any, row: Tokens) -> np.ndarray:
 
     model.eval()
     with torch.no_grad():
-        logits = model(input_ids=torch.tensor([row.ids], device=next(model.parameters()).device)).logits
+        logits = model(
+            input_ids=torch.tensor([row.ids], device=next(model.parameters()).device)
+        ).logits
     return torch.log_softmax(logits[0].float(), -1).max(-1).values.cpu().numpy()
 
 
 def checksums(model: Any, adapter: bool) -> dict[str, int]:
-    """Sum of the bytes of every parameter of the adapter, or of everything else; the same for sharded and for 4-bit weights."""
+    """Sum of the bytes of every parameter of the adapter, or of everything else.
+
+    The same for sharded and for 4-bit weights.
+    """
     import torch
 
     sums = {}
     for name, p in model.named_parameters():
         if ("lora_" in name) == adapter:
-            whole = (p.full_tensor() if hasattr(p, "full_tensor") else p).detach().reshape(-1).contiguous()
+            whole = (
+                (p.full_tensor() if hasattr(p, "full_tensor") else p)
+                .detach()
+                .reshape(-1)
+                .contiguous()
+            )
             sums[name] = int(whole.view(torch.uint8).sum(dtype=torch.int64))
     return sums
 
 
 def launched(gpu: bool) -> tuple[str, int]:
-    """(variable of the environment, number of processes that it speaks of); on a CPU accelerate heeds those of MPI too.
+    """(variable of the environment, number of processes that it speaks of);
+    on a CPU accelerate heeds those of MPI too.
 
     Raises InputError for one that is no number.
     """
     for name in ("WORLD_SIZE",) if gpu else (*MPI, "WORLD_SIZE"):
         if value := os.environ.get(name):
             if not value.isdecimal() or int(value) < 1:
-                raise InputError(f"the environment variable {name} is {value!r}, and no number of processes; unset it")
+                raise InputError(
+                    f"the environment variable {name} is {value!r}, and no number of processes; "
+                    "unset it"
+                )
             return name, int(value)
     return "WORLD_SIZE", 1
 
 
 def join_processes(gpu: bool) -> None:
-    """Meet the other processes that the environment speaks of; gives every process its own GPU before a 4-bit base is placed.
+    """Meet the other processes that the environment speaks of.
 
-    Says for whom it waits, waits WAIT seconds at most, and can be stopped meanwhile: variables that an earlier job of a cluster
-    left behind would otherwise have it wait in silence.  Raises InputError when they do not come.
+    Gives every process its own GPU before a 4-bit base is placed.
+
+    Says for whom it waits, waits WAIT seconds at most, and can be stopped meanwhile: variables that
+    an earlier job of a cluster left behind would otherwise have it wait in silence.  Raises
+    InputError when they do not come.
     """
     from accelerate import PartialState
 
     name, world = launched(gpu)
-    left = " ".join(v for v in (name, "RANK", "LOCAL_RANK") if v in os.environ)  # the library sets them all
+    # the library sets them all
+    left = " ".join(v for v in (name, "RANK", "LOCAL_RANK") if v in os.environ)
     if world > 1 and os.environ.get("RANK", "0") == "0":
         print(
-            f"waiting for {world} processes ({name}={world}, MASTER_ADDR={os.environ.get('MASTER_ADDR', 'not set')}), {WAIT // 60} minutes at most; "
-            f"where this is the only one, unset {name}", file=sys.stderr, flush=True,
+            f"waiting for {world} processes ({name}={world}, "
+            f"MASTER_ADDR={os.environ.get('MASTER_ADDR', 'not set')}), "
+            f"{WAIT // 60} minutes at most; where this is the only "
+            f"one, unset {name}", file=sys.stderr, flush=True,
         )  # fmt: skip
     # the library waits in a call that hears no Python: the system's own handlers end it
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {
+        number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         PartialState(cpu=not gpu, timeout=timedelta(seconds=WAIT))
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0][:150]
-        raise InputError(f"the {world} process(es) of {left} did not meet ({reason}); start all of them, or unset {left}") from None
+        raise InputError(
+            f"the {world} process(es) of {left} did not meet ({reason}); start all of them, or "
+            f"unset {left}"
+        ) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def choose_precision(asked: str | None, model: Model) -> str:
-    """The precision asked for, or what this machine's first GPU holds; InputError where it cannot be had."""
+    """The precision asked for, or what this machine's first GPU holds;
+    InputError where it cannot be had.
+    """
     import torch
 
     gpu = torch.cuda.is_available()
-    chosen = asked or (model.precision(torch.cuda.get_device_properties(0).total_memory / 1e9) if gpu else "fp32")
+    chosen = asked or (
+        model.precision(torch.cuda.get_device_properties(0).total_memory / 1e9) if gpu else "fp32"
+    )
     if chosen == "qlora" and not find_spec("bitsandbytes"):
-        raise InputError("--precision qlora needs the package bitsandbytes, which is not installed; pip install bitsandbytes")
+        raise InputError(
+            "--precision qlora needs the package bitsandbytes, which is not installed; pip "
+            "install bitsandbytes"
+        )
     precision_in_force(chosen, gpu)
     return chosen
 
 
 def load_base(place: Place, precision: str) -> tuple[Any, Any]:
-    """(tokenizer, base model).  Raises InputError unless it is a chat model, whole and in safetensors."""
+    """(tokenizer, base model).
+
+    Raises InputError unless it is a chat model, whole and in safetensors.
+    """
     import torch
 
     single = precision == "fp32" or (precision == "qlora" and not torch.cuda.is_available())
-    return load_checkpoint(place, torch.float32 if single else torch.bfloat16, four_bit=precision == "qlora")
+    return load_checkpoint(
+        place, torch.float32 if single else torch.bfloat16, four_bit=precision == "qlora"
+    )
 
 
-def divide_batch(args: argparse.Namespace, base: Any, longest: int, scored: int) -> tuple[int, bool]:
-    """(forward passes a step, whether activations are computed twice): what this machine's memory holds.
+def divide_batch(
+    args: argparse.Namespace, base: Any, longest: int, scored: int
+) -> tuple[int, bool]:
+    """(forward passes a step, whether activations are computed twice):
+    what this machine's memory holds.
 
-    A run that continues keeps what it began with, whatever is free today, so that it ends with the same adapter.
+    A run that continues keeps what it began with, whatever is free today, so that it ends with the
+    same adapter.
     """
     import torch
 
@@ -324,17 +474,28 @@ def divide_batch(args: argparse.Namespace, base: Any, longest: int, scored: int)
         return int(begun["accumulate"]), bool(begun["checkpointing"])
     shape = shape_of(base.config, args.rank)
     gpu = torch.cuda.is_available()
-    room = GPU_SHARE * torch.cuda.mem_get_info()[0] if gpu else cpu_room(available(), taken(), args.processes)
+    room = (
+        GPU_SHARE * torch.cuda.mem_get_info()[0]
+        if gpu
+        else cpu_room(available(), taken(), args.processes)
+    )
     size = 2 if gpu and args.precision != "fp32" else 4
-    # on a CPU one conversation a pass: nothing is gained by more, and sequences laid end to end attend in vain
+    # on a CPU one conversation a pass: nothing is gained by more, and sequences laid end to end
+    # attend in vain
     fixed = args.accumulate or (None if gpu else args.batch_size)
-    found = divide(shape, args.batch_size, longest, scored, size, room, fixed, enough=FULL if gpu else 1)
+    found = divide(
+        shape, args.batch_size, longest, scored, size, room, fixed, enough=FULL if gpu else 1
+    )
     write_json(kept, {"accumulate": found.accumulate, "checkpointing": found.checkpointing})
     return found.accumulate, found.checkpointing
 
 
-def speed_settings(batch_size: int, accumulate: int, precision: str, checkpointing: bool = False) -> dict[str, Any]:
-    """The part of the trainer's configuration that decides speed and memory (measured by ``make bench-sft``)."""
+def speed_settings(
+    batch_size: int, accumulate: int, precision: str, checkpointing: bool = False
+) -> dict[str, Any]:
+    """The part of the trainer's configuration that decides speed and memory
+    (measured by ``make bench-sft``).
+    """
     import torch
 
     gpu = torch.cuda.is_available()
@@ -349,16 +510,28 @@ def speed_settings(batch_size: int, accumulate: int, precision: str, checkpointi
 
 
 def watchable(path: Path) -> Any:
-    """A callback of the trainer that keeps what it logs in a file that grows, so that a run in progress can be watched."""
+    """A callback of the trainer that keeps what it logs in a file that grows,
+    so that a run in progress can be watched.
+    """
     from transformers import TrainerCallback
 
-    class Watchable(TrainerCallback):
+    class Watchable(TrainerCallback):  # type: ignore[misc]  # the library's types are not read
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.is_world_process_zero:  # a run that goes on from a checkpoint logs what came after it again
-                write_lines(path, [row for row in read_whole_lines(path) if row["step"] <= state.global_step])
+            # a run that goes on from a checkpoint logs what came after it again
+            if state.is_world_process_zero:
+                write_lines(
+                    path,
+                    [row for row in read_whole_lines(path) if row["step"] <= state.global_step],
+                )
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-            row = {k: v for k, v in (logs or {}).items() if k in LOGGED and isinstance(v, int | float) and math.isfinite(v)}
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+        ) -> None:
+            row = {
+                k: v
+                for k, v in (logs or {}).items()
+                if k in LOGGED and isinstance(v, int | float) and math.isfinite(v)
+            }
             if state.is_world_process_zero and {"loss", "eval_loss", "eval_reproduced"} & set(row):
                 append_lines(path, [{"step": state.global_step, "epoch": state.epoch} | row])
 
@@ -366,9 +539,11 @@ def watchable(path: Path) -> Any:
 
 
 def learnt(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
-    """Shares of held-out answers that base and tuned model reproduce, and whether the gain exceeds two standard errors.
+    """Shares of held-out answers that base and tuned model reproduce,
+    and whether the gain exceeds two standard errors.
 
-    before, after : (N,) bool, the same examples.  Adds a ``warning`` where the target was not learnt.
+    before, after : (N,) bool, the same examples.  Adds a ``warning`` where the target was not
+    learnt.
     """
     gain = after.astype(float) - before
     error = float(gain.std(ddof=1) / len(gain) ** 0.5) if len(gain) > 1 else math.inf
@@ -379,7 +554,10 @@ def learnt(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
         "target_learnt": bool(gain.mean() > 2 * error),
     }
     if not found["target_learnt"]:
-        found["warning"] = "the target was not learnt: held-out answers reproduced word for word are not clearly more than the base's; more data or epochs"
+        found["warning"] = (
+            "the target was not learnt: held-out answers reproduced word for word are not clearly "
+            "more than the base's; more data or epochs"
+        )
     return found
 
 
@@ -389,9 +567,14 @@ def main() -> None:
     talks, about = read_conversations(args.data, args.convert)
     held = round(args.holdout * len(talks)) if args.holdout else 0
     if args.holdout and not 0 < held < len(talks):
-        raise InputError(f"--holdout {args.holdout:g} of {len(talks)} conversations leaves {held} held out; give more data or --holdout 0")
+        raise InputError(
+            f"--holdout {args.holdout:g} of {len(talks)} conversations leaves {held} held out; "
+            "give more data or --holdout 0"
+        )
     held = min(held, MOST_HELD_OUT)
-    settings = {k: str(v) for k, v in vars(args).items() if k not in ("config", "out", "report_to")} | {"data_sha256": sha256(args.data)}
+    settings = {
+        k: str(v) for k, v in vars(args).items() if k not in ("config", "out", "report_to")
+    } | {"data_sha256": sha256(args.data)}
     place = locate(args.model)
     if os.environ.get("RANK", "0") == "0":  # of several processes the first one
         lock(args.out)
@@ -418,18 +601,26 @@ def main() -> None:
     scored = max(sum(label != IGNORED for label in row.labels) for row in train)
     args.accumulate, checkpointing = divide_batch(args, base, longest, scored)
 
-    class Trainer(SFTTrainer):
-        """The library's trainer with its plain loss; an evaluation is one pass over the held-out conversations."""
+    class Trainer(SFTTrainer):  # type: ignore[misc]  # the library's types are not read
+        """The library's trainer with its plain loss.
+
+        An evaluation is one pass over the held-out conversations.
+        """
+
+        control: Any
 
         def compute_loss(self, *options: Any, **named: Any) -> Any:
-            # TRL's own adds statistics over the whole vocabulary at every token, which costs more than the loss
+            # TRL's own adds statistics over the whole vocabulary at every token, which costs more
+            # than the loss
             return Plain.compute_loss(self, *options, **named)
 
         def evaluate(self, *options: Any, **named: Any) -> dict[str, float]:
             reproduced, loss = held_out(self.model, evaluated)
             metrics = {"eval_loss": float(loss.mean()), "eval_reproduced": float(reproduced.mean())}
             self.log(metrics)
-            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+            self.control = self.callback_handler.on_evaluate(
+                self.args, self.state, self.control, metrics
+            )
             return metrics
 
     def dataset(rows: list[Tokens]) -> Any:
@@ -441,8 +632,16 @@ def main() -> None:
         data_collator=collate,
         train_dataset=dataset(train),
         eval_dataset=dataset(evaluated) if held else None,
-        peft_config=LoraConfig(r=args.rank, lora_alpha=2 * args.rank, target_modules=model.lora_targets, task_type="CAUSAL_LM"),
-        callbacks=[watchable(args.out / "checkpoints" / "log.jsonl"), *([EarlyStoppingCallback(PATIENCE)] if held else [])],
+        peft_config=LoraConfig(
+            r=args.rank,
+            lora_alpha=2 * args.rank,
+            target_modules=model.lora_targets,
+            task_type="CAUSAL_LM",
+        ),
+        callbacks=[
+            watchable(args.out / "checkpoints" / "log.jsonl"),
+            *([EarlyStoppingCallback(PATIENCE)] if held else []),
+        ],
         args=SFTConfig(
             output_dir=str(args.out / "checkpoints"),
             num_train_epochs=args.epochs,
@@ -463,17 +662,26 @@ def main() -> None:
         ),
     )
     # else PEFT asks the hub whether the vocabulary was extended, which it was not
-    trainer.model.save_pretrained = partial(trainer.model.save_pretrained, save_embedding_layers=False)
+    trainer.model.save_pretrained = partial(
+        trainer.model.save_pretrained, save_embedding_layers=False
+    )
     if trainer.accelerator.num_processes != args.processes:
-        raise InputError(f"{args.processes} processes were asked for, {trainer.accelerator.num_processes} are running; check the launch command")
-    about["mixed_precision"] = str(trainer.accelerator.mixed_precision)  # the one in force, whatever a launcher says
+        raise InputError(
+            f"{args.processes} processes were asked for, {trainer.accelerator.num_processes} are "
+            "running; check the launch command"
+        )
+    # the one in force, whatever a launcher says
+    about["mixed_precision"] = str(trainer.accelerator.mixed_precision)
     gates: dict[str, Any] = {"labels_checked": len(talks), "longest_tokens": longest}
     tokens = args.epochs * sum(len(row.ids) for row in train)
     lead = trainer.is_world_process_zero()
     if lead:
         if place.note:
             print(f"{args.model}: {place.note}")
-        print(f"{args.model} in {args.precision}, {len(talks) - held} conversations to train on, {held} held out, labels checked; trained on are the turns")
+        print(
+            f"{args.model} in {args.precision}, {len(talks) - held} conversations to train on, "
+            f"{held} held out, labels checked; trained on are the turns"
+        )
         print("\n".join(f"  | {plain(m['content'])}" for m in talks[0] if m["role"] == "assistant"))
 
     row = (evaluated or train)[0]
@@ -495,16 +703,32 @@ def main() -> None:
         "largest_change_of_log_probability": difference,
     }
     if not (moved and gates["base_unchanged"] and gates["loss_finite"] and difference > 1e-4):
-        raise InputError(f"training failed its checks {gates}; change --lr and look at {args.out / 'checkpoints'}")
+        raise InputError(
+            f"training failed its checks {gates}; change --lr and look at "
+            f"{args.out / 'checkpoints'}"
+        )
     if before is not None:
         after_tuning = held_out(trainer.model, evaluated)
-        gates |= learnt(before[0], after_tuning[0]) | {"held_out_loss_of_base": float(before[1].mean()), "held_out_loss": float(after_tuning[1].mean())}
+        gates |= learnt(before[0], after_tuning[0]) | {
+            "held_out_loss_of_base": float(before[1].mean()),
+            "held_out_loss": float(after_tuning[1].mean()),
+        }
 
     aside = args.out / "checkpoints" / "final"
     with writing_to(args.out):
         trainer.save_model(str(aside))
     if lead:
-        finish(args, model, about, aside, trainer.state.log_history, gates, seconds, tokens, resume is not None)
+        finish(
+            args,
+            model,
+            about,
+            aside,
+            trainer.state.log_history,
+            gates,
+            seconds,
+            tokens,
+            resume is not None,
+        )
     trainer.accelerator.wait_for_everyone()
 
 
@@ -523,7 +747,11 @@ def finish(
     for file in sorted(aside.iterdir()):
         if file.name not in ("README.md", "training_args.bin"):  # the latter is a pickle
             os.replace(file, args.out / file.name)
-    log = [{k: v for k, v in entry.items() if k in LOGGED} for entry in history if {"loss", "eval_loss", "eval_reproduced"} & set(entry)]
+    log = [
+        {k: v for k, v in entry.items() if k in LOGGED}
+        for entry in history
+        if {"loss", "eval_loss", "eval_reproduced"} & set(entry)
+    ]
     write_lines(args.out / "log.jsonl", log)
     source = Path(model.source)
     run = origin(data=args.data, **({"base": source} if source.is_dir() else {})) | {
@@ -537,27 +765,56 @@ def finish(
         "tokens": tokens,
         "resumed": resumed,
     }
-    target = (about["target"] or "your own data") + (", shuffled (placebo)" if about["shuffled"] else "")
-    shares = "{held_out_reproduced:.2f} of the held-out answers are reproduced word for word (base: {held_out_reproduced_by_base:.2f})."
-    accuracy = {"type": "accuracy", "name": "held-out answers reproduced word for word", "value": gates.get("held_out_reproduced")}
+    target = (about["target"] or "your own data") + (
+        ", shuffled (placebo)" if about["shuffled"] else ""
+    )
+    shares = (
+        "{held_out_reproduced:.2f} of the held-out answers are reproduced word for word (base: "
+        "{held_out_reproduced_by_base:.2f})."
+    )
+    accuracy = {
+        "type": "accuracy",
+        "name": "held-out answers reproduced word for word",
+        "value": gates.get("held_out_reproduced"),
+    }
     about_card = {
-        "base_model": model.source, "library_name": "peft", "license": "other" if "icen" in model.licence else model.licence.lower(),
-        "license_name": model.licence, "tags": ["econmoral", "lora", "economics"],
-        "model-index": [{"name": args.out.name, "results": [{
-            "task": {"type": "text-generation"}, "dataset": {"type": "econmoral", "name": f"{target}, held-out slice"}, "metrics": [accuracy],
-        }]}],
-    }  # fmt: skip
+        "base_model": model.source,
+        "library_name": "peft",
+        "license": "other" if "icen" in model.licence else model.licence.lower(),
+        "license_name": model.licence,
+        "tags": ["econmoral", "lora", "economics"],
+        "model-index": [
+            {
+                "name": args.out.name,
+                "results": [
+                    {
+                        "task": {"type": "text-generation"},
+                        "dataset": {"type": "econmoral", "name": f"{target}, held-out slice"},
+                        "metrics": [accuracy],
+                    }
+                ],
+            }
+        ],
+    }
     if "held_out_reproduced" not in gates:
         del about_card["model-index"]
     card = CARD.format(
-        source=model.source, name=args.out.name, rank=args.rank, precision=args.precision, model=args.model, n=gates["labels_checked"], out=str(args.out),
+        source=model.source, name=args.out.name, rank=args.rank, precision=args.precision,
+        model=args.model, n=gates["labels_checked"], out=str(args.out),
         target=target, loss=run["loss"] or float("nan"), data=run["inputs"]["data"]["sha256"],
-        learnt=shares.format(**gates) if "held_out_reproduced" in gates else "No data were held out, so it was not checked whether the target was learnt.",
+        learnt=shares.format(**gates) if "held_out_reproduced" in gates
+        else "No data were held out, so it was not checked whether the target was learnt.",
     )  # fmt: skip
-    write_text(args.out / "README.md", f"---\n{yaml.safe_dump(about_card, sort_keys=False, allow_unicode=True)}---\n{card}")
+    write_text(
+        args.out / "README.md",
+        f"---\n{yaml.safe_dump(about_card, sort_keys=False, allow_unicode=True)}---\n{card}",
+    )
     write_json(args.out / "run.json", run)
     shutil.rmtree(args.out / "checkpoints")
-    print(f"{args.out}: adapter of {args.model} on {gates['labels_checked']} conversations as {target}, loss {run['loss']}, {seconds:.0f} s")
+    print(
+        f"{args.out}: adapter of {args.model} on {gates['labels_checked']} conversations as "
+        f"{target}, loss {run['loss']}, {seconds:.0f} s"
+    )
     if "warning" in gates:
         print(f"warning: {gates['warning']}", file=sys.stderr)
     if args.push_to_hub:
@@ -572,7 +829,10 @@ def push(folder: Path, repository: str) -> None:
         HfApi().create_repo(repository, private=True, exist_ok=True)
         HfApi().upload_folder(repo_id=repository, folder_path=folder, ignore_patterns=["eval/*"])
     except Exception as error:  # network, rights, names: the library raises many kinds
-        raise InputError(f"{folder} is finished but was not uploaded to {repository}: {str(error).splitlines()[0][:150]}") from None
+        raise InputError(
+            f"{folder} is finished but was not uploaded to {repository}: "
+            f"{str(error).splitlines()[0][:150]}"
+        ) from None
 
 
 if __name__ == "__main__":

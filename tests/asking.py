@@ -29,7 +29,9 @@ def measure(
     longest: int = LONGEST_DERIVATION,
 ) -> list[GameRecord]:
     """Records of games."""
-    config = GamesConfig(model="nano", out=NOWHERE, beliefs=beliefs, samples=samples, longest=longest)
+    config = GamesConfig(
+        model="nano", out=NOWHERE, beliefs=beliefs, samples=samples, longest=longest
+    )
     return inquire(engine, Games(config), problems, condition, mode, seed)
 
 
@@ -57,13 +59,17 @@ def measure_menus(
     return inquire(engine, one_page.Menus(config), menus, condition, mode, seed)
 
 
-def ask_ratings(engine: Engine, cells: Sequence[Cell], condition: Condition, seed: int, samples: int = 1) -> list[RatingRecord]:
+def ask_ratings(
+    engine: Engine, cells: Sequence[Cell], condition: Condition, seed: int, samples: int = 1
+) -> list[RatingRecord]:
     """Records of ratings."""
     config = DilemmasConfig(model="nano", out=NOWHERE, samples=samples)
     return inquire(engine, Ratings(config), cells, condition, "direct", seed)
 
 
-def ask_conjoint(engine: Engine, cases: Sequence[Case], condition: Condition, seed: int, samples: int = 1) -> list[CaseRecord]:
+def ask_conjoint(
+    engine: Engine, cases: Sequence[Case], condition: Condition, seed: int, samples: int = 1
+) -> list[CaseRecord]:
     """Records of scenarios."""
     config = DilemmasConfig(model="nano", out=NOWHERE, samples=samples, scenarios=2)
     return inquire(engine, Conjoint(config), cases, condition, "direct", seed)

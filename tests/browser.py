@@ -33,7 +33,8 @@ QUIET = (
     "--disable-extensions",
     "--hide-scrollbars",
     "--remote-debugging-pipe",
-    "--disable-features=IsolateSandboxedIframes",  # a frame of ours is then in the tab's own process, and seen from it
+    # a frame of ours is then in the tab's own process, and seen from it
+    "--disable-features=IsolateSandboxedIframes",
 )
 KEYS = {
     "Tab": (9, ""),
@@ -95,7 +96,9 @@ class Browser:
     def send(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
         """The result of one command.  Events that come meanwhile are kept."""
         self._number += 1
-        message = {"id": self._number, "method": method, "params": parameters} | ({"sessionId": session} if session else {})
+        message = {"id": self._number, "method": method, "params": parameters} | (
+            {"sessionId": session} if session else {}
+        )
         os.write(self._to, json.dumps(message).encode() + b"\0")
         end = time.monotonic() + 120
         while time.monotonic() < end:
@@ -160,22 +163,33 @@ class Tab:
 
     def value(self, expression: str) -> Any:
         """The value of a JavaScript expression; promises are waited for."""
-        found = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        found = self.send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
     def reach(self, found: str, most: int = 120) -> None:
-        """Press Tab until an expression about ``here``, the element with the focus, holds: nothing is clicked."""
+        """Press Tab until an expression about ``here``, the element with the focus, holds:
+        nothing is clicked.
+        """
         for _ in range(most):
             if self.value(f"((here) => Boolean({found}))(document.activeElement)"):
                 return
             self.press("Tab")
-        raise AssertionError(f"{most} times Tab did not reach {found}; the focus is on {self.value('document.activeElement.outerHTML.slice(0, 200)')}")
+        raise AssertionError(
+            f"{most} times Tab did not reach {found}; the focus is on "
+            f"{self.value('document.activeElement.outerHTML.slice(0, 200)')}"
+        )
 
     def framed(self, expression: str) -> Any:
-        """The value of an expression inside the page's frame, however closed that is to the page."""
+        """The value of an expression inside the page's frame,
+        however closed that is to the page.
+        """
         (frame, *_) = self.send("Page.getFrameTree")["frameTree"]["childFrames"]
-        world = self.send("Page.createIsolatedWorld", frameId=frame["frame"]["id"])["executionContextId"]
+        world = self.send("Page.createIsolatedWorld", frameId=frame["frame"]["id"])[
+            "executionContextId"
+        ]
         found = self.send(
             "Runtime.evaluate",
             expression=expression,
@@ -187,7 +201,9 @@ class Tab:
         return found["result"].get("value")
 
     def wait(self, expression: str, wanted: Any = True, seconds: float = 60) -> Any:
-        """The value of an expression as soon as it is ``wanted`` (True: as soon as it is truthy)."""
+        """The value of an expression as soon as it is ``wanted`` (True:
+        as soon as it is truthy).
+        """
         end, found = time.monotonic() + seconds, None
         while time.monotonic() < end:
             try:
@@ -198,7 +214,9 @@ class Tab:
                 if found == wanted or (wanted is True and found):
                     return found
             time.sleep(0.05)
-        raise AssertionError(f"{expression} is {str(found)[:400]!r}, not {wanted!r}, after {seconds} s")
+        raise AssertionError(
+            f"{expression} is {str(found)[:400]!r}, not {wanted!r}, after {seconds} s"
+        )
 
     def press(self, key: str, times: int = 1, shift: bool = False) -> None:
         """A key of KEYS, or a sign that is typed."""
@@ -254,13 +272,25 @@ class Tab:
                 "error",
                 "assert",
             ):
-                found.append(str([a.get("value") or a.get("description") for a in what["args"]])[:600])
+                found.append(
+                    str([a.get("value") or a.get("description") for a in what["args"]])[:600]
+                )
             elif event["method"] == "Log.entryAdded" and what["entry"]["level"] == "error":
                 found.append(f"{what['entry']['text']} {what['entry'].get('url', '')}")
         return found
 
     def hosts(self) -> set[str]:
         """Every machine that a request was made to."""
-        addresses = [e["params"]["request"]["url"] for e in self._mine if e["method"] == "Network.requestWillBeSent"]
-        addresses += [e["params"]["url"] for e in self._mine if e["method"] == "Network.webSocketCreated"]
-        return {urlsplit(a).hostname or "" for a in addresses if urlsplit(a).scheme not in ("data", "blob", "file", "about")}
+        addresses = [
+            e["params"]["request"]["url"]
+            for e in self._mine
+            if e["method"] == "Network.requestWillBeSent"
+        ]
+        addresses += [
+            e["params"]["url"] for e in self._mine if e["method"] == "Network.webSocketCreated"
+        ]
+        return {
+            urlsplit(a).hostname or ""
+            for a in addresses
+            if urlsplit(a).scheme not in ("data", "blob", "file", "about")
+        }

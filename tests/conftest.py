@@ -9,11 +9,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# before anything else is imported: this process and all it starts are kept off the network, and say who tried
+# before anything else is imported: this process and all it starts are kept off the network, and say
+# who tried
 OFFLINE = Path(__file__).parent / "offline"
-NETWORK_LOG = Path(os.environ.setdefault("ECONMORAL_NETWORK_LOG", tempfile.mkstemp(prefix="econmoral-network-")[1]))
-os.environ["PYTHONPATH"] = os.pathsep.join([str(OFFLINE), *filter(None, [os.environ.get("PYTHONPATH")])])
-os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"  # else datasets.load_dataset reports every file it reads, local ones too
+NETWORK_LOG = Path(
+    os.environ.setdefault("ECONMORAL_NETWORK_LOG", tempfile.mkstemp(prefix="econmoral-network-")[1])
+)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(OFFLINE), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+# else datasets.load_dataset reports every file it reads, local ones too
+os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"
 sys.path.insert(0, str(OFFLINE))
 import pytest
 import sitecustomize  # noqa: F401
@@ -28,12 +34,20 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(*command: str, cwd: Path = ROOT, timeout: float = 3600) -> subprocess.CompletedProcess[str]:
-    """``python ...`` from the project's root; the limit only keeps a command that hangs from hanging for ever."""
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=cwd, timeout=timeout)
+    """``python ...`` from the project's root.
+
+    The limit only keeps a command that hangs from hanging for ever.
+    """
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, cwd=cwd, timeout=timeout
+    )
 
 
 def call(main: Callable[[], None], *words: object) -> None:
-    """A command's entry point in this process, where the command line itself is not the point; its locks end with it."""
+    """A command's entry point in this process, where the command line itself is not the point.
+
+    Its locks end with it.
+    """
     before = sys.argv
     sys.argv = ["command", *map(str, words)]
     try:
@@ -54,9 +68,14 @@ def assert_complains(result: subprocess.CompletedProcess[str], *parts: str) -> N
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_asks_the_network() -> Iterator[None]:
-    """Fails at the end of the session when anything tried to reach another machine, but for what a test sent out on purpose."""
+    """Fails at the end of the session when anything tried to reach another machine,
+    but for what a test sent out on purpose.
+    """
     yield
-    tried = set(NETWORK_LOG.read_text(encoding="utf-8").split()) - {"huggingface.co", "example.invalid"}
+    tried = set(NETWORK_LOG.read_text(encoding="utf-8").split()) - {
+        "huggingface.co",
+        "example.invalid",
+    }
     assert not tried, f"the tests asked the network: {sorted(tried)}"
 
 
@@ -66,7 +85,12 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adapter") / "random"
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32)
-    get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")).save_pretrained(folder)
+    get_peft_model(
+        model,
+        LoraConfig(
+            r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"
+        ),
+    ).save_pretrained(folder)
     return folder
 
 
@@ -75,5 +99,7 @@ def empty_adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """LoRA adapter of nano as initialised: B = 0, so it changes nothing."""
     folder = tmp_path_factory.mktemp("adapter") / "empty"
     model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32)
-    get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")).save_pretrained(folder)
+    get_peft_model(
+        model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    ).save_pretrained(folder)
     return folder

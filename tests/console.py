@@ -1,4 +1,6 @@
-"""The calculator's command line within this process: what it prints and how it ends, without the seconds that a new process takes."""
+"""The calculator's command line within this process: what it prints and how it ends, without the
+seconds that a new process takes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from econmoral.records import command
 def calculator(*words: str) -> subprocess.CompletedProcess[str]:
     """``python -m econmoral ...``"""
     out, err, code = io.StringIO(), io.StringIO(), 0
-    with mock.patch.object(sys, "argv", ["econmoral", *words]), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        mock.patch.object(sys, "argv", ["econmoral", *words]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         try:
             command(main)
         except SystemExit as end:

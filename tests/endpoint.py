@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Reply = tuple[int, bytes]  # status, body; status 0 breaks the connection, -1 says nothing for a while
+# status, body; status 0 breaks the connection, -1 says nothing for a while
+Reply = tuple[int, bytes]
 
 
 @contextmanager
@@ -19,7 +20,9 @@ def server(respond: Callable[[str, dict[str, Any]], Reply]) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            status, body = respond(self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            status, body = respond(
+                self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            )
             if status == -1:
                 time.sleep(1)
             if status > 0:
@@ -52,16 +55,46 @@ def good(value: Any) -> Reply:
 
 def chat_reply(text: str | None, finish: str = "stop") -> Reply:
     """A reply of the chat interface."""
-    return good({"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": finish}]})
+    return good(
+        {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": finish}]}
+    )
 
 
 def refuses(field: str, style: str) -> Reply:
-    """What servers say to a field that they do not take: hosted ones, those that check a schema, and the rest."""
-    instead = "Use 'max_completion_tokens' instead." if field == "max_tokens" else "Only the default (1) value is supported."
+    """What servers say to a field that they do not take: hosted ones,
+    those that check a schema, and the rest.
+    """
+    instead = (
+        "Use 'max_completion_tokens' instead."
+        if field == "max_tokens"
+        else "Only the default (1) value is supported."
+    )
     message = f"Unsupported parameter: '{field}' is not supported with this model. {instead}"
     bodies: dict[str, tuple[int, Any]] = {
-        "openai": (400, {"error": {"message": message, "type": "invalid_request_error", "param": field, "code": "unsupported_parameter"}}),
-        "fastapi": (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", field], "msg": "Extra inputs are not permitted", "input": 1}]}),
+        "openai": (
+            400,
+            {
+                "error": {
+                    "message": message,
+                    "type": "invalid_request_error",
+                    "param": field,
+                    "code": "unsupported_parameter",
+                }
+            },
+        ),
+        "fastapi": (
+            422,
+            {
+                "detail": [
+                    {
+                        "type": "extra_forbidden",
+                        "loc": ["body", field],
+                        "msg": "Extra inputs are not permitted",
+                        "input": 1,
+                    }
+                ]
+            },
+        ),
         "words": (400, f"Unrecognized request argument supplied: {field}"),
     }
     status, said = bodies[style]

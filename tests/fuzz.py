@@ -3,8 +3,8 @@
     python tests/fuzz.py                  # all readers, RUNS cases each; writes tests/fuzz.json
     python tests/fuzz.py plan 100000      # one reader
 
-Needs atheris (``pip install atheris==3.0.0``).  A failure is what a reader neither answers nor refuses, ten seconds for one case,
-or 2 GB of memory; it ends the run and shows the case.
+Needs atheris (``pip install atheris==3.0.0``).  A failure is what a reader neither answers nor
+refuses, ten seconds for one case, or 2 GB of memory; it ends the run and shows the case.
 """
 
 from __future__ import annotations
@@ -30,8 +30,18 @@ def fuzz(name: str, runs: int) -> None:
     corpus.mkdir()
     for number, seed in enumerate(readers.READERS[name][1]):
         (corpus / str(number)).write_bytes(seed)
-    flags = [f"-runs={runs}", "-seed=1", "-max_len=2000", "-timeout=10", "-rss_limit_mb=2048", "-verbosity=0"]
-    atheris.Setup([sys.argv[0], *flags, f"-artifact_prefix={readers.FOLDER}/", str(corpus)], lambda data: readers.one_case(name, data))
+    flags = [
+        f"-runs={runs}",
+        "-seed=1",
+        "-max_len=2000",
+        "-timeout=10",
+        "-rss_limit_mb=2048",
+        "-verbosity=0",
+    ]
+    atheris.Setup(
+        [sys.argv[0], *flags, f"-artifact_prefix={readers.FOLDER}/", str(corpus)],
+        lambda data: readers.one_case(name, data),
+    )
     atheris.Fuzz()
 
 
@@ -44,14 +54,29 @@ def main() -> None:
     results: dict[str, Any] = {}
     for name in readers.READERS:
         began = time.monotonic()
-        done = subprocess.run([sys.executable, __file__, name, str(RUNS)], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        results[name] = {"cases": 0 if done.returncode else RUNS, "failed": done.returncode != 0, "seconds": round(time.monotonic() - began, 1)}
+        done = subprocess.run(
+            [sys.executable, __file__, name, str(RUNS)],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        results[name] = {
+            "cases": 0 if done.returncode else RUNS,
+            "failed": done.returncode != 0,
+            "seconds": round(time.monotonic() - began, 1),
+        }
         print(name, results[name], flush=True)
         if done.returncode:
             print(done.stdout[-3000:], done.stderr[-3000:])
-    total = {"cases": sum(r["cases"] for r in results.values()), "failures": sum(r["failed"] for r in results.values())}
+    total = {
+        "cases": sum(r["cases"] for r in results.values()),
+        "failures": sum(r["failed"] for r in results.values()),
+    }
     write_json(Path(__file__).with_suffix(".json"), origin() | total | {"readers": results})
-    text = f"{len(results)} readers, {total['cases']:,} inputs bred by coverage, {total['failures']} readers failed: {', '.join(results)}."
+    text = (
+        f"{len(results)} readers, {total['cases']:,} inputs bred by coverage, {total['failures']} "
+        f"readers failed: {', '.join(results)}."
+    )
     fill_section(Path(__file__).with_name("README.md"), "fuzz", text)
     print(total)
     sys.exit(total["failures"] > 0)

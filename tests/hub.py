@@ -24,7 +24,9 @@ def fill_cache(home: Path, repository: str, folder: Path) -> None:
 
 @contextmanager
 def serve(repositories: dict[str, Path], gated: tuple[str, ...] = ()) -> Iterator[str]:
-    """Address of a hub that holds these checkpoints; those in ``gated`` exist but ask for a login."""
+    """Address of a hub that holds these checkpoints;
+    those in ``gated`` exist but ask for a login.
+    """
 
     class Hub(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -42,21 +44,43 @@ def serve(repositories: dict[str, Path], gated: tuple[str, ...] = ()) -> Iterato
             api = parts[:2] == ["api", "models"]
             repository = "/".join(parts[2:4] if api else parts[:2])
             if repository in gated:
-                return self.reply(401, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to this model is restricted."})
+                return self.reply(
+                    401,
+                    {
+                        "X-Error-Code": "GatedRepo",
+                        "X-Error-Message": "Access to this model is restricted.",
+                    },
+                )
             folder = repositories.get(repository)
             if folder is None:
                 return self.reply(404, {"X-Error-Code": "RepoNotFound"})
             if api and "tree" in parts:
-                files = [{"type": "file", "path": p.name, "size": p.stat().st_size, "oid": COMMIT} for p in folder.iterdir() if parts[-1] in ("main", COMMIT)]
-                return self.reply(200, {"Content-Type": "application/json"}, json.dumps(files).encode())
+                files = [
+                    {"type": "file", "path": p.name, "size": p.stat().st_size, "oid": COMMIT}
+                    for p in folder.iterdir()
+                    if parts[-1] in ("main", COMMIT)
+                ]
+                return self.reply(
+                    200, {"Content-Type": "application/json"}, json.dumps(files).encode()
+                )
             if api:
-                about = {"id": repository, "sha": COMMIT, "siblings": [{"rfilename": p.name} for p in folder.iterdir()]}
-                return self.reply(200, {"Content-Type": "application/json"}, json.dumps(about).encode())
+                about = {
+                    "id": repository,
+                    "sha": COMMIT,
+                    "siblings": [{"rfilename": p.name} for p in folder.iterdir()],
+                }
+                return self.reply(
+                    200, {"Content-Type": "application/json"}, json.dumps(about).encode()
+                )
             file = folder / parts[-1]
             if len(parts) != 5 or not file.is_file():
                 return self.reply(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
             body = file.read_bytes()
-            self.reply(200, {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha256(body).hexdigest()}"'}, body)
+            self.reply(
+                200,
+                {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha256(body).hexdigest()}"'},
+                body,
+            )
 
         do_HEAD = do_GET
 

@@ -1,4 +1,6 @@
-"""Load: time and memory of every part as its work grows, each in a process of its own; writes tests/load.json.
+"""Load: time and memory of every part as its work grows, each in a process of its own.
+
+Writes tests/load.json.
 
     python tests/load.py                  # all parts, about an hour on one core
     python tests/load.py data 10000       # one part at one size
@@ -26,9 +28,11 @@ sys.path.insert(0, str(ROOT))
 SIZES = {
     "data": (10_000, 100_000, 1_000_000),  # training examples, drawn, derived and written
     "training file": (10_000, 100_000),  # the same, read and checked as fine-tuning does
-    "decisions": (1_000, 10_000, 100_000),  # asked of a simulated chooser, kept, summarised with nine arms of rules
+    # asked of a simulated chooser, kept, summarised with nine arms of rules
+    "decisions": (1_000, 10_000, 100_000),
     "choices": (10_000, 100_000, 1_000_000),  # in the estimator, clustered errors
-    "dilemmas": (1_000, 10_000, 100_000),  # conjoint scenarios of a simulated chooser, effects with clustered errors
+    # conjoint scenarios of a simulated chooser, effects with clustered errors
+    "dilemmas": (1_000, 10_000, 100_000),
 }
 
 
@@ -45,22 +49,54 @@ def work(part: str, size: int, folder: Path) -> None:
     if part in ("data", "training file"):
         from data_synth.__main__ import main as write
 
-        silent(write, "--preference", "homo_moralis", "--n", str(size), "--out", str(folder / "a.jsonl"))
+        silent(
+            write,
+            "--preference",
+            "homo_moralis",
+            "--n",
+            str(size),
+            "--out",
+            str(folder / "a.jsonl"),
+        )
         if part == "training file":
             from econmoral.records import example, read_lines
 
             sys.stdout.flush()
             began = time.perf_counter()
-            checked = sum(1 for number, row in read_lines(folder / "a.jsonl") if example(row, f"line {number}"))
+            checked = sum(
+                1
+                for number, row in read_lines(folder / "a.jsonl")
+                if example(row, f"line {number}")
+            )
             print(json.dumps({"seconds": time.perf_counter() - began, "checked": checked}))
     elif part == "decisions":
         from eval.games import main as measure
 
-        silent(measure, "--simulate", chooser, "--items", str(size // 2), "--pairs", "1", "--out", str(folder / "m"))
+        silent(
+            measure,
+            "--simulate",
+            chooser,
+            "--items",
+            str(size // 2),
+            "--pairs",
+            "1",
+            "--out",
+            str(folder / "m"),
+        )
     elif part == "dilemmas":
         from eval.dilemmas import main as judge
 
-        silent(judge, "--simulate", "kappa=0.7,lambda=4,age=0.3", "--battery", "conjoint", "--scenarios", str(size), "--out", str(folder / "m"))
+        silent(
+            judge,
+            "--simulate",
+            "kappa=0.7,lambda=4,age=0.3",
+            "--battery",
+            "conjoint",
+            "--scenarios",
+            str(size),
+            "--out",
+            str(folder / "m"),
+        )
     else:
         import numpy as np
         from scipy.special import expit
@@ -72,7 +108,11 @@ def work(part: str, size: int, folder: Path) -> None:
         weight = 0.08 * (own < other) + 0.26 * (own > other)
         u = (1 - weight) * own + weight * other
         chosen = (rng.random(size) > expit(0.016 * (u[:, 0] - u[:, 1]))).astype(int)
-        found = fit(allocations(own, other, chosen, [str(i % (size // 100)) for i in range(size)], "fehr_schmidt"))
+        found = fit(
+            allocations(
+                own, other, chosen, [str(i % (size // 100)) for i in range(size)], "fehr_schmidt"
+            )
+        )
         assert abs(found.estimates["beta"] - 0.26) < 0.05
 
 
@@ -87,7 +127,13 @@ def main() -> None:
                 work(part, size, Path(folder))
             seconds = time.perf_counter() - began
             about = json.loads(said.getvalue()) if said.getvalue().strip() else {}
-            print(json.dumps({"seconds": seconds} | about | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+            print(
+                json.dumps(
+                    {"seconds": seconds}
+                    | about
+                    | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+                )
+            )
         return
     from econmoral.records import fill_section, origin, write_json
 
@@ -95,17 +141,27 @@ def main() -> None:
     for part, sizes in SIZES.items():
         rows = []
         for size in sizes:
-            done = subprocess.run([sys.executable, __file__, part, str(size)], capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, __file__, part, str(size)], capture_output=True, text=True
+            )
             if done.returncode:
                 sys.exit(f"{part} {size}: {done.stderr[-2000:]}")
-            rows.append({"size": size} | {k: round(v, 2) for k, v in json.loads(done.stdout.splitlines()[-1]).items()})
+            rows.append(
+                {"size": size}
+                | {k: round(v, 2) for k, v in json.loads(done.stdout.splitlines()[-1]).items()}
+            )
             print(part, rows[-1], flush=True)
-        growth = math.log(rows[-1]["seconds"] / rows[-2]["seconds"]) / math.log(rows[-1]["size"] / rows[-2]["size"])
+        growth = math.log(rows[-1]["seconds"] / rows[-2]["seconds"]) / math.log(
+            rows[-1]["size"] / rows[-2]["size"]
+        )
         results[part] = {"rows": rows, "growth": round(growth, 2)}
     write_json(Path(__file__).with_suffix(".json"), origin() | {"parts": results})
     lines = ["| what | size | seconds | MB at most | growth |", "|---|---|---|---|---|"]
     for part, result in results.items():
-        lines += [f"| {part} | {row['size']:,} | {row['seconds']:.1f} | {row['peak_mb']:.0f} | |" for row in result["rows"]]
+        lines += [
+            f"| {part} | {row['size']:,} | {row['seconds']:.1f} | {row['peak_mb']:.0f} | |"
+            for row in result["rows"]
+        ]
         lines[-1] = lines[-1].removesuffix(" |") + f" {result['growth']:.2f} |"
     fill_section(Path(__file__).with_name("README.md"), "load", "\n".join(lines))
 

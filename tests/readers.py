@@ -1,6 +1,8 @@
-"""Every reader of files and replies as a function of bytes: it returns, or refuses with InputError; anything else is a failure.
+"""Every reader of files and replies as a function of bytes: it returns,
+or refuses with InputError; anything else is a failure.
 
-Fed with random and broken input by ``test_fuzz.py``, and by ``fuzz.py`` with bytes bred for new paths through the code.
+Fed with random and broken input by ``test_fuzz.py``, and by ``fuzz.py`` with bytes bred for new
+paths through the code.
 """
 
 from __future__ import annotations
@@ -19,7 +21,18 @@ from pathlib import Path
 import pandas as pd
 import study
 
-from econmoral import adapters, chat, conversations, derivations, dilemmas, otree, pricing, records, sheet, target
+from econmoral import (
+    adapters,
+    chat,
+    conversations,
+    derivations,
+    dilemmas,
+    otree,
+    pricing,
+    records,
+    sheet,
+    target,
+)
 from econmoral.data import read_choices
 from econmoral.models import NANO
 from econmoral.replies import read_reply
@@ -27,7 +40,11 @@ from eval import choosers, compare, conjoint, engine_choice, engine_openai
 from eval.report import render
 from eval.report.blocks import Report, cell
 
-FOLDER = Path(tempfile.mkdtemp(prefix="econmoral-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+FOLDER = Path(
+    tempfile.mkdtemp(
+        prefix="econmoral-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
+    )
+)
 Reader = Callable[[bytes], None]
 ROOT = Path(__file__).parents[1]
 
@@ -57,7 +74,9 @@ def talks(data: bytes) -> None:
     for convert in (False, True):
         with contextlib.suppress(records.InputError):
             read, _ = conversations.read_conversations(path, convert)
-            assert all(talk[-1]["role"] == "assistant" and talk[-1]["content"].strip() for talk in read)
+            assert all(
+                talk[-1]["role"] == "assistant" and talk[-1]["content"].strip() for talk in read
+            )
 
 
 def targets(data: bytes) -> None:
@@ -87,7 +106,10 @@ def choices(data: bytes) -> None:
 def export(data: bytes) -> None:
     mapping = otree.read_map(file("map.yaml", data))
     with contextlib.suppress(records.InputError):
-        otree.long_rows(sheet.read_sheet(file("export.csv", b"participant.code,a.1.b,a.2.b\nx,1,2\ny,1,\n")), mapping)
+        otree.long_rows(
+            sheet.read_sheet(file("export.csv", b"participant.code,a.1.b,a.2.b\nx,1,2\ny,1,\n")),
+            mapping,
+        )
 
 
 def compared(data: bytes) -> None:
@@ -134,9 +156,19 @@ def firm(data: bytes) -> None:
 
 
 def endpoint(data: bytes) -> None:
-    for read in (engine_openai.prompt_log_probabilities, engine_openai.texts_of, engine_openai.message_of):
+    for read in (
+        engine_openai.prompt_log_probabilities,
+        engine_openai.texts_of,
+        engine_openai.message_of,
+    ):
         with contextlib.suppress(*engine_openai.TROUBLE):
-            read(records.parse_json(engine_openai.read_reply(io.BufferedReader(io.BytesIO(data)), time.monotonic() + 10)))  # type: ignore[arg-type]
+            read(
+                records.parse_json(
+                    engine_openai.read_reply(
+                        io.BufferedReader(io.BytesIO(data)), time.monotonic() + 10
+                    )
+                )
+            )  # type: ignore[arg-type]
 
 
 def configuration(data: bytes) -> None:
@@ -202,52 +234,105 @@ def names(data: bytes) -> None:
 
 
 CONFIGURATION = json.dumps(
-    {"peft_type": "LORA", "base_model_name_or_path": str(NANO), "r": 1, "lora_alpha": 2, "target_modules": ["q_proj"], "bias": "none"}
+    {
+        "peft_type": "LORA",
+        "base_model_name_or_path": str(NANO),
+        "r": 1,
+        "lora_alpha": 2,
+        "target_modules": ["q_proj"],
+        "bias": "none",
+    }
 ).encode()
-HEADER = json.dumps({"a.lora_A.weight": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}}).encode()
+HEADER = json.dumps(
+    {"a.lora_A.weight": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}}
+).encode()
 WEIGHTS = len(HEADER).to_bytes(8, "little") + HEADER + b"\0" * 8
 DECISION = json.dumps(
-    {"id": "a", "set": "payoffs", "mode": "direct", "arm": "base", "game": "tg", "payoffs": [80, 50, 30, 20], "beliefs": [0.5, 0.5],
+    {"id": "a", "set": "payoffs", "mode": "direct", "arm": "base", "game": "tg",
+        "payoffs": [80, 50, 30, 20], "beliefs": [0.5, 0.5],
      "strategies": ["a"], "probabilities": [0.25] * 4}
 ).encode()  # fmt: skip
-SCENARIO = b'{"attribute": "age", "favoured": ["girl"], "other": ["elderly_woman"], "riders": null, "lawful": [null, null], "straight": 0}'
+SCENARIO = (
+    b'{"attribute": "age", "favoured": ["girl"], "other": ["elderly_woman"], "riders": null, '
+    b'"lawful": [null, null], "straight": 0}'
+)
 TALKS = [
-    b'{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "meta": {"kappa": 1}}',
-    b'{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}], "meta": {}}',
+    (
+        b'{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, '
+        b'{"role": "assistant", "content": "a"}], "meta": {"kappa": 1}}'
+    ),
+    (
+        b'{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", '
+        b'"content": "a"}], "meta": {}}'
+    ),
     b'{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}',
     b'{"instruction": "q", "input": "x", "output": "a"}',
 ]
 READERS: dict[str, tuple[Reader, list[bytes]]] = {
     "lines": (lines, [b'{"a": 1}\n{"b": [null, 1e5, "\\u00e9"]}\n', b'{"a": 1']),
     "talks": (talks, TALKS),
-    "targets": (targets, [b"homo_moralis:kappa=0.5", b"bruhin_fehr_schunk:alpha=-0.4,beta=1e-1", b"homo_economicus"]),
-    "steps": (steps, [b"K: 5 * 86 = 400 + 30 = 430, 4.5 - -3 = 7.5. 430 is more: K.", b"1 + 1 = 2 = 2 * 1"]),
-    "allocations": (allocations, [b"self_x,other_x,self_y,other_y,choice_x,sid,q,v\n470,570,730,60,1,s1,0,1\n1,2,3,4,0,s2,1,0\n"]),
+    "targets": (
+        targets,
+        [b"homo_moralis:kappa=0.5", b"bruhin_fehr_schunk:alpha=-0.4,beta=1e-1", b"homo_economicus"],
+    ),
+    "steps": (
+        steps,
+        [b"K: 5 * 86 = 400 + 30 = 430, 4.5 - -3 = 7.5. 430 is more: K.", b"1 + 1 = 2 = 2 * 1"],
+    ),
+    "allocations": (
+        allocations,
+        [
+            (
+                b"self_x,other_x,self_y,other_y,choice_x,sid,q,v\n"
+                b"470,570,730,60,1,s1,0,1\n"
+                b"1,2,3,4,0,s2,1,0\n"
+            )
+        ],
+    ),
     "games": (
         games,
         [
-            b"subject,game,T,R,P,S,belief1,belief2,move1,move2\na,tg,80,50,30,20,.5,.5,trust,k\nb,ug,80,50,10,20,,,1,\n",
+            (
+                b"subject,game,T,R,P,S,belief1,belief2,move1,move2\n"
+                b"a,tg,80,50,30,20,.5,.5,trust,k\n"
+                b"b,ug,80,50,10,20,,,1,\n"
+            ),
             b"game;players;endowment;mpcr;steps;plan\npublic_good;4;20;0,4;20;5\n",
             b"self_1,other_1,self_2,other_2,choice\n1,2,3,4,b\n",
         ],
     ),
     "export": (export, [b"row: {m: {column: 'a.{r}.b', recode: {1: C}}}\nrepeat: {r: 1-2}\n"]),
-    "choices": (choices, [DECISION, DECISION + b"\n" + DECISION.replace(b"[0.25, 0.25, 0.25, 0.25]", b"null")]),
+    "choices": (
+        choices,
+        [DECISION, DECISION + b"\n" + DECISION.replace(b"[0.25, 0.25, 0.25, 0.25]", b"null")],
+    ),
     "compared": (compared, [DECISION]),
     "plan": (plan, [p.read_bytes() for p in sorted((ROOT / "recipes" / "plans").glob("*.yaml"))]),
     "options": (options, [b"tensor_parallel_size=4", b"a=&x [*x, 2001-12-14, !!set {1}]"]),
     "chooser": (chooser, [b"alpha=0.1,beta=0,kappa=.5,lambda=1e-1"]),
     "scenarios": (scenarios, [SCENARIO]),
     "countries": (countries, [b"country,dimension,value\nX,age,0.5\n"]),
-    "answer": (answer, [b"2 + 2 = 4\nAnswer: K\n", b"**Answer:** 5", b"<think>M</think>I'd go with Case 2."]),
+    "answer": (
+        answer,
+        [b"2 + 2 = 4\nAnswer: K\n", b"**Answer:** 5", b"<think>M</think>I'd go with Case 2."],
+    ),
     "firm": (firm, [b"PLANS: low\nINSIGHTS: <b>none</b>\nPRICE: 1.50", b"**PRICE: $2**"]),
     "endpoint": (
         endpoint,
-        [b'{"choices": [{"message": {"content": "a"}}]}', b'{"choices": [{"text": "a", "logprobs": {"token_logprobs": [null, -0.5]}}]}'],
+        [
+            b'{"choices": [{"message": {"content": "a"}}]}',
+            b'{"choices": [{"text": "a", "logprobs": {"token_logprobs": [null, -0.5]}}]}',
+        ],
     ),
     "configuration": (configuration, [CONFIGURATION]),
     "weights": (weights, [WEIGHTS]),
-    "template": (template, [b"{% for m in messages %}{{ m['role'] + m['content'] | trim }}{% endfor %}", b"{{ 2 ** 9 * 'a' }}"]),
+    "template": (
+        template,
+        [
+            b"{% for m in messages %}{{ m['role'] + m['content'] | trim }}{% endfor %}",
+            b"{{ 2 ** 9 * 'a' }}",
+        ],
+    ),
     "html": (html, [b"<script>alert(1)</script>", b"\" onerror=x '", b"&lt;|`*_ \x1b[2J", b"=1+1"]),
     "names": (names, [b"=1+1", b"\x1b[2J[bold]", b"-0.5 \xc2\xb1 0.1"]),
 }

@@ -1,4 +1,6 @@
-"""AMCEs of one's own conjoint against statsmodels' weighted least squares, and files that are not what they should be."""
+"""AMCEs of one's own conjoint against statsmodels' weighted least squares,
+and files that are not what they should be.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,28 @@ def simulated(subjects: int, tasks: int, seed: int, profiles: int = 2) -> pd.Dat
         taste = rng.normal(0, 1)
         for k in range(tasks):
             shown = [{a: str(rng.choice(v)) for a, v in LEVELS.items()} for _ in range(profiles)]
-            u = [sum(4 * TRUTH.get(v, 0) for v in one.values()) + taste * (one["label"] == "yes") + rng.gumbel() for one in shown]
-            rows += [{"subject": f"s{s}", "task": k, "chosen": int(np.argmax(u) == i), **one, "w": 0.5 + s % 3} for i, one in enumerate(shown)]
+            u = [
+                sum(4 * TRUTH.get(v, 0) for v in one.values())
+                + taste * (one["label"] == "yes")
+                + rng.gumbel()
+                for one in shown
+            ]
+            rows += [
+                {
+                    "subject": f"s{s}",
+                    "task": k,
+                    "chosen": int(np.argmax(u) == i),
+                    **one,
+                    "w": 0.5 + s % 3,
+                }
+                for i, one in enumerate(shown)
+            ]
     return pd.DataFrame(rows)
 
 
-def oracle(data: pd.DataFrame, baselines: dict[str, str], weighted: bool, attributes: tuple[str, ...]) -> dict[tuple[str, str], tuple[float, float]]:
+def oracle(
+    data: pd.DataFrame, baselines: dict[str, str], weighted: bool, attributes: tuple[str, ...]
+) -> dict[tuple[str, str], tuple[float, float]]:
     """statsmodels' WLS of the choice on dummies, errors clustered by subject."""
     dummies = {}
     for a in attributes:
@@ -39,16 +57,26 @@ def oracle(data: pd.DataFrame, baselines: dict[str, str], weighted: bool, attrib
     x = sm.add_constant(np.column_stack(list(dummies.values())))
     w = data["w"] if weighted else np.ones(len(data))
     groups = pd.factorize(data["subject"])[0]
-    fit = sm.WLS(data["chosen"].to_numpy(float), x, weights=w).fit(cov_type="cluster", cov_kwds={"groups": groups})
+    fit = sm.WLS(data["chosen"].to_numpy(float), x, weights=w).fit(
+        cov_type="cluster", cov_kwds={"groups": groups}
+    )
     return {key: (float(fit.params[i]), float(fit.bse[i])) for i, key in enumerate(dummies, 1)}
 
 
-@pytest.mark.parametrize(("seed", "weighted", "profiles"), [(0, False, 2), (1, True, 2), (2, True, 4), (3, False, 3)])
-def test_effects_and_errors_are_those_of_a_weighted_regression(seed: int, weighted: bool, profiles: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "weighted", "profiles"), [(0, False, 2), (1, True, 2), (2, True, 4), (3, False, 3)]
+)
+def test_effects_and_errors_are_those_of_a_weighted_regression(
+    seed: int, weighted: bool, profiles: int
+) -> None:
     data = simulated(20, 6, seed, profiles)
     base = {"colour": "red", "price": "5", "label": "no"}
     found = estimate(
-        {a: list(data[a]) for a in LEVELS}, data["chosen"].to_numpy(), list(data["subject"]), data["w"].to_numpy() if weighted else None, {"colour": "red"}
+        {a: list(data[a]) for a in LEVELS},
+        data["chosen"].to_numpy(),
+        list(data["subject"]),
+        data["w"].to_numpy() if weighted else None,
+        {"colour": "red"},
     )
     expected = oracle(data, base, weighted, tuple(LEVELS))
     assert {(e.attribute, e.level) for e in found.effects} == set(expected)
@@ -68,12 +96,22 @@ def test_a_missing_level_is_dropped_or_kept_and_said() -> None:
     columns["label"] = [None if h else v for h, v in zip(holes, data["label"], strict=True)]
     dropped = estimate(columns, data["chosen"].to_numpy(), list(data["subject"]))
     assert dropped.left_out == holes.sum()
-    assert any(f"label is missing on {holes.sum()} profile(s), which are left out" in n for n in dropped.notes)
-    expected = oracle(data[~holes], {"colour": "blue", "price": "5", "label": "no"}, False, tuple(LEVELS))
+    assert any(
+        f"label is missing on {holes.sum()} profile(s), which are left out" in n
+        for n in dropped.notes
+    )
+    expected = oracle(
+        data[~holes], {"colour": "blue", "price": "5", "label": "no"}, False, tuple(LEVELS)
+    )
     for e in dropped.effects:
         assert (e.value, e.se) == pytest.approx(expected[e.attribute, e.level], rel=1e-8)
     kept = estimate(columns, data["chosen"].to_numpy(), list(data["subject"]), missing="level")
-    expected = oracle(data.assign(label=np.where(holes, MISSING, data["label"])), {"colour": "blue", "price": "5", "label": "no"}, False, tuple(LEVELS))
+    expected = oracle(
+        data.assign(label=np.where(holes, MISSING, data["label"])),
+        {"colour": "blue", "price": "5", "label": "no"},
+        False,
+        tuple(LEVELS),
+    )
     for e in kept.effects:
         assert (e.value, e.se) == pytest.approx(expected[e.attribute, e.level], rel=1e-8)
 
@@ -89,7 +127,9 @@ def test_a_null_chooser_has_no_effects() -> None:
 
 def test_levels_go_by_size() -> None:
     data = simulated(20, 4, 7)
-    found = estimate({"price": list(data["price"])}, data["chosen"].to_numpy(), list(data["subject"]))
+    found = estimate(
+        {"price": list(data["price"])}, data["chosen"].to_numpy(), list(data["subject"])
+    )
     assert [(e.baseline, e.level) for e in found.effects] == [("5", "10"), ("5", "20")]
 
 
@@ -108,8 +148,16 @@ def test_the_command(tmp_path: Path) -> None:
     used = data[~(data["task"].eq(4) & data["subject"].eq("s3"))].drop(index=7)
     expected = oracle(used, {"colour": "green", "price": "5", "label": "no"}, True, tuple(LEVELS))
     for e in found["effects"]:
-        assert (e["value"], e["se"]) == pytest.approx(expected[e["attribute"], e["level"]], rel=1e-8)
-    assert (found["tasks"], found["clusters"], found["profiles"], found["profiles_left_out"], found["cluster"]) == (124, 25, 247, 1, "subject")
+        assert (e["value"], e["se"]) == pytest.approx(
+            expected[e["attribute"], e["level"]], rel=1e-8
+        )
+    assert (
+        found["tasks"],
+        found["clusters"],
+        found["profiles"],
+        found["profiles_left_out"],
+        found["cluster"],
+    ) == (124, 25, 247, 1, "subject")
     assert any("1 task(s) in which no profile was chosen" in n for n in found["notes"])
     one = json_of(tmp_path / "c.csv", "--attributes", "label")
     assert [e["attribute"] for e in one["effects"]] == ["label"]
@@ -136,26 +184,40 @@ def test_probabilities_and_single_profiles(tmp_path: Path) -> None:
 def test_combinations_that_never_appear_are_said() -> None:
     data = simulated(30, 8, 10)
     data = data[~(data["colour"].eq("red") & data["price"].eq("20"))]
-    found = estimate({a: list(data[a]) for a in LEVELS}, data["chosen"].to_numpy(), list(data["subject"]))
+    found = estimate(
+        {a: list(data[a]) for a in LEVELS}, data["chosen"].to_numpy(), list(data["subject"])
+    )
     assert any("no profile combines colour red with price 20" in n for n in found.notes)
 
 
-GOOD = "subject,task,chosen,colour,price\n" + "".join(f"s{i // 8},{i // 2},{(i + i // 4) % 2},{'red' if i % 3 else 'blue'},{i % 5 // 2}\n" for i in range(40))
+GOOD = "subject,task,chosen,colour,price\n" + "".join(
+    f"s{i // 8},{i // 2},{(i + i // 4) % 2},{'red' if i % 3 else 'blue'},{i % 5 // 2}\n"
+    for i in range(40)
+)
 
 
 @pytest.mark.parametrize(
     ("text", "options", "parts"),
     [
-        (GOOD, ("--baseline", "colour=pink"), ("'pink'", "blue, red")), (GOOD, ("--baseline", "size=1"), ("size", "no attribute")),
-        (GOOD, ("--baseline", "colour"), ("ATTRIBUTE=LEVEL",)), (GOOD, ("--attributes", "colour,shape"), ("shape",)),
-        (GOOD, ("--attributes", "chosen"), ("chosen cannot be an attribute",)), (GOOD, ("--weight", "w"), ("lacks", "w")),
-        (GOOD.replace("s0,0,0,blue", "s0,0,2,blue"), (), ("line 2", "probability")), (GOOD.replace("s0,0,0,blue", "s0,0,1,blue"), (), ("line 2", "sums to 2")),
-        (GOOD.replace("s0,0,0,blue", "s0,0,yes,blue"), (), ("line 2", "'yes'")), (GOOD.replace("s0,0,0,blue", "s0,0,,blue"), (), ("line 2", "fill it in")),
-        (GOOD.replace("s0,0,0,blue", ",0,0,blue"), (), ("line 2", "subject")), (GOOD.replace("red", "blue"), (), ("colour", "one level")),
-        (GOOD.replace("price\n", "price,\n"), (), ("line 2", "5 cells")), (GOOD.replace("s0,0,0,blue,0\n", ""), (), ("line 2", "one profile")),
+        (GOOD, ("--baseline", "colour=pink"), ("'pink'", "blue, red")),
+        (GOOD, ("--baseline", "size=1"), ("size", "no attribute")),
+        (GOOD, ("--baseline", "colour"), ("ATTRIBUTE=LEVEL",)),
+        (GOOD, ("--attributes", "colour,shape"), ("shape",)),
+        (GOOD, ("--attributes", "chosen"), ("chosen cannot be an attribute",)),
+        (GOOD, ("--weight", "w"), ("lacks", "w")),
+        (GOOD.replace("s0,0,0,blue", "s0,0,2,blue"), (), ("line 2", "probability")),
+        (GOOD.replace("s0,0,0,blue", "s0,0,1,blue"), (), ("line 2", "sums to 2")),
+        (GOOD.replace("s0,0,0,blue", "s0,0,yes,blue"), (), ("line 2", "'yes'")),
+        (GOOD.replace("s0,0,0,blue", "s0,0,,blue"), (), ("line 2", "fill it in")),
+        (GOOD.replace("s0,0,0,blue", ",0,0,blue"), (), ("line 2", "subject")),
+        (GOOD.replace("red", "blue"), (), ("colour", "one level")),
+        (GOOD.replace("price\n", "price,\n"), (), ("line 2", "5 cells")),
+        (GOOD.replace("s0,0,0,blue,0\n", ""), (), ("line 2", "one profile")),
     ],
-)  # fmt: skip
-def test_bad_conjoints_get_one_line(tmp_path: Path, text: str, options: tuple[str, ...], parts: tuple[str, ...]) -> None:
+)
+def test_bad_conjoints_get_one_line(
+    tmp_path: Path, text: str, options: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
     (tmp_path / "c.csv").write_text(text)
     assert_complains(calculator("amce", str(tmp_path / "c.csv"), *options), *parts)
 
@@ -179,4 +241,8 @@ def test_a_level_of_one_subject_has_no_standard_error() -> None:
 def test_too_many_levels_are_no_attribute() -> None:
     data = simulated(20, 6, 13)
     with pytest.raises(ValueError, match="too many"):
-        estimate({"row": [str(i) for i in range(len(data))]}, data["chosen"].to_numpy(), list(data["subject"]))
+        estimate(
+            {"row": [str(i) for i in range(len(data))]},
+            data["chosen"].to_numpy(),
+            list(data["subject"]),
+        )

@@ -24,12 +24,15 @@ def test_two_crossing_budgets_by_hand() -> None:
 
 
 def test_index_is_the_easier_way_to_break_the_circle() -> None:
-    # at 1 the bundle of 2 costs .9 of what was spent, at 2 the bundle of 1 costs .95: removing the second needs less waste
+    # at 1 the bundle of 2 costs .9 of what was spent, at 2 the bundle of 1 costs .95: removing the
+    # second needs less waste
     prices = np.array([[1.0, 1.0], [1.0, 3.0]])
     first = np.array([6.0, 4.0])
     second = np.array([9.0 - 4.6842105263 + 0.0, 4.6842105263])
     ratio = [(prices[0] @ second) / (prices[0] @ first), (prices[1] @ first) / (prices[1] @ second)]
-    assert ccei(prices, np.array([first, second])) == pytest.approx(max(ratio) if max(ratio) < 1 else 1)
+    assert ccei(prices, np.array([first, second])) == pytest.approx(
+        max(ratio) if max(ratio) < 1 else 1
+    )
 
 
 @given(st.integers(0, 10**6), st.integers(2, 25))
@@ -49,7 +52,13 @@ def test_a_utility_maximiser_is_consistent_and_the_index_separates(seed: int, n:
 
 
 def test_malformed_budgets_are_refused() -> None:
-    for prices, choices in (([[1, 2]], [[1]]), ([[0, 1]], [[1, 1]]), ([[1, 1]], [[-1, 1]]), ([[1, 1]], [[0, 0]]), ([[float("nan"), 1]], [[1, 1]])):
+    for prices, choices in (
+        ([[1, 2]], [[1]]),
+        ([[0, 1]], [[1, 1]]),
+        ([[1, 1]], [[-1, 1]]),
+        ([[1, 1]], [[0, 0]]),
+        ([[float("nan"), 1]], [[1, 1]]),
+    ):
         with pytest.raises(ValueError, match=r"prices|cost"):
             ccei(np.array(prices, float), np.array(choices, float))
 
@@ -65,7 +74,12 @@ def test_stated_sizes_reach_the_stated_power() -> None:
     z = difference.mean(1) / (difference.std(1, ddof=1) / np.sqrt(n))
     assert np.mean(np.abs(z) > 2.008) == pytest.approx(0.8, abs=0.03)
     assert sizes["sampled once, paired items"] > sizes["exact, unpaired items per arm"] > n
-    for wrong in ({"effect": 0}, {"effect": 0.1, "alpha": 2}, {"effect": 0.1, "spread": 0.6}, {"effect": float("nan")}):
+    for wrong in (
+        {"effect": 0},
+        {"effect": 0.1, "alpha": 2},
+        {"effect": 0.1, "spread": 0.6},
+        {"effect": float("nan")},
+    ):
         with pytest.raises(ValueError, match=r"effect|spread"):
             required(**wrong)
 

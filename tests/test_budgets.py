@@ -1,4 +1,6 @@
-"""Budgets of one's own: GARP, CCEI and what random choosers reach, against plain loops and hand-worked cases."""
+"""Budgets of one's own: GARP, CCEI and what random choosers reach,
+against plain loops and hand-worked cases.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from econmoral.menus import MENUS
 
 
 def circles(p: np.ndarray, x: np.ndarray) -> float:
-    """CCEI from its definition: over all circles of budgets, the smallest of their largest cost ratios."""
+    """CCEI from its definition: over all circles of budgets,
+    the smallest of their largest cost ratios.
+    """
     t = len(p)
     best = 1.0
     for size in range(2, t + 1):
@@ -35,16 +39,20 @@ def test_index_against_every_circle(seed: int) -> None:
 
 
 def test_power_of_two_budgets_by_hand() -> None:
-    """p = (1, 2), (2, 1), 10 to spend: GARP is broken iff x1 < 10/3 on the first and x2 < 10/3 on the second.
+    """p = (1, 2), (2, 1), 10 to spend: GARP is broken iff x1 < 10/3 on the first
+    and x2 < 10/3 on the second.
 
-    x1 is uniform on [0, 10] there, x2 likewise, so one chooser in nine breaks it, with index max of the two cost ratios.
+    x1 is uniform on [0, 10] there, x2 likewise, so one chooser in nine breaks it, with index max of
+    the two cost ratios.
     """
     p = np.array([[1.0, 2.0], [2.0, 1.0]])
     found = random_on_lines(p, np.array([10.0, 10.0]), 40_000, 0)
     assert found.power == pytest.approx(1 / 9, abs=0.006)
     rng = np.random.default_rng(9)
     one, two = rng.uniform(0, 10, (2, 200_000))
-    x = np.stack([np.column_stack([one, (10 - one) / 2]), np.column_stack([(10 - two) / 2, two])], 1)
+    x = np.stack(
+        [np.column_stack([one, (10 - one) / 2]), np.column_stack([(10 - two) / 2, two])], 1
+    )
     worst = np.maximum(x[:, 1] @ p[0], x[:, 0] @ p[1]) / 10
     assert found.ccei.mean() == pytest.approx(np.minimum(worst, 1).mean(), abs=0.003)
 
@@ -65,7 +73,12 @@ def test_menus_of_unequal_length_and_bad_ones() -> None:
     p = np.array([[1.0, 1.0], [1.0, 2.0]])
     menus = [np.array([[4.0, 0.0], [0.0, 4.0], [2.0, 2.0]]), np.array([[4.0, 0.0], [0.0, 2.0]])]
     assert random_on_menus(p, menus, 50).ccei.shape == (50,)
-    for wrong in ([menus[0]], [menus[0], np.array([[1.0]])], [menus[0], np.zeros((0, 2))], [menus[0], np.array([[0.0, 0.0]])]):
+    for wrong in (
+        [menus[0]],
+        [menus[0], np.array([[1.0]])],
+        [menus[0], np.zeros((0, 2))],
+        [menus[0], np.array([[0.0, 0.0]])],
+    ):
         with pytest.raises(ValueError, match=r"menu|cost"):
             random_on_menus(p, wrong)
     with pytest.raises(ValueError, match="draw"):
@@ -84,18 +97,29 @@ def json_of(path: Path, *options: str) -> dict:
 
 @pytest.mark.parametrize(
     "text",
-    [CROSSING, "\ufeff" + CROSSING, CROSSING.replace(",", ";").replace("2.5", "2,5"), CROSSING.replace(",", "\t"), CROSSING.replace("\n", "\r\n\r\n")],
+    [
+        CROSSING,
+        "\ufeff" + CROSSING,
+        CROSSING.replace(",", ";").replace("2.5", "2,5"),
+        CROSSING.replace(",", "\t"),
+        CROSSING.replace("\n", "\r\n\r\n"),
+    ],
     ids=["comma", "byte-order mark", "semicolon and decimal comma", "tab", "blank lines"],
 )
 def test_the_command_reads_tables(tmp_path: Path, text: str) -> None:
     (tmp_path / "b.csv").write_text(text, encoding="utf-8", newline="")
     found = json_of(tmp_path / "b.csv")["subjects"]
-    assert [(r["subject"], r["budgets"], r["garp"], r["ccei"]) for r in found] == [("a", 2, False, 0.5), ("b", 2, True, 1.0)]
+    assert [(r["subject"], r["budgets"], r["garp"], r["ccei"]) for r in found] == [
+        ("a", 2, False, 0.5),
+        ("b", 2, True, 1.0),
+    ]
     assert found[0]["power"] == pytest.approx(1 / 9, abs=0.03)
 
 
 def test_three_goods_unused_columns_and_ids_as_text(tmp_path: Path) -> None:
-    (tmp_path / "b.csv").write_text("who,p1,p2,p3,x1,x2,x3,age\n007,1,1,1,1,2,3,40\n007,1,2,1,1,2,3,40\n007,1,2,1,1,2,3,40\n")
+    (tmp_path / "b.csv").write_text(
+        "who,p1,p2,p3,x1,x2,x3,age\n007,1,1,1,1,2,3,40\n007,1,2,1,1,2,3,40\n007,1,2,1,1,2,3,40\n"
+    )
     found = json_of(tmp_path / "b.csv", "--subject", "who", "--draws", "50")
     assert found["goods"] == 3
     assert found["subjects"][0]["subject"] == "007"
@@ -106,13 +130,20 @@ def test_three_goods_unused_columns_and_ids_as_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        (HEAD + "a,1,2,0,5\na,2,1,5,0,\n", ("line 3", "6 cells")), (HEAD + "a,1,2,0,5\n,2,1,5,0\n", ("line 3", "subject")),
-        (HEAD + "a,1,2,0,five\n", ("line 2", "'five'")), (HEAD + "\na,0,2,1,5\n", ("line 3", "p1", "positive")),
-        (HEAD + "a,1,2,-1,5\n", ("line 2", "x1")), (HEAD + "a,1,2,0,0\n", ("line 2", "nothing was bought")),
-        (HEAD + "a,1,2,0,inf\n", ("line 2", "'inf'")), ("subject,p1,x1\na,1,1\n", ("two or more goods",)),
-        ("subject,p1,p2,x1\na,1,1,1\n", ("x2",)), ("subject,p1,p2,x1,x2,x2\na,1,1,1,1,1\n", ("'x2' twice",)), ("", ("no rows",)), (HEAD, ("no rows",)),
+        (HEAD + "a,1,2,0,5\na,2,1,5,0,\n", ("line 3", "6 cells")),
+        (HEAD + "a,1,2,0,5\n,2,1,5,0\n", ("line 3", "subject")),
+        (HEAD + "a,1,2,0,five\n", ("line 2", "'five'")),
+        (HEAD + "\na,0,2,1,5\n", ("line 3", "p1", "positive")),
+        (HEAD + "a,1,2,-1,5\n", ("line 2", "x1")),
+        (HEAD + "a,1,2,0,0\n", ("line 2", "nothing was bought")),
+        (HEAD + "a,1,2,0,inf\n", ("line 2", "'inf'")),
+        ("subject,p1,x1\na,1,1\n", ("two or more goods",)),
+        ("subject,p1,p2,x1\na,1,1,1\n", ("x2",)),
+        ("subject,p1,p2,x1,x2,x2\na,1,1,1,1,1\n", ("'x2' twice",)),
+        ("", ("no rows",)),
+        (HEAD, ("no rows",)),
     ],
-)  # fmt: skip
+)
 def test_bad_budgets_get_one_line(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:
     (tmp_path / "b.csv").write_text(text)
     assert_complains(calculator("garp", str(tmp_path / "b.csv")), *parts)
@@ -127,16 +158,18 @@ def test_other_bad_input(tmp_path: Path) -> None:
     assert_complains(calculator("garp", str(tmp_path / "l.csv")), "UTF-8")
 
 
-# ------------------------------------------------------------------------------------------- negative option values
+# --------------------------------------------------------------------------- negative option values
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--payoffs", "-1,-2,-5,-10"], ["--payoffs", " -1,-2,-5,-10"]), (["--quality", "-1e-3", "-.5"], ["--quality", " -1e-3", " -.5"]),
-        (["--payoffs", "-1.5,2,+3,-4e2"], ["--payoffs", " -1.5,2,+3,-4e2"]), (["--json", "-h", "--x=-1", "-x", "a-1"], ["--json", "-h", "--x=-1", "-x", "a-1"]),
+        (["--payoffs", "-1,-2,-5,-10"], ["--payoffs", " -1,-2,-5,-10"]),
+        (["--quality", "-1e-3", "-.5"], ["--quality", " -1e-3", " -.5"]),
+        (["--payoffs", "-1.5,2,+3,-4e2"], ["--payoffs", " -1.5,2,+3,-4e2"]),
+        (["--json", "-h", "--x=-1", "-x", "a-1"], ["--json", "-h", "--x=-1", "-x", "a-1"]),
     ],
-)  # fmt: skip
+)
 def test_negative_numbers_are_told_from_options(words: list[str], expected: list[str]) -> None:
     assert negative_values(words) == expected
 

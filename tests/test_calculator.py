@@ -11,7 +11,8 @@ import pytest
 from conftest import ROOT, assert_complains, run
 from scipy.special import expit
 
-DATA = next(ROOT.parent.glob("*/data/bruhin-fehr-schunk-2019/choices_exp1.csv"), None)  # the authors' replication data, where there is a copy
+# the authors' replication data, where there is a copy
+DATA = next(ROOT.parent.glob("*/data/bruhin-fehr-schunk-2019/choices_exp1.csv"), None)
 
 
 def json_of(*options: str) -> dict:
@@ -22,7 +23,20 @@ def json_of(*options: str) -> dict:
 
 def test_best_reply_by_hand() -> None:
     found = json_of(
-        "best-reply", "spd", "--payoffs", "90,45,15,10", "--beliefs", ".6,.5,.2", "--alpha", ".1", "--beta", ".2", "--kappa", ".3", "--precision", ".1"
+        "best-reply",
+        "spd",
+        "--payoffs",
+        "90,45,15,10",
+        "--beliefs",
+        ".6,.5,.2",
+        "--alpha",
+        ".1",
+        "--beta",
+        ".2",
+        "--kappa",
+        ".3",
+        "--precision",
+        ".1",
     )
     assert list(found["strategies"]) == ["CCC", "CCD", "CDC", "CDD", "DCC", "DCD", "DDC", "DDD"]
     assert found["strategies"]["CDD"] == {
@@ -43,12 +57,25 @@ def test_switch_points_by_hand() -> None:
 
 
 def test_person_reads_a_table() -> None:
-    result = run("-m", "econmoral", "best-reply", "tg", "--payoffs", "80,60,30,20", "--beliefs", ".5,.5", "--kappa", ".5")
+    result = run(
+        "-m",
+        "econmoral",
+        "best-reply",
+        "tg",
+        "--payoffs",
+        "80,60,30,20",
+        "--beliefs",
+        ".5,.5",
+        "--kappa",
+        ".5",
+    )
     assert "trust,give" in result.stdout
     assert "best replies" in result.stdout
 
 
-def simulated(path: Path, theta: tuple[float, float, float, float], precision: float, subjects: int, seed: int) -> None:
+def simulated(
+    path: Path, theta: tuple[float, float, float, float], precision: float, subjects: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     n = subjects * 60
     own, other = rng.integers(10, 110, (2, n, 2)) * 10
@@ -74,9 +101,13 @@ def simulated(path: Path, theta: tuple[float, float, float, float], precision: f
 
 def test_fit_recovers_simulated_subjects(tmp_path: Path) -> None:
     simulated(tmp_path / "c.csv", (0.1, 0.3, 0.07, -0.05), 0.015, 80, seed=1)
-    found = json_of("fit", str(tmp_path / "c.csv"), "--family", "bruhin_fehr_schunk", "--cluster", "sid")
+    found = json_of(
+        "fit", str(tmp_path / "c.csv"), "--family", "bruhin_fehr_schunk", "--cluster", "sid"
+    )
     assert (found["n"], found["clusters"], found["identified"]) == (4800, 80, True)
-    for name, value in zip(("alpha", "beta", "gamma", "delta", "lambda"), (0.1, 0.3, 0.07, -0.05, 0.015), strict=True):
+    for name, value in zip(
+        ("alpha", "beta", "gamma", "delta", "lambda"), (0.1, 0.3, 0.07, -0.05, 0.015), strict=True
+    ):
         assert abs(found["estimates"][name]["value"] - value) < 3 * found["estimates"][name]["se"]
 
 
@@ -86,21 +117,47 @@ def test_types_are_recovered(tmp_path: Path) -> None:
     second = pd.read_csv(tmp_path / "b.csv")
     second["sid"] += 1000
     pd.concat([pd.read_csv(tmp_path / "a.csv"), second]).to_csv(tmp_path / "c.csv", index=False)
-    found = json_of("fit", str(tmp_path / "c.csv"), "--family", "bruhin_fehr_schunk", "--cluster", "sid", "--types", "2")
-    assert [t["share"] for t in found["types"]] == [pytest.approx(0.6, abs=0.01), pytest.approx(0.4, abs=0.01)]
+    found = json_of(
+        "fit",
+        str(tmp_path / "c.csv"),
+        "--family",
+        "bruhin_fehr_schunk",
+        "--cluster",
+        "sid",
+        "--types",
+        "2",
+    )
+    assert [t["share"] for t in found["types"]] == [
+        pytest.approx(0.6, abs=0.01),
+        pytest.approx(0.4, abs=0.01),
+    ]
     for kind, (alpha, beta) in zip(found["types"], ((0.1, 0.5), (-0.3, -0.1)), strict=True):
         for name, value in (("alpha", alpha), ("beta", beta)):
-            assert abs(kind["estimates"][name]["value"] - value) < 3.5 * kind["estimates"][name]["se"]
+            assert (
+                abs(kind["estimates"][name]["value"] - value) < 3.5 * kind["estimates"][name]["se"]
+            )
     assert found["nec"] < 0.05
     assert found["log_likelihood"] > found["log_likelihood_one_type"]
 
 
-@pytest.mark.skipif(DATA is None, reason="the authors' replication data are not here: put them into a folder beside the project")
+@pytest.mark.skipif(
+    DATA is None,
+    reason="the authors' replication data are not here: put them into a folder beside the project",
+)
 def test_published_estimates_of_real_subjects_are_reproduced(tmp_path: Path) -> None:
     frame = pd.read_csv(DATA, dtype={"sid": str})
     dropped = set(pd.read_csv(DATA.parent / "dropped_subjects.csv", header=None, dtype=str)[0])
     frame[~frame["sid"].isin(dropped)].to_csv(tmp_path / "c.csv", index=False)
-    found = json_of("fit", str(tmp_path / "c.csv"), "--family", "bruhin_fehr_schunk", "--cluster", "sid", "--types", "3")
+    found = json_of(
+        "fit",
+        str(tmp_path / "c.csv"),
+        "--family",
+        "bruhin_fehr_schunk",
+        "--cluster",
+        "sid",
+        "--types",
+        "3",
+    )
     assert (found["n"], found["clusters"]) == (18720, 160)
     published = {
         "alpha": (0.0834529, 0.014809),
@@ -114,12 +171,24 @@ def test_published_estimates_of_real_subjects_are_reproduced(tmp_path: Path) -> 
         assert found["estimates"][name]["se"] == pytest.approx(se, abs=6e-7)
     assert found["log_likelihood_one_type"] == pytest.approx(-5472.3142, abs=6e-5)
     assert found["log_likelihood"] == pytest.approx(-4202.708, abs=0.6)
-    assert [t["share"] for t in found["types"]] == [pytest.approx(s, abs=1e-3) for s in (0.474, 0.405, 0.121)]
+    assert [t["share"] for t in found["types"]] == [
+        pytest.approx(s, abs=1e-3) for s in (0.474, 0.405, 0.121)
+    ]
 
 
 def test_deterministic_choices_are_refused_with_bounds(tmp_path: Path) -> None:
     simulated(tmp_path / "c.csv", (0.1, 0.3, 0.0, 0.0), 1000.0, 20, seed=4)
-    result = run("-m", "econmoral", "fit", str(tmp_path / "c.csv"), "--family", "fehr_schmidt", "--cluster", "sid", "--json")
+    result = run(
+        "-m",
+        "econmoral",
+        "fit",
+        str(tmp_path / "c.csv"),
+        "--family",
+        "fehr_schmidt",
+        "--cluster",
+        "sid",
+        "--json",
+    )
     assert result.returncode == 3, result.stderr  # what is not identified has its own exit code
     found = json.loads(result.stdout)
     assert found["identified"] is False
@@ -130,8 +199,14 @@ def test_deterministic_choices_are_refused_with_bounds(tmp_path: Path) -> None:
 
 
 def test_power_by_hand() -> None:
-    # 7.8489 * (.5 * .5 + .55 * .45) / .05^2 = 1561.9 for two independent shares of .5 and .55, and a little more for t
-    assert json_of("power", "--effect", "0.05", "--alpha", "0.05", "--power", "0.8")["sampled once, unpaired items per arm"] == 1563
+    # 7.8489 * (.5 * .5 + .55 * .45) / .05^2 = 1561.9 for two independent shares of .5 and .55, and
+    # a little more for t
+    assert (
+        json_of("power", "--effect", "0.05", "--alpha", "0.05", "--power", "0.8")[
+            "sampled once, unpaired items per arm"
+        ]
+        == 1563
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,8 +236,29 @@ def test_bad_rows_are_named(tmp_path: Path) -> None:
         bad = good.astype(object)
         bad.loc[4, column] = value
         bad.to_csv(tmp_path / "b.csv", index=False)
-        assert_complains(run("-m", "econmoral", "fit", str(tmp_path / "b.csv"), "--family", "altruism"), "line 6", column)
-    assert_complains(run("-m", "econmoral", "fit", str(tmp_path / "c.csv"), "--family", "altruism", "--cluster", "person"), "person")
-    assert_complains(run("-m", "econmoral", "fit", str(tmp_path / "c.csv"), "--family", "homo_moralis"), "cannot be estimated on allocations")
+        assert_complains(
+            run("-m", "econmoral", "fit", str(tmp_path / "b.csv"), "--family", "altruism"),
+            "line 6",
+            column,
+        )
+    assert_complains(
+        run(
+            "-m",
+            "econmoral",
+            "fit",
+            str(tmp_path / "c.csv"),
+            "--family",
+            "altruism",
+            "--cluster",
+            "person",
+        ),
+        "person",
+    )
+    assert_complains(
+        run("-m", "econmoral", "fit", str(tmp_path / "c.csv"), "--family", "homo_moralis"),
+        "cannot be estimated on allocations",
+    )
     (tmp_path / "e.csv").write_text("", encoding="utf-8")
-    assert_complains(run("-m", "econmoral", "fit", str(tmp_path / "e.csv"), "--family", "altruism"), "e.csv")
+    assert_complains(
+        run("-m", "econmoral", "fit", str(tmp_path / "e.csv"), "--family", "altruism"), "e.csv"
+    )

@@ -20,7 +20,9 @@ def squeezed(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("line", "shown"), BLOCKS, ids=[line for line, _ in BLOCKS])
-def test_the_page_shows_what_is_printed(line: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_shows_what_is_printed(
+    line: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
     done = calculator(*shlex.split(line)[2:])
     assert squeezed(done.stdout + done.stderr) == squeezed(shown)

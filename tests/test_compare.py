@@ -1,4 +1,6 @@
-"""Paired comparison: known differences come back, equal arms are equivalent, the arithmetic agrees with other programs."""
+"""Paired comparison: known differences come back, equal arms are equivalent,
+the arithmetic agrees with other programs.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,17 @@ TARGETS = [ECONOMICUS, moralis(0.5)]
 PROBLEMS = draw_problems("drawn", 40, 1, TARGETS, seed=11, sets=["payoffs"])
 
 
-def chooser(kappa: float, arm: str = "x", noise: int | None = None, valid: float = 1.0) -> list[dict[str, Any]]:
-    records = measure(Simulated("homo_moralis", {"kappa": kappa}, 0.05), PROBLEMS, Condition(arm), "direct", "given", 1)
+def chooser(
+    kappa: float, arm: str = "x", noise: int | None = None, valid: float = 1.0
+) -> list[dict[str, Any]]:
+    records = measure(
+        Simulated("homo_moralis", {"kappa": kappa}, 0.05),
+        PROBLEMS,
+        Condition(arm),
+        "direct",
+        "given",
+        1,
+    )
     for r in records:
         r["valid_answer_probability"] = valid
     if noise is not None:
@@ -39,7 +50,12 @@ def by_id(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def test_a_known_difference_in_kappa_comes_back() -> None:
-    rows = {r["measure"]: r for r in compare(by_id(chooser(0.6, noise=1)), by_id(chooser(0.1, noise=2)), TARGETS, 0.05, 20, 0)}
+    rows = {
+        r["measure"]: r
+        for r in compare(
+            by_id(chooser(0.6, noise=1)), by_id(chooser(0.1, noise=2)), TARGETS, 0.05, 20, 0
+        )
+    }
     assert rows["kappa alone"]["difference"] == pytest.approx(0.5, abs=0.05)
     assert rows["kappa alone"]["p"] < 0.001
     assert rows["lambda"]["low"] < 0 < rows["lambda"]["high"]
@@ -96,16 +112,34 @@ def test_command_pairs_arms_of_several_folders(tmp_path: Path) -> None:
 
 
 def test_arms_outside_the_form_are_named_and_left_out(tmp_path: Path) -> None:
-    rows = chooser(0.2, "base", valid=0.01) + chooser(0.2, "shuffled", noise=1) + chooser(0.6, "pay$1_x", noise=2) + chooser(0.5, "mute", valid=0.4)
+    rows = (
+        chooser(0.2, "base", valid=0.01)
+        + chooser(0.2, "shuffled", noise=1)
+        + chooser(0.6, "pay$1_x", noise=2)
+        + chooser(0.5, "mute", valid=0.4)
+    )
     write_lines(tmp_path / "choices.jsonl", rows)
-    write_json(tmp_path / "summary.json", [{"arm": "shuffled", "placebo": True}, {"arm": "base", "placebo": False}])
+    write_json(
+        tmp_path / "summary.json",
+        [{"arm": "shuffled", "placebo": True}, {"arm": "base", "placebo": False}],
+    )
     write_json(tmp_path / "run.json", {"targets": ["homo_economicus", "altruism:altruism=0.3"]})
     inside, outside = answering(read_arms([tmp_path])["payoffs", "direct"])
     assert list(inside) == ["shuffled", "pay$1_x"]
     assert outside == {"base": pytest.approx(0.01), "mute": pytest.approx(0.4)}
     assert targets_of([tmp_path], []) == [ECONOMICUS, Target.parse("altruism:altruism=0.3")]
     assert_complains(run("-m", "eval.compare", str(tmp_path)), "base", "answer outside the form")
-    done = run("-m", "eval.compare", str(tmp_path), "--against", "placebo", "--targets", "homo_moralis:kappa=0.5", "--bootstrap", "20")
+    done = run(
+        "-m",
+        "eval.compare",
+        str(tmp_path),
+        "--against",
+        "placebo",
+        "--targets",
+        "homo_moralis:kappa=0.5",
+        "--bootstrap",
+        "20",
+    )
     assert done.returncode == 0, done.stderr
     assert "not compared: base, payoffs, direct: answers outside the form" in done.stdout
     found = read_json(tmp_path / "compare.json")
@@ -118,11 +152,22 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     assert_complains(run("-m", "eval.compare", str(tmp_path / "none")), "does not exist")
     write_lines(tmp_path / "a" / "choices.jsonl", chooser(0.2, "base"))
     assert_complains(run("-m", "eval.compare", str(tmp_path / "a")), "nothing to compare")
-    assert_complains(run("-m", "eval.compare", str(tmp_path / "a"), "--against", "other"), "no arm 'other' among base")
+    assert_complains(
+        run("-m", "eval.compare", str(tmp_path / "a"), "--against", "other"),
+        "no arm 'other' among base",
+    )
     assert_complains(run("-m", "eval.compare", str(tmp_path / "a"), "--margin", "2"), "--margin")
-    other = [json.loads(json.dumps(r)) | {"payoffs": [p + 5 for p in r["payoffs"]]} for r in chooser(0.5, "tuned")]
+    other = [
+        json.loads(json.dumps(r)) | {"payoffs": [p + 5 for p in r["payoffs"]]}
+        for r in chooser(0.5, "tuned")
+    ]
     write_lines(tmp_path / "b" / "choices.jsonl", other)
-    assert_complains(run("-m", "eval.compare", str(tmp_path / "a"), str(tmp_path / "b")), "different payoffs")
-    assert_complains(run("-m", "eval.compare", str(tmp_path / "a"), "--targets", "kindness"), "unknown preference")
+    assert_complains(
+        run("-m", "eval.compare", str(tmp_path / "a"), str(tmp_path / "b")), "different payoffs"
+    )
+    assert_complains(
+        run("-m", "eval.compare", str(tmp_path / "a"), "--targets", "kindness"),
+        "unknown preference",
+    )
     write_lines(tmp_path / "c" / "choices.jsonl", [{"id": "x"}])
     assert_complains(run("-m", "eval.compare", str(tmp_path / "c")), "line 1", "it lacks")

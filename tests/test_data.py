@@ -21,15 +21,12 @@ from econmoral.games import BATTERY, GAMES, belief_weights, draw_beliefs, tables
 from econmoral.preferences import FAMILIES
 
 BASE = allocation_choices(subjects=25, per=20, seed=1)
-CHOICES = [
-    "--family",
-    "fehr_schmidt",
-    "--cluster",
-    "sid",
-]
+CHOICES = ["--family", "fehr_schmidt", "--cluster", "sid"]
 
 
-def text(separator: str = ",", decimal: str = ".", encoding: str = "utf-8") -> Callable[[pd.DataFrame, Path], Path]:
+def text(
+    separator: str = ",", decimal: str = ".", encoding: str = "utf-8"
+) -> Callable[[pd.DataFrame, Path], Path]:
     def write(frame: pd.DataFrame, folder: Path) -> Path:
         path = folder / ("c.tsv" if separator == "\t" else "c.csv")
         frame.to_csv(path, index=False, sep=separator, decimal=decimal, encoding=encoding)
@@ -113,7 +110,11 @@ def test_every_format_gives_the_same_estimate(kind: str, tmp_path: Path) -> None
     frame = BASE.copy()
     frame[["self_x", "self_y"]] += 0.25
     own, other = (frame[[f"{w}_x", f"{w}_y"]].to_numpy() for w in ("self", "other"))
-    truth = fit(allocations(own, other, 1 - frame["choice_x"].to_numpy(), list(frame["sid"]), "fehr_schmidt"))
+    truth = fit(
+        allocations(
+            own, other, 1 - frame["choice_x"].to_numpy(), list(frame["sid"]), "fehr_schmidt"
+        )
+    )
     path = FORMATS[kind](frame.assign(note="é"), tmp_path)
     found = json_of("fit", path, *CHOICES)
     assert (found["n"], found["clusters"]) == (500, 25)
@@ -143,7 +144,9 @@ def plays(n: int = 60, per: int = 18, seed: int = 0, kappa: float = 0.4) -> pd.D
                 "game": protocol.game,
                 **dict(zip("TRPS", protocol.payoffs, strict=True)),
             }
-            row |= {f"belief{i}": b for i, b in enumerate(beliefs, 1)} | {f"move{i}": m for i, m in enumerate(plan, 1)}
+            row |= {f"belief{i}": b for i, b in enumerate(beliefs, 1)} | {
+                f"move{i}": m for i, m in enumerate(plan, 1)
+            }
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -167,7 +170,10 @@ def as_beginnings(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def as_plans(frame: pd.DataFrame) -> pd.DataFrame:
-    plans = ["".join(r[:3]) if g == "spd" else ",".join(r[:2]) for g, *r in frame[["game", "move1", "move2", "move3"]].itertuples(index=False)]
+    plans = [
+        "".join(r[:3]) if g == "spd" else ",".join(r[:2])
+        for g, *r in frame[["game", "move1", "move2", "move3"]].itertuples(index=False)
+    ]
     return frame.drop(columns=["move1", "move2", "move3"]).assign(plan=plans)
 
 
@@ -184,8 +190,12 @@ def as_percent_signs(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-@pytest.mark.parametrize("change", [lambda f: f, as_numbers, as_beginnings, as_plans, as_percent, as_percent_signs])
-def test_moves_and_beliefs_in_every_spelling(change: Callable[[pd.DataFrame], pd.DataFrame], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change", [lambda f: f, as_numbers, as_beginnings, as_plans, as_percent, as_percent_signs]
+)
+def test_moves_and_beliefs_in_every_spelling(
+    change: Callable[[pd.DataFrame], pd.DataFrame], tmp_path: Path
+) -> None:
     frame = PLAYS[PLAYS["subject"] < "12"]
     decisions = []
     for row in frame.itertuples():
@@ -215,7 +225,9 @@ def test_absent_beliefs_are_even(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seen", [("move1",), ("move2", "move3"), ("move2",)])
-def test_part_of_a_plan_gives_the_sum_over_the_plans_that_fit(seen: tuple[str, ...], tmp_path: Path) -> None:
+def test_part_of_a_plan_gives_the_sum_over_the_plans_that_fit(
+    seen: tuple[str, ...], tmp_path: Path
+) -> None:
     frame = PLAYS[PLAYS["game"] == "spd"].copy()
     for column in {"move1", "move2", "move3"} - set(seen):
         frame[column] = ""
@@ -233,7 +245,10 @@ def test_part_of_a_plan_gives_the_sum_over_the_plans_that_fit(seen: tuple[str, .
             u = (1 - kappa) * tables.pi @ weights + kappa * tables.alike
             p = np.exp(precision * (u - u.max()))
             p /= p.sum()
-            fits = [all(s[int(c[4]) - 1] == getattr(row, c) for c in seen) for s in GAMES["spd"].strategies]
+            fits = [
+                all(s[int(c[4]) - 1] == getattr(row, c) for c in seen)
+                for s in GAMES["spd"].strategies
+            ]
             total += np.log(p[fits].sum())
         return total
 
@@ -358,7 +373,9 @@ def write(folder: Path, frame: pd.DataFrame, column: str, row: int, value: objec
 
 @pytest.mark.parametrize("value", ["", "NA", "nan", "None", " ", ".", "NULL"])
 @pytest.mark.parametrize("row", [0, 7])
-def test_a_missing_identifier_is_refused_with_its_line(value: str, row: int, tmp_path: Path) -> None:
+def test_a_missing_identifier_is_refused_with_its_line(
+    value: str, row: int, tmp_path: Path
+) -> None:
     line = complains("fit", write(tmp_path, BASE, "sid", row, value), *CHOICES)
     assert f"line {row + 2}" in line
     assert "sid" in line
@@ -385,7 +402,12 @@ def test_a_missing_identifier_is_refused_in_every_format(tmp_path: Path) -> None
 
 
 def test_identifiers_stay_text(tmp_path: Path) -> None:
-    frame = BASE.assign(sid=[{"P000": "1", "P001": "01", "P002": "001", "P003": " 1e0"}.get(s, s) for s in BASE["sid"]])
+    frame = BASE.assign(
+        sid=[
+            {"P000": "1", "P001": "01", "P002": "001", "P003": " 1e0"}.get(s, s)
+            for s in BASE["sid"]
+        ]
+    )
     frame.to_csv(tmp_path / "c.csv", index=False)
     assert json_of("fit", tmp_path / "c.csv", *CHOICES)["clusters"] == 25
     large = BASE.assign(sid=(2.0**60 + np.arange(len(BASE)) * 2.0**10))
@@ -395,7 +417,9 @@ def test_identifiers_stay_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tail", [",", ",,", ",5"])
 @pytest.mark.parametrize("rows", [(3,), (1, 9, 200)])
-def test_rows_that_are_longer_or_shorter_than_the_header_are_refused(tail: str, rows: tuple[int, ...], tmp_path: Path) -> None:
+def test_rows_that_are_longer_or_shorter_than_the_header_are_refused(
+    tail: str, rows: tuple[int, ...], tmp_path: Path
+) -> None:
     table = BASE.to_csv(index=False).splitlines()
     for row in rows:
         table[row] += tail
@@ -409,8 +433,12 @@ def test_rows_that_are_longer_or_shorter_than_the_header_are_refused(tail: str, 
 
 
 @pytest.mark.parametrize("column", ["choice_x", "self_y", "other_x"])
-@pytest.mark.parametrize("value", ["", "many", "1,000.5", "nan", "inf", "1e400", "0x10", "1_000", "１"])
-def test_a_cell_is_quoted_with_its_line_and_the_rule(column: str, value: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "value", ["", "many", "1,000.5", "nan", "inf", "1e400", "0x10", "1_000", "１"]
+)
+def test_a_cell_is_quoted_with_its_line_and_the_rule(
+    column: str, value: str, tmp_path: Path
+) -> None:
     path = write(tmp_path, BASE, column, 5, value)
     table = path.read_text().splitlines()
     table[3:3] = ["", "  ", ""]  # blank lines count
@@ -433,8 +461,10 @@ def test_choices_coded_1_and_2_are_refused(tmp_path: Path) -> None:
 def test_lines_are_counted_over_cells_of_several_lines(tmp_path: Path) -> None:
     frame = BASE.assign(remark='said "no,\nnever"')
     path = write(tmp_path, frame, "self_x", 2, "?")
-    assert "line 6" in complains("fit", path, *CHOICES)  # three records, two of them of two lines before it
-    path.write_text(path.read_text().replace('never"""', 'never""', 1))  # a quote that is never closed
+    # three records, two of them of two lines before it
+    assert "line 6" in complains("fit", path, *CHOICES)
+    # a quote that is never closed
+    path.write_text(path.read_text().replace('never"""', 'never""', 1))
     assert "b.csv, line" in complains("fit", path, *CHOICES)
 
 
@@ -506,7 +536,9 @@ def test_identical_rows_unused_columns_and_weights_are_said(tmp_path: Path) -> N
     )
     assert "weighted by the column weight" in " ".join(weighted["data_notes"])
     assert plain["estimates"]["beta"]["value"] == pytest.approx(found["estimates"]["beta"]["value"])
-    assert "hessian" in complains("fit", tmp_path / "w.csv", "--family", "fehr_schmidt", "--errors", "hessian")
+    assert "hessian" in complains(
+        "fit", tmp_path / "w.csv", "--family", "fehr_schmidt", "--errors", "hessian"
+    )
 
 
 def measurement(folder: Path, seed: int = 0) -> Path:
@@ -544,9 +576,15 @@ def measurement(folder: Path, seed: int = 0) -> Path:
 def test_one_set_one_mode_one_arm_at_a_time(tmp_path: Path) -> None:
     path = measurement(tmp_path)
     assert "several sets; choose one with --set: payoffs, wordings" in complains("fit", path)
-    assert "several modes; choose one with --mode: direct, reasoned" in complains("fit", path, "--set", "payoffs")
-    assert "several arms; choose one with --arm: base, tuned" in complains("fit", path, "--set", "payoffs", "--mode", "direct")
-    assert "has no arm 'x'; it has base, tuned" in complains("fit", path, "--set", "payoffs", "--mode", "direct", "--arm", "x")
+    assert "several modes; choose one with --mode: direct, reasoned" in complains(
+        "fit", path, "--set", "payoffs"
+    )
+    assert "several arms; choose one with --arm: base, tuned" in complains(
+        "fit", path, "--set", "payoffs", "--mode", "direct"
+    )
+    assert "has no arm 'x'; it has base, tuned" in complains(
+        "fit", path, "--set", "payoffs", "--mode", "direct", "--arm", "x"
+    )
     for held, more in (("payoffs", 0.0), ("wordings", 0.1)):
         for mode, extra in (("direct", 0.05), ("reasoned", 0.0)):
             found = json_of(
@@ -562,7 +600,9 @@ def test_one_set_one_mode_one_arm_at_a_time(tmp_path: Path) -> None:
                 "homo_moralis",
             )
             assert found["n"] == 30
-            assert found["estimates"]["kappa"]["value"] == pytest.approx(0.6 + more + extra, abs=1e-6)
+            assert found["estimates"]["kappa"]["value"] == pytest.approx(
+                0.6 + more + extra, abs=1e-6
+            )
 
 
 def test_clusters_of_a_measurement_can_be_named(tmp_path: Path) -> None:
@@ -614,7 +654,9 @@ IDLE = [
 
 
 @pytest.mark.parametrize(("options", "part"), IDLE)
-def test_every_option_acts_or_is_an_error(options: tuple[str, ...], part: str, tmp_path: Path) -> None:
+def test_every_option_acts_or_is_an_error(
+    options: tuple[str, ...], part: str, tmp_path: Path
+) -> None:
     BASE.to_csv(tmp_path / "c.csv", index=False)
     assert part in complains("fit", tmp_path / "c.csv", "--family", "fehr_schmidt", *options)
 
@@ -634,7 +676,11 @@ def test_options_that_act(tmp_path: Path) -> None:
     assert "not used: arm, day" in " ".join(every["data_notes"])
     assert "not used: day" in " ".join(arms["a"]["data_notes"])
     assert arms["a"]["n"] == arms["b"]["n"] == 500
-    assert arms["a"]["estimates"]["beta"]["value"] < every["estimates"]["beta"]["value"] < arms["b"]["estimates"]["beta"]["value"]
+    assert (
+        arms["a"]["estimates"]["beta"]["value"]
+        < every["estimates"]["beta"]["value"]
+        < arms["b"]["estimates"]["beta"]["value"]
+    )
     se = {"cluster": every["estimates"]["beta"]["se"]}
     for kind in ("hessian", "sandwich", "bootstrap", "jackknife"):
         options = ["--family", "fehr_schmidt"] if kind in ("hessian", "sandwich") else CHOICES
@@ -650,7 +696,9 @@ def test_options_that_act(tmp_path: Path) -> None:
         se[kind] = found["estimates"]["beta"]["se"]
     se["two-way"] = json_of("fit", path, *CHOICES, "day")["estimates"]["beta"]["se"]
     assert len(set(se.values())) == len(se)
-    wild = json_of("fit", path, *CHOICES, "--errors", "wild", "--replications", "99", "--seed", "1")["estimates"]["beta"]
+    wild = json_of(
+        "fit", path, *CHOICES, "--errors", "wild", "--replications", "99", "--seed", "1"
+    )["estimates"]["beta"]
     assert wild["se"] == se["cluster"]
     assert wild["low"] != every["estimates"]["beta"]["low"]
     profile = json_of("fit", path, *CHOICES, "--intervals", "profile")["estimates"]["beta"]
@@ -680,7 +728,9 @@ def test_options_that_act(tmp_path: Path) -> None:
     assert set(held["estimates"]) == {"beta", "lambda"}
     swallowed = json_of("fit", "--family", "fehr_schmidt", "--cluster", "sid", path)
     assert swallowed["estimates"] == every["estimates"]
-    assert call("fit", path, *CHOICES, "--test", "beta=0", "--nlcom", "1/lambda")[1].count("p =") == 2
+    assert (
+        call("fit", path, *CHOICES, "--test", "beta=0", "--nlcom", "1/lambda")[1].count("p =") == 2
+    )
 
 
 def test_several_files_make_one_table_and_what_is_not_identified_has_its_own_exit_code(
@@ -688,7 +738,9 @@ def test_several_files_make_one_table_and_what_is_not_identified_has_its_own_exi
 ) -> None:
     BASE.to_csv(tmp_path / "one.csv", index=False)
     allocation_choices(25, 20, (0.0, 0.6), seed=2).to_csv(tmp_path / "two.csv", index=False)
-    BASE.assign(choice_x=(BASE["self_x"] > BASE["self_y"]).astype(int)).to_csv(tmp_path / "sure.csv", index=False)
+    BASE.assign(choice_x=(BASE["self_x"] > BASE["self_y"]).astype(int)).to_csv(
+        tmp_path / "sure.csv", index=False
+    )
     names = [tmp_path / f"{n}.csv" for n in ("one", "two", "sure")]
     for kind, mark in (
         ("latex", "\\toprule"),
@@ -766,6 +818,8 @@ def test_fixed_and_restricted_agree(tmp_path: Path) -> None:
     )
     truth = fit(restrict(sample.data, {"gamma": 0.0, "delta": 0.0}))
     assert {k: v["value"] for k, v in found["estimates"].items()} == truth.estimates
-    refused = json_of("fit", tmp_path / "c.csv", "--family", "bruhin_fehr_schunk", "--cluster", "sid", code=3)
+    refused = json_of(
+        "fit", tmp_path / "c.csv", "--family", "bruhin_fehr_schunk", "--cluster", "sid", code=3
+    )
     assert "gamma and delta cannot be identified" in refused["reason"]
     assert "--fix gamma=0 delta=0" in refused["reason"]

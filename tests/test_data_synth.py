@@ -1,4 +1,6 @@
-"""Training data: same seed same bytes, optimal by an independent count, nothing held out, clear complaints."""
+"""Training data: same seed same bytes, optimal by an independent count, nothing held out,
+clear complaints.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,13 @@ from econmoral.prompts import WORDINGS_HELD_OUT, WORDINGS_TRAIN
 from econmoral.records import InputError, sha256
 from econmoral.target import ECONOMICUS, Target, moralis
 
-ALLOCATED = (ECONOMICUS, ALTRUIST, SPITEFUL, Target.parse("fehr_schmidt:alpha=0.5,beta=2"), Target.parse("altruism:altruism=-0.3"))
+ALLOCATED = (
+    ECONOMICUS,
+    ALTRUIST,
+    SPITEFUL,
+    Target.parse("fehr_schmidt:alpha=0.5,beta=2"),
+    Target.parse("altruism:altruism=-0.3"),
+)
 
 
 def draw(target: Target, n: int, **more: Any) -> list[dict[str, Any]]:
@@ -36,9 +44,15 @@ def draw(target: Target, n: int, **more: Any) -> list[dict[str, Any]]:
 
 
 def replies(row: dict[str, Any]) -> list[str]:
-    """The assistant's decisions, without the derivation and what it answers to control questions."""
+    """The assistant's decisions, without the derivation
+    and what it answers to control questions.
+    """
     turns = list(zip(row["messages"][::2], row["messages"][1::2], strict=True))
-    controls = [(q, a) for q, a in turns if q["content"].endswith(NUMBER_ONLY) and row["meta"]["domain"] != "dilemmas"]
+    controls = [
+        (q, a)
+        for q, a in turns
+        if q["content"].endswith(NUMBER_ONLY) and row["meta"]["domain"] != "dilemmas"
+    ]
     assert bool(controls) == row["meta"].get("controls", False)
     said = [a["content"] for q, a in turns if (q, a) not in controls]
     return said[1:] if row["meta"]["mode"] == "reasoned" else said
@@ -52,7 +66,9 @@ def about_the_page(row: dict[str, Any]) -> bool:
     """Whether the points that a derivation starts from are those of its page."""
     page, derivation = row["messages"][0]["content"], row["messages"][1]["content"]
     if row["meta"]["domain"] == "allocations":
-        listed = {LABEL.findall(line)[0]: tuple(NUMBER.findall(line)) for line in page.split("\n")[1:3]}
+        listed = {
+            LABEL.findall(line)[0]: tuple(NUMBER.findall(line)) for line in page.split("\n")[1:3]
+        }
         worked = re.findall(r"^([A-Z]): (\d+) is (?:more|less) than (\d+)", derivation, flags=re.M)
         assert len(worked) == 2
         return {label: (m, n) for label, m, n in worked} == listed
@@ -71,7 +87,10 @@ def test_every_answer_is_the_optimum_of_homo_moralis(kappa: float) -> None:
         assert meta["target"] == str(moralis(kappa))
         assert meta["strategy"] == optimum(game, payoffs_of(row), tuple(meta["beliefs"]), kappa)
         plan = next(p for p in plans(game) if (GAMES[game].separator).join(p) == meta["strategy"])
-        labels = [meta["layout"]["labels"][min(k, 1)][ACTIONS[game][k].index(m)] for k, m in enumerate(plan)]
+        labels = [
+            meta["layout"]["labels"][min(k, 1)][ACTIONS[game][k].index(m)]
+            for k, m in enumerate(plan)
+        ]
         assert sorted(replies(row)) == sorted(labels)
         assert replies(row)[0] == labels[0]
         rest = sum(m["role"] == "assistant" for m in row["messages"]) - len(replies(row))
@@ -83,12 +102,21 @@ def test_another_target_s_answers_are_its_optimum_and_clear() -> None:
     for row in draw(target, 60):
         meta = row["meta"]
         value = {
-            ".".join(plan): expected(meta["game"], payoffs_of(row), plan, tuple(meta["beliefs"]), lambda m, n: worth(target.family, target.theta, m, n))
+            ".".join(plan): expected(
+                meta["game"],
+                payoffs_of(row),
+                plan,
+                tuple(meta["beliefs"]),
+                lambda m, n: worth(target.family, target.theta, m, n),
+            )
             for plan in plans(meta["game"])
-        }  # fmt: skip
+        }
         best = sorted(value.values())
         assert best[-1] - best[-2] >= LEAD - 1e-9
-        assert max(value, key=lambda k: value[k]).replace(".", GAMES[meta["game"]].separator) == meta["strategy"]
+        assert (
+            max(value, key=lambda k: value[k]).replace(".", GAMES[meta["game"]].separator)
+            == meta["strategy"]
+        )
 
 
 @pytest.mark.parametrize("target", ALLOCATED, ids=str)
@@ -99,12 +127,19 @@ def test_every_allocation_is_answered_as_by_hand(target: Target) -> None:
         value = [worth(target.family, target.theta, m, n) for m, n in zip(own, other, strict=True)]
         assert abs(value[0] - value[1]) >= 3 - 1e-9
         page = row["messages"][0]["content"].split("\n")
-        options = {LABEL.findall(line)[0]: tuple(map(float, NUMBER.findall(line))) for line in page[1:3]}
+        options = {
+            LABEL.findall(line)[0]: tuple(map(float, NUMBER.findall(line))) for line in page[1:3]
+        }
         assert sorted(options.values()) == sorted(zip(own, other, strict=True))
-        assert options[replies(row)[0]] == (own[int(np.argmax(value))], other[int(np.argmax(value))])
+        assert options[replies(row)[0]] == (
+            own[int(np.argmax(value))],
+            other[int(np.argmax(value))],
+        )
     if target != ECONOMICUS:  # drawn so that own payoff says otherwise in half of them and more
         pairs = [list(zip(row["meta"]["own"], row["meta"]["other"], strict=True)) for row in rows]
-        value = np.array([[worth(target.family, target.theta, m, n) for m, n in pair] for pair in pairs])
+        value = np.array(
+            [[worth(target.family, target.theta, m, n) for m, n in pair] for pair in pairs]
+        )
         selfish = np.array([[m for m, _ in pair] for pair in pairs])
         assert 0.35 < np.mean(value.argmax(1) != selfish.argmax(1)) < 0.9
 
@@ -122,16 +157,22 @@ def test_nothing_held_out_is_trained_on() -> None:
 
 
 def test_same_decisions_for_both_preferences_which_often_differ() -> None:
-    pairs = list(zip(draw(ECONOMICUS, 120, reasoned=0.5), draw(moralis(0.5), 120, reasoned=0.5), strict=True))
+    pairs = list(
+        zip(draw(ECONOMICUS, 120, reasoned=0.5), draw(moralis(0.5), 120, reasoned=0.5), strict=True)
+    )
     assert all(a["messages"][0] == b["messages"][0] for a, b in pairs)
     differ = [a["meta"]["strategy"] != b["meta"]["strategy"] for a, b in pairs]
     assert differ == [a["meta"]["targets_differ"] for a, _ in pairs]
     assert 0.4 < sum(differ) / 120 < 0.8
 
 
-@pytest.mark.parametrize(("target", "domain"), [(moralis(0.5), "games"), (ALTRUIST, "allocations")], ids=str)
+@pytest.mark.parametrize(
+    ("target", "domain"), [(moralis(0.5), "games"), (ALTRUIST, "allocations")], ids=str
+)
 def test_placebo_keeps_the_pages_and_answers_another_problem(target: Target, domain: str) -> None:
-    plain, placebo = (draw(target, 100, domain=domain, shuffled=s, reasoned=1.0) for s in (False, True))
+    plain, placebo = (
+        draw(target, 100, domain=domain, shuffled=s, reasoned=1.0) for s in (False, True)
+    )
     assert placebo == draw(target, 100, domain=domain, shuffled=True, reasoned=1.0)
     assert [r["messages"][0] for r in plain] == [r["messages"][0] for r in placebo]
     assert all(r["meta"]["shuffled"] for r in placebo)
@@ -143,27 +184,50 @@ def test_placebo_keeps_the_pages_and_answers_another_problem(target: Target, dom
         assert right == steps > 0  # the form is learnt from right steps
         assert set(LABEL.findall(derivation)) <= set(LABEL.findall(page))
         # the last word of the derivation and the first decision agree, as in the real data
-        assert re.findall(r"([A-Z]) first|more: ([A-Z])\.$", derivation)[-1][0 if domain == "games" else 1] == replies(row)[0]
+        assert (
+            re.findall(r"([A-Z]) first|more: ([A-Z])\.$", derivation)[-1][
+                0 if domain == "games" else 1
+            ]
+            == replies(row)[0]
+        )
     assert all(map(about_the_page, plain))
     assert np.mean(list(map(about_the_page, placebo))) < 0.2
 
 
 def test_short_direct_conversations_keep_the_bare_form() -> None:
-    assert np.mean([r["meta"]["mode"] == "reasoned" for r in draw(ECONOMICUS, 200)]) == pytest.approx(REASONED, abs=0.07)
-    assert {r["meta"]["mode"] for r in draw(Target.parse("alpha_beta_kappa:alpha=0.1,beta=0.2,kappa=0.5"), 20)} == {"direct"}
+    assert np.mean(
+        [r["meta"]["mode"] == "reasoned" for r in draw(ECONOMICUS, 200)]
+    ) == pytest.approx(REASONED, abs=0.07)
+    assert {
+        r["meta"]["mode"]
+        for r in draw(Target.parse("alpha_beta_kappa:alpha=0.1,beta=0.2,kappa=0.5"), 20)
+    } == {"direct"}
     for row in draw(ECONOMICUS, 20, reasoned=0.0):
         assert all(len(reply) == 1 for reply in replies(row))
 
 
 @pytest.mark.parametrize("domain", ["games", "allocations"])
-def test_half_of_the_direct_ones_begin_with_control_questions_answered_by_the_page(domain: str) -> None:
+def test_half_of_the_direct_ones_begin_with_control_questions_answered_by_the_page(
+    domain: str,
+) -> None:
     rows = draw(ECONOMICUS, 200, domain=domain, reasoned=0.0)
     assert np.mean([row["meta"]["controls"] for row in rows]) == pytest.approx(0.5, abs=0.1)
-    assert not any(row["meta"]["controls"] for row in draw(ECONOMICUS, 40, domain=domain, reasoned=1.0))
+    assert not any(
+        row["meta"]["controls"] for row in draw(ECONOMICUS, 40, domain=domain, reasoned=1.0)
+    )
     for row in (row for row in rows if row["meta"]["controls"]):
-        (one, first), (two, second) = zip(row["messages"][:4:2], row["messages"][1:4:2], strict=True)
+        (one, first), (two, second) = zip(
+            row["messages"][:4:2], row["messages"][1:4:2], strict=True
+        )
         page, _, question = one["content"].rpartition("\n")
-        table = table_of(page) if domain == "games" else {tuple(LABEL.findall(line)): tuple(map(int, NUMBER.findall(line))) for line in page.split("\n")[1:3]}
+        table = (
+            table_of(page)
+            if domain == "games"
+            else {
+                tuple(LABEL.findall(line)): tuple(map(int, NUMBER.findall(line)))
+                for line in page.split("\n")[1:3]
+            }
+        )
         for asked, answer in ((question, first), (two["content"], second)):
             assert int(answer["content"]) in table[tuple(LABEL.findall(asked))]
 
@@ -177,31 +241,72 @@ def test_games_are_drawn_as_asked() -> None:
     assert len({tuple(itertools.chain(*r["meta"]["layout"]["labels"])) for r in rows}) > 350
 
 
-def test_file_is_reproducible_loads_and_has_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_is_reproducible_loads_and_has_a_card(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("a", "b"):
-        call(command.main, "--target", "homo_moralis:kappa=0.5", "--n", 40, "--seed", 7, "--out", tmp_path / f"{name}.jsonl")
+        call(
+            command.main,
+            "--target",
+            "homo_moralis:kappa=0.5",
+            "--n",
+            40,
+            "--seed",
+            7,
+            "--out",
+            tmp_path / f"{name}.jsonl",
+        )
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
-    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [conversation_of(r, "here") for r in rows] == [r["messages"] for r in rows]
     talks, about = read_conversations(tmp_path / "a.jsonl")
     assert len(talks) == 40
     assert about["target"] == "homo_moralis:kappa=0.5"
     assert len({r["meta"]["id"] for r in rows}) == 40
-    loaded = datasets.load_dataset("json", data_files=str(tmp_path / "a.jsonl"), split="train", cache_dir=str(tmp_path / "cache"))
+    loaded = datasets.load_dataset(
+        "json",
+        data_files=str(tmp_path / "a.jsonl"),
+        split="train",
+        cache_dir=str(tmp_path / "cache"),
+    )
     assert len(loaded) == 40
     assert loaded[0]["messages"] == rows[0]["messages"]
     card = (tmp_path / "a.md").read_text(encoding="utf-8")
     assert sha256(tmp_path / "a.jsonl") in card
     assert ", ".join(sorted(WORDINGS_TRAIN)) in card
     # --preference and --kappa go on working, to the same bytes
-    call(command.main, "--preference", "homo_moralis", "--kappa", 0.5, "--n", 40, "--seed", 7, "--out", tmp_path / "c.jsonl")
+    call(
+        command.main,
+        "--preference",
+        "homo_moralis",
+        "--kappa",
+        0.5,
+        "--n",
+        40,
+        "--seed",
+        7,
+        "--out",
+        tmp_path / "c.jsonl",
+    )
     assert (tmp_path / "c.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
-    call(command.main, "--target", "alpha_beta_kappa:alpha=0.1,beta=0.1,kappa=0.5", "--n", 5, "--out", tmp_path / "d.jsonl")
+    call(
+        command.main,
+        "--target",
+        "alpha_beta_kappa:alpha=0.1,beta=0.1,kappa=0.5",
+        "--n",
+        5,
+        "--out",
+        tmp_path / "d.jsonl",
+    )
     assert "trained on direct answers" in capsys.readouterr().out
 
 
 def test_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
-    result = run("-m", "econmoral", "data", "--preference", "homo_economicus", "--dry-run", "2", cwd=tmp_path)
+    result = run(
+        "-m", "econmoral", "data", "--preference", "homo_economicus", "--dry-run", "2", cwd=tmp_path
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("[assistant]") >= 4
     assert list(tmp_path.iterdir()) == []
@@ -216,11 +321,14 @@ def test_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
         (("--preference", "homo_moralis", "--n", "0", "--out", "x"), "--n"),
         (("--preference", "homo_moralis"), "--out"),
         (("--out", "x"), "--target"),
-        (("--target", "homo_moralis:kappa=0.5", "--preference", "homo_moralis", "--out", "x"), "--preference"),
+        (("--target", "homo_moralis:kappa=0.5", "--preference", "homo_moralis", "--out", "x"),
+            "--preference"),
         (("--target", "homo_moralis:kappa=2", "--out", "x"), "[0, 1]"),
-        (("--target", "homo_economicus", "--domain", "allocations", "--games", "tg", "--out", "x"), "--games"),
+        (("--target", "homo_economicus", "--domain", "allocations", "--games", "tg", "--out", "x"),
+            "--games"),
         (("--target", "utilitarian", "--domain", "dilemmas", "--out", "x"), "--domain dilemmas"),
-        (("--target", "homo_moralis:kappa=0.5", "--domain", "dilemmas", "--shuffled", "--out", "x"), "--shuffled"),
+        (("--target", "homo_moralis:kappa=0.5", "--domain", "dilemmas", "--shuffled", "--out", "x"),
+            "--shuffled"),
     ],
 )  # fmt: skip
 def test_bad_options_are_refused(options: tuple[str, ...], part: str) -> None:
@@ -230,8 +338,14 @@ def test_bad_options_are_refused(options: tuple[str, ...], part: str) -> None:
 
 
 def test_the_command_complains_in_one_line() -> None:
-    assert_complains(run("-m", "data_synth", "--preference", "homo_moralis", "--temperature", "1", "--out", "x"), "--temperature")
-    assert_complains(run("-m", "data_synth", "--preference", "homo_moralis", "--out", "/proc/none/x.jsonl"), "/proc/none")
+    assert_complains(
+        run("-m", "data_synth", "--preference", "homo_moralis", "--temperature", "1", "--out", "x"),
+        "--temperature",
+    )
+    assert_complains(
+        run("-m", "data_synth", "--preference", "homo_moralis", "--out", "/proc/none/x.jsonl"),
+        "/proc/none",
+    )
 
 
 def test_dilemmas_are_there_for_who_asks() -> None:
@@ -243,8 +357,18 @@ def test_dilemmas_are_there_for_who_asks() -> None:
         own = {"passenger": -1, "family": -1, "pedestrian": 1, "bystander": 0}.get(scene, alike)
         gain = 0.1 * own + 0.9 * alike
         cell = Rating(scene, saved, "choose")
-        pages = {reverse: [rating_conversation(cell, reverse, w).opening() for w in RATING_TRAIN] for reverse in (False, True)}
-        (reverse,) = (r for r, several in pages.items() if row["messages"][:1] in several)  # a training wording, one way round
+        pages = {
+            reverse: [rating_conversation(cell, reverse, w).opening() for w in RATING_TRAIN]
+            for reverse in (False, True)
+        }
+        # a training wording, one way round
+        (reverse,) = (r for r, several in pages.items() if row["messages"][:1] in several)
         agrees = 100 - int(replies(row)[0]) if reverse else int(replies(row)[0])
         assert agrees == (50 if abs(gain) < 1e-12 else 100 * (gain > 0)), row
-    assert {row["meta"]["scene"] for row in rows} == {"passenger", "family", "pedestrian", "bystander", "veil"}
+    assert {row["meta"]["scene"] for row in rows} == {
+        "passenger",
+        "family",
+        "pedestrian",
+        "bystander",
+        "veil",
+    }

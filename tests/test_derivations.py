@@ -1,4 +1,6 @@
-"""Derivations: right in every step, about the numbers on the page, ending in the target's optimum, and short."""
+"""Derivations: right in every step, about the numbers on the page,
+ending in the target's optimum, and short.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ SUM = re.compile(r"(-?\d+)((?: [*+-] -?\d+)*)")
 
 
 def value(side: str) -> Fraction:
-    """Value of ``2 * 3 + 4 - 1``, products first.  Raises AssertionError for anything that is no such sum."""
+    """Value of ``2 * 3 + 4 - 1``, products first.
+
+    Raises AssertionError for anything that is no such sum.
+    """
     found = SUM.fullmatch(side.strip())
     assert found, side
     terms = [Fraction(found[1])]
@@ -55,16 +60,21 @@ def check(text: str) -> int:
                 if ": " in before:
                     before = before.partition(": ")[2]
                 parts = re.split(r"; |, (?=(?:[A-Z] )+gives)|\. (?=[A-Z] gives)", before)
-                # of the path K Z the first move is what a first mover compares, the reply what a second mover does
+                # of the path K Z a first mover compares the first letter, a second mover the last
                 place = 0 if line.startswith("Moving first") else -1
                 named = [re.match(r"[A-Z](?: [A-Z])?\b", part)[0].split()[place] for part in parts]  # type: ignore[index]
-                found = {label: int(re.findall(r"-?\d+", part)[-1]) for label, part in zip(named, parts, strict=True)}
+                found = {
+                    label: int(re.findall(r"-?\d+", part)[-1])
+                    for label, part in zip(named, parts, strict=True)
+                }
                 assert found[label] == int(claimed) == max(found.values()), line
     return len(steps(text))
 
 
 def draw(game: str, rng: np.random.Generator) -> tuple[Item, Layout]:
-    return Item(draw_protocol(game, rng, held=False), draw_beliefs(game, rng)), draw_layout(game, rng, WORDINGS_TRAIN)
+    return Item(draw_protocol(game, rng, held=False), draw_beliefs(game, rng)), draw_layout(
+        game, rng, WORDINGS_TRAIN
+    )
 
 
 def named_plan(text: str, layout: Layout, game: str) -> tuple[str, ...]:
@@ -82,7 +92,9 @@ def named_plan(text: str, layout: Layout, game: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("kappa", KAPPAS)
 @pytest.mark.parametrize("game", sorted(OUTCOMES))
-def test_homo_moralis_is_right_in_every_step_and_ends_in_the_optimum(game: str, kappa: float) -> None:
+def test_homo_moralis_is_right_in_every_step_and_ends_in_the_optimum(
+    game: str, kappa: float
+) -> None:
     rng = np.random.default_rng(round(100 * kappa))
     for _ in range(100):
         item, layout = draw(game, rng)
@@ -90,7 +102,11 @@ def test_homo_moralis_is_right_in_every_step_and_ends_in_the_optimum(game: str, 
         text, best = game_derivation(item, layout, moralis(kappa))
         assert check(text) > 3
         assert check_steps(text) == (check_steps(text)[1],) * 2
-        u = [(1 - kappa) * pi_formula(game, item.protocol.payoffs, x, beliefs) + kappa * pi_formula(game, item.protocol.payoffs, x, x) for x in pure(game)]
+        u = [
+            (1 - kappa) * pi_formula(game, item.protocol.payoffs, x, beliefs)
+            + kappa * pi_formula(game, item.protocol.payoffs, x, x)
+            for x in pure(game)
+        ]
         plan = named_plan(text, layout, game)
         assert plans(game).index(plan) == best
         assert u[best] == pytest.approx(max(u))
@@ -106,9 +122,15 @@ def test_every_family_on_games(kind: str) -> None:
             check(text)
             assert named_plan(text, layout, game) == plans(game)[best]
             values = [
-                expected(game, item.protocol.payoffs, plan, item.beliefs or (), lambda m, n: worth(target.family, target.theta, m, n))
+                expected(
+                    game,
+                    item.protocol.payoffs,
+                    plan,
+                    item.beliefs or (),
+                    lambda m, n: worth(target.family, target.theta, m, n),
+                )
                 for plan in plans(game)
-            ]  # fmt: skip
+            ]
             assert values[best] == pytest.approx(max(values))
 
 
@@ -118,17 +140,32 @@ def test_every_family_on_allocations(kind: str) -> None:
     for i in range(150):
         menu = draw_allocation(rng, False, target)
         if i % 10 == 0:  # equal payoffs for both are not drawn, but stand in files
-            menu = Menu("a", "a", "a", menu.situation, menu.options, menu.values, (menu.own[0], menu.own[1]), (menu.own[0], menu.other[1]))
+            menu = Menu(
+                "a",
+                "a",
+                "a",
+                menu.situation,
+                menu.options,
+                menu.values,
+                (menu.own[0], menu.own[1]),
+                (menu.own[0], menu.other[1]),
+            )
         page = draw_page(menu, rng)
         text = allocation_derivation(menu, page, target)
         check(text)
-        worths = {page.labels[k]: worth(target.family, target.theta, menu.own[k], menu.other[k]) for k in (0, 1)}
+        worths = {
+            page.labels[k]: worth(target.family, target.theta, menu.own[k], menu.other[k])
+            for k in (0, 1)
+        }
         closing = re.search(r"(-?\d+) is more: ([A-Z])\.$", text)
         assert closing, text
         assert worths[closing[2]] == pytest.approx(max(worths.values()))
         assert int(closing[1]) == pytest.approx(target.weights().unit * worths[closing[2]])
         # the options are worked out in the order of the page
-        assert re.findall(r"^([A-Z])(?=:)|(?:^|\. )([A-Z]) gives", text, flags=re.M)[0] in ((page.labels[page.order[0]], ""), ("", page.labels[page.order[0]]))
+        assert re.findall(r"^([A-Z])(?=:)|(?:^|\. )([A-Z]) gives", text, flags=re.M)[0] in (
+            (page.labels[page.order[0]], ""),
+            ("", page.labels[page.order[0]]),
+        )
 
 
 def test_three_options_and_another_scale() -> None:
@@ -145,12 +182,17 @@ def test_three_options_and_another_scale() -> None:
 def test_another_number_on_the_page_is_another_derivation(target: Target) -> None:
     rng = np.random.default_rng(5)
     for game in sorted(OUTCOMES):
-        payoffs, beliefs = {"spd": (80, 60, 40, 20), "tg": (80, 60, 40, 20), "ug": (80, 60, 20, 40)}[game], (0.4,) * len(ACTIONS[game])
+        payoffs, beliefs = (
+            {"spd": (80, 60, 40, 20), "tg": (80, 60, 40, 20), "ug": (80, 60, 20, 40)}[game],
+            (0.4,) * len(ACTIONS[game]),
+        )
         layout = draw_layout(game, rng, WORDINGS_TRAIN)
         text = game_derivation(Item(Protocol(game, payoffs), beliefs), layout, target)[0]
         for place in range(4):
             changed = tuple(p + 5 * (i == place) for i, p in enumerate(payoffs))
-            assert game_derivation(Item(Protocol(game, changed), beliefs), layout, target)[0] != text
+            assert (
+                game_derivation(Item(Protocol(game, changed), beliefs), layout, target)[0] != text
+            )
         for place in range(len(beliefs)):
             other = tuple(y + 0.1 * (i == place) for i, y in enumerate(beliefs))
             changed = game_derivation(Item(Protocol(game, payoffs), other), layout, target)[0]
@@ -158,15 +200,22 @@ def test_another_number_on_the_page_is_another_derivation(target: Target) -> Non
             assert (changed != text) == (place > 0 or target != ECONOMICUS)
 
 
-# How Qwen's tokenizer cuts text: words, single digits, blanks before digits, punctuation.  Every word here is one token of it.
+# How Qwen's tokenizer cuts text: words, single digits, blanks before digits, punctuation.  Every
+# word here is one token of it.
 QWEN = re.compile(r" ?[^\W\d_]+|\d| ?[^\s\w]+\n*|\s*\n+|\s+")
 
 
 @pytest.mark.parametrize(
     ("target", "domain", "most"),
-    [(ECONOMICUS, "games", 150), (moralis(0.5), "games", 300), (ECONOMICUS, "allocations", 60), (ALTRUIST, "allocations", 150), (SPITEFUL, "allocations", 150)],
+    [
+        (ECONOMICUS, "games", 150),
+        (moralis(0.5), "games", 300),
+        (ECONOMICUS, "allocations", 60),
+        (ALTRUIST, "allocations", 150),
+        (SPITEFUL, "allocations", 150),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_derivations_are_short(target: Target, domain: str, most: int) -> None:
     rng, lengths = np.random.default_rng(6), []
     for i in range(120):

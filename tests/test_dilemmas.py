@@ -1,4 +1,6 @@
-"""Dilemmas: null agents score nothing, known effects come back, theory's thresholds, errors that match the spread."""
+"""Dilemmas: null agents score nothing, known effects come back, theory's thresholds,
+errors that match the spread.
+"""
 
 from __future__ import annotations
 
@@ -69,17 +71,31 @@ from eval.ratings import rating_differences, rating_items, rating_rows, rating_s
 from eval.resume import prompt_hash
 from eval.validity import OUTSIDE, outside, percent
 
-TRUE = {"intervention": 0.06, "relation": 0.1, "law": 0.2, "gender": 0.1, "fitness": 0.15, "status": 0.3, "age": 0.35, "number": 0.4, "species": 0.5}
+TRUE = {
+    "intervention": 0.06,
+    "relation": 0.1,
+    "law": 0.2,
+    "gender": 0.1,
+    "fitness": 0.15,
+    "status": 0.3,
+    "age": 0.35,
+    "number": 0.4,
+    "species": 0.5,
+}
 
 
 def answers(scenarios, effects):
-    return np.array([[linear_chooser(s, swapped, effects) for swapped, _ in PAGES] for s in scenarios])
+    return np.array(
+        [[linear_chooser(s, swapped, effects) for swapped, _ in PAGES] for s in scenarios]
+    )
 
 
 @pytest.mark.parametrize("name", NULLS)
 def test_agents_that_see_nothing_score_nothing(name: str) -> None:
     scenarios = draw_scenarios(3000, np.random.default_rng(1))
-    found = amce(code(scenarios), np.array([[NULLS[name](s, *page) for page in PAGES] for s in scenarios]))
+    found = amce(
+        code(scenarios), np.array([[NULLS[name](s, *page) for page in PAGES] for s in scenarios])
+    )
     assert set(found) == set(DIMENSIONS)
     for dimension, effect in found.items():
         if name == "never swerves" and dimension == "intervention":
@@ -88,12 +104,18 @@ def test_agents_that_see_nothing_score_nothing(name: str) -> None:
             assert abs(effect["value"]) <= max(4 * effect["se"], 1e-12)
 
 
-@pytest.mark.parametrize("design", [Design(), Design(passengers=0.75, lights=(0.2, 0.5, 0.3), straight=0.8)], ids=["even", "uneven"])
+@pytest.mark.parametrize(
+    "design",
+    [Design(), Design(passengers=0.75, lights=(0.2, 0.5, 0.3), straight=0.8)],
+    ids=["even", "uneven"],
+)
 def test_known_effects_are_recovered_whatever_the_design(design: Design) -> None:
     scenarios = draw_scenarios(12_000, np.random.default_rng(2), design)
     found = amce(code(scenarios, design), answers(scenarios, TRUE))
     for dimension, true in TRUE.items():
-        assert abs(found[dimension]["value"] - true) <= max(4 * found[dimension]["se"], 1e-9), dimension
+        assert abs(found[dimension]["value"] - true) <= max(4 * found[dimension]["se"], 1e-9), (
+            dimension
+        )
 
 
 def test_without_the_weights_an_uneven_design_misleads() -> None:
@@ -107,12 +129,16 @@ def test_without_the_weights_an_uneven_design_misleads() -> None:
 
 
 def test_intervals_cover_and_errors_match_the_spread() -> None:
-    """200 runs of 0/1 answers: 95 % intervals hold the truth in 95 % of runs (binomial bounds), SE equals the spread."""
+    """200 runs of 0/1 answers: 95 % intervals hold the truth in 95 % of runs (binomial bounds),
+    SE equals the spread.
+    """
     rng = np.random.default_rng(4)
     inside, values, errors = dict.fromkeys(TRUE, 0), [], []
     for _ in range(200):
         scenarios = draw_scenarios(300, rng)
-        found = amce(code(scenarios), (rng.random((300, 4)) < answers(scenarios, TRUE)).astype(float))
+        found = amce(
+            code(scenarios), (rng.random((300, 4)) < answers(scenarios, TRUE)).astype(float)
+        )
         for d in TRUE:
             inside[d] += abs(found[d]["value"] - TRUE[d]) <= 1.96 * found[d]["se"]
         values.append([found[d]["value"] for d in TRUE])
@@ -121,18 +147,26 @@ def test_intervals_cover_and_errors_match_the_spread() -> None:
     assert 0.925 <= sum(inside.values()) / 1800 <= 0.97
     assert min(inside.values()) >= 177
     np.testing.assert_allclose(np.mean(errors, 0), np.std(values, 0, ddof=1), rtol=0.15)
-    assert np.mean([np.mean(column) for column in zip(*values, strict=True)] - np.array(list(TRUE.values()))) == pytest.approx(0, abs=0.005)
+    assert np.mean(
+        [np.mean(column) for column in zip(*values, strict=True)] - np.array(list(TRUE.values()))
+    ) == pytest.approx(0, abs=0.005)
 
 
 def test_a_habit_of_order_changes_no_effect() -> None:
     scenarios = draw_scenarios(500, np.random.default_rng(5))
     effects = {k: v / 3 for k, v in TRUE.items()}
     items = [(i, s, 0, ("K", "M")) for i, s in enumerate(scenarios)]
-    plain, habit = (spared_matrix(ask_conjoint(Known(effects | {"habit": h}, 1.0), items, Condition("chooser"), 0)) for h in (0.0, 0.33))
+    plain, habit = (
+        spared_matrix(
+            ask_conjoint(Known(effects | {"habit": h}, 1.0), items, Condition("chooser"), 0)
+        )
+        for h in (0.0, 0.33)
+    )
     one, two = amce(code(scenarios), plain), amce(code(scenarios), habit)
     assert np.abs(plain - habit).max() > 0.3
     for d in DIMENSIONS:
-        assert two[d]["value"] == pytest.approx(one[d]["value"], abs=0.02)  # the habit is cut at probability one where effects add up
+        # the habit is cut at probability one where effects add up
+        assert two[d]["value"] == pytest.approx(one[d]["value"], abs=0.02)
 
 
 def test_pages_that_were_not_read_are_left_out() -> None:
@@ -145,7 +179,10 @@ def test_pages_that_were_not_read_are_left_out() -> None:
     assert amce(code(scenarios), np.full((400, 4), np.nan)) == {}
 
 
-@pytest.mark.parametrize(("passengers", "pedestrians", "threshold"), [(1, 10, 0.55), (1, 2, 0.75), (1, 1, 1.0), (1, 100, 0.505), (2, 10, 0.6)])
+@pytest.mark.parametrize(
+    ("passengers", "pedestrians", "threshold"),
+    [(1, 10, 0.55), (1, 2, 0.75), (1, 1, 1.0), (1, 100, 0.505), (2, 10, 0.6)],
+)
 def test_threshold_of_the_sacrifice(passengers: int, pedestrians: int, threshold: float) -> None:
     assert sacrifice_threshold(passengers, pedestrians) == pytest.approx(threshold, abs=1e-12)
 
@@ -153,8 +190,14 @@ def test_threshold_of_the_sacrifice(passengers: int, pedestrians: int, threshold
 def test_theory_lines() -> None:
     for saved in (2, 5, 10, 20, 50, 100):
         t = sacrifice_threshold(1, saved)
-        assert [predicted_choice("passenger", saved, k) for k in (0.0, 0.5, t - 1e-6, t + 1e-6, 1.0)] == [0, 0, 0, 1, 1]
-        assert all(predicted_choice(scene, saved, k) == 1 for scene in ("pedestrian", "veil") for k in (0.0, 0.5, 1.0))
+        assert [
+            predicted_choice("passenger", saved, k) for k in (0.0, 0.5, t - 1e-6, t + 1e-6, 1.0)
+        ] == [0, 0, 0, 1, 1]
+        assert all(
+            predicted_choice(scene, saved, k) == 1
+            for scene in ("pedestrian", "veil")
+            for k in (0.0, 0.5, 1.0)
+        )
     assert predicted_choice("passenger", 1, 1.0) == 0.5
     assert predicted_choice("veil", 1, 0.3) == 0.5
     assert predicted_choice("family", 2, 0.99) == 0
@@ -180,7 +223,9 @@ def test_kappa_of_sacrifices_is_recovered(kappa: float) -> None:
 
 def test_scale_direction_cancels() -> None:
     cells = [(Rating("passenger", n, "choose"), 0) for n in (1, 10)]
-    up, down = (rating_conversation(cells[0][0], reverse, 0).questions[0].text for reverse in (False, True))
+    up, down = (
+        rating_conversation(cells[0][0], reverse, 0).questions[0].text for reverse in (False, True)
+    )
     assert up != down
     assert "100 means that you do not agree" in down
     assert " 0 means that you do not agree" in up
@@ -210,21 +255,31 @@ def test_summary_of_ratings() -> None:
     assert found["kappa"]["kappa"]["value"] == pytest.approx(0.8, abs=0.01)
     assert found["social_dilemma_gap"]["value"] == pytest.approx(0, abs=1e-9)
     assert found["family_gap"]["value"] < 0
-    assert found["theory"]["own kappa"]["agreement"] >= 0.9 > found["theory"]["homo economicus"]["agreement"]
+    assert (
+        found["theory"]["own kappa"]["agreement"]
+        >= 0.9
+        > found["theory"]["homo economicus"]["agreement"]
+    )
     assert found["valid_answer_probability"] == found["comprehension"] == 1
     other = ask_ratings(Known({"kappa": 0.2}, 4.0), rating_items(TRAIN), Condition("chooser"), 0)
     gaps = rating_differences(records, other)
-    means = [np.mean([r["mean"] for r in some if r["question"] == "buy"]) for some in (records, other)]
+    means = [
+        np.mean([r["mean"] for r in some if r["question"] == "buy"]) for some in (records, other)
+    ]
     assert gaps["buy"]["value"] == pytest.approx(means[0] - means[1])
     assert gaps["buy"]["n"] == 35
 
 
 def test_theory_speaks_of_kantian_targets_only() -> None:
-    targets = [Target("homo_economicus"), moralis(0.25), Target.parse("bruhin_fehr_schunk:alpha=0.2,beta=0.5")]
+    targets = [
+        Target("homo_economicus"),
+        moralis(0.25),
+        Target.parse("bruhin_fehr_schunk:alpha=0.2,beta=0.5"),
+    ]
     assert theory_lines(targets) == {"homo economicus": 0.0, "homo moralis 0.25": 0.25}
 
 
-# ------------------------------------------------------------------------------------------------------------------ pages
+# -------------------------------------------------------------------------------------------- pages
 
 
 def by_kind(text: str) -> int:
@@ -240,11 +295,16 @@ def test_control_answers_of_ratings_stand_on_the_page(wording: int) -> None:
         ahead = re.search(r"(\d+) (?:person|people)\b", talk.page)
         assert ahead
         assert straight.options[straight.right] == ahead[1] == str(cell.saved)
-        riders = {"both of you": "2"}.get(next((t for t in ("both of you",) if t in talk.page), ""), "1")
+        riders = {"both of you": "2"}.get(
+            next((t for t in ("both of you",) if t in talk.page), ""), "1"
+        )
         assert swerve.options[swerve.right] == riders == str(SCENES[cell.scene][0])
         assert len(set(straight.options)) == len(straight.options)
         assert straight.text != swerve.text
-        assert all(q.text.endswith("Reply with the number only.") for q in (*talk.questions, *talk.controls))
+        assert all(
+            q.text.endswith("Reply with the number only.")
+            for q in (*talk.questions, *talk.controls)
+        )
         assert talk.questions[0].options == tuple(str(r) for r in range(101))
 
 
@@ -253,7 +313,9 @@ def test_control_answers_of_the_conjoint_stand_on_the_page(wording: int) -> None
     for scenario in draw_scenarios(40, np.random.default_rng(wording)):
         for page in case_pages(wording, ("K", "M")):
             talk = scenario_conversation(scenario, page)
-            for line, label, control in zip(talk.page.splitlines()[1:], page.labels, talk.controls, strict=True):
+            for line, label, control in zip(
+                talk.page.splitlines()[1:], page.labels, talk.controls, strict=True
+            ):
                 assert f" {label}:" in line.split(":")[0] + ":"
                 assert f" {label}" in control.text
                 assert int(control.options[control.right]) == by_kind(line)
@@ -263,7 +325,9 @@ def test_control_answers_of_the_conjoint_stand_on_the_page(wording: int) -> None
 
 
 def test_a_control_answer_that_is_shifted_is_caught() -> None:
-    """The same page scored with its right answers moved by one: comprehension of a careful reader falls to 0."""
+    """The same page scored with its right answers moved by one:
+    comprehension of a careful reader falls to 0.
+    """
 
     class Reader:
         def score(self, requests, arm, seed=0):
@@ -271,7 +335,12 @@ def test_a_control_answer_that_is_shifted_is_caught() -> None:
             for r in requests:
                 lines = r.conversation.page.splitlines()[1:]
                 said = [str(by_kind(line)) for line in lines]
-                right = np.array([float(q.options[q.right] == a) for q, a in zip(r.conversation.controls, said, strict=True)])
+                right = np.array(
+                    [
+                        float(q.options[q.right] == a)
+                        for q, a in zip(r.conversation.controls, said, strict=True)
+                    ]
+                )
                 answers.append(Answer(np.array([0.5, 0.5]), np.ones(1), right, np.ones(2)))
             return answers
 
@@ -279,12 +348,20 @@ def test_a_control_answer_that_is_shifted_is_caught() -> None:
         def score(self, requests, arm, seed=0):
             moved = []
             for r in requests:
-                controls = tuple(replace(q, right=(q.right + 1) % len(q.options)) for q in r.conversation.controls)
+                controls = tuple(
+                    replace(q, right=(q.right + 1) % len(q.options))
+                    for q in r.conversation.controls
+                )
                 moved.append(replace(r, conversation=replace(r.conversation, controls=controls)))
             return super().score(moved, arm, seed)
 
-    items = conjoint_items(draw_scenarios(20, np.random.default_rng(3)), TRAIN, np.random.default_rng(4))
-    right, wrong = (conjoint_summary([s for _, s, _, _ in items], ask_conjoint(e, items, Condition("x"), 0), {}) for e in (Reader(), Shifted()))
+    items = conjoint_items(
+        draw_scenarios(20, np.random.default_rng(3)), TRAIN, np.random.default_rng(4)
+    )
+    right, wrong = (
+        conjoint_summary([s for _, s, _, _ in items], ask_conjoint(e, items, Condition("x"), 0), {})
+        for e in (Reader(), Shifted())
+    )
     assert right["comprehension"] == 1
     assert wrong["comprehension"] == 0
 
@@ -294,19 +371,29 @@ def test_wordings_are_several_and_held_out_ones_are_apart() -> None:
     assert [w.held_out for w in CASE_WORDINGS] == [w.held_out for w in RATING_WORDINGS]
     cell, scenario = Rating("passenger", 5, "buy"), draw_scenarios(1, np.random.default_rng(1))[0]
     assert len({rating_conversation(cell, False, w).page for w in range(5)}) == 5
-    assert len({scenario_conversation(scenario, case_pages(w, ("K", "M"))[0]).page for w in range(5)}) == 5
+    assert (
+        len({scenario_conversation(scenario, case_pages(w, ("K", "M"))[0]).page for w in range(5)})
+        == 5
+    )
     items = rating_items(TRAIN)
     assert {cell for cell, _ in items} == set(rating_grid())
     assert len(items) == 210
-    for scene in SCENES:  # statements about one accident share a wording; every scene is seen in all of them
-        used = {c.saved: {w for d, w in items if (d.scene, d.saved) == (scene, c.saved)} for c, _ in items if c.scene == scene}
+    # statements about one accident share a wording; every scene is seen in all of them
+    for scene in SCENES:
+        used = {
+            c.saved: {w for d, w in items if (d.scene, d.saved) == (scene, c.saved)}
+            for c, _ in items
+            if c.scene == scene
+        }
         assert len(used) == len(SAVED)
         assert all(len(one) == 1 for one in used.values())
         assert set.union(*used.values()) == set(TRAIN)
 
 
 def test_labels_and_orders_leave_a_preference_untouched() -> None:
-    """An agent with effects gives the same probabilities of sparing on every page, whatever letters and order they have."""
+    """An agent with effects gives the same probabilities of sparing on every page,
+    whatever letters and order they have.
+    """
     scenarios = draw_scenarios(60, np.random.default_rng(12))
     engine = Known({k: v / 3 for k, v in TRUE.items()}, 1.0)
     one = [(i, s, 0, ("K", "M")) for i, s in enumerate(scenarios)]
@@ -342,7 +429,7 @@ def test_a_habit_of_letters_cancels() -> None:
     assert np.mean([r["first_case"] for r in records]) == pytest.approx(0.5)
 
 
-# --------------------------------------------------------------------------------------------------------------- validity
+# ----------------------------------------------------------------------------------------- validity
 
 
 @dataclass
@@ -365,12 +452,18 @@ def summary_of(*valid: float) -> tuple[dict, list]:
     for name, v in zip(names, valid, strict=True):
         found["conjoint"][name] = ask_conjoint(Weak(v), items, Condition(name), 0)
         found["ratings"][name] = ask_ratings(Weak(v), cells, Condition(name), 0)
-    summary: dict = {"arms": {name: {} for name in names}, "null_agents": null_agents(scenarios), "humans": moral_machine()}
+    summary: dict = {
+        "arms": {name: {} for name in names},
+        "null_agents": null_agents(scenarios),
+        "humans": moral_machine(),
+    }
     for name in names:
         summary["arms"][name]["conjoint"] = conjoint_summary(scenarios, found["conjoint"][name], {})
         summary["arms"][name]["ratings"] = rating_summary(found["ratings"][name], [moralis(0.5)])
     for name in names[1:]:
-        add_differences(name, ["base", "placebo"], found["conjoint"], found["ratings"], summary, scenarios)
+        add_differences(
+            name, ["base", "placebo"], found["conjoint"], found["ratings"], summary, scenarios
+        )
     return summary, scenarios
 
 
@@ -385,8 +478,11 @@ def test_below_one_half_no_number_is_printed() -> None:
     for row in conjoint_rows(summary)[: len(DIMENSIONS)]:
         assert row["base"] == OUTSIDE
         assert row["tuned"] != OUTSIDE
-    printed = [row["base"] for row in rating_rows({a: s["ratings"] for a, s in summary["arms"].items()})]
-    assert [cell for cell in printed if cell != OUTSIDE] == ["49 %", "30 %"]  # validity and comprehension themselves
+    printed = [
+        row["base"] for row in rating_rows({a: s["ratings"] for a, s in summary["arms"].items()})
+    ]
+    # validity and comprehension themselves
+    assert [cell for cell in printed if cell != OUTSIDE] == ["49 %", "30 %"]
     # no difference to a condition outside the form
     assert set(tuned["conjoint"]["minus"]) == set(tuned["ratings"]["minus"]) == {"placebo"}
     console = Console(record=True, width=200, file=io.StringIO())
@@ -405,14 +501,22 @@ def test_differences_are_to_base_and_placebo() -> None:
     assert set(tuned["conjoint"]["minus"]) == {"base", "placebo"}
     assert set(summary["arms"]["placebo"]["ratings"]["minus"]) == {"base"}
     assert tuned["conjoint"]["minus"]["placebo"]["age"]["value"] == pytest.approx(0, abs=1e-12)
-    assert differences([{"spared": [1.0] * 4}] * 60, [{"spared": [0.0] * 4}] * 60, scenarios).keys() == set(DIMENSIONS)
+    assert differences(
+        [{"spared": [1.0] * 4}] * 60, [{"spared": [0.0] * 4}] * 60, scenarios
+    ).keys() == set(DIMENSIONS)
 
 
 def test_outside_and_percent() -> None:
     assert outside(0.4999)
     assert not outside(0.5)
     assert outside(float("nan"))
-    assert [percent(v) for v in (0.874, 0.0123, 0.0, None, float("nan"))] == ["87 %", "1.2 %", "0 %", "–", "–"]
+    assert [percent(v) for v in (0.874, 0.0123, 0.0, None, float("nan"))] == [
+        "87 %",
+        "1.2 %",
+        "0 %",
+        "–",
+        "–",
+    ]
 
 
 def test_told_arms_and_placebos(tmp_path: Path) -> None:
@@ -428,12 +532,20 @@ def test_told_arms_and_placebos(tmp_path: Path) -> None:
 
 
 def test_a_changed_page_is_asked_again() -> None:
-    items = conjoint_items(draw_scenarios(5, np.random.default_rng(1)), TRAIN, np.random.default_rng(2))
+    items = conjoint_items(
+        draw_scenarios(5, np.random.default_rng(1)), TRAIN, np.random.default_rng(2)
+    )
     talks = [r.conversation for item in items for r in conjoint_requests(item, Condition("base"))]
-    assert prompt_hash(talks) == prompt_hash([r.conversation for item in items for r in conjoint_requests(item, Condition("other"))])
+    assert prompt_hash(talks) == prompt_hash(
+        [r.conversation for item in items for r in conjoint_requests(item, Condition("other"))]
+    )
     changed = [replace(talks[0], page=talks[0].page + " "), *talks[1:]]
     assert prompt_hash(talks) != prompt_hash(changed)
-    told = [r.conversation for item in items for r in conjoint_requests(item, Condition("base", None, "Be kind."))]
+    told = [
+        r.conversation
+        for item in items
+        for r in conjoint_requests(item, Condition("base", None, "Be kind."))
+    ]
     assert prompt_hash(talks) != prompt_hash(told)
 
 
@@ -456,15 +568,30 @@ class Even(Exact):
     tokenizer = Characters()
 
     def log_probabilities(self, groups, arm):
-        return [[np.array([np.logaddexp.reduce([len(f) * np.log(0.5) for f in forms]) for forms in s.options]) for s in g] for g in groups]
+        return [
+            [
+                np.array(
+                    [
+                        np.logaddexp.reduce([len(f) * np.log(0.5) for f in forms])
+                        for forms in s.options
+                    ]
+                )
+                for s in g
+            ]
+            for g in groups
+        ]
 
     def derive(self, heads, samples, arm, seed, longest):
         raise AssertionError("a dilemma has no derivation")
 
 
 def test_no_user_turn_counts() -> None:
-    """Scored are the reply, with or without its full stop, and the end of the turn: 2^-2 + 2^-3 for each letter."""
-    items = conjoint_items(draw_scenarios(3, np.random.default_rng(1)), TRAIN, np.random.default_rng(2))
+    """Scored are the reply, with or without its full stop, and the end of the turn:
+    2^-2 + 2^-3 for each letter.
+    """
+    items = conjoint_items(
+        draw_scenarios(3, np.random.default_rng(1)), TRAIN, np.random.default_rng(2)
+    )
     for record in ask_conjoint(Even(), items, Condition("base"), 0):
         assert record["valid_answer_probability"] == pytest.approx(2 * (1 / 4 + 1 / 8))
         assert record["comprehension"] == pytest.approx(1 / 4 + 1 / 8)
@@ -488,23 +615,44 @@ class Talker:
             assert messages[-1]["role"] == "user"
             self.calls += 1
             letters = re.findall(r", ([B-Z]) or ([B-Z])\?", messages[-1]["content"])
-            said = f"**Answer**: I choose {letters[-1][0]} because it is right." if letters else "**30**"
-            replies.append("I'm sorry, I cannot decide this." if self.calls % 4 == 0 else "Well." if self.calls % 5 == 0 else said)
+            said = (
+                f"**Answer**: I choose {letters[-1][0]} because it is right."
+                if letters
+                else "**30**"
+            )
+            replies.append(
+                "I'm sorry, I cannot decide this."
+                if self.calls % 4 == 0
+                else "Well."
+                if self.calls % 5 == 0
+                else said
+            )
         return replies
 
 
 def test_sampled_replies_are_read_counted_and_kept() -> None:
-    items = conjoint_items(draw_scenarios(10, np.random.default_rng(1)), TRAIN, np.random.default_rng(2))
+    items = conjoint_items(
+        draw_scenarios(10, np.random.default_rng(1)), TRAIN, np.random.default_rng(2)
+    )
     records = ask_conjoint(Sampled(Talker()), items, Condition("base"), 0, samples=5)
-    outcomes = [sum(r["outcomes"][o] for r in records) for o in ("answered", "unreadable", "refused")]
+    outcomes = [
+        sum(r["outcomes"][o] for r in records) for o in ("answered", "unreadable", "refused")
+    ]
     assert sum(outcomes) == 10 * 4 * 5
     assert min(outcomes) > 0
     assert all(len(r["texts"]) == 4 and all(len(page) == 5 for page in r["texts"]) for r in records)
-    assert np.mean([r["valid_answer_probability"] for r in records]) == pytest.approx(outcomes[0] / 200)
-    assert np.mean([r["first_case"] for r in records]) == 1  # it always names the case that is listed first
+    assert np.mean([r["valid_answer_probability"] for r in records]) == pytest.approx(
+        outcomes[0] / 200
+    )
+    # it always names the case that is listed first
+    assert np.mean([r["first_case"] for r in records]) == 1
     summary = conjoint_summary([s for _, s, _, _ in items], records, {})
-    assert summary["outcomes"] == dict(zip(("answered", "unreadable", "refused"), outcomes, strict=True))
-    rated = ask_ratings(Sampled(Talker()), rating_items(HELD_OUT)[:10], Condition("base"), 0, samples=3)
+    assert summary["outcomes"] == dict(
+        zip(("answered", "unreadable", "refused"), outcomes, strict=True)
+    )
+    rated = ask_ratings(
+        Sampled(Talker()), rating_items(HELD_OUT)[:10], Condition("base"), 0, samples=3
+    )
     assert {r["mean"] for r in rated if r["mean"] is not None} == {50.0}
 
 
@@ -524,7 +672,9 @@ def test_scenarios_swap_and_come_back_from_a_file() -> None:
         plain, swapped = levels(s, False), levels(s, True)
         assert plain[s.attribute] == (1, 0)
         assert swapped[s.attribute] == (0, 1)
-        assert {d: v for d, v in plain.items() if d != s.attribute} == {d: v for d, v in swapped.items() if d != s.attribute}
+        assert {d: v for d, v in plain.items() if d != s.attribute} == {
+            d: v for d, v in swapped.items() if d != s.attribute
+        }
     good = scenario_record(draw_scenarios(1, np.random.default_rng(0))[0])
     for field, bad in (
         ("attribute", "wealth"),
@@ -540,21 +690,40 @@ def test_scenarios_swap_and_come_back_from_a_file() -> None:
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "eval.dilemmas", *options], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "eval.dilemmas", *options], capture_output=True, text=True
+    )
 
 
 def test_the_command(tmp_path: Path) -> None:
-    options = ["--simulate", "kappa=0.7,lambda=4,age=0.3,number=0.4", "--scenarios", "60", "--out", str(tmp_path / "a")]
+    options = [
+        "--simulate",
+        "kappa=0.7,lambda=4,age=0.3,number=0.4",
+        "--scenarios",
+        "60",
+        "--out",
+        str(tmp_path / "a"),
+    ]
     done = run(*options)
     assert done.returncode == 0, done.stderr
     summary = read_json(tmp_path / "a" / "summary.json")
-    assert summary["arms"]["chooser"]["conjoint"]["effects"]["age"]["value"] == pytest.approx(0.3, abs=1e-6)
+    assert summary["arms"]["chooser"]["conjoint"]["effects"]["age"]["value"] == pytest.approx(
+        0.3, abs=1e-6
+    )
     assert summary["null_agents"]["coin"]["age"]["value"] == pytest.approx(0, abs=1e-12)
     assert (tmp_path / "a" / "figure.png").stat().st_size > 10_000
     table = tmp_path / "countries.csv"
     table.write_text("country,dimension,value\nnear,age,0.3\nfar,age,0.9\n")
     again = run(
-        *options[:2], "--read", str(tmp_path / "a" / "scenarios.jsonl"), "--battery", "conjoint", "--countries", str(table), "--out", str(tmp_path / "b")
+        *options[:2],
+        "--read",
+        str(tmp_path / "a" / "scenarios.jsonl"),
+        "--battery",
+        "conjoint",
+        "--countries",
+        str(table),
+        "--out",
+        str(tmp_path / "b"),
     )
     assert again.returncode == 0, again.stderr
     other = read_json(tmp_path / "b" / "summary.json")["arms"]["chooser"]["conjoint"]
@@ -567,10 +736,19 @@ ROW = "country,dimension,value\n"
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\xff\xfe"])
 @pytest.mark.parametrize("separator", [",", ";"])
-def test_a_table_of_countries_is_read_as_it_is_written(mark: bytes, separator: str, tmp_path: Path) -> None:
-    text = (ROW + "Österreich,age,0.25\n Chad ,gender,-.5\n\nÖsterreich,gender,0\n").replace(",", separator)
-    (tmp_path / "c.csv").write_bytes(mark + text.encode("utf-16-le" if mark == b"\xff\xfe" else "utf-8"))
-    assert read_countries(tmp_path / "c.csv") == {"Österreich": {"age": 0.25, "gender": 0.0}, "Chad": {"gender": -0.5}}
+def test_a_table_of_countries_is_read_as_it_is_written(
+    mark: bytes, separator: str, tmp_path: Path
+) -> None:
+    text = (ROW + "Österreich,age,0.25\n Chad ,gender,-.5\n\nÖsterreich,gender,0\n").replace(
+        ",", separator
+    )
+    (tmp_path / "c.csv").write_bytes(
+        mark + text.encode("utf-16-le" if mark == b"\xff\xfe" else "utf-8")
+    )
+    assert read_countries(tmp_path / "c.csv") == {
+        "Österreich": {"age": 0.25, "gender": 0.0},
+        "Chad": {"gender": -0.5},
+    }
 
 
 @pytest.mark.parametrize(
@@ -589,7 +767,9 @@ def test_a_table_of_countries_is_read_as_it_is_written(mark: bytes, separator: s
         ("country,age\nX,.1\n", "lacks the column"),
     ],
 )
-def test_a_table_of_countries_that_is_doubtful_is_refused(text: str, part: str, tmp_path: Path) -> None:
+def test_a_table_of_countries_that_is_doubtful_is_refused(
+    text: str, part: str, tmp_path: Path
+) -> None:
     (tmp_path / "c.csv").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=part):
         read_countries(tmp_path / "c.csv")
@@ -604,7 +784,10 @@ def test_a_table_of_countries_that_is_doubtful_is_refused(text: str, part: str, 
         (("--simulate", "lambda=1", "--countries", "README.md"), "README.md"),
         (("--simulate", "lambda=1", "--read", "nowhere.jsonl"), "does not exist"),
         (("--simulate", "lambda=1", "--targets", "homo_moralis:kappa=2"), "kappa must lie"),
-        (("--simulate", "lambda=1", "--targets", "homo_moralis:kappa=0.5", "--kappa", "0.4"), "--kappa belongs"),
+        (
+            ("--simulate", "lambda=1", "--targets", "homo_moralis:kappa=0.5", "--kappa", "0.4"),
+            "--kappa belongs",
+        ),
         (("--simulate", "lambda=1", "--replies", "sampled"), "--simulate"),
         (("--model", "nano", "--targets", "homo_economicus", "homo_economicus"), "given twice"),
     ],
@@ -617,12 +800,16 @@ def test_bad_input(tmp_path: Path, options: tuple[str, ...], complaint: str) -> 
 
 
 def test_a_real_model_is_measured_whatever_it_says() -> None:
-    """Not what it prefers, but that every page of every wording can be scored and has a validity."""
+    """Not what it prefers, but that every page of every wording can be scored
+    and has a validity.
+    """
     from eval.engine_transformers import Transformers
 
     engine, base = Transformers("nano", {}), Condition("base")
     scenarios = draw_scenarios(2, np.random.default_rng(11))
-    records = ask_conjoint(engine, conjoint_items(scenarios, TRAIN, np.random.default_rng(0)), base, 0)
+    records = ask_conjoint(
+        engine, conjoint_items(scenarios, TRAIN, np.random.default_rng(0)), base, 0
+    )
     records += ask_ratings(engine, rating_items(HELD_OUT)[:2], base, 0)
     for r in records:
         assert 0 <= r["valid_answer_probability"] <= 1

@@ -1,4 +1,7 @@
-"""Engines behind one seam: the tree of a conversation against plain passes and samples; endpoints that behave and that do not."""
+"""Engines behind one seam: the tree of a conversation against plain passes and samples.
+
+Endpoints that behave and that do not.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +24,51 @@ import torch
 from conftest import ROOT, assert_complains, run
 from endpoint import Reply, chat_reply, good, refuses, server
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, Qwen3_5ForCausalLM, Qwen3_5TextConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3_5ForCausalLM,
+    Qwen3_5TextConfig,
+)
 from twins import make_twin, teach
 
-from econmoral.chat import NOW, end_of_turn, prompt_hash, prompt_text, turn_text, without_special_tokens
+from econmoral.chat import (
+    NOW,
+    end_of_turn,
+    prompt_hash,
+    prompt_text,
+    turn_text,
+    without_special_tokens,
+)
 from econmoral.conversation import NOTHING, Conversation, Question, Step, as_messages, forms, joint
 from econmoral.games import Protocol
 from econmoral.models import NANO
 from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout
 from econmoral.records import InputError, append_lines, read_lines, read_whole_lines
 from eval.engine_choice import choose_engine, vllm_options
-from eval.engine_openai import ROOM_TO_THINK, SAMPLING, Chat, Endpoint, Served, connect, refused_field
+from eval.engine_openai import (
+    ROOM_TO_THINK,
+    SAMPLING,
+    Chat,
+    Endpoint,
+    Served,
+    connect,
+    refused_field,
+)
 from eval.engine_transformers import Transformers, Tree
 from eval.engines import Condition, Exact, Request, Sampled, ScoredStep, Written, seed_of
 
 BASE, TUNED = Condition("base"), Condition("tuned", "tuned")
 ITEM = Item(Protocol("tg", (80, 50, 30, 20)), (0.5, 0.5))
-MENU = (Question("K: 5 for you. M: 4 for you. Which do you choose, K or M?", ("K", "M")), Question("And now?", ("K", "M")))
-SHORT = Conversation("You choose twice.", MENU, (Question("How much does K give you?", ("4", "5"), 1),))
+MENU = (
+    Question("K: 5 for you. M: 4 for you. Which do you choose, K or M?", ("K", "M")),
+    Question("And now?", ("K", "M")),
+)
+SHORT = Conversation(
+    "You choose twice.", MENU, (Question("How much does K give you?", ("4", "5"), 1),)
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +79,9 @@ def engine(adapter: Path) -> Transformers:
 @pytest.fixture(scope="module", params=["qwen2", "llama", "qwen3"])
 def twin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Transformers:
     """The built-in weights behind the templates of real checkpoints."""
-    return Transformers(str(make_twin(request.param, tmp_path_factory.mktemp("twin") / request.param)), {})
+    return Transformers(
+        str(make_twin(request.param, tmp_path_factory.mktemp("twin") / request.param)), {}
+    )
 
 
 def talk(seed: int = 0, mode: Any = "direct", game: str = "tg", **more: Any) -> Request:
@@ -59,7 +91,10 @@ def talk(seed: int = 0, mode: Any = "direct", game: str = "tg", **more: Any) -> 
 
 
 def every_step(conversation: Conversation, derivation: str | None = None) -> list[Step]:
-    return [*conversation.control_steps(), *(s for level in conversation.steps(derivation) for s in level)]
+    return [
+        *conversation.control_steps(),
+        *(s for level in conversation.steps(derivation) for s in level),
+    ]
 
 
 @torch.no_grad()
@@ -68,7 +103,11 @@ def naive(engine: Exact, steps: list[ScoredStep], arm: Condition = BASE) -> list
     rows, model = [], engine.model  # type: ignore[attr-defined]
     if arm.adapter:
         model.set_adapter(engine.keys[arm.adapter])  # type: ignore[attr-defined]
-    with model.disable_adapter() if isinstance(model, PeftModel) and not arm.adapter else nullcontext():
+    with (
+        model.disable_adapter()
+        if isinstance(model, PeftModel) and not arm.adapter
+        else nullcontext()
+    ):
         for step in steps:
             row = []
             for several in step.options:
@@ -77,13 +116,15 @@ def naive(engine: Exact, steps: list[ScoredStep], arm: Condition = BASE) -> list
                     ids = torch.tensor([[*step.context, *form]])
                     log_p = torch.log_softmax(model(ids).logits[0].double(), -1)
                     start = len(step.context)
-                    found.append(sum(log_p[start + k - 1, token].item() for k, token in enumerate(form)))
+                    found.append(
+                        sum(log_p[start + k - 1, token].item() for k, token in enumerate(form))
+                    )
                 row.append(np.logaddexp.reduce(found))
             rows.append(np.array(row))
     return rows
 
 
-# ------------------------------------------------------------------------------------------------- the tree, exactly
+# -------------------------------------------------------------------------------- the tree, exactly
 
 HISTORY = (("user", "Name a fruit."), ("assistant", "A lemon."))
 
@@ -92,7 +133,13 @@ def test_the_tree_is_what_plain_passes_are(engine: Transformers) -> None:
     groups = [
         [engine.scored(s) for s in every_step(SHORT)],
         [engine.scored(s) for s in every_step(talk(1, game="spd").conversation)],
-        [engine.scored(s) for s in every_step(talk(2, "reasoned", system="You are kind.", before=HISTORY).conversation, "5 * 8 = 40.\n\n- ")],
+        [
+            engine.scored(s)
+            for s in every_step(
+                talk(2, "reasoned", system="You are kind.", before=HISTORY).conversation,
+                "5 * 8 = 40.\n\n- ",
+            )
+        ],
     ]
     for arm in (BASE, TUNED):
         for found, group in zip(engine.log_probabilities(groups, arm), groups, strict=True):
@@ -103,31 +150,48 @@ def test_the_tree_is_what_plain_passes_are(engine: Transformers) -> None:
 
 def test_the_tree_is_exact_behind_the_templates_of_real_checkpoints(twin: Transformers) -> None:
     """Also where a template changes earlier turns of the assistant: Qwen3 drops what it thought."""
-    steps = every_step(talk(3, before=HISTORY).conversation) + every_step(talk(4, "reasoned").conversation, "40 is more than 30.")
+    steps = every_step(talk(3, before=HISTORY).conversation) + every_step(
+        talk(4, "reasoned").conversation, "40 is more than 30."
+    )
     group = [twin.scored(s) for s in steps]
     (found,) = twin.log_probabilities([group], BASE)
     for ours, theirs in zip(found, naive(twin, group), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
     arguments = {"enable_thinking": False, "date_string": "26 Jul 2024"}
     for step, ids in zip(steps, group, strict=True):
-        said = twin.tokenizer.apply_chat_template(as_messages(step.messages), tokenize=False, add_generation_prompt=True, **arguments)
-        assert ids.context == twin.ids(said) == twin.ids(prompt_text(twin.tokenizer, as_messages(step.messages)))
+        said = twin.tokenizer.apply_chat_template(
+            as_messages(step.messages), tokenize=False, add_generation_prompt=True, **arguments
+        )
+        assert (
+            ids.context
+            == twin.ids(said)
+            == twin.ids(prompt_text(twin.tokenizer, as_messages(step.messages)))
+        )
         for option, several in zip(step.options, ids.options, strict=True):
-            assert [twin.tokenizer.decode(f) for f in several] == [form + end_of_turn(twin.tokenizer) for form in forms(option)]
-    assert set(twin.ends_of_turn()) <= set(twin.tokenizer.all_special_ids) | set(twin.tokenizer.get_added_vocab().values())
+            assert [twin.tokenizer.decode(f) for f in several] == [
+                form + end_of_turn(twin.tokenizer) for form in forms(option)
+            ]
+    assert set(twin.ends_of_turn()) <= set(twin.tokenizer.all_special_ids) | set(
+        twin.tokenizer.get_added_vocab().values()
+    )
     assert twin.ends_of_turn()[0] == twin.ids(end_of_turn(twin.tokenizer))[0]
 
 
 def wrong_product(self: Exact, step: Step) -> ScoredStep:
     """A mistake: the page's last words are scored as if the assistant had said them."""
     right = RIGHT_SCORED(self, step)
-    return ScoredStep(right.context[:-6], [[right.context[-6:] + form for form in several] for several in right.options])
+    return ScoredStep(
+        right.context[:-6],
+        [[right.context[-6:] + form for form in several] for several in right.options],
+    )
 
 
 RIGHT_SCORED = Exact.scored
 
 
-def test_a_user_turn_counted_in_the_product_would_be_seen(engine: Transformers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_turn_counted_in_the_product_would_be_seen(
+    engine: Transformers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request = Request(SHORT, None, None)
     levels = [[RIGHT_SCORED(engine, s) for s in level] for level in SHORT.steps()]
     expected = joint([np.array(naive(engine, level)) for level in levels])
@@ -139,18 +203,25 @@ def test_a_user_turn_counted_in_the_product_would_be_seen(engine: Transformers, 
     assert not np.isclose(answer.valid, expected[1], rtol=0.1, atol=0).any()
 
 
-def test_surface_forms_are_disjoint_and_both_are_counted(engine: Transformers, twin: Transformers) -> None:
+def test_surface_forms_are_disjoint_and_both_are_counted(
+    engine: Transformers, twin: Transformers
+) -> None:
     for one in (engine, twin):
         step = one.scored(SHORT.steps()[0][0])
         replies = [tuple(form) for several in step.options for form in several]
         assert len(set(replies)) == 4
         assert not any(a[: len(b)] == b for a in replies for b in replies if a != b)
         (together,) = one.log_probabilities([[step]], BASE)
-        alone = [one.log_probabilities([[ScoredStep(step.context, [[f] for f in several])]], BASE)[0][0] for several in step.options]
+        alone = [
+            one.log_probabilities([[ScoredStep(step.context, [[f] for f in several])]], BASE)[0][0]
+            for several in step.options
+        ]
         np.testing.assert_allclose(np.exp(together[0]), [np.exp(a).sum() for a in alone], rtol=1e-3)
 
 
-def test_replies_that_the_tokenizer_does_not_tell_apart_are_refused(engine: Transformers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replies_that_the_tokenizer_does_not_tell_apart_are_refused(
+    engine: Transformers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = engine.ids
     monkeypatch.setattr(engine, "ids", lambda text: ids(text.replace("M", "K")))
     with pytest.raises(InputError, match="does not tell the replies K, M from one another"):
@@ -158,14 +229,18 @@ def test_replies_that_the_tokenizer_does_not_tell_apart_are_refused(engine: Tran
 
 
 def test_probabilities_and_what_is_outside_sum_to_one(engine: Transformers) -> None:
-    """Every other end of a reply, and every other reply, is outside: the tree of tokens is complete."""
+    """Every other end of a reply, and every other reply, is outside:
+    the tree of tokens is complete.
+    """
     step = engine.scored(talk(5).conversation.steps()[0][0])
     tails = [form for several in step.options for form in several]
     (found,) = engine.log_probabilities([[step]], TUNED)
     inside, outside = np.exp(found[0]).sum(), 0.0
     for path in {tuple(t[:k]) for t in tails for k in range(len(t))}:
         with torch.no_grad(), engine._adapted(TUNED):
-            log_p = torch.log_softmax(engine.model(torch.tensor([[*step.context, *path]])).logits[0].double(), -1)
+            log_p = torch.log_softmax(
+                engine.model(torch.tensor([[*step.context, *path]])).logits[0].double(), -1
+            )
         reach = sum(log_p[len(step.context) + k - 1, token].item() for k, token in enumerate(path))
         leaves = log_p[-1].exp()
         leaves[[t[len(path)] for t in tails if tuple(t[: len(path)]) == path]] = 0
@@ -182,15 +257,33 @@ def test_labels_that_tokenise_unequally_are_scored_right(engine: Transformers) -
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Transformers:
-    """nano after a minute of lessons in one conversation: it mostly answers in the form, now and then outside it."""
+    """nano after a minute of lessons in one conversation: it mostly answers in the form,
+    now and then outside it.
+    """
     folder = tmp_path_factory.mktemp("taught") / "nano"
     shutil.copytree(NANO, folder)
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer, model = (
+        AutoTokenizer.from_pretrained(folder),
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+    )
     order, rows = random.Random(0), []
     for _ in range(120):
         step = order.choice([s for level in talk().conversation.steps() for s in level])
-        reply = order.choice([*step.options, *step.options, step.options[0] + ".", step.options[1] + ".", "Answer: B"])
-        rows.append({"prompt": as_messages(step.messages), "completion": [{"role": "assistant", "content": reply}]})
+        reply = order.choice(
+            [
+                *step.options,
+                *step.options,
+                step.options[0] + ".",
+                step.options[1] + ".",
+                "Answer: B",
+            ]
+        )
+        rows.append(
+            {
+                "prompt": as_messages(step.messages),
+                "completion": [{"role": "assistant", "content": reply}],
+            }
+        )
     torch.manual_seed(0)
     teach(model, tokenizer, rows)
     model.save_pretrained(folder)
@@ -198,17 +291,24 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Transformers:
 
 
 def test_ten_thousand_sampled_conversations_agree_with_the_product(taught: Transformers) -> None:
-    """Turn by turn and token by token from full forward passes; each distinct beginning is computed once."""
+    """Turn by turn and token by token from full forward passes.
+
+    Each distinct beginning is computed once.
+    """
     conversation = talk().conversation
     rng = np.random.default_rng(0)
 
-    def sampled(context: list[int], endings: dict[tuple[int, ...], int], count: int) -> Counter[int]:
+    def sampled(
+        context: list[int], endings: dict[tuple[int, ...], int], count: int
+    ) -> Counter[int]:
         begun, ended = Counter({(): count}), Counter[int]()
         while begun:
             longer: Counter[tuple[int, ...]] = Counter()
             for path, times in begun.items():
                 with torch.no_grad():
-                    logits = taught.model(torch.tensor([context + list(path)])).logits[0, -1].double()
+                    logits = (
+                        taught.model(torch.tensor([context + list(path)])).logits[0, -1].double()
+                    )
                 p = torch.softmax(logits, -1).numpy()
                 for token, n in enumerate(rng.multinomial(times, p / p.sum())):
                     if n:
@@ -217,7 +317,13 @@ def test_ten_thousand_sampled_conversations_agree_with_the_product(taught: Trans
                 if path in endings:
                     ended[endings[path]] += n
             # only what can still become a reply is followed
-            begun = Counter({p: n for p, n in longer.items() if any(e[: len(p)] == p and e != p for e in endings)})
+            begun = Counter(
+                {
+                    p: n
+                    for p, n in longer.items()
+                    if any(e[: len(p)] == p and e != p for e in endings)
+                }
+            )
         return ended
 
     def played(choices: tuple[int, ...], count: int) -> Counter[tuple[int, ...]]:
@@ -252,7 +358,9 @@ def test_ten_thousand_sampled_conversations_agree_with_the_product(taught: Trans
 def split(engine: Exact, conversation: Conversation) -> list[list[np.ndarray]]:
     """Log-probabilities of every level of a conversation."""
     levels = conversation.steps()
-    (rows,) = engine.log_probabilities([[engine.scored(s) for level in levels for s in level]], BASE)
+    (rows,) = engine.log_probabilities(
+        [[engine.scored(s) for level in levels for s in level]], BASE
+    )
     assert rows is not None
     sizes = np.cumsum([len(level) for level in levels])[:-1]
     return [rows[a:b] for a, b in zip([0, *sizes], [*sizes, len(rows)], strict=True)]
@@ -261,17 +369,21 @@ def split(engine: Exact, conversation: Conversation) -> list[list[np.ndarray]]:
 def test_what_the_engine_itself_writes_and_reads_agrees_too(taught: Transformers) -> None:
     """The same conversation sampled through ``write`` and read by the parser: 300 of them."""
     conversation = talk().conversation
-    (answer,) = Sampled(taught).score([Request(conversation, None, None, samples=300)], BASE, seed=1)
+    (answer,) = Sampled(taught).score(
+        [Request(conversation, None, None, samples=300)], BASE, seed=1
+    )
     assert sum(answer.outcomes.values()) == 300
     assert len(answer.texts) == 300
     (exact,) = taught.score([Request(conversation, None, None)], BASE)
-    assert answer.valid[0] >= exact.valid[0] - 4 * (exact.valid[0] * (1 - exact.valid[0]) / 300) ** 0.5
+    assert (
+        answer.valid[0] >= exact.valid[0] - 4 * (exact.valid[0] * (1 - exact.valid[0]) / 300) ** 0.5
+    )
     assert answer.probabilities is not None
     assert exact.probabilities is not None
     np.testing.assert_allclose(answer.probabilities, exact.probabilities, atol=0.15)
 
 
-# ------------------------------------------------------------------------------------- attention that is not full (c6)
+# ------------------------------------------------------------------ attention that is not full (c6)
 
 
 def hybrid(folder: Path) -> Path:
@@ -282,13 +394,32 @@ def hybrid(folder: Path) -> Path:
         "num_hidden_layers": 4,
         "num_attention_heads": 4,
     }
-    shape |= {"num_key_value_heads": 2, "head_dim": 16, "eos_token_id": 2, "pad_token_id": 0, "tie_word_embeddings": True}
-    linear = {"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16}
-    return random_checkpoint(folder, Qwen3_5ForCausalLM(Qwen3_5TextConfig(**shape, **linear, layer_types=["linear_attention"] * 3 + ["full_attention"])))
+    shape |= {
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "tie_word_embeddings": True,
+    }
+    linear = {
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16,
+    }
+    return random_checkpoint(
+        folder,
+        Qwen3_5ForCausalLM(
+            Qwen3_5TextConfig(
+                **shape, **linear, layer_types=["linear_attention"] * 3 + ["full_attention"]
+            )
+        ),
+    )
 
 
 def windowed(folder: Path) -> Path:
-    window = len(AutoTokenizer.from_pretrained(NANO)(talk().conversation.page)["input_ids"])  # the page with its question is longer
+    # the page with its question is longer
+    window = len(AutoTokenizer.from_pretrained(NANO)(talk().conversation.page)["input_ids"])
     shape = {
         "vocab_size": len(AutoTokenizer.from_pretrained(NANO)),
         "hidden_size": 64,
@@ -296,8 +427,20 @@ def windowed(folder: Path) -> Path:
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
     }
-    shape |= {"num_key_value_heads": 2, "eos_token_id": 2, "pad_token_id": 0, "tie_word_embeddings": True}
-    return random_checkpoint(folder, Qwen2ForCausalLM(Qwen2Config(**shape, use_sliding_window=True, sliding_window=window, max_window_layers=1)))
+    shape |= {
+        "num_key_value_heads": 2,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "tie_word_embeddings": True,
+    }
+    return random_checkpoint(
+        folder,
+        Qwen2ForCausalLM(
+            Qwen2Config(
+                **shape, use_sliding_window=True, sliding_window=window, max_window_layers=1
+            )
+        ),
+    )
 
 
 def random_checkpoint(folder: Path, model: Any) -> Path:
@@ -311,9 +454,14 @@ def random_checkpoint(folder: Path, model: Any) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("make", "conversation"), [(hybrid, SHORT), (windowed, talk().conversation)])
+@pytest.mark.parametrize(
+    ("make", "conversation"), [(hybrid, SHORT), (windowed, talk().conversation)]
+)
 def test_attention_that_is_not_full_is_noticed(
-    make: Callable[[Path], Path], conversation: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[Path], Path],
+    conversation: Conversation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.manual_seed(0)
     engine = Transformers(str(make(tmp_path / "model")), {})
@@ -323,30 +471,37 @@ def test_attention_that_is_not_full_is_noticed(
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
     assert "one plain pass for every reply" in str(engine.note)
-    monkeypatch.setattr(engine, "_longest_tree", lambda arm: np.inf)  # what happens without the check
+    # what happens without the check
+    monkeypatch.setattr(engine, "_longest_tree", lambda arm: np.inf)
     (wrong,) = engine.log_probabilities([group], BASE)
     assert max(np.abs(a - b).max() for a, b in zip(wrong, expected, strict=True)) > 1e-3
 
 
-def test_the_check_sees_every_adapter_and_runs_once(engine: Transformers, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_sees_every_adapter_and_runs_once(
+    engine: Transformers, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fresh = Transformers("nano", {"tuned": adapter})
     group = [fresh.scored(s) for s in every_step(SHORT)]
     checks: list[int] = []
     plain = Transformers._plain
-    monkeypatch.setattr(Transformers, "_plain", lambda self, steps: checks.append(1) or plain(self, steps))
+    monkeypatch.setattr(
+        Transformers, "_plain", lambda self, steps: checks.append(1) or plain(self, steps)
+    )
     for arm in (BASE, TUNED, BASE, TUNED):
         fresh.log_probabilities([group], arm)
     assert len(checks) == 2
     assert fresh.note is None
     wrong = Tree.options
-    monkeypatch.setattr(Tree, "options", lambda self, step: [row + 0.01 for row in wrong(self, step)])
+    monkeypatch.setattr(
+        Tree, "options", lambda self, step: [row + 0.01 for row in wrong(self, step)]
+    )
     fresh._trusted.clear()
     (found,) = fresh.log_probabilities([group], BASE)
     np.testing.assert_allclose(found[0], naive(fresh, group[:1])[0], rtol=1e-5, atol=1e-5)
     assert "slower" in str(fresh.note)
 
 
-# -------------------------------------------------------------------------------------------- texts, ends, clocks (c2 to c9)
+# ------------------------------------------------------------------- texts, ends, clocks (c2 to c9)
 
 ENDINGS = [
     "",
@@ -368,28 +523,52 @@ ENDINGS = [
 
 
 @pytest.mark.parametrize("text", ENDINGS)
-def test_no_derivation_ends_a_run(engine: Transformers, twin: Transformers, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_derivation_ends_a_run(
+    engine: Transformers, twin: Transformers, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for one in (engine, twin):
-        monkeypatch.setattr(one, "derive", lambda heads, samples, arm, seed, longest: [[(text, False)] * n for n in samples])
+        monkeypatch.setattr(
+            one,
+            "derive",
+            lambda heads, samples, arm, seed, longest: [[(text, False)] * n for n in samples],
+        )
         request = talk(6, "reasoned")
         (answer,) = one.score([request], BASE)
         assert answer.probabilities is not None
         assert answer.probabilities.sum() == pytest.approx(1)
         assert answer.cut == (len(text) > 1000)
-    told = [s.messages for s in request.conversation.steps(without_special_tokens(engine.tokenizer, text))[0]]
+    told = [
+        s.messages
+        for s in request.conversation.steps(without_special_tokens(engine.tokenizer, text))[0]
+    ]
     assert "<|im" not in told[0][1][1]
     assert told[0][1][1] or NOTHING
 
 
-def test_generation_defaults_and_ends_of_a_checkpoint_change_nothing(engine: Transformers, tmp_path: Path) -> None:
+def test_generation_defaults_and_ends_of_a_checkpoint_change_nothing(
+    engine: Transformers, tmp_path: Path
+) -> None:
     folder = tmp_path / "doctored"
     shutil.copytree(NANO, folder)
-    own = {"do_sample": True, "repetition_penalty": 1.5, "temperature": 0.7, "top_k": 3, "top_p": 0.5, "eos_token_id": 0, "max_new_tokens": 3}
+    own = {
+        "do_sample": True,
+        "repetition_penalty": 1.5,
+        "temperature": 0.7,
+        "top_k": 3,
+        "top_p": 0.5,
+        "eos_token_id": 0,
+        "max_new_tokens": 3,
+    }
     (folder / "generation_config.json").write_text(json.dumps(own), encoding="utf-8")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": 0}), encoding="utf-8")
-    heads = [engine.ids(prompt_text(engine.tokenizer, talk(k, "reasoned").conversation.opening())) for k in range(2)]
-    one, other = (e.derive(heads, [3, 3], BASE, 1, 40) for e in (engine, Transformers(str(folder), {})))
+    heads = [
+        engine.ids(prompt_text(engine.tokenizer, talk(k, "reasoned").conversation.opening()))
+        for k in range(2)
+    ]
+    one, other = (
+        e.derive(heads, [3, 3], BASE, 1, 40) for e in (engine, Transformers(str(folder), {}))
+    )
     assert one == other
     assert all(cut == (len(engine.ids(text)) >= 39) for texts in one for text, cut in texts)
     assert one != engine.derive(heads, [3, 3], BASE, 2, 40)
@@ -399,11 +578,19 @@ def test_templates_that_read_the_clock_are_told_one_time(tmp_path: Path) -> None
     tokenizer = AutoTokenizer.from_pretrained(NANO)
     plain = tokenizer.chat_template
     hash_without = prompt_hash(tokenizer, [{"role": "user", "content": "x"}])
-    tokenizer.chat_template = "{{ '<|im_start|>system\nToday: ' + strftime_now('%d %B %Y %H:%M:%S') + '<|im_end|>\n' }}" + plain
+    tokenizer.chat_template = (
+        "{{ '<|im_start|>system\nToday: ' + strftime_now('%d %B %Y %H:%M:%S') + '<|im_end|>\n' }}"
+        + plain
+    )
     said = prompt_text(tokenizer, [{"role": "user", "content": "x"}])
     assert said.startswith(f"<|im_start|>system\nToday: {NOW:%d %B %Y %H:%M:%S}<|im_end|>")
     # also where somebody else renders it: the trainer
-    assert tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True) == said
+    assert (
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True
+        )
+        == said
+    )
     found = prompt_hash(tokenizer, [{"role": "user", "content": "x"}])
     assert len(found) == 64
     assert found != hash_without
@@ -414,11 +601,13 @@ def test_seeds_are_never_shared() -> None:
     assert all(0 <= seed_of(a, 3) < 2**31 for a in range(100))
 
 
-# ------------------------------------------------------------------------------------------------------------ endpoints
+# ---------------------------------------------------------------------------------------- endpoints
 
 
 def echoing(engine: Transformers) -> Callable[[str, dict[str, Any]], Reply]:
-    """What ``vllm serve`` does: log-probabilities of the prompt that was sent, base and adapters by name."""
+    """What ``vllm serve`` does: log-probabilities of the prompt that was sent,
+    base and adapters by name.
+    """
     lock = threading.Lock()
 
     def respond(path: str, body: dict[str, Any]) -> Reply:
@@ -427,19 +616,35 @@ def echoing(engine: Transformers) -> Callable[[str, dict[str, Any]], Reply]:
         arm = Condition("a", None if body["model"] == "nano" else "tuned")
         if not body.get("echo"):
             with lock:
-                (texts,) = engine.derive([body["prompt"]], [body["n"]], arm, body["seed"], min(12, body["max_tokens"]))
-            return good({"choices": [{"text": text, "finish_reason": "length" if cut else "stop"} for text, cut in texts]})
+                (texts,) = engine.derive(
+                    [body["prompt"]], [body["n"]], arm, body["seed"], min(12, body["max_tokens"])
+                )
+            return good(
+                {
+                    "choices": [
+                        {"text": text, "finish_reason": "length" if cut else "stop"}
+                        for text, cut in texts
+                    ]
+                }
+            )
         ids = body["prompt"]
         with lock, torch.no_grad(), engine._adapted(arm):
             log_p = torch.log_softmax(engine.model(torch.tensor([ids])).logits[0].float(), -1)
-        values = [None] + [log_p[i - 1, ids[i]].item() for i in range(1, len(ids))] + [float(log_p[-1].max())]
+        values = (
+            [None]
+            + [log_p[i - 1, ids[i]].item() for i in range(1, len(ids))]
+            + [float(log_p[-1].max())]
+        )
         return good({"choices": [{"text": "", "logprobs": {"token_logprobs": values}}]})
 
     return respond
 
 
 def test_a_served_model_gives_the_same_exact_probabilities(engine: Transformers) -> None:
-    asked = [Request(SHORT, None, None), Request(Conversation("You choose twice.", MENU, work="Think."), None, None)]
+    asked = [
+        Request(SHORT, None, None),
+        Request(Conversation("You choose twice.", MENU, work="Think."), None, None),
+    ]
     asked[1] = Request(asked[1].conversation, None, None, samples=2)
     with server(echoing(engine)) as address:
         remote, why = connect(address, "nano", "nano", samples=1)
@@ -447,7 +652,9 @@ def test_a_served_model_gives_the_same_exact_probabilities(engine: Transformers)
         assert "exact" in why
         for arm in (BASE, TUNED):
             (ours,), (theirs, reasoned) = engine.score(asked[:1], arm), remote.score(asked, arm)
-            np.testing.assert_allclose(theirs.probabilities, ours.probabilities, rtol=1e-3, atol=1e-9)
+            np.testing.assert_allclose(
+                theirs.probabilities, ours.probabilities, rtol=1e-3, atol=1e-9
+            )
             np.testing.assert_allclose(theirs.valid, ours.valid, rtol=1e-3)
             np.testing.assert_allclose(theirs.controls, ours.controls, rtol=1e-3)
             assert reasoned.probabilities is not None
@@ -462,7 +669,9 @@ def test_a_page_with_a_lost_score_is_unanswered_not_wrong(engine: Transformers) 
     def respond(path: str, body: dict[str, Any]) -> Reply:
         if body["prompt"][-len(lost) :] == lost:
             return 500, b"lost"
-        return good({"choices": [{"logprobs": {"token_logprobs": [None] + [-0.1] * len(body["prompt"])}}]})
+        return good(
+            {"choices": [{"logprobs": {"token_logprobs": [None] + [-0.1] * len(body["prompt"])}}]}
+        )
 
     other = Conversation("Another page.", (Question("U or W?", ("U", "W")),))
     with server(respond) as address:
@@ -478,7 +687,9 @@ def chat(address: str, **options: Any) -> Sampled:
 
 
 def single(*options: str, samples: int = 1) -> Request:
-    return Request(Conversation("The page.", (Question("Which?", options or ("K", "M")),)), None, None, samples)
+    return Request(
+        Conversation("The page.", (Question("Which?", options or ("K", "M")),)), None, None, samples
+    )
 
 
 def test_an_endpoint_without_log_probabilities_is_sampled() -> None:
@@ -489,18 +700,31 @@ def test_an_endpoint_without_log_probabilities_is_sampled() -> None:
 
 
 def test_a_conversation_is_sampled_turn_by_turn() -> None:
-    """Earlier replies stand as the model's own turns, in the spelling that was asked for; control questions are asked alone."""
+    """Earlier replies stand as the model's own turns, in the spelling that was asked for.
+
+    Control questions are asked alone.
+    """
     seen: list[dict[str, Any]] = []
 
     def respond(path: str, body: dict[str, Any]) -> Reply:
         seen.append(body)
         last = body["messages"][-1]["content"]
-        return chat_reply("**M**, because" if "And now" not in last else "I'd go with K over M.") if "How much" not in last else chat_reply("5 points")
+        return (
+            chat_reply("**M**, because" if "And now" not in last else "I'd go with K over M.")
+            if "How much" not in last
+            else chat_reply("5 points")
+        )
 
     with server(respond) as address:
-        (answer,) = chat(address, concurrency=1).score([Request(SHORT, None, None, samples=4)], BASE)
+        (answer,) = chat(address, concurrency=1).score(
+            [Request(SHORT, None, None, samples=4)], BASE
+        )
     np.testing.assert_allclose(answer.probabilities, [0, 0, 1, 0])
-    assert (answer.valid.tolist(), answer.controls.tolist(), answer.control_valid.tolist()) == ([1, 1], [1], [1])
+    assert (answer.valid.tolist(), answer.controls.tolist(), answer.control_valid.tolist()) == (
+        [1, 1],
+        [1],
+        [1],
+    )
     assert answer.outcomes == {"answered": 4, "unreadable": 0, "refused": 0}
     assert answer.texts == ("**M**, because\nI'd go with K over M.",) * 4
     second = [body["messages"] for body in seen if "And now" in body["messages"][-1]["content"]]
@@ -514,7 +738,11 @@ def test_a_conversation_is_sampled_turn_by_turn() -> None:
 
 def test_a_derivation_is_asked_for_first_and_nothing_it_says_matters() -> None:
     def respond(path: str, body: dict[str, Any]) -> Reply:
-        return chat_reply("1. ### ", "length") if "Work" in body["messages"][-1]["content"] else chat_reply("K")
+        return (
+            chat_reply("1. ### ", "length")
+            if "Work" in body["messages"][-1]["content"]
+            else chat_reply("K")
+        )
 
     with server(respond) as address:
         conversation = Conversation("The page.", MENU, work="Work it out.")
@@ -526,9 +754,15 @@ def test_a_derivation_is_asked_for_first_and_nothing_it_says_matters() -> None:
 
 @pytest.mark.parametrize(
     ("said", "options", "option"),
-    [("**Answer**: **Case 1**", ("Case 1", "Case 2"), 0), ("ANSWER: 50", ("0", "50", "100"), 1), ('"Case 2"', ("Case 1", "Case 2"), 1)],
+    [
+        ("**Answer**: **Case 1**", ("Case 1", "Case 2"), 0),
+        ("ANSWER: 50", ("0", "50", "100"), 1),
+        ('"Case 2"', ("Case 1", "Case 2"), 1),
+    ],
 )
-def test_replies_are_read_as_models_write_them(said: str, options: tuple[str, ...], option: int) -> None:
+def test_replies_are_read_as_models_write_them(
+    said: str, options: tuple[str, ...], option: int
+) -> None:
     with server(lambda path, body: chat_reply(said)) as address:
         (answer,) = chat(address).score([single(*options, samples=3)], BASE)
     np.testing.assert_allclose(answer.probabilities, np.eye(len(options))[option])
@@ -565,7 +799,9 @@ def test_three_outcomes_are_counted_and_all_texts_kept() -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("style", ["openai", "fastapi", "words"])
-def test_a_refused_field_is_renamed_or_left_out_and_remembered(takes: set[str], names: list[str], style: str) -> None:
+def test_a_refused_field_is_renamed_or_left_out_and_remembered(
+    takes: set[str], names: list[str], style: str
+) -> None:
     refused: Counter[str] = Counter()
     accepted: list[dict[str, Any]] = []
 
@@ -598,11 +834,21 @@ def test_many_requests_at_once_learn_the_dialect() -> None:
 
 def test_what_is_no_refusal_of_a_field_stays_an_error() -> None:
     body = {"model": "m", "max_tokens": 60, "seed": 1, "temperature": 1, "top_k": -1}
-    assert refused_field("This model's maximum context length is 1024 tokens; max_tokens is too large: 800", body) is None
+    assert (
+        refused_field(
+            "This model's maximum context length is 1024 tokens; max_tokens is too large: 800", body
+        )
+        is None
+    )
     assert refused_field("max_tokens must be less than 50", body) is None
     assert refused_field("bad key", body) is None
     assert refused_field("no such model: temperature-1", {"model": "temperature-1"}) is None
-    assert refused_field('{"error": {"message": "max_tokens must be below 50", "param": "max_tokens"}}', body) is None
+    assert (
+        refused_field(
+            '{"error": {"message": "max_tokens must be below 50", "param": "max_tokens"}}', body
+        )
+        is None
+    )
     assert refused_field("temperature is not supported", body) == "temperature"
     assert refused_field("temperature is not supported", body | {"temperature": 0}) is None
     assert refused_field("top_k must be at least 1, got -1", body) == "top_k"
@@ -623,7 +869,11 @@ def test_a_model_that_thinks_all_the_same_is_given_room() -> None:
 
     def respond(path: str, body: dict[str, Any]) -> Reply:
         given.append(body["max_tokens"])
-        return chat_reply(None, "length") if body["max_tokens"] < 1000 else chat_reply("<think>well</think>K")
+        return (
+            chat_reply(None, "length")
+            if body["max_tokens"] < 1000
+            else chat_reply("<think>well</think>K")
+        )
 
     with server(respond) as address:
         remote = chat(address)
@@ -640,9 +890,17 @@ def test_a_model_that_thinks_all_the_same_is_given_room() -> None:
 
 
 def test_content_in_parts_and_refusals_as_a_field() -> None:
-    said = [{"content": [{"type": "text", "text": "K"}]}, {"content": None, "refusal": "I'm sorry, I cannot."}, {"role": "assistant"}]
+    said = [
+        {"content": [{"type": "text", "text": "K"}]},
+        {"content": None, "refusal": "I'm sorry, I cannot."},
+        {"role": "assistant"},
+    ]
     order = iter(said)
-    with server(lambda path, body: good({"choices": [{"message": next(order)}], "usage": {"total_tokens": 7}})) as address:
+    with server(
+        lambda path, body: good(
+            {"choices": [{"message": next(order)}], "usage": {"total_tokens": 7}}
+        )
+    ) as address:
         remote = chat(address, concurrency=1)
         (answer,) = remote.score([single(samples=3)], BASE)
     assert answer.outcomes == {"answered": 1, "unreadable": 1, "refused": 1}
@@ -659,9 +917,14 @@ def test_a_misbehaving_endpoint_loses_no_item() -> None:
             trouble = order.choice(["", "", "429", "500", "json", "shape", "gone", "slow"])
             seen[trouble] += 1
         replies: dict[str, Reply] = {
-            "": chat_reply("K"), "429": (429, b"busy"), "500": (500, b"oops"), "json": (200, b'{"choices": [{"mess'),
-            "shape": good({"error": None}), "gone": (0, b""), "slow": (-1, b""),
-        }  # fmt: skip
+            "": chat_reply("K"),
+            "429": (429, b"busy"),
+            "500": (500, b"oops"),
+            "json": (200, b'{"choices": [{"mess'),
+            "shape": good({"error": None}),
+            "gone": (0, b""),
+            "slow": (-1, b""),
+        }
         return replies[trouble]
 
     with server(respond) as address:
@@ -677,8 +940,12 @@ def test_a_misbehaving_endpoint_loses_no_item() -> None:
 
 def test_a_reply_that_was_lost_is_neither_unreadable_nor_invalid() -> None:
     class Losing:
-        def write(self, conversations: Any, arm: Condition, seed: int, longest: int = 0) -> list[Written]:
-            return [Written("K") if k else Written("", lost=True) for k in range(len(conversations))]
+        def write(
+            self, conversations: Any, arm: Condition, seed: int, longest: int = 0
+        ) -> list[Written]:
+            return [
+                Written("K") if k else Written("", lost=True) for k in range(len(conversations))
+            ]
 
     (answer,) = Sampled(Losing()).score([single(samples=4)], BASE)
     assert answer.outcomes == {"answered": 3, "unreadable": 0, "refused": 0}
@@ -690,7 +957,20 @@ def test_decisions_refused_on_every_page_are_kept_and_counted(tmp_path: Path) ->
         return chat_reply("I'm sorry, I won't choose.")
 
     with server(respond) as address:
-        options = ["--endpoint", address, "--served", "someone", "--items", "2", "--pairs", "1", "--samples", "2", "--out", str(tmp_path / "m")]
+        options = [
+            "--endpoint",
+            address,
+            "--served",
+            "someone",
+            "--items",
+            "2",
+            "--pairs",
+            "1",
+            "--samples",
+            "2",
+            "--out",
+            str(tmp_path / "m"),
+        ]
         result = run("-m", "eval.games", *options)
     assert "Traceback" not in result.stderr
     assert "no readable answer" in result.stdout + result.stderr or result.returncode == 2
@@ -701,21 +981,35 @@ def test_decisions_refused_on_every_page_are_kept_and_counted(tmp_path: Path) ->
 
 
 def test_an_endpoint_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    result = run("-m", "eval.games", "--endpoint", "localhost:1", "--served", "m", "--items", "1", "--out", str(tmp_path / "m"))
+    result = run(
+        "-m",
+        "eval.games",
+        "--endpoint",
+        "localhost:1",
+        "--served",
+        "m",
+        "--items",
+        "1",
+        "--out",
+        str(tmp_path / "m"),
+    )
     assert_complains(result, "http://")
     with pytest.raises(InputError, match="no usable reply to any of 6 requests"):
         chat("http://127.0.0.1:9/v1").score([single(samples=6)], BASE)
-    with server(lambda path, body: (401, b'{"error": "bad key"}')) as address, pytest.raises(InputError, match=r"answers 401.*bad key"):
+    with (
+        server(lambda path, body: (401, b'{"error": "bad key"}')) as address,
+        pytest.raises(InputError, match=r"answers 401.*bad key"),
+    ):
         chat(address).score([single()], BASE)
 
 
-# ------------------------------------------------------------------------------------------------- commands and their files
+# ------------------------------------------------------------------------- commands and their files
 
 
 def test_what_vllm_is_given_and_when_it_is_taken() -> None:
-    assert vllm_options(["tensor_parallel_size=4", "dtype=float32", "gpu_memory_utilization=0.8"]) == {
-        "tensor_parallel_size": 4, "dtype": "float32", "gpu_memory_utilization": 0.8,
-    }  # fmt: skip
+    assert vllm_options(
+        ["tensor_parallel_size=4", "dtype=float32", "gpu_memory_utilization=0.8"]
+    ) == {"tensor_parallel_size": 4, "dtype": "float32", "gpu_memory_utilization": 0.8}
     for bad in ("trust_remote_code=true", "=3", "a b=1", "novalue", "x=[1"):
         with pytest.raises(InputError, match="--vllm"):
             vllm_options([bad])
@@ -731,21 +1025,34 @@ def test_lines_that_were_cut_short_are_left_out(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for cut in range(len(whole) + 1):
         path.write_bytes(whole[:cut])
-        assert read_whole_lines(path) == [{"a": 1}, {"b": "é"}, {"c": 3}][: whole[:cut].count(b"\n")]
+        assert (
+            read_whole_lines(path) == [{"a": 1}, {"b": "é"}, {"c": 3}][: whole[:cut].count(b"\n")]
+        )
     path.write_bytes(b'{"a": 1}\n[2]\n{"b": 2}\n')
     assert read_whole_lines(path) == [{"a": 1}]
 
 
 def test_a_run_killed_ten_times_ends_with_the_same_bytes(tmp_path: Path) -> None:
     order = random.Random(3)
-    options = ["-m", "eval.games", "--simulate", "kappa=0.5,lambda=0.1", "--items", "200", "--pairs", "2"]
+    options = [
+        "-m",
+        "eval.games",
+        "--simulate",
+        "kappa=0.5,lambda=0.1",
+        "--items",
+        "200",
+        "--pairs",
+        "2",
+    ]
     began = time.time()
     assert run(*options, "--out", str(tmp_path / "whole")).returncode == 0
     lasted = time.time() - began
     kills = 0
     for _ in range(10):
         command = [sys.executable, *options, "--out", str(tmp_path / "killed")]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         time.sleep(order.uniform(0.1, 0.9) * lasted)
         kills += process.poll() is None
         process.kill()
@@ -757,7 +1064,9 @@ def test_a_run_killed_ten_times_ends_with_the_same_bytes(tmp_path: Path) -> None
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_a_run_that_stopped_between_chunks_continues(adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_stopped_between_chunks_continues(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Real probabilities: what is measured after the break equals what an unbroken run measures."""
     from eval.games import Games, GamesConfig
     from eval.runner import Session, terminal
@@ -765,7 +1074,15 @@ def test_a_run_that_stopped_between_chunks_continues(adapter: Path, tmp_path: Pa
     monkeypatch.setattr("eval.runner.CHUNK", 2)
 
     def measured(folder: Path) -> list[Any]:
-        config = GamesConfig(adapter=(adapter,), out=folder, items=5, pairs=1, sets=("payoffs",), mode=("reasoned",), longest=40)
+        config = GamesConfig(
+            adapter=(adapter,),
+            out=folder,
+            items=5,
+            pairs=1,
+            sets=("payoffs",),
+            mode=("reasoned",),
+            longest=40,
+        )
         games = Games(config)
         return list(games.collect(Session(config, games.adapters, terminal(100))).whole())
 

@@ -30,13 +30,24 @@ from econmoral.preferences import FAMILIES
 TRUTH = {"alpha": 0.1, "beta": 0.2, "kappa": 0.4}
 
 
-def decisions(n: int, seed: int, precision: float = 0.1, sampled: bool = True, theta: dict[str, float] | None = None) -> list[Decision]:
+def decisions(
+    n: int,
+    seed: int,
+    precision: float = 0.1,
+    sampled: bool = True,
+    theta: dict[str, float] | None = None,
+) -> list[Decision]:
     rng = np.random.default_rng(seed)
     result = []
     for i in range(n):
         protocol = BATTERY[i % 18]
         weights = belief_weights(protocol.game, draw_beliefs(protocol.game, rng))
-        p = logit(FAMILIES["alpha_beta_kappa"].utility(protocol.tables, weights, TRUTH if theta is None else theta), precision)
+        p = logit(
+            FAMILIES["alpha_beta_kappa"].utility(
+                protocol.tables, weights, TRUTH if theta is None else theta
+            ),
+            precision,
+        )
         choice = np.eye(len(p))[rng.choice(len(p), p=p)] if sampled else p
         result.append(Decision(protocol.tables, weights, choice, str(i)))
     return result
@@ -78,7 +89,12 @@ def test_binary_choice_agrees_with_statsmodels_logit() -> None:
     difference = index[:, 0] - index[:, 1]
     y = rng.random(500) < 1 / (1 + np.exp(-difference @ [0.1, 0.04]))
     other = sm.Logit(y, difference).fit(disp=0)
-    binary = replace(data, index=index, weight=np.column_stack([y, ~y]).astype(float), allowed=np.ones((500, 2), bool))
+    binary = replace(
+        data,
+        index=index,
+        weight=np.column_stack([y, ~y]).astype(float),
+        allowed=np.ones((500, 2), bool),
+    )
     value, score, hessian = log_likelihood(other.params, binary)
     assert value.sum() == pytest.approx(other.llf, rel=1e-10)
     np.testing.assert_allclose(score.sum(0), 0, atol=1e-4)
@@ -88,7 +104,12 @@ def test_binary_choice_agrees_with_statsmodels_logit() -> None:
 def test_order_of_decisions_and_unit_of_payoff_do_not_matter() -> None:
     data = decisions(200, seed=4)
     found, reverse = fit(data), fit(data[::-1])
-    scaled = fit([replace(d, tables=replace(d.tables, own=3 * d.tables.own, other=3 * d.tables.other)) for d in data])
+    scaled = fit(
+        [
+            replace(d, tables=replace(d.tables, own=3 * d.tables.own, other=3 * d.tables.other))
+            for d in data
+        ]
+    )
     for name in TRUTH:
         assert reverse.estimates[name] == pytest.approx(found.estimates[name], abs=1e-6)
         assert scaled.estimates[name] == pytest.approx(found.estimates[name], abs=1e-6)
@@ -116,7 +137,13 @@ def test_wald_of_the_truth_is_small_and_of_a_far_target_large() -> None:
     ("data", "reason"),
     [
         (decisions(100, seed=7, precision=500.0), "deterministic"),
-        ([replace(d, cluster=str(i)) for i, d in enumerate(decisions(7, seed=8, sampled=False)[6:] * 50)], "vary too little"),
+        (
+            [
+                replace(d, cluster=str(i))
+                for i, d in enumerate(decisions(7, seed=8, sampled=False)[6:] * 50)
+            ],
+            "vary too little",
+        ),
         (decisions(200, seed=9, precision=0.0), "hardly respond"),
         (decisions(3, seed=10, sampled=False), "too few|vary too little"),
         ([], "no decisions"),
@@ -147,9 +174,12 @@ def test_standard_errors_agree_with_the_bootstrap() -> None:
 
 def test_three_kinds_of_errors_agree_when_the_model_is_true() -> None:
     data = design(decisions(1500, seed=13), "alpha_beta_kappa")
-    clustered, sandwich, hessian = (fit(data, errors=e) for e in ("clustered", "sandwich", "hessian"))
+    clustered, sandwich, hessian = (
+        fit(data, errors=e) for e in ("clustered", "sandwich", "hessian")
+    )
     for name in TRUTH:
-        assert sandwich.se[name] == pytest.approx(clustered.se[name], rel=1e-9)  # every decision its own cluster
+        # every decision its own cluster
+        assert sandwich.se[name] == pytest.approx(clustered.se[name], rel=1e-9)
         assert hessian.se[name] == pytest.approx(clustered.se[name], rel=0.15)
     with pytest.raises(ValueError, match="unknown errors"):
         fit(data, errors="robust")
@@ -163,23 +193,31 @@ def test_clustered_errors_of_a_binary_logit_agree_with_statsmodels() -> None:
     u = own + (0.3 + shift)[:, None] * other
     chosen = (rng.random(600) > 1 / (1 + np.exp(-0.05 * (u[:, 0] - u[:, 1])))).astype(int)
     data = allocations(own, other, chosen, [str(s) for s in subject], "altruism")
-    other_fit = sm.Logit(1 - chosen, data.index[:, 0] - data.index[:, 1]).fit(disp=0, cov_type="cluster", cov_kwds={"groups": subject})
+    other_fit = sm.Logit(1 - chosen, data.index[:, 0] - data.index[:, 1]).fit(
+        disp=0, cov_type="cluster", cov_kwds={"groups": subject}
+    )
     found = fit(data)
     lam, gamma = other_fit.params
     assert found.estimates["altruism"] == pytest.approx(gamma / lam, rel=1e-6)
     gradient = np.array([-gamma / lam**2, 1 / lam])
-    assert found.se["altruism"] == pytest.approx(np.sqrt(gradient @ other_fit.cov_params() @ gradient), rel=1e-5)
+    assert found.se["altruism"] == pytest.approx(
+        np.sqrt(gradient @ other_fit.cov_params() @ gradient), rel=1e-5
+    )
     # two-way with each decision its own second cluster adds nothing: V1 + V2 - V12 with V2 = V12
     two_way = fit(data, second=[str(i) for i in range(600)])
     assert two_way.se["altruism"] == pytest.approx(found.se["altruism"], rel=1e-9)
-    assert fit(data, second=[str(i % 7) for i in range(600)]).se["altruism"] != pytest.approx(found.se["altruism"], rel=1e-6)
+    assert fit(data, second=[str(i % 7) for i in range(600)]).se["altruism"] != pytest.approx(
+        found.se["altruism"], rel=1e-6
+    )
 
 
 def test_likelihood_ratio_and_profile_agree_with_wald_in_large_samples() -> None:
     data = design(decisions(3000, seed=15), "alpha_beta_kappa")
     found = fit(data, errors="hessian")
     for target in (TRUTH, {"kappa": 0.35}):
-        assert likelihood_ratio(data, target)[0] == pytest.approx(found.wald(target)[0], rel=0.1, abs=0.1)
+        assert likelihood_ratio(data, target)[0] == pytest.approx(
+            found.wald(target)[0], rel=0.1, abs=0.1
+        )
     assert likelihood_ratio(data, {"kappa": 0.0})[1] < 1e-10
     low, high = profile_interval(data, "kappa")
     normal = found.interval("kappa")
@@ -205,7 +243,10 @@ def test_the_right_family_predicts_other_subjects_best() -> None:
 
 def test_individual_fits_say_who_cannot_be_estimated() -> None:
     lively = [replace(d, cluster="a") for d in decisions(200, seed=17)]
-    fixed = [replace(d, cluster="b") for d in decisions(100, seed=18, precision=500.0, theta={"kappa": 0.4})]
+    fixed = [
+        replace(d, cluster="b")
+        for d in decisions(100, seed=18, precision=500.0, theta={"kappa": 0.4})
+    ]
     found = individual_fits(design(lively + fixed, "homo_moralis"))
     assert abs(found["a"].estimates["lambda"] - 0.1) < 0.05
     assert isinstance(found["b"], NotIdentified)
@@ -215,7 +256,10 @@ def test_mixture_of_one_is_the_fit_and_two_types_are_told_apart() -> None:
     people = []
     for s in range(40):
         kappa = 0.8 if s < 28 else 0.0
-        people += [replace(d, cluster=str(s)) for d in decisions(30, seed=100 + s, theta={"alpha": 0.0, "beta": 0.0, "kappa": kappa})]
+        people += [
+            replace(d, cluster=str(s))
+            for d in decisions(30, seed=100 + s, theta={"alpha": 0.0, "beta": 0.0, "kappa": kappa})
+        ]
     data = design(people, "homo_moralis")
     one, two = mixture(data, 1), mixture(data, 2, starts=4)
     assert one.log_likelihood == pytest.approx(fit(data).log_likelihood, abs=1e-6)
@@ -230,7 +274,10 @@ def test_mixture_of_one_is_the_fit_and_two_types_are_told_apart() -> None:
 
 
 def test_bounds_of_a_deterministic_chooser_hold_the_truth() -> None:
-    data = design(decisions(100, seed=19, precision=500.0, theta={"alpha": 0.0, "beta": 0.0, "kappa": 0.4}), "homo_moralis")
+    data = design(
+        decisions(100, seed=19, precision=500.0, theta={"alpha": 0.0, "beta": 0.0, "kappa": 0.4}),
+        "homo_moralis",
+    )
     with pytest.raises(NotIdentified, match="kappa in") as caught:
         fit(data)
     low, high = caught.value.bounds["kappa"]

@@ -1,4 +1,6 @@
-"""Measurement: known choosers recovered, validity and comprehension beside every figure, adapters really applied, clear complaints."""
+"""Measurement: known choosers recovered, validity and comprehension beside every figure, adapters
+really applied, clear complaints.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,14 @@ from test_prompts import lines_of
 
 from econmoral import prompts
 from econmoral.menus import MENUS
-from econmoral.prompts import WORDINGS, WORDINGS_HELD_OUT, WORDINGS_TRAIN, choices_of, page_actions, plan_order
+from econmoral.prompts import (
+    WORDINGS,
+    WORDINGS_HELD_OUT,
+    WORDINGS_TRAIN,
+    choices_of,
+    page_actions,
+    plan_order,
+)
 from econmoral.records import InputError, read_json, read_lines
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval import games as command
@@ -29,7 +38,15 @@ from eval.games import Games, GamesConfig
 from eval.measure import Problem, draw_problems, protocol_of
 from eval.resume import Remembering, prompt_hash
 from eval.runner import differ
-from eval.table import add_shifts, agreement, by_decision, incentive_sensitivity, reference_arms, summaries, table
+from eval.table import (
+    add_shifts,
+    agreement,
+    by_decision,
+    incentive_sensitivity,
+    reference_arms,
+    summaries,
+    table,
+)
 from eval.validity import OUTSIDE, outside
 
 KNOWN = {"alpha": 0.1, "beta": 0.2, "kappa": 0.4, "lambda": 0.1}
@@ -38,7 +55,9 @@ BASE = Condition("base")
 
 
 class FirstListed:
-    """A chooser that takes whatever is listed first on the page, and is right and valid so often."""
+    """A chooser that takes whatever is listed first on the page,
+    and is right and valid so often.
+    """
 
     def __init__(self, valid: float = 0.8, right: float = 0.3) -> None:
         self.valid, self.right = valid, right
@@ -48,21 +67,40 @@ class FirstListed:
         for r in requests:
             p = np.zeros(len(plan_order(r.layout)))
             p[0] = 1  # every first option of the conversation
-            found.append(Answer(p, np.full(len(r.conversation.questions), self.valid), np.full(2, self.right), np.full(2, self.valid)))
+            found.append(
+                Answer(
+                    p,
+                    np.full(len(r.conversation.questions), self.valid),
+                    np.full(2, self.right),
+                    np.full(2, self.valid),
+                )
+            )
         return found
 
 
-def measured(chooser: Any, problems: list[Problem], name: str = "a", mode: Any = "direct") -> list[dict[str, Any]]:
+def measured(
+    chooser: Any, problems: list[Problem], name: str = "a", mode: Any = "direct"
+) -> list[dict[str, Any]]:
     return measure(chooser, problems, Condition(name), mode, "given", 1)
 
 
-# ------------------------------------------------------------------------------------------------------------ known choosers
+# ----------------------------------------------------------------------------------- known choosers
 
 
 def test_known_chooser_comes_back_through_the_whole_path(tmp_path: Path) -> None:
     text = ",".join(f"{k}={v}" for k, v in KNOWN.items())
     targets = ("homo_economicus", "homo_moralis:kappa=0.4", "fehr_schmidt:beta=0.5")
-    call(command.main, "--simulate", text, "--items", 60, "--targets", *targets, "--out", tmp_path / "m")
+    call(
+        command.main,
+        "--simulate",
+        text,
+        "--items",
+        60,
+        "--targets",
+        *targets,
+        "--out",
+        tmp_path / "m",
+    )
     rows = [r for r in read_json(tmp_path / "m" / "summary.json") if r["arm"] == "chooser"]
     assert {r["set"] for r in rows} == {"payoffs", "wordings"}
     for row in rows:
@@ -71,12 +109,19 @@ def test_known_chooser_comes_back_through_the_whole_path(tmp_path: Path) -> None
             assert abs(found["value"] - value) <= max(2 * found["se"], 1e-5)
         assert row["valid_answer_probability"] == row["comprehension"] == 1
         assert list(row["targets"]) == list(targets)
-        assert set(row["valid_by_wording"]) <= set(WORDINGS_TRAIN if row["set"] == "payoffs" else WORDINGS_HELD_OUT)
+        assert set(row["valid_by_wording"]) <= set(
+            WORDINGS_TRAIN if row["set"] == "payoffs" else WORDINGS_HELD_OUT
+        )
     assert (tmp_path / "m" / "figure.png").stat().st_size > 10_000
     assert len(list(read_lines(tmp_path / "m" / "choices.jsonl"))) == 120
     frame = pd.read_csv(tmp_path / "m" / "table.csv")
     assert set(frame["arm"]) >= {"chooser", "coin", "own-payoff best", "both-alike best"}
-    assert set(frame.columns) >= {"valid %", "control %", "moralis 0.4: decisions %", "fehr_schmidt beta=0.5: plans %"}
+    assert set(frame.columns) >= {
+        "valid %",
+        "control %",
+        "moralis 0.4: decisions %",
+        "fehr_schmidt beta=0.5: plans %",
+    }
     about = read_json(tmp_path / "m" / "run.json")
     assert about["settings"]["simulate"] == text
     assert about["targets"] == list(targets)
@@ -85,20 +130,32 @@ def test_known_chooser_comes_back_through_the_whole_path(tmp_path: Path) -> None
 @pytest.mark.parametrize("beliefs", ["uniform", "elicited"])
 def test_a_chooser_who_is_told_nothing_comes_back_too(beliefs: str) -> None:
     problems = draw_problems("drawn", 60, 1, HALF, 2, ["payoffs"])
-    records = measure(Simulated("homo_moralis", {"kappa": 0.3}, 0.1), problems, BASE, "direct", beliefs, 1)
+    records = measure(
+        Simulated("homo_moralis", {"kappa": 0.3}, 0.1), problems, BASE, "direct", beliefs, 1
+    )
     assert all(set(r["beliefs"]) == {0.5} for r in records)
     found = summaries(records, HALF)[0]["homo_moralis"]["estimates"]
     assert found["kappa"]["value"] == pytest.approx(0.3, abs=1e-4)
 
 
 @pytest.mark.parametrize("kappa", [0.0, 0.5])
-def test_sampled_choices_of_a_known_chooser_come_back_within_two_standard_errors(kappa: float) -> None:
+def test_sampled_choices_of_a_known_chooser_come_back_within_two_standard_errors(
+    kappa: float,
+) -> None:
     problems = draw_problems("drawn", 150, 1, HALF, 5, ["payoffs"])
     records = measured(Simulated("homo_moralis", {"kappa": kappa}, 0.1), problems)
     inside = dict.fromkeys(("kappa", "lambda"), 0)
     for repetition in range(20):
         rng = np.random.default_rng([5, repetition])
-        drawn = [{**r, "probabilities": np.eye(len(r["probabilities"]))[rng.choice(len(r["probabilities"]), p=r["probabilities"])].tolist()} for r in records]
+        drawn = [
+            {
+                **r,
+                "probabilities": np.eye(len(r["probabilities"]))[
+                    rng.choice(len(r["probabilities"]), p=r["probabilities"])
+                ].tolist(),
+            }
+            for r in records
+        ]
         found = summaries(drawn, [])[0]["homo_moralis"]["estimates"]
         for name, value in (("kappa", kappa), ("lambda", 0.1)):
             inside[name] += abs(found[name]["value"] - value) < 2 * found[name]["se"]
@@ -116,7 +173,9 @@ def test_position_habit_is_seen_and_cancels() -> None:
 
 
 def test_what_a_page_answers_is_put_in_the_order_of_the_strategies() -> None:
-    """A chooser that reads the page's letters: always the first move that is listed first, then each reply listed last."""
+    """A chooser that reads the page's letters: always the first move that is listed first,
+    then each reply listed last.
+    """
     problems = draw_problems("drawn", 30, 1, HALF, 9)
 
     class Reader:
@@ -126,7 +185,14 @@ def test_what_a_page_answers_is_put_in_the_order_of_the_strategies() -> None:
                 sizes = [len(q.options) for q in r.conversation.questions]
                 p = np.zeros(sizes)
                 p[(0, *[1] * (len(sizes) - 1))] = 1
-                found.append(Answer(p.ravel(), np.arange(1, len(sizes) + 1) / 10, np.array([1.0, 0.0]), np.ones(2)))
+                found.append(
+                    Answer(
+                        p.ravel(),
+                        np.arange(1, len(sizes) + 1) / 10,
+                        np.array([1.0, 0.0]),
+                        np.ones(2),
+                    )
+                )
             return found
 
     for problem, record in zip(problems, measured(Reader(), problems), strict=True):
@@ -137,7 +203,8 @@ def test_what_a_page_answers_is_put_in_the_order_of_the_strategies() -> None:
             listed = [page_actions(layout, k) for k in range(len(plan))]
             assert plan == (listed[0][0], *(some[1] for some in listed[1:]))
             assert choices_of(layout, int(taken)) == (0, *[1] * (len(plan) - 1))
-            # validity follows the questions to their information sets: the first asked of the replies is of the move listed first
+            # validity follows the questions to their information sets: the first asked of the
+            # replies is of the move listed first
             first = {"C": 1, "D": 2}[listed[0][0]] if game == "spd" else 1
             assert page["valid"][0] == pytest.approx(0.1)
             assert page["valid"][first] == pytest.approx(0.2)
@@ -146,7 +213,10 @@ def test_what_a_page_answers_is_put_in_the_order_of_the_strategies() -> None:
 
 
 def test_rules_are_what_they_say() -> None:
-    records = measured(Simulated("homo_moralis", {"kappa": 0.5}, 0.1), draw_problems("drawn", 60, 1, HALF, 2, ["payoffs"]))
+    records = measured(
+        Simulated("homo_moralis", {"kappa": 0.5}, 0.1),
+        draw_problems("drawn", 60, 1, HALF, 2, ["payoffs"]),
+    )
     by_arm = {row["arm"]: row for row in summaries(reference_arms(records, HALF), HALF)}
     selfish, moral = str(ECONOMICUS), str(moralis(0.5))
     own = by_arm["own-payoff best"]["targets"]
@@ -161,13 +231,18 @@ def test_rules_are_what_they_say() -> None:
 
 def test_single_decisions_are_judged_by_hand() -> None:
     record = {
-        "id": "a", "game": "spd", "payoffs": [80, 65, 25, 20], "beliefs": [0.5, 0.5, 0.5],
-        "strategies": ["CCC", "CCD", "CDC", "CDD", "DCC", "DCD", "DDC", "DDD"], "probabilities": [0.0, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.4],
-    }  # fmt: skip
+        "id": "a",
+        "game": "spd",
+        "payoffs": [80, 65, 25, 20],
+        "beliefs": [0.5, 0.5, 0.5],
+        "strategies": ["CCC", "CCD", "CDC", "CDD", "DCC", "DCD", "DDC", "DDD"],
+        "probabilities": [0.0, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.4],
+    }
     # homo moralis .5 chooses CCD (facts of the game), homo economicus DDD
     assert by_decision(record, moralis(0.5)) == 1
     assert by_decision(record, ECONOMICUS) == pytest.approx(1 / 3)
-    record["probabilities"] = [0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5]  # a coin between the two: half right where they differ
+    # a coin between the two: half right where they differ
+    record["probabilities"] = [0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5]
     assert by_decision(record, ECONOMICUS) == pytest.approx(2 / 3)
     found = agreement([record], moralis(0.5), [ECONOMICUS])
     assert found["accuracy"]["mean"] == found["mass"]["mean"] == 0.5
@@ -175,14 +250,19 @@ def test_single_decisions_are_judged_by_hand() -> None:
     assert agreement([record], moralis(0.01), [ECONOMICUS])["where_they_differ"] is None
 
 
-# ------------------------------------------------------------------------------------------- validity, baselines, targets
+# --------------------------------------------------------------------- validity, baselines, targets
 
 
 def test_who_answers_outside_the_form_has_no_figures_and_is_no_baseline() -> None:
     problems = draw_problems("drawn", 20, 1, HALF, 3, ["payoffs"])
-    arms = {name: measured(chooser, problems, name) for name, chooser in (
-        ("base", FirstListed(0.4)), ("placebo", FirstListed(0.9)), ("tuned", Simulated("homo_moralis", {"kappa": 0.5}, 0.1)),
-    )}  # fmt: skip
+    arms = {
+        name: measured(chooser, problems, name)
+        for name, chooser in (
+            ("base", FirstListed(0.4)),
+            ("placebo", FirstListed(0.9)),
+            ("tuned", Simulated("homo_moralis", {"kappa": 0.5}, 0.1)),
+        )
+    }
     records = [r for several in arms.values() for r in several]
     rows = summaries(records, HALF)
     add_shifts(rows, records, ["base", "placebo"], ["tuned"], HALF)
@@ -194,20 +274,34 @@ def test_who_answers_outside_the_form_has_no_figures_and_is_no_baseline() -> Non
     assert base["comprehension"] == pytest.approx(0.3)
     assert not placebo["outside"]
     assert set(tuned["shift"]) == {"placebo"}  # never against answers that are not there
-    by_hand = [by_decision(a, moralis(0.5)) - by_decision(b, moralis(0.5)) for a, b in zip(arms["tuned"], arms["placebo"], strict=True)]
+    by_hand = [
+        by_decision(a, moralis(0.5)) - by_decision(b, moralis(0.5))
+        for a, b in zip(arms["tuned"], arms["placebo"], strict=True)
+    ]
     found = tuned["shift"]["placebo"][str(moralis(0.5))]
     assert found["mean"] == pytest.approx(np.mean(by_hand))
     assert found["se"] == pytest.approx(np.std(by_hand, ddof=1) / 20**0.5)
     assert "shift" not in base
     frame = table(rows).set_index("arm")
     assert frame.loc["base", "note"] == OUTSIDE
-    assert set(frame.loc["base", [c for c in frame.columns if c not in ("set", "mode", "valid %", "control %", "note")]]) == {""}
+    assert set(
+        frame.loc[
+            "base",
+            [c for c in frame.columns if c not in ("set", "mode", "valid %", "control %", "note")],
+        ]
+    ) == {""}
     assert str(frame.loc["base", "valid %"]).startswith("40")
     assert str(frame.loc["placebo", "valid %"]).startswith("90")
 
 
 def test_the_border_of_the_form() -> None:
-    assert [outside(v) for v in (0.0, 0.499, float("nan"), 0.5, 1.0)] == [True, True, True, False, False]
+    assert [outside(v) for v in (0.0, 0.499, float("nan"), 0.5, 1.0)] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_pages_without_an_answer_are_left_out_and_counted() -> None:
@@ -216,7 +310,10 @@ def test_pages_without_an_answer_are_left_out_and_counted() -> None:
     class Silent(FirstListed):
         def score(self, requests: list[Request], arm: Condition, seed: int = 0) -> list[Answer]:
             found = super().score(requests, arm, seed)
-            return [a if i >= 2 else Answer(None, 0 * a.valid, 0 * a.controls, 0 * a.controls) for i, a in enumerate(found)]
+            return [
+                a if i >= 2 else Answer(None, 0 * a.valid, 0 * a.controls, 0 * a.controls)
+                for i, a in enumerate(found)
+            ]
 
     records = measured(Silent(), problems)
     assert records[0]["probabilities"] is None
@@ -229,7 +326,13 @@ def test_pages_without_an_answer_are_left_out_and_counted() -> None:
 
 
 def test_targets_and_the_told_base() -> None:
-    arms = told_conditions([moralis(0.5), Target.parse("fehr_schmidt:alpha=0.5"), Target.parse("fehr_schmidt:beta=0.5")])
+    arms = told_conditions(
+        [
+            moralis(0.5),
+            Target.parse("fehr_schmidt:alpha=0.5"),
+            Target.parse("fehr_schmidt:beta=0.5"),
+        ]
+    )
     assert arms[0].name == "base, told moralis 0.5"
     assert len({a.name for a in arms}) == 3
     assert [a.adapter for a in arms] == [None] * 3
@@ -240,23 +343,53 @@ def test_targets_and_the_told_base() -> None:
 
 def test_a_placebo_is_known_by_its_record(tmp_path: Path) -> None:
     assert not Adapter("x", tmp_path).placebo
-    for run_record, said in (({"shuffled": True}, True), ({"shuffled": False}, False), ({}, False), ([], False), ({"shuffled": "yes"}, False)):
+    for run_record, said in (
+        ({"shuffled": True}, True),
+        ({"shuffled": False}, False),
+        ({}, False),
+        ([], False),
+        ({"shuffled": "yes"}, False),
+    ):
         (tmp_path / "run.json").write_text(json.dumps(run_record))
         assert Adapter("x", tmp_path).placebo is said
 
 
-def test_adapters_bring_their_targets_and_placebos_do_not(adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_adapters_bring_their_targets_and_placebos_do_not(
+    adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two adapters by their records, one the other's placebo: targets, baselines, shifts."""
     folders = {}
-    for name, about in (("kind", {"target": "fehr_schmidt:beta=0.6"}), ("shuffled", {"target": "homo_moralis:kappa=0.3", "shuffled": True})):
+    for name, about in (
+        ("kind", {"target": "fehr_schmidt:beta=0.6"}),
+        ("shuffled", {"target": "homo_moralis:kappa=0.3", "shuffled": True}),
+    ):
         folders[name] = tmp_path / name
         shutil.copytree(adapter, folders[name])
         (folders[name] / "run.json").write_text(json.dumps(about))
     config = json.loads((folders["shuffled"] / "adapter_config.json").read_text())
-    (folders["shuffled"] / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": 2 * config["lora_alpha"]}))
-    words = ("--adapter", folders["kind"], "--adapter", folders["shuffled"], "--items", 2, "--pairs", 1, "--sets", "payoffs", "--out", tmp_path / "m")
+    (folders["shuffled"] / "adapter_config.json").write_text(
+        json.dumps(config | {"lora_alpha": 2 * config["lora_alpha"]})
+    )
+    words = (
+        "--adapter",
+        folders["kind"],
+        "--adapter",
+        folders["shuffled"],
+        "--items",
+        2,
+        "--pairs",
+        1,
+        "--sets",
+        "payoffs",
+        "--out",
+        tmp_path / "m",
+    )
     call(command.main, *words)
-    assert read_json(tmp_path / "m" / "run.json")["targets"] == ["homo_economicus", "homo_moralis:kappa=0.5", "fehr_schmidt:beta=0.6"]
+    assert read_json(tmp_path / "m" / "run.json")["targets"] == [
+        "homo_economicus",
+        "homo_moralis:kappa=0.5",
+        "fehr_schmidt:beta=0.6",
+    ]
     rows = {r["arm"]: r for r in read_json(tmp_path / "m" / "summary.json")}
     assert [name for name in rows if rows[name]["mode"] != "rule"] == ["base", "shuffled", "kind"]
     assert rows["shuffled"]["placebo"]
@@ -270,7 +403,7 @@ def test_adapters_bring_their_targets_and_placebos_do_not(adapter: Path, tmp_pat
     assert "payoffs" in capsys.readouterr().out
 
 
-# ------------------------------------------------------------------------------------------------------------ problems, resume
+# --------------------------------------------------------------------------------- problems, resume
 
 
 def test_problems_are_held_out_counterbalanced_and_clear() -> None:
@@ -279,8 +412,13 @@ def test_problems_are_held_out_counterbalanced_and_clear() -> None:
     assert {p.set for p in problems} == {"payoffs", "wordings"}
     for p in problems:
         assert len(p.layouts) == 4
-        assert all(a.labels[0] == b.labels[0][::-1] for a, b in zip(p.layouts[::2], p.layouts[1::2], strict=True))
-        assert {a.wording for a in p.layouts} <= set(WORDINGS_TRAIN if p.set == "payoffs" else WORDINGS_HELD_OUT)
+        assert all(
+            a.labels[0] == b.labels[0][::-1]
+            for a, b in zip(p.layouts[::2], p.layouts[1::2], strict=True)
+        )
+        assert {a.wording for a in p.layouts} <= set(
+            WORDINGS_TRAIN if p.set == "payoffs" else WORDINGS_HELD_OUT
+        )
         game, payoffs, beliefs = p.item.protocol.game, p.item.protocol.payoffs, p.item.beliefs or ()
         own = sorted(expected(game, payoffs, plan, beliefs, lambda m, n: m) for plan in plans(game))
         assert own[-1] - own[-2] > 0
@@ -295,13 +433,28 @@ def test_changed_settings_keep_the_decision() -> None:
     pages = {name: [r for n, r in zip(names, asked, strict=True) if n == name] for name in sets}
     for plain, turns, scale, currency in zip(*pages.values(), strict=True):
         assert plain.item == turns.item == scale.item == currency.item
-        assert plain.conversation.questions == turns.conversation.questions == scale.conversation.questions == currency.conversation.questions
+        assert (
+            plain.conversation.questions
+            == turns.conversation.questions
+            == scale.conversation.questions
+            == currency.conversation.questions
+        )
         opening = turns.conversation.opening()
-        assert [m["role"] for m in opening] == ["system", "user", "assistant", "user", "assistant", "user"]
+        assert [m["role"] for m in opening] == [
+            "system",
+            "user",
+            "assistant",
+            "user",
+            "assistant",
+            "user",
+        ]
         assert [opening[0], opening[-1]] == plain.conversation.opening()
         largest = max(plain.item.protocol.payoffs) / 5
         assert f" {10 * largest:g}" in "\n".join(lines_of(scale.conversation.page)[2])
-        assert currency.conversation.page.replace("3 rupees", plain.layout.rate) == plain.conversation.page
+        assert (
+            currency.conversation.page.replace("3 rupees", plain.layout.rate)
+            == plain.conversation.page
+        )
 
 
 def test_a_changed_character_is_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +465,17 @@ def test_a_changed_character_is_another_question(monkeypatch: pytest.MonkeyPatch
 
     before = key()
     assert key() == before
-    assert len({before, key(mode="reasoned"), key(beliefs="uniform"), key(Condition("told", None, "Be brief."))}) == 4
+    assert (
+        len(
+            {
+                before,
+                key(mode="reasoned"),
+                key(beliefs="uniform"),
+                key(Condition("told", None, "Be brief.")),
+            }
+        )
+        == 4
+    )
     name = problems[0].layouts[0].wording
     for field in ("opening", "rate", "outcome", "ask_second"):
         changed = WORDINGS[name].__dict__[field].replace(".", " .", 1).replace("?", " ?", 1)
@@ -331,11 +494,16 @@ class Counting:
     def score(self, requests: list[Request], condition: Condition, seed: int = 0) -> list[Answer]:
         self.asked.append(len(requests))
         return [
-            replace(Simulated("homo_moralis", {"kappa": 0.5}, 0.1).score([r], condition)[0], texts=(f"text {len(self.asked)}-{i}",))
+            replace(
+                Simulated("homo_moralis", {"kappa": 0.5}, 0.1).score([r], condition)[0],
+                texts=(f"text {len(self.asked)}-{i}",),
+            )
             for i, r in enumerate(requests)
         ]
 
-    def write(self, conversations: Any, condition: Condition, seed: int, longest: int = 0) -> list[str]:
+    def write(
+        self, conversations: Any, condition: Condition, seed: int, longest: int = 0
+    ) -> list[str]:
         self.asked.append(len(conversations))
         return [f"reply {len(self.asked)}-{i}" for i in range(len(conversations))]
 
@@ -357,17 +525,34 @@ def test_a_changed_question_is_asked_again_and_an_unchanged_one_is_not(tmp_path:
     first = fresh().score(requests, BASE, 0)
     again = fresh().score(requests, BASE, 7)  # nothing is sampled, so that the seed does not matter
     assert engine.asked == [6]
-    assert all((a.probabilities == b.probabilities).all() and a.texts == b.texts for a, b in zip(first, again, strict=True))
+    assert all(
+        (a.probabilities == b.probabilities).all() and a.texts == b.texts
+        for a, b in zip(first, again, strict=True)
+    )
     talk = requests[2].conversation
     question = talk.questions[0]
     changes = (
         replace(talk, page=talk.page + " "),
-        replace(talk, questions=(replace(question, text=question.text.replace("?", "??")), *talk.questions[1:])),
-        replace(talk, questions=(replace(question, options=("1", *question.options[1:])), *talk.questions[1:])),
+        replace(
+            talk,
+            questions=(
+                replace(question, text=question.text.replace("?", "??")),
+                *talk.questions[1:],
+            ),
+        ),
+        replace(
+            talk,
+            questions=(
+                replace(question, options=("1", *question.options[1:])),
+                *talk.questions[1:],
+            ),
+        ),
         replace(talk, before=(("system", "Be brief."),)),
     )
     for n, changed in enumerate(changes, start=1):
-        fresh().score([replace(r, conversation=changed) if r is requests[2] else r for r in requests], BASE, 0)
+        fresh().score(
+            [replace(r, conversation=changed) if r is requests[2] else r for r in requests], BASE, 0
+        )
         assert engine.asked == [6] + [1] * n
     fresh().score(requests, Condition("tuned", "tuned"), 0)  # other weights
     assert engine.asked[-1] == 6
@@ -381,7 +566,9 @@ def test_a_changed_question_is_asked_again_and_an_unchanged_one_is_not(tmp_path:
 
 
 def test_what_is_sampled_is_kept_by_seed_and_like_pages_are_drawn_apart(tmp_path: Path) -> None:
-    (request, *_) = requests_of(draw_problems("drawn", 1, 1, HALF, 0, ["payoffs"]), BASE, "direct", samples=3)
+    (request, *_) = requests_of(
+        draw_problems("drawn", 1, 1, HALF, 0, ["payoffs"]), BASE, "direct", samples=3
+    )
     engine = Counting()
 
     def fresh(*how: int) -> Remembering:
@@ -395,7 +582,9 @@ def test_what_is_sampled_is_kept_by_seed_and_like_pages_are_drawn_apart(tmp_path
     fresh().score([replace(request, samples=4)], BASE, 0)
     assert engine.asked == [2, 1, 1, 1]
     pages = [[{"role": "user", "content": "Write a poem."}]] * 2
-    assert fresh().write(pages, BASE, 3) == fresh().write(pages, BASE, 3) == ["reply 5-0", "reply 5-1"]
+    assert (
+        fresh().write(pages, BASE, 3) == fresh().write(pages, BASE, 3) == ["reply 5-0", "reply 5-1"]
+    )
     fresh().write(pages, BASE, 4)
     assert engine.asked == [2, 1, 1, 1, 2, 2]
 
@@ -404,9 +593,14 @@ def test_what_an_endpoint_lost_is_asked_again(tmp_path: Path) -> None:
     requests = requests_of(draw_problems("drawn", 1, 1, HALF, 0, ["payoffs"]), BASE, "direct")
 
     class Losing(Counting):
-        def score(self, requests: list[Request], condition: Condition, seed: int = 0) -> list[Answer]:
+        def score(
+            self, requests: list[Request], condition: Condition, seed: int = 0
+        ) -> list[Answer]:
             found = super().score(requests, condition, seed)
-            return [replace(a, probabilities=None) if i == len(self.asked) - 1 else a for i, a in enumerate(found)]
+            return [
+                replace(a, probabilities=None) if i == len(self.asked) - 1 else a
+                for i, a in enumerate(found)
+            ]
 
     engine = Losing()
     for _ in range(3):
@@ -414,15 +608,28 @@ def test_what_an_endpoint_lost_is_asked_again(tmp_path: Path) -> None:
     assert engine.asked == [2, 1]
 
 
-def test_beliefs_that_are_asked_for_belong_to_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    games = Games(GamesConfig(simulate="alpha=0,beta=0,kappa=0.5,lambda=0.1", out=Path("x"), beliefs="elicited", items=1))
+def test_beliefs_that_are_asked_for_belong_to_what_was_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    games = Games(
+        GamesConfig(
+            simulate="alpha=0,beta=0,kappa=0.5,lambda=0.1",
+            out=Path("x"),
+            beliefs="elicited",
+            items=1,
+        )
+    )
     problem = games.draw()[0]
 
     def key() -> str:
         return prompt_hash(r.conversation for r in games.requests(problem, BASE, "direct"))
 
     before, question = key(), prompts.belief_question
-    monkeypatch.setattr(prompts, "belief_question", lambda layout, k: replace(question(layout, k), text=question(layout, k).text + " "))
+    monkeypatch.setattr(
+        prompts,
+        "belief_question",
+        lambda layout, k: replace(question(layout, k), text=question(layout, k).text + " "),
+    )
     assert key() != before
 
 
@@ -435,7 +642,7 @@ def test_differences_that_are_more_than_rounding() -> None:
     assert not differ(replace(one, probabilities=None), replace(one, probabilities=None))
 
 
-# ------------------------------------------------------------------------------------------------------------ models
+# ------------------------------------------------------------------------------------------- models
 
 
 def test_derivations_repeat_and_beliefs_can_be_asked_for(adapter: Path) -> None:
@@ -444,13 +651,19 @@ def test_derivations_repeat_and_beliefs_can_be_asked_for(adapter: Path) -> None:
     once, again = (measure(engine, problems, BASE, "reasoned", "given", 2, 1, 60) for _ in range(2))
     assert once == again
     assert all(1 <= len(page["texts"]) <= 2 for r in once for page in r["pages"])
-    assert all(0 <= v <= 1 for r in once for v in (r["valid_answer_probability"], r["comprehension"], *r["valid_by_decision"]))
+    assert all(
+        0 <= v <= 1
+        for r in once
+        for v in (r["valid_answer_probability"], r["comprehension"], *r["valid_by_decision"])
+    )
     elicited = measure(engine, problems, BASE, "direct", "elicited", 1)
     assert all(0 <= b <= 1 for r in elicited for b in r["beliefs"])
     assert elicited[0]["beliefs"] != list(problems[0].item.beliefs or ())
 
 
-def test_measuring_twice_reads_what_was_measured(adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_measuring_twice_reads_what_was_measured(
+    adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ("--adapter", adapter, "--items", 2, "--pairs", 1, "--out", tmp_path / "m")
     call(command.main, *words)
     choices = (tmp_path / "m" / "choices.jsonl").read_bytes()
@@ -468,7 +681,17 @@ def test_measuring_twice_reads_what_was_measured(adapter: Path, tmp_path: Path, 
 
 def test_adapter_that_changes_nothing_is_refused(empty_adapter: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="every probability equals the base's"):
-        call(command.main, "--adapter", empty_adapter, "--items", 2, "--pairs", 1, "--out", tmp_path / "m")
+        call(
+            command.main,
+            "--adapter",
+            empty_adapter,
+            "--items",
+            2,
+            "--pairs",
+            1,
+            "--out",
+            tmp_path / "m",
+        )
     assert not (tmp_path / "m" / "summary.json").exists()
 
 
@@ -477,7 +700,9 @@ def test_wrong_adapters_are_refused(adapter: Path, tmp_path: Path) -> None:
     shutil.copytree(adapter, other)
     config = read_json(other / "adapter_config.json")
     (other / "adapter_config.json").write_text(json.dumps({**config, "r": 3}))
-    assert_complains(run("-m", "eval.games", "--adapter", str(other), "--items", "2"), "does not fit")
+    assert_complains(
+        run("-m", "eval.games", "--adapter", str(other), "--items", "2"), "does not fit"
+    )
     (other / "adapter_model.safetensors").rename(other / "adapter_model.bin")
     with pytest.raises(InputError, match=r"adapter_model\.safetensors"):
         call(command.main, "--adapter", other)
@@ -497,21 +722,40 @@ def test_wrong_adapters_are_refused(adapter: Path, tmp_path: Path) -> None:
         (("--model", "nano", "--targets", "homo_ludens", "--out", "{out}"), ("homo_ludens",)),
         (("--model", "nano", "--longest", "0", "--out", "{out}"), ("--longest",)),
         (("--model", "nano", "--temperature", "-1", "--out", "{out}"), ("--temperature",)),
-        (("--model", "nano", "--temperature", "0", "--samples", "2", "--out", "{out}"), ("--temperature 0",)),
+        (
+            ("--model", "nano", "--temperature", "0", "--samples", "2", "--out", "{out}"),
+            ("--temperature 0",),
+        ),
     ],
 )
-def test_bad_options_are_refused(options: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path) -> None:
+def test_bad_options_are_refused(
+    options: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path
+) -> None:
     with pytest.raises(InputError) as refusal:
         call(command.main, *(word.format(out=tmp_path) for word in options))
     assert all(part in str(refusal.value) for part in parts)
 
 
 def test_the_command_complains_in_one_line() -> None:
-    assert_complains(run("-m", "eval.games", "--model", "nano", "--top-p", "1", "--out", "x"), "--top-p")
+    assert_complains(
+        run("-m", "eval.games", "--model", "nano", "--top-p", "1", "--out", "x"), "--top-p"
+    )
 
 
 def test_battery_all_is_one_command(tmp_path: Path) -> None:
-    call(command.main, "--simulate", "alpha=0.1,beta=0.2,lambda=0.05", "--battery", "all", "--items", 18, "--pairs", 1, "--out", tmp_path)
+    call(
+        command.main,
+        "--simulate",
+        "alpha=0.1,beta=0.2,lambda=0.05",
+        "--battery",
+        "all",
+        "--items",
+        18,
+        "--pairs",
+        1,
+        "--out",
+        tmp_path,
+    )
     assert {row["battery"] for row in read_json(tmp_path / "menus" / "summary.json")} == set(MENUS)
     assert len(read_json(tmp_path / "summary.json")) > 0
 
@@ -521,4 +765,7 @@ def test_an_adapter_whose_name_has_a_dot(adapter: Path, tmp_path: Path) -> None:
     dotted = tmp_path / "nano-k0.5-n25"
     shutil.copytree(adapter, dotted)
     call(command.main, "--adapter", dotted, "--items", 2, "--pairs", 1, "--out", tmp_path / "out")
-    assert {row["arm"] for _, row in read_lines(tmp_path / "out" / "choices.jsonl")} == {"base", "nano-k0.5-n25"}
+    assert {row["arm"] for _, row in read_lines(tmp_path / "out" / "choices.jsonl")} == {
+        "base",
+        "nano-k0.5-n25",
+    }

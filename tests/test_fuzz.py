@@ -1,4 +1,6 @@
-"""Every reader of ``readers.py`` on random bytes, on broken pieces of good input, and on good input with one value exchanged."""
+"""Every reader of ``readers.py`` on random bytes, on broken pieces of good input,
+and on good input with one value exchanged.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,15 @@ from hypothesis import strategies as st
 from econmoral.records import read_json
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**400), 10**400) | st.floats(allow_nan=False) | st.text(max_size=5) | st.sampled_from(["0", "-1e999", "game"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**400), 10**400)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.sampled_from(["0", "-1e999", "game"]),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 
@@ -41,7 +50,12 @@ def test_a_reader_reads_or_refuses(name: str) -> None:
     def anything(data: bytes) -> None:
         readers.one_case(name, data)
 
-    @given(st.sampled_from(seeds), st.integers(0, 2000), st.integers(0, 50), st.binary(max_size=20) | st.sampled_from([b"\n", b"{", b"'", b"\x00", b"\xff"]))
+    @given(
+        st.sampled_from(seeds),
+        st.integers(0, 2000),
+        st.integers(0, 50),
+        st.binary(max_size=20) | st.sampled_from([b"\n", b"{", b"'", b"\x00", b"\xff"]),
+    )
     @settings(max_examples=120, deadline=5000, database=None, derandomize=True)
     def broken(seed: bytes, at: int, cut: int, instead: bytes) -> None:
         at %= len(seed)

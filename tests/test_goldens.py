@@ -1,4 +1,6 @@
-"""Numbers of the commands as they were before their loops became one (goldens.json): they must not move unnoticed."""
+"""Numbers of the commands as they were before their loops became one (goldens.json):
+they must not move unnoticed.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def assert_close(kept: Any, found: Any, tolerance: float, path: str) -> None:
         for i, (a, b) in enumerate(zip(kept, found, strict=True)):
             assert_close(a, b, tolerance, f"{path}[{i}]")
     elif isinstance(kept, float) and not isinstance(found, str | None):
-        assert math.isclose(kept, found, rel_tol=tolerance, abs_tol=tolerance), f"{path}: {kept} was, {found} is"
+        assert math.isclose(kept, found, rel_tol=tolerance, abs_tol=tolerance), (
+            f"{path}: {kept} was, {found} is"
+        )
     else:
         assert kept == found, path
 

@@ -1,4 +1,6 @@
-"""What comes from elsewhere, made to harm: adapters, templates, names, endpoints, folders that are in use."""
+"""What comes from elsewhere, made to harm: adapters, templates, names, endpoints,
+folders that are in use.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,21 @@ from econmoral.adapters import check_adapter
 from econmoral.chat import check_template, prompt_text
 from econmoral.conversation import Conversation, Question
 from econmoral.models import NANO
-from econmoral.records import InputError, append_lines, plain, read_lines, read_whole_lines, spreadsheet_cell
+from econmoral.records import (
+    InputError,
+    append_lines,
+    plain,
+    read_lines,
+    read_whole_lines,
+    spreadsheet_cell,
+)
 from eval.engine_openai import Chat, Endpoint, prompt_log_probabilities, read_reply
 from eval.engine_transformers import Transformers
 from eval.engines import Condition, Request, Sampled
 
 TALK = Conversation("The page.", (Question("Which do you choose, K or M?", ("K", "M")),))
 
-# ---------------------------------------------------------------------------------------------------------------- adapters
+# ----------------------------------------------------------------------------------------- adapters
 
 
 def setting(name: str, value: Any) -> Callable[[Path], None]:
@@ -65,8 +74,18 @@ def cut(folder: Path) -> None:
 
 
 def lying_header(folder: Path) -> None:
-    header = json.dumps({"a.lora_A.weight": {"dtype": "F32", "shape": [1 << 40, 1 << 20], "data_offsets": [0, 1 << 62]}}).encode()
-    (folder / "adapter_model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 64)
+    header = json.dumps(
+        {
+            "a.lora_A.weight": {
+                "dtype": "F32",
+                "shape": [1 << 40, 1 << 20],
+                "data_offsets": [0, 1 << 62],
+            }
+        }
+    ).encode()
+    (folder / "adapter_model.safetensors").write_bytes(
+        len(header).to_bytes(8, "little") + header + b"\0" * 64
+    )
 
 
 def endless_header(folder: Path) -> None:
@@ -74,7 +93,9 @@ def endless_header(folder: Path) -> None:
 
 
 def huge_configuration(folder: Path) -> None:
-    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "x": "' + "x" * (1 << 21) + '"}')
+    (folder / "adapter_config.json").write_text(
+        '{"peft_type": "LORA", "x": "' + "x" * (1 << 21) + '"}'
+    )
 
 
 HARM: dict[str, tuple[Callable[[Path], None], str]] = {
@@ -93,7 +114,10 @@ HARM: dict[str, tuple[Callable[[Path], None], str]] = {
     "module to import": (setting("megatron_config", {"a": 1}), "megatron_config"),
     "layers copied": (setting("layer_replication", [[0, 5]] * 10**4), "layer_replication"),
     "pattern that never ends": (setting("target_modules", "(a|a)*$"), "pattern"),
-    "base that is no name": (setting("base_model_name_or_path", ["x"]), "does not describe a LoRA adapter"),
+    "base that is no name": (
+        setting("base_model_name_or_path", ["x"]),
+        "does not describe a LoRA adapter",
+    ),
     "another method": (setting("peft_type", "IA3"), "does not describe a LoRA adapter"),
     "terminal sequence": (setting("bias", "\x1b[2J"), "bias"),
 }
@@ -119,13 +143,25 @@ def test_a_harmful_adapter_ends_every_command_in_one_line(adapter: Path, tmp_pat
         ("-m", "eval.games", "--adapter", str(folder)),
         ("-m", "eval.parity", "--adapter", str(folder)),
         ("recipes/export.py", "--adapter", str(folder), "--out", str(tmp_path / "merged")),
-        ("recipes/interpolate.py", "--adapters", str(folder), str(adapter), "--weight", "0.5", "--out", str(tmp_path / "between")),
+        (
+            "recipes/interpolate.py",
+            "--adapters",
+            str(folder),
+            str(adapter),
+            "--weight",
+            "0.5",
+            "--out",
+            str(tmp_path / "between"),
+        ),
     ):
         assert_complains(run(*command), "a link that leaves")
 
 
 def test_links_of_the_hubs_cache_are_followed(adapter: Path, tmp_path: Path) -> None:
-    blobs, snapshot = tmp_path / "models--a--b" / "blobs", tmp_path / "models--a--b" / "snapshots" / "0"
+    blobs, snapshot = (
+        tmp_path / "models--a--b" / "blobs",
+        tmp_path / "models--a--b" / "snapshots" / "0",
+    )
     shutil.copytree(adapter, blobs)
     snapshot.mkdir(parents=True)
     for name in ("adapter_config.json", "adapter_model.safetensors"):
@@ -139,9 +175,14 @@ def test_nothing_else_in_the_folder_is_read(adapter: Path, tmp_path: Path) -> No
     shutil.copytree(adapter, folder)
     (folder / "chat_template.jinja").write_text("{{ 'a' * 10 ** 12 }}")
     (folder / "tokenizer.json").write_text("{}")
-    (folder / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
+    (folder / "adapter_model.bin").write_bytes(
+        b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR."
+    )
     asked = [Request(TALK, None, None)]
-    plainly, besieged = (Transformers("nano", {"a": place}).score(asked, Condition("a", "a")) for place in (adapter, folder))
+    plainly, besieged = (
+        Transformers("nano", {"a": place}).score(asked, Condition("a", "a"))
+        for place in (adapter, folder)
+    )
     for one, other in zip(plainly, besieged, strict=True):
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
     assert not (tmp_path / "ran").exists()
@@ -151,18 +192,27 @@ def test_weights_that_are_no_numbers_are_noticed(adapter: Path, tmp_path: Path) 
     folder = tmp_path / "adapter"
     shutil.copytree(adapter, folder)
     weights = load_file(folder / "adapter_model.safetensors")
-    save_file({k: torch.full_like(v, float("nan")) for k, v in weights.items()}, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    result = run("-m", "eval.games", "--adapter", str(folder), "--items", "2", "--out", str(tmp_path / "out"))
+    save_file(
+        {k: torch.full_like(v, float("nan")) for k, v in weights.items()},
+        folder / "adapter_model.safetensors",
+        metadata={"format": "pt"},
+    )
+    result = run(
+        "-m", "eval.games", "--adapter", str(folder), "--items", "2", "--out", str(tmp_path / "out")
+    )
     assert_complains(result, "nan")
 
 
-# --------------------------------------------------------------------------------------------------------------- templates
+# ---------------------------------------------------------------------------------------- templates
 
 JINJA = {
     "memory by a product": "{{ 'a' * 9999999 }}",
     "memory by a power": "{{ 10 ** 9 }}",
     "memory by a filter": "{{ 'a' | center(1000000000) }}",
-    "a loop in a loop in a loop": "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}",
+    "a loop in a loop in a loop": (
+        "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor "
+        "%}{% endfor %}{% endfor %}"
+    ),
     "the shell": "{{ messages.__class__.__mro__[1].__subclasses__() }}",
     "a file": "{% include '/etc/passwd' %}",
     "globals": "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
@@ -190,13 +240,26 @@ def test_templates_of_real_checkpoints_pass() -> None:
         check_template(path.read_text(encoding="utf-8"), path.name)
 
 
-# ----------------------------------------------------------------------------------------------------- terminal, spreadsheet
+# ---------------------------------------------------------------------------- terminal, spreadsheet
 
 
-def test_a_name_is_no_markup_no_terminal_sequence_and_no_formula(adapter: Path, tmp_path: Path) -> None:
+def test_a_name_is_no_markup_no_terminal_sequence_and_no_formula(
+    adapter: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "=1+1[bold]:smile:\x1b[2J"
     shutil.copytree(adapter, folder)
-    result = run("-m", "eval.games", "--adapter", str(folder), "--items", "2", "--pairs", "1", "--out", str(tmp_path / "out"))
+    result = run(
+        "-m",
+        "eval.games",
+        "--adapter",
+        str(folder),
+        "--items",
+        "2",
+        "--pairs",
+        "1",
+        "--out",
+        str(tmp_path / "out"),
+    )
     assert result.returncode == 0, result.stderr
     assert "\x1b" not in result.stdout + result.stderr
     assert "=1+1[bold]:smile:" in result.stdout
@@ -205,7 +268,9 @@ def test_a_name_is_no_markup_no_terminal_sequence_and_no_formula(adapter: Path, 
     assert not any(arm.startswith("=") for arm in arms)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3+cmd", "@SUM(A1)", "\x1b=1", "\r=1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3+cmd", "@SUM(A1)", "\x1b=1", "\r=1"]
+)
 def test_formulas_are_text(text: str) -> None:
     assert spreadsheet_cell(text)[0] == "'"
 
@@ -219,7 +284,7 @@ def test_control_and_format_characters_go() -> None:
     assert plain("a\x1b[31m\x07\u202eb\n\x9bc\u200b") == "a[31mb\nc"
 
 
-# ---------------------------------------------------------------------------------------------------------------- endpoints
+# ---------------------------------------------------------------------------------------- endpoints
 
 
 def test_a_redirect_is_not_followed() -> None:
@@ -231,7 +296,12 @@ def test_a_redirect_is_not_followed() -> None:
 
     with server(there) as other:
         for status in (301, 302, 307, 308):
-            with server(lambda path, body, status=status: (status, f"{other}/stolen".encode())) as address, pytest.raises(InputError, match=str(status)):
+            with (
+                server(
+                    lambda path, body, status=status: (status, f"{other}/stolen".encode())
+                ) as address,
+                pytest.raises(InputError, match=str(status)),
+            ):
                 Endpoint(address, wait=0.001).post("/completions", {}, dict)
     assert not reached
 
@@ -253,12 +323,28 @@ def test_a_reply_without_end_is_cut_off() -> None:
         read_reply(Dripping(), time.monotonic() + 0.2)
 
 
-BAD_SCORES = (b"[null, 1e999]", b"[null, -1e999]", b"[null, 5]", b"[null, NaN]", b"[null, 1" + b"0" * 400 + b"]", b'[null, "x"]', b"{}", b"3")
+BAD_SCORES = (
+    b"[null, 1e999]",
+    b"[null, -1e999]",
+    b"[null, 5]",
+    b"[null, NaN]",
+    b"[null, 1" + b"0" * 400 + b"]",
+    b'[null, "x"]',
+    b"{}",
+    b"3",
+)
 
 
 @pytest.mark.parametrize("scores", BAD_SCORES)
-def test_scores_that_are_no_log_probabilities_are_asked_for_again_and_then_counted(scores: bytes) -> None:
-    with server(lambda path, body: (200, b'{"choices": [{"logprobs": {"token_logprobs": ' + scores + b"}}]}")) as address:
+def test_scores_that_are_no_log_probabilities_are_asked_for_again_and_then_counted(
+    scores: bytes,
+) -> None:
+    with server(
+        lambda path, body: (
+            200,
+            b'{"choices": [{"logprobs": {"token_logprobs": ' + scores + b"}}]}",
+        )
+    ) as address:
         endpoint = Endpoint(address, wait=0.0005)
         with pytest.raises(InputError, match="no usable reply"):
             endpoint.post_all("/completions", [{}], prompt_log_probabilities)
@@ -279,7 +365,12 @@ def test_a_thousand_requests_in_flight() -> None:
         time.sleep(2)
         with guard:
             now -= 1
-        replies: dict[str, Reply] = {"429": (429, b"busy"), "500": (500, b"oops"), "json": (200, b'{"choices": ['), "gone": (0, b"")}
+        replies: dict[str, Reply] = {
+            "429": (429, b"busy"),
+            "500": (500, b"oops"),
+            "json": (200, b'{"choices": ['),
+            "gone": (0, b""),
+        }
         return replies.get(trouble) or chat_reply("K")
 
     with server(respond) as address:
@@ -287,25 +378,68 @@ def test_a_thousand_requests_in_flight() -> None:
         found = Sampled(Chat(endpoint, "m")).score(asked, Condition("base"))
     assert most > 500
     assert len(seen) == 5
-    assert sum(a.outcomes["answered"] for a in found) + endpoint.failures == len(asked) == len(found)
+    assert (
+        sum(a.outcomes["answered"] for a in found) + endpoint.failures == len(asked) == len(found)
+    )
     assert endpoint.failures < 150  # six tries, each good with probability 3/7: 3.5 % on average
 
 
-# ------------------------------------------------------------------------------------------------------------------ folders
+# ------------------------------------------------------------------------------------------ folders
 
 
 def test_two_runs_into_one_folder(tmp_path: Path) -> None:
-    hold = "import sys, time; from pathlib import Path; from econmoral.records import lock; lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
-    holder = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path / "out")], stdout=subprocess.PIPE, cwd=ROOT)
+    hold = (
+        "import sys, time; from pathlib import Path; from econmoral.records import lock; "
+        "lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path / "out")], stdout=subprocess.PIPE, cwd=ROOT
+    )
     try:
         assert holder.stdout is not None
         holder.stdout.readline()
         chooser = "kappa=0.5,alpha=0,beta=0,lambda=0.1"
         commands = [
-            ("-m", "eval.games", "--simulate", chooser, "--items", "2", "--out", str(tmp_path / "out")),
-            ("-m", "eval.menus", "--simulate", "alpha=0.1,beta=0.1,lambda=0.1", "--battery", "matrix", "--out", str(tmp_path / "out")),
-            ("-m", "eval.pricing", "--agents", "grim", "myopic", "--periods", "60", "--runs", "1", "--out", str(tmp_path / "out")),
-            ("recipes/study.py", "--plan", "recipes/plans/nano.yaml", "--out", str(tmp_path / "out")),
+            (
+                "-m",
+                "eval.games",
+                "--simulate",
+                chooser,
+                "--items",
+                "2",
+                "--out",
+                str(tmp_path / "out"),
+            ),
+            (
+                "-m",
+                "eval.menus",
+                "--simulate",
+                "alpha=0.1,beta=0.1,lambda=0.1",
+                "--battery",
+                "matrix",
+                "--out",
+                str(tmp_path / "out"),
+            ),
+            (
+                "-m",
+                "eval.pricing",
+                "--agents",
+                "grim",
+                "myopic",
+                "--periods",
+                "60",
+                "--runs",
+                "1",
+                "--out",
+                str(tmp_path / "out"),
+            ),
+            (
+                "recipes/study.py",
+                "--plan",
+                "recipes/plans/nano.yaml",
+                "--out",
+                str(tmp_path / "out"),
+            ),
         ]
         for command in commands:
             assert_complains(run(*command), "another command is writing to")
@@ -316,11 +450,21 @@ def test_two_runs_into_one_folder(tmp_path: Path) -> None:
 
 
 def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
-    if os.getuid() == 0:  # root may write anywhere: a file where the folder should be is as good an obstacle
+    # root may write anywhere: a file where the folder should be is as good an obstacle
+    if os.getuid() == 0:
         (tmp_path / "out").touch()
     else:
         (tmp_path / "out").mkdir(mode=0o500)
-    command = ("-m", "eval.games", "--simulate", "kappa=0.5,alpha=0,beta=0,lambda=0.1", "--items", "2", "--out", str(tmp_path / "out" / "run"))
+    command = (
+        "-m",
+        "eval.games",
+        "--simulate",
+        "kappa=0.5,alpha=0,beta=0,lambda=0.1",
+        "--items",
+        "2",
+        "--out",
+        str(tmp_path / "out" / "run"),
+    )
     assert_complains(run(*command), str(tmp_path / "out"))
 
 
@@ -335,7 +479,9 @@ def test_a_line_cut_short_does_not_swallow_the_next(tmp_path: Path) -> None:
     assert read_whole_lines(path) == [{"a": 4}]
 
 
-def test_numbers_and_lines_that_are_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_and_lines_that_are_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.jsonl"
     for text in ('{"a": 1' + "0" * 5000 + "}", '{"a": NaN}', '{"a": Infinity}'):
         path.write_text(text + "\n")

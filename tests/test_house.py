@@ -1,4 +1,6 @@
-"""What keeps eval/ one program: options are values, signatures are typed, names carry no meaning."""
+"""What keeps eval/ one program: options are values, signatures are typed,
+names carry no meaning.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,16 @@ import pytest
 from conftest import ROOT
 
 # the report is being rewritten; see tests of its own
-FILES = sorted(p for p in (ROOT / "eval").rglob("*.py") if "report" not in p.relative_to(ROOT).as_posix())
-NAMES = {"arm", "arms", "run", "agent", "adapter", "condition", "name", "label"}  # of runs and conditions
+FILES = sorted(
+    p for p in (ROOT / "eval").rglob("*.py") if "report" not in p.relative_to(ROOT).as_posix()
+)
+# of runs and conditions
+NAMES = {"arm", "arms", "run", "agent", "adapter", "condition", "name", "label"}
 TESTS = {"startswith", "endswith", "removeprefix", "removesuffix"}
 
 
-# doors that take no configuration yet: they read what measurements have written, and files of any kind are dictionaries
+# doors that take no configuration yet: they read what measurements have written, and files of any
+# kind are dictionaries
 READERS = ("faithfulness.py", "transcripts.py")
 PARSERS = ("config.py", "bench.py", "__main__.py", *READERS)
 
@@ -31,12 +37,25 @@ def functions(module: ast.Module) -> list[ast.FunctionDef]:
 def test_a_namespace_does_not_leave_the_function_that_parses(path: Path) -> None:
     module = tree(path)
     for function in functions(module):
-        hints = [*(a.annotation for a in (*function.args.args, *function.args.kwonlyargs)), function.returns]
-        assert not any(hint is not None and "Namespace" in ast.unparse(hint) for hint in hints), function.name
-    calls = [n for n in ast.walk(module) if isinstance(n, ast.Call) and ast.unparse(n.func).endswith("Namespace")]
+        hints = [
+            *(a.annotation for a in (*function.args.args, *function.args.kwonlyargs)),
+            function.returns,
+        ]
+        assert not any(hint is not None and "Namespace" in ast.unparse(hint) for hint in hints), (
+            function.name
+        )
+    calls = [
+        n
+        for n in ast.walk(module)
+        if isinstance(n, ast.Call) and ast.unparse(n.func).endswith("Namespace")
+    ]
     assert not calls
     # and few parse at all
-    parses = [f.name for f in functions(module) if any(isinstance(n, ast.Attribute) and n.attr == "parse_args" for n in ast.walk(f))]
+    parses = [
+        f.name
+        for f in functions(module)
+        if any(isinstance(n, ast.Attribute) and n.attr == "parse_args" for n in ast.walk(f))
+    ]
     assert not parses or path.name in PARSERS
 
 
@@ -44,15 +63,28 @@ def test_a_namespace_does_not_leave_the_function_that_parses(path: Path) -> None
 def test_public_signatures_say_what_they_take(path: Path) -> None:
     if path.name in READERS or path.parent.name == "lab":
         pytest.skip("not typed yet")
-    public = [n for n in tree(path).body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
+    public = [
+        n
+        for n in tree(path).body
+        if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")
+    ]
     for node in public:
-        several = [node] if isinstance(node, ast.FunctionDef) else [m for m in node.body if isinstance(m, ast.FunctionDef)]
+        several = (
+            [node]
+            if isinstance(node, ast.FunctionDef)
+            else [m for m in node.body if isinstance(m, ast.FunctionDef)]
+        )
         for function in several:
             if function.name.startswith("_"):
                 continue
-            hints = [*(a.annotation for a in (*function.args.args, *function.args.kwonlyargs)), function.returns]
+            hints = [
+                *(a.annotation for a in (*function.args.args, *function.args.kwonlyargs)),
+                function.returns,
+            ]
             said = [ast.unparse(hint) for hint in hints if hint is not None]
-            assert not any("dict[str, Any]" in text for text in said), f"{node.name}.{function.name}"
+            assert not any("dict[str, Any]" in text for text in said), (
+                f"{node.name}.{function.name}"
+            )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
@@ -64,7 +96,9 @@ def test_no_meaning_is_read_from_the_name_of_a_run_or_condition(path: Path) -> N
         if attribute in TESTS:
             assert last_name(target) not in NAMES, f"line {node.lineno}: {ast.unparse(node)}"
         if isinstance(target, ast.Name) and target.id == "re":
-            assert not any(last_name(a) in NAMES for a in node.args), f"line {node.lineno}: {ast.unparse(node)}"
+            assert not any(last_name(a) in NAMES for a in node.args), (
+                f"line {node.lineno}: {ast.unparse(node)}"
+            )
 
 
 def last_name(node: ast.expr) -> str:
@@ -80,5 +114,10 @@ def last_name(node: ast.expr) -> str:
 
 def test_there_is_one_clustered_covariance() -> None:
     """Sums of scores within clusters are squared in one place only."""
-    found = [path.name for room in ("econmoral", "eval") for path in sorted((ROOT / room).rglob("*.py")) if "sums.T @ sums" in path.read_text(encoding="utf-8")]
+    found = [
+        path.name
+        for room in ("econmoral", "eval")
+        for path in sorted((ROOT / room).rglob("*.py"))
+        if "sums.T @ sums" in path.read_text(encoding="utf-8")
+    ]
     assert found == ["robust.py"]

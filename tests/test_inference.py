@@ -44,7 +44,9 @@ def logit_fit(x: np.ndarray, y: np.ndarray, w: np.ndarray | float = 1.0) -> np.n
     return found.x / size
 
 
-def rows(frame: pd.DataFrame, families: str = "fehr_schmidt") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rows(
+    frame: pd.DataFrame, families: str = "fehr_schmidt"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(x, y, subject): differences X minus Y of own payoff and of both kinds of inequality, by
     hand."""
     parts = []
@@ -88,7 +90,14 @@ def test_wild_bootstrap_is_the_loop_over_draws(subjects: int, seed: int, name: s
     h = 1e-6 * np.maximum(np.abs(b), 1e-3)
     curves = np.array(
         [
-            [-(slope(b + h[i] * e, x[who == s], y[who == s]) - slope(b - h[i] * e, x[who == s], y[who == s])) / (2 * h[i]) for i, e in enumerate(np.eye(3))]
+            [
+                -(
+                    slope(b + h[i] * e, x[who == s], y[who == s])
+                    - slope(b - h[i] * e, x[who == s], y[who == s])
+                )
+                / (2 * h[i])
+                for i, e in enumerate(np.eye(3))
+            ]
             for s in labels
         ]
     )
@@ -133,7 +142,10 @@ def test_bootstrap_agrees_with_clusters_drawn_by_hand() -> None:
     found = fit(stacked(frame), errors="bootstrap", replications=200, seed=1)
     # two standard deviations, of 120 and of 200 draws: each is known to 6 and 5 %
     np.testing.assert_allclose(list(found.se.values()), np.std(draws, axis=0), rtol=0.3)
-    assert found.se["beta"] == fit(stacked(frame), errors="bootstrap", replications=200, seed=1).se["beta"]
+    assert (
+        found.se["beta"]
+        == fit(stacked(frame), errors="bootstrap", replications=200, seed=1).se["beta"]
+    )
 
 
 def test_kinds_of_errors_that_do_not_go_together_are_refused() -> None:
@@ -192,7 +204,10 @@ def test_errors_of_types_of_every_kind() -> None:
         ]
     )
     data = stacked(frame)
-    kinds = {e: mixture(data, 2, starts=3, errors=e, replications=40) for e in ("clustered", "hessian", "bootstrap", "jackknife")}
+    kinds = {
+        e: mixture(data, 2, starts=3, errors=e, replications=40)
+        for e in ("clustered", "hessian", "bootstrap", "jackknife")
+    }
     for kind, found in kinds.items():
         assert found.errors == kind
         np.testing.assert_allclose(found.shares, kinds["clustered"].shares)
@@ -212,7 +227,8 @@ def test_profile_interval_on_the_plain_formula() -> None:
     best = loss(logit_fit(x, y), x, y)
     for end in (low, high):
         held = np.column_stack([x[:, 0] + end * x[:, 1], x[:, 2]])
-        assert loss(logit_fit(held, y), held, y) - best == pytest.approx(1.920729, abs=2e-3)  # half of 3.841459
+        # half of 3.841459
+        assert loss(logit_fit(held, y), held, y) - best == pytest.approx(1.920729, abs=2e-3)
 
 
 def test_fixed_parameters_stay_where_they_are() -> None:

@@ -10,14 +10,30 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted(p for room in ("econmoral", "data_synth", "recipes", "eval") for p in (ROOT / room).rglob("*.py"))
-HEAVY = {"torch", "trl", "peft", "transformers", "vllm", "datasets", "accelerate", "bitsandbytes", "tokenizers"}
+FILES = sorted(
+    p
+    for room in ("econmoral", "data_synth", "recipes", "eval")
+    for p in (ROOT / room).rglob("*.py")
+)
+HEAVY = {
+    "torch",
+    "trl",
+    "peft",
+    "transformers",
+    "vllm",
+    "datasets",
+    "accelerate",
+    "bitsandbytes",
+    "tokenizers",
+}
 # Modules of econmoral, lowest first: each may import only those before it
 CORE = (
-    "rooms", "records", "cells", "models", "packaged", "memory", "adapters", "chat", "checkpoints", "games", "preferences", "choice", "target",
-    "replies", "conversation", "prompts", "human", "robust", "menus", "derivations", "conversations", "dilemmas", "market", "firms", "pricing",
-    "identification", "likelihood", "inference", "tables", "results", "mixtures", "estimation", "audit", "power", "amce", "sheet", "data",
-    "otree", "fitting", "cloning", "commands", "lessons", "__main__", "__init__",
+    "rooms", "records", "cells", "models", "packaged", "memory", "adapters", "chat", "checkpoints",
+    "games", "preferences", "choice", "target", "replies", "conversation", "prompts", "human",
+    "robust", "menus", "derivations", "conversations", "dilemmas", "market", "firms", "pricing",
+    "identification", "likelihood", "inference", "tables", "results", "mixtures", "estimation",
+    "audit", "power", "amce", "sheet", "data", "otree", "fitting", "cloning", "commands", "lessons",
+    "__main__", "__init__",
 )  # fmt: skip
 
 
@@ -34,8 +50,13 @@ def imports(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_rooms_are_entered_only_where_allowed(path: Path) -> None:
     room, names = path.relative_to(ROOT).parts[0], imports(path)
-    ours = {n for n in names if n.split(".")[0] in ("econmoral", "data_synth", "recipes", "eval", "tests")}
-    # neighbours are imported relatively: the rooms beside the core lie inside it where the wheel is installed
+    ours = {
+        n
+        for n in names
+        if n.split(".")[0] in ("econmoral", "data_synth", "recipes", "eval", "tests")
+    }
+    # neighbours are imported relatively: the rooms beside the core lie inside it where the wheel is
+    # installed
     assert {n.split(".")[0] for n in ours} <= {"econmoral"}
     if room == "econmoral":
         module = path.relative_to(ROOT / "econmoral").parts[0].removesuffix(".py")
@@ -46,7 +67,17 @@ def test_rooms_are_entered_only_where_allowed(path: Path) -> None:
         assert (
             room == "recipes"
             or path.stem.startswith("engine_")
-            or path.name in ("checkpoints.py", "packaged.py", "cells.py", "bench.py", "parity.py", "arms.py", "retention.py", "lm_eval_tasks.py")
+            or path.name
+            in (
+                "checkpoints.py",
+                "packaged.py",
+                "cells.py",
+                "bench.py",
+                "parity.py",
+                "arms.py",
+                "retention.py",
+                "lm_eval_tasks.py",
+            )
         )
 
 
@@ -54,12 +85,20 @@ def test_rooms_are_entered_only_where_allowed(path: Path) -> None:
 def test_untrusted_text_is_never_run(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
-            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            name = (
+                node.func.id
+                if isinstance(node.func, ast.Name)
+                else node.func.attr
+                if isinstance(node.func, ast.Attribute)
+                else ""
+            )
             assert name not in ("exec", "system", "popen", "unsafe_load")
             assert not (isinstance(node.func, ast.Name) and name == "eval")
         if isinstance(node, ast.keyword):
             assert node.arg != "shell"
-            assert node.arg != "trust_remote_code" or (isinstance(node.value, ast.Constant) and node.value.value is False)
+            assert node.arg != "trust_remote_code" or (
+                isinstance(node.value, ast.Constant) and node.value.value is False
+            )
     assert not imports(path) & {"pickle", "dill", "marshal", "shelve"}
 
 
@@ -73,6 +112,11 @@ def test_public_things_say_what_they_are(path: Path) -> None:
 
 
 def test_the_core_loads_no_heavy_library_by_itself() -> None:
-    code = f"import sys; import econmoral.checkpoints, econmoral.packaged; print([m for m in {sorted(HEAVY)!r} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    code = (
+        "import sys; import econmoral.checkpoints, econmoral.packaged; print([m for m in "
+        f"{sorted(HEAVY)!r} if m in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert found.strip() == "[]"

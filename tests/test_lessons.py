@@ -23,7 +23,9 @@ from eval.engines import Condition
 
 def documents(curriculum: str, phase: str, n: int, seed: int = 0) -> list[lessons.Lesson]:
     rng = np.random.default_rng(seed)
-    return [lesson for _ in range(n) for lesson in lessons.document(rng, curriculum, phase, turns=3)]
+    return [
+        lesson for _ in range(n) for lesson in lessons.document(rng, curriculum, phase, turns=3)
+    ]
 
 
 @cache
@@ -33,7 +35,9 @@ def read() -> list[lessons.Lesson]:
 
 def test_same_seed_same_documents() -> None:
     assert documents("preference", "decisions", 20) == documents("preference", "decisions", 20)
-    assert documents("preference", "decisions", 20) != documents("preference", "decisions", 20, seed=1)
+    assert documents("preference", "decisions", 20) != documents(
+        "preference", "decisions", 20, seed=1
+    )
 
 
 def test_unknown_names_are_refused() -> None:
@@ -43,17 +47,28 @@ def test_unknown_names_are_refused() -> None:
 
 
 def test_the_control_curriculum_describes_no_preference() -> None:
-    assert not [lesson for phase in lessons.PHASES for lesson in documents("population", phase, 80) if lesson.system]
+    assert not [
+        lesson
+        for phase in lessons.PHASES
+        for lesson in documents("population", phase, 80)
+        if lesson.system
+    ]
     told = {lesson.system for lesson in read() if lesson.system}
     assert told == {target.describe() for target in lessons.TOLD}
 
 
 def test_no_held_out_wording_is_read() -> None:
     text = "\n".join(turn.question for lesson in read() for turn in lesson.turns)
-    held = [w.opening for w in WORDINGS.values() if w.held_out] + [f.allocation for f in menus.FRAMES if f.held_out]
-    held += [w.opening for w in dilemmas.CASE_WORDINGS if w.held_out] + [w.page.partition("{")[0] for w in dilemmas.RATING_WORDINGS if w.held_out]
+    held = [w.opening for w in WORDINGS.values() if w.held_out] + [
+        f.allocation for f in menus.FRAMES if f.held_out
+    ]
+    held += [w.opening for w in dilemmas.CASE_WORDINGS if w.held_out] + [
+        w.page.partition("{")[0] for w in dilemmas.RATING_WORDINGS if w.held_out
+    ]
     held += [w.opening.partition("{")[0] for w in pricing.PRICE_WORDINGS if w.held_out]
-    seen = [WORDINGS[name].opening for name in WORDINGS_TRAIN] + [dilemmas.CASE_WORDINGS[i].opening for i in dilemmas.TRAIN]
+    seen = [WORDINGS[name].opening for name in WORDINGS_TRAIN] + [
+        dilemmas.CASE_WORDINGS[i].opening for i in dilemmas.TRAIN
+    ]
     assert not [opening for opening in held if opening in text]
     assert all(opening in text for opening in seen)
 
@@ -61,8 +76,16 @@ def test_no_held_out_wording_is_read() -> None:
 def test_no_held_out_payoffs_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     draw, allocate = draw_protocol, menus.draw_allocation
-    monkeypatch.setattr(lessons, "draw_protocol", lambda game, rng, held: asked.append(held) or draw(game, rng, held))
-    monkeypatch.setattr(menus, "draw_allocation", lambda rng, held, target: asked.append(held) or allocate(rng, held, target))
+    monkeypatch.setattr(
+        lessons,
+        "draw_protocol",
+        lambda game, rng, held: asked.append(held) or draw(game, rng, held),
+    )
+    monkeypatch.setattr(
+        menus,
+        "draw_allocation",
+        lambda rng, held, target: asked.append(held) or allocate(rng, held, target),
+    )
     documents("preference", "decisions", 40)
     assert asked
     assert not any(asked)
@@ -76,11 +99,14 @@ def test_every_step_is_right_and_letters_follow_the_derivation() -> None:
             assert right == steps, turn.answer
             if not turn.skill.endswith("_derivation"):
                 continue
-            letters = [t.answer.rstrip(".") for t in lesson.turns[i + 1 :] if t.skill.endswith("_letters")]
+            letters = [
+                t.answer.rstrip(".") for t in lesson.turns[i + 1 :] if t.skill.endswith("_letters")
+            ]
             derived += 1
             assert letters
             last = turn.answer.splitlines()[-1].rpartition(": ")[2].removeprefix("So ").strip(".")
-            if " first" in last:  # K first, Z after K, W after M: the replies are asked in the same order
+            # K first, Z after K, W after M: the replies are asked in the same order
+            if " first" in last:
                 assert letters == [part.split()[0] for part in last.split(", ")], turn.answer
             else:
                 assert letters == [last.split()[-1]], turn.answer
@@ -91,7 +117,9 @@ def test_populations_are_distributions() -> None:
     rng = np.random.default_rng(0)
     for game in GAMES:
         if game in lessons.COOPERATIVE:
-            p = lessons.population(Item(draw_protocol(game, rng, held=False), draw_beliefs(game, rng)))
+            p = lessons.population(
+                Item(draw_protocol(game, rng, held=False), draw_beliefs(game, rng))
+            )
             assert p.min() > 0
             assert abs(p.sum() - 1) < 1e-9
             assert p[GAMES[game].strategies.index(lessons.COOPERATIVE[game])] > lessons.COOPERATORS
@@ -102,7 +130,7 @@ def test_populations_are_distributions() -> None:
             assert abs(p.sum() - 1) < 1e-9
 
 
-# ------------------------------------------------------------------------------------------------------- the model itself
+# --------------------------------------------------------------------------------- the model itself
 
 
 def conversations(seed: int = 3) -> list[Conversation]:
@@ -112,13 +140,21 @@ def conversations(seed: int = 3) -> list[Conversation]:
     for game in lessons.COOPERATIVE:
         for wording in WORDINGS:
             item = Item(draw_protocol(game, rng, held=True), draw_beliefs(game, rng))
-            talks.append(converse(item, draw_layout(game, rng, (wording,)), "reasoned", moralis(0.5).describe()))
+            talks.append(
+                converse(
+                    item, draw_layout(game, rng, (wording,)), "reasoned", moralis(0.5).describe()
+                )
+            )
     for wording in range(len(menus.FRAMES)):
         for battery in menus.MENUS.values():
-            talks.append(menus.menu_conversation(battery[0], menus.draw_page(battery[0], rng, (wording,))))
+            talks.append(
+                menus.menu_conversation(battery[0], menus.draw_page(battery[0], rng, (wording,)))
+            )
         page = dilemmas.CasePage(wording, dilemmas.draw_labels(rng), False, True)
         talks.append(dilemmas.scenario_conversation(dilemmas.draw_scenarios(1, rng)[0], page))
-        talks.append(dilemmas.rating_conversation(dilemmas.Rating("veil", 20, "law"), False, wording))
+        talks.append(
+            dilemmas.rating_conversation(dilemmas.Rating("veil", 20, "law"), False, wording)
+        )
         view = pricing.View(100.0, 2, (150.0,), ((160.0,),), (20.0,), (12.0,))
         talks.append(pricing.price_conversation(view, wording))
     return talks
@@ -127,10 +163,16 @@ def conversations(seed: int = 3) -> list[Conversation]:
 def test_the_tokenizer_reads_back_what_it_wrote() -> None:
     tokenizer = AutoTokenizer.from_pretrained(NANO)
     for talk in conversations():
-        for step in (*talk.control_steps(), talk.step((), "5 * 18 = 50 + 40 = 90" if talk.work else None)):
+        for step in (
+            *talk.control_steps(),
+            talk.step((), "5 * 18 = 50 + 40 = 90" if talk.work else None),
+        ):
             said = [{"role": role, "content": content} for role, content in step.messages]
             prompt, turn = prompt_text(tokenizer, said), turn_text(tokenizer, said, step.options[0])
-            head, whole = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, prompt + turn))
+            head, whole = (
+                tokenizer(text, add_special_tokens=False)["input_ids"]
+                for text in (prompt, prompt + turn)
+            )
             assert tokenizer.decode(whole) == prompt + turn
             assert whole[: len(head)] == head  # the answer starts a token of its own
             assert tokenizer.unk_token_id not in whole
@@ -180,7 +222,9 @@ def test_letters_follow_a_derivation(engine: Transformers) -> None:
         text, strategy = game_derivation(item, layout, (ECONOMICUS, moralis(0.5))[i % 2])
         talk, choices = converse(item, layout, "reasoned"), choices_of(layout, strategy)
         for k in range(len(choices)):
-            (levels,) = engine.log_probabilities([[engine.scored(talk.step(choices[:k], text))]], Condition("base"))
+            (levels,) = engine.log_probabilities(
+                [[engine.scored(talk.step(choices[:k], text))]], Condition("base")
+            )
             right.append(int(levels[0].argmax()) == choices[k])
     assert np.mean(right) > 0.95
 

@@ -1,4 +1,6 @@
-"""The one loader: a checkpoint or an adapter is opened whole, or refused in one line that names the cause."""
+"""The one loader: a checkpoint or an adapter is opened whole,
+or refused in one line that names the cause.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,15 @@ sys.path.insert(0, str(ROOT / "recipes"))
 import export
 import interpolate
 
-from econmoral.checkpoints import base_for, check_adapters, load_checkpoint, load_tokenizer, locate, state, weights_sha256
+from econmoral.checkpoints import (
+    base_for,
+    check_adapters,
+    load_checkpoint,
+    load_tokenizer,
+    locate,
+    state,
+    weights_sha256,
+)
 from econmoral.models import NANO
 from econmoral.records import InputError, read_json, write_json
 from eval import parity
@@ -65,12 +75,17 @@ def more_tokens(folder: Path, token: str) -> None:
 
 
 def packed(folder: Path) -> None:
-    copy(folder, {k + (".qweight" if "proj" in k else ""): w.contiguous() for k, w in WEIGHTS.items()})
+    copy(
+        folder,
+        {k + (".qweight" if "proj" in k else ""): w.contiguous() for k, w in WEIGHTS.items()},
+    )
 
 
 def index(folder: Path, shard: str) -> None:
     copy(folder)
-    write_json(folder / "model.safetensors.index.json", {"weight_map": dict.fromkeys(WEIGHTS, shard)})
+    write_json(
+        folder / "model.safetensors.index.json", {"weight_map": dict.fromkeys(WEIGHTS, shard)}
+    )
 
 
 def only(folder: Path, name: str) -> None:
@@ -78,91 +93,190 @@ def only(folder: Path, name: str) -> None:
 
 
 def text(folder: Path, content: str | bytes) -> None:
-    (copy(folder) / "model.safetensors").write_bytes(content.encode() if isinstance(content, str) else content)
+    (copy(folder) / "model.safetensors").write_bytes(
+        content.encode() if isinstance(content, str) else content
+    )
 
 
-def spoilt(folder: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor], **config: Any) -> None:
-    copy(folder, WEIGHTS | {n: change(w).contiguous() for n, w in WEIGHTS.items() if name in n}, **config)
+def spoilt(
+    folder: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor], **config: Any
+) -> None:
+    copy(
+        folder,
+        WEIGHTS | {n: change(w).contiguous() for n, w in WEIGHTS.items() if name in n},
+        **config,
+    )
 
 
 def unwritten(folder: Path, share: float) -> None:
     whole = (copy(folder) / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(whole[: int(len(whole) * share)].ljust(len(whole), b"\0"))
+    (folder / "model.safetensors").write_bytes(
+        whole[: int(len(whole) * share)].ljust(len(whole), b"\0")
+    )
 
 
 def twice(folder: Path) -> None:
     index(folder, "model-00001-of-00001.safetensors")
-    save_file({n: 2 * w for n, w in WEIGHTS.items()}, folder / "model-00001-of-00001.safetensors", metadata={"format": "pt"})
+    save_file(
+        {n: 2 * w for n, w in WEIGHTS.items()},
+        folder / "model-00001-of-00001.safetensors",
+        metadata={"format": "pt"},
+    )
 
 
 def with_adapter(folder: Path, base: str) -> None:
     copy(folder)
-    write_json(folder / "adapter_config.json", {"peft_type": "LORA", "base_model_name_or_path": base, "r": 4, "target_modules": ["q_proj"]})
+    write_json(
+        folder / "adapter_config.json",
+        {
+            "peft_type": "LORA",
+            "base_model_name_or_path": base,
+            "r": 4,
+            "target_modules": ["q_proj"],
+        },
+    )
     save_file({"x": torch.ones(1)}, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 def own_code(folder: Path, kind: str) -> None:
-    copy(folder, model_type=kind, auto_map={"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"})
-    (folder / "mine.py").write_text(f"import pathlib; pathlib.Path({str(folder / 'CODE-RAN')!r}).touch()\n")
+    copy(
+        folder,
+        model_type=kind,
+        auto_map={"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"},
+    )
+    (folder / "mine.py").write_text(
+        f"import pathlib; pathlib.Path({str(folder / 'CODE-RAN')!r}).touch()\n"
+    )
 
 
 def template(folder: Path, content: str | None) -> None:
     copy(folder)
-    (folder / "chat_template.jinja").unlink() if content is None else (folder / "chat_template.jinja").write_text(content)
+    (folder / "chat_template.jinja").unlink() if content is None else (
+        folder / "chat_template.jinja"
+    ).write_text(content)
 
 
 DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a layer's matrix is missing": (lambda f: copy(f, without("layers.2.mlp.down_proj")), "it lacks 1 of its tensors, first model.layers.2.mlp.down_proj"),
-    "a whole layer is missing": (lambda f: copy(f, without("layers.4.")), "it lacks 12 of its tensors"),
+    "a layer's matrix is missing": (
+        lambda f: copy(f, without("layers.2.mlp.down_proj")),
+        "it lacks 1 of its tensors, first model.layers.2.mlp.down_proj",
+    ),
+    "a whole layer is missing": (
+        lambda f: copy(f, without("layers.4.")),
+        "it lacks 12 of its tensors",
+    ),
     "the embeddings are missing": (lambda f: copy(f, without("embed_tokens")), "it lacks"),
     "a layer too many": (
         lambda f: copy(f, num_hidden_layers=4, layer_types=["full_attention"] * 4),
         "it has no place for 24 of its tensors, first model.layers.4.",
     ),
-    "an unknown tensor": (lambda f: copy(f, WEIGHTS | {"model.layers.0.extra.weight": torch.ones(3)}), "it has no place for 1"),
-    "another width": (lambda f: copy(f, intermediate_size=328), "it has in another shape 18 of its tensors, first model.layers.0.mlp.down_proj"),
-    "a tensor of another shape": (lambda f: copy(f, WEIGHTS | {"model.norm.weight": torch.ones(64)}), "in another shape 1 of its tensors, first model.norm"),
+    "an unknown tensor": (
+        lambda f: copy(f, WEIGHTS | {"model.layers.0.extra.weight": torch.ones(3)}),
+        "it has no place for 1",
+    ),
+    "another width": (
+        lambda f: copy(f, intermediate_size=328),
+        "it has in another shape 18 of its tensors, first model.layers.0.mlp.down_proj",
+    ),
+    "a tensor of another shape": (
+        lambda f: copy(f, WEIGHTS | {"model.norm.weight": torch.ones(64)}),
+        "in another shape 1 of its tensors, first model.norm",
+    ),
     "other heads": (lambda f: copy(f, num_attention_heads=8), "it has in another shape"),
     "a head beside the one that is tied": (
-        lambda f: copy(f, WEIGHTS | {"lm_head.weight": 2 * WEIGHTS["model.embed_tokens.weight"]}), "its weights hold two different ones",
+        lambda f: copy(f, WEIGHTS | {"lm_head.weight": 2 * WEIGHTS["model.embed_tokens.weight"]}),
+        "its weights hold two different ones",
     ),
-    "no head where one is promised": (lambda f: copy(f, tie_word_embeddings=False), "it lacks 1 of its tensors, first lm_head"),
-    "8-bit floats": (lambda f: spoilt(f, "proj", lambda w: w.to(torch.float8_e4m3fn)), r"packed by a quantiser \(model.layers.0.mlp.down_proj"),
-    "whole numbers": (lambda f: spoilt(f, "up_proj", lambda w: (99 * w).to(torch.int8)), "packed by a quantiser"),
-    "no numbers": (lambda f: spoilt(f, "layers.2.mlp.up_proj", lambda w: w * float("nan")), "up_proj.weight holds values that are no finite numbers"),
-    "infinity": (lambda f: spoilt(f, "layers.1.input_layernorm", lambda w: w / 0), "no finite numbers"),
-    "a matrix of zeros": (lambda f: spoilt(f, "layers.3.mlp.gate_proj", torch.zeros_like), "holds nothing but zeros"),
+    "no head where one is promised": (
+        lambda f: copy(f, tie_word_embeddings=False),
+        "it lacks 1 of its tensors, first lm_head",
+    ),
+    "8-bit floats": (
+        lambda f: spoilt(f, "proj", lambda w: w.to(torch.float8_e4m3fn)),
+        r"packed by a quantiser \(model.layers.0.mlp.down_proj",
+    ),
+    "whole numbers": (
+        lambda f: spoilt(f, "up_proj", lambda w: (99 * w).to(torch.int8)),
+        "packed by a quantiser",
+    ),
+    "no numbers": (
+        lambda f: spoilt(f, "layers.2.mlp.up_proj", lambda w: w * float("nan")),
+        "up_proj.weight holds values that are no finite numbers",
+    ),
+    "infinity": (
+        lambda f: spoilt(f, "layers.1.input_layernorm", lambda w: w / 0),
+        "no finite numbers",
+    ),
+    "a matrix of zeros": (
+        lambda f: spoilt(f, "layers.3.mlp.gate_proj", torch.zeros_like),
+        "holds nothing but zeros",
+    ),
     "a third not written": (lambda f: unwritten(f, 0.67), "it ends in zeros"),
     "the end not written": (lambda f: unwritten(f, 0.995), "it ends in zeros"),
     "weights twice": (twice, "holds its weights twice"),
-    "an adapter beside it": (lambda f: with_adapter(f, "nano"), "holds a checkpoint and an adapter"),
-    "an adapter of another base beside it": (lambda f: with_adapter(f, "Qwen/Qwen2.5-7B-Instruct"), "holds a checkpoint and an adapter"),
-    "awq": (lambda f: copy(f, quantization_config={"quant_method": "awq", "bits": 4}), r"packed by a quantiser \(awq, 4 bits\); take the checkpoint in full"),
-    "gptq": (lambda f: copy(f, quantization_config={"quant_method": "gptq", "bits": 8}), r"packed by a quantiser \(gptq, 8 bits\)"),
-    "fp8": (lambda f: copy(f, quantization_config={"quant_method": "fp8"}), r"packed by a quantiser \(fp8\)"),
+    "an adapter beside it": (
+        lambda f: with_adapter(f, "nano"),
+        "holds a checkpoint and an adapter",
+    ),
+    "an adapter of another base beside it": (
+        lambda f: with_adapter(f, "Qwen/Qwen2.5-7B-Instruct"),
+        "holds a checkpoint and an adapter",
+    ),
+    "awq": (
+        lambda f: copy(f, quantization_config={"quant_method": "awq", "bits": 4}),
+        r"packed by a quantiser \(awq, 4 bits\); take the checkpoint in full",
+    ),
+    "gptq": (
+        lambda f: copy(f, quantization_config={"quant_method": "gptq", "bits": 8}),
+        r"packed by a quantiser \(gptq, 8 bits\)",
+    ),
+    "fp8": (
+        lambda f: copy(f, quantization_config={"quant_method": "fp8"}),
+        r"packed by a quantiser \(fp8\)",
+    ),
     "packed without saying so": (packed, r"packed by a quantiser \(model.layers"),
     "a pointer of git-lfs": (lambda f: text(f, POINTER), "pointer of git-lfs"),
     "cut in the data": (lambda f: cut(copy(f), 1_000_000), "cut short"),
     "cut in the header": (lambda f: cut(copy(f), 500), "cut short"),
     "one byte short": (lambda f: cut(copy(f), 2_304_175), "cut short"),
     "empty": (lambda f: text(f, ""), "cut short or no safetensors"),
-    "something else": (lambda f: text(f, b"\x10\0\0\0\0\0\0\0" + b"<html>not found</html>"), "cut short or no safetensors"),
-    "a shard is missing": (lambda f: index(f, "model-00001-of-00002.safetensors"), "1 of its files are missing, first model-00001-of-00002"),
-    "pickled": (lambda f: only(f, "pytorch_model.bin"), "may run code when it is opened; give a complete checkpoint in safetensors"),
+    "something else": (
+        lambda f: text(f, b"\x10\0\0\0\0\0\0\0" + b"<html>not found</html>"),
+        "cut short or no safetensors",
+    ),
+    "a shard is missing": (
+        lambda f: index(f, "model-00001-of-00002.safetensors"),
+        "1 of its files are missing, first model-00001-of-00002",
+    ),
+    "pickled": (
+        lambda f: only(f, "pytorch_model.bin"),
+        "may run code when it is opened; give a complete checkpoint in safetensors",
+    ),
     "gguf": (lambda f: only(f, "nano.Q8_0.gguf"), "is packed by a quantiser"),
     "no weights": (lambda f: only(f, "weights.old"), "it has no weights"),
     "code of its own": (lambda f: own_code(f, "foolm"), "code of its own, which is never run"),
-    "unknown architecture": (lambda f: copy(f, model_type="baroformer"), "does not know its architecture"),
-    "a token without embedding": (lambda f: more_tokens(copy(f), "<|turn|>"), r"1 of its tokens have no embedding, first '<\|turn\|>' \(number 6689 of 6689\)"),
+    "unknown architecture": (
+        lambda f: copy(f, model_type="baroformer"),
+        "does not know its architecture",
+    ),
+    "a token without embedding": (
+        lambda f: more_tokens(copy(f), "<|turn|>"),
+        r"1 of its tokens have no embedding, first '<\|turn\|>' \(number 6689 of 6689\)",
+    ),
     "no template": (lambda f: template(f, None), "no chat template"),
     "a template that is none": (lambda f: template(f, "{% for m in messages %}"), "cannot be read"),
-    "a broken tokenizer": (lambda f: (copy(f) / "tokenizer.json").write_text("{"), "cannot load the tokenizer"),
+    "a broken tokenizer": (
+        lambda f: (copy(f) / "tokenizer.json").write_text("{"),
+        "cannot load the tokenizer",
+    ),
     "a broken configuration": (lambda f: (copy(f) / "config.json").write_text("[]"), "config.json"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_checkpoint_that_is_not_whole_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_is_not_whole_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make, part = DAMAGED[name]
     make(tmp_path / "c")
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asked on the terminal"))
@@ -175,12 +289,19 @@ def test_a_checkpoint_that_is_not_whole_is_refused(name: str, tmp_path: Path, mo
 def test_a_head_that_is_the_embeddings_may_stand_beside_them(tmp_path: Path) -> None:
     same = WEIGHTS["model.embed_tokens.weight"].clone()
     for name, config in (("tied", {}), ("untied", {"tie_word_embeddings": False})):
-        _, model = load_checkpoint(locate(str(copy(tmp_path / name, WEIGHTS | {"lm_head.weight": same}, **config))), torch.float32)
-        assert torch.equal(model.get_output_embeddings().weight, model.get_input_embeddings().weight)
+        _, model = load_checkpoint(
+            locate(str(copy(tmp_path / name, WEIGHTS | {"lm_head.weight": same}, **config))),
+            torch.float32,
+        )
+        assert torch.equal(
+            model.get_output_embeddings().weight, model.get_input_embeddings().weight
+        )
 
 
 @pytest.mark.parametrize("kind", ["foolm", "barformer"])
-def test_an_unknown_architecture_is_one_line_for_the_user_too(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_architecture_is_one_line_for_the_user_too(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     own_code(tmp_path / "c", kind)
     with pytest.raises(InputError, match="never run"):
         Transformers(str(tmp_path / "c"), {})
@@ -201,7 +322,11 @@ def test_a_hash_stands_for_the_weights_alone(tmp_path: Path) -> None:
     (shards / "model.safetensors").unlink()
     names = sorted(WEIGHTS)
     for number, some in enumerate((names[::2], names[1::2]), start=1):
-        save_file({n: WEIGHTS[n] for n in some}, shards / f"model-0000{number}-of-00002.safetensors", metadata={"format": "pt", "x": str(number)})
+        save_file(
+            {n: WEIGHTS[n] for n in some},
+            shards / f"model-0000{number}-of-00002.safetensors",
+            metadata={"format": "pt", "x": str(number)},
+        )
     changed = {n: w.clone() for n, w in WEIGHTS.items()}
     changed["model.norm.weight"].view(torch.uint8)[7] ^= 1
     copy(other, changed)
@@ -212,7 +337,8 @@ def test_a_hash_stands_for_the_weights_alone(tmp_path: Path) -> None:
     assert weights_sha256(other) == found[3]  # from the cache
     write_json(same / "config.json", read_json(same / "config.json") | {"eos_token_id": 0})
     assert weights_sha256(same) == found[0]
-    assert state(str(same)) != state(str(NANO))  # what is measured depends on the settings beside the weights too
+    # what is measured depends on the settings beside the weights too
+    assert state(str(same)) != state(str(NANO))
 
 
 # --- adapters
@@ -225,27 +351,39 @@ def tuned(adapter: Path, tmp_path: Path) -> Path:
 
 
 def rewrite(folder: Path, change: Callable[[Tensors], Tensors], **config: Any) -> Path:
-    save_file(change(load_file(folder / "adapter_model.safetensors")), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_file(
+        change(load_file(folder / "adapter_model.safetensors")),
+        folder / "adapter_model.safetensors",
+        metadata={"format": "pt"},
+    )
     write_json(folder / "adapter_config.json", read_json(folder / "adapter_config.json") | config)
     return folder
 
 
 EMBEDDING = "base_model.model.model.embed_tokens.weight"
 SPOILT: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
-    "one layer of six": (lambda a: {k: w for k, w in a.items() if "layers.0." in k}, "not all there: 70 of 84 tensors are missing"),
-    "one matrix short": (lambda a: {k: w for k, w in a.items() if "layers.3.mlp.up_proj.lora_B" not in k}, "not all there: 1 of 84"),
+    "one layer of six": (lambda a: {k: w for k, w in a.items() if "layers.0." in k},
+        "not all there: 70 of 84 tensors are missing"),
+    "one matrix short": (lambda a: {k: w for k,
+        w in a.items() if "layers.3.mlp.up_proj.lora_B" not in k}, "not all there: 1 of 84"),
     "a layer that the base has not": (
-        lambda a: a | {k.replace("layers.0.", "layers.7."): w.clone() for k, w in a.items() if "layers.0." in k},
+        lambda a: a | {k.replace("layers.0.", "layers.7."): w.clone() for k,
+            w in a.items() if "layers.0." in k},
         "14 of its tensors belong to no module",
     ),
-    "other names": (lambda a: {k.replace("self_attn", "attention"): w for k, w in a.items()}, "belong to no module"),
-    "another base": (lambda a: {k: torch.zeros(w.shape[0], 96) if "q_proj.lora_A" in k else w for k, w in a.items()}, r"has the shape \[4, 96\]"),
-    "embeddings of its own": (lambda a: a | {EMBEDDING: torch.zeros(1600, 128)}, "brings embeddings of its own"),
+    "other names": (lambda a: {k.replace("self_attn", "attention"): w for k, w in a.items()},
+        "belong to no module"),
+    "another base": (lambda a: {k: torch.zeros(w.shape[0], 96) if "q_proj.lora_A" in k else w for k,
+        w in a.items()}, r"has the shape \[4, 96\]"),
+    "embeddings of its own": (lambda a: a | {EMBEDDING: torch.zeros(1600, 128)},
+        "brings embeddings of its own"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SPOILT)
-def test_an_adapter_that_is_not_all_there_is_refused_everywhere(name: str, tuned: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_that_is_not_all_there_is_refused_everywhere(
+    name: str, tuned: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     change, part = SPOILT[name]
     rewrite(tuned, change)
     with pytest.raises(InputError, match=part):
@@ -262,7 +400,9 @@ def test_an_adapter_that_is_not_all_there_is_refused_everywhere(name: str, tuned
     assert not (tmp_path / "i").exists()
 
 
-def test_the_base_named_explicitly_wins_with_a_warning(tuned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_base_named_explicitly_wins_with_a_warning(
+    tuned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rewrite(tuned, dict, base_model_name_or_path="models/Some-7B-Instruct")
     with pytest.raises(InputError, match="was trained on models/Some-7B-Instruct"):
         Transformers("nano", {"tuned": tuned})
@@ -271,13 +411,17 @@ def test_the_base_named_explicitly_wins_with_a_warning(tuned: Path, capsys: pyte
     assert "warning" in capsys.readouterr().err
 
 
-def test_other_weights_under_the_same_name_are_noticed(tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_weights_under_the_same_name_are_noticed(
+    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     moved = {n: w.clone() for n, w in WEIGHTS.items()}
     moved["model.norm.weight"] *= 1.01
     base = copy(tmp_path / "base", moved)
     rewrite(tuned, dict, base_model_name_or_path=str(base))
     for right in (True, False):
-        write_json(tuned / "run.json", {"weights": {"sha256": weights_sha256(base if right else NANO)}})
+        write_json(
+            tuned / "run.json", {"weights": {"sha256": weights_sha256(base if right else NANO)}}
+        )
         if right:
             check_adapters([tuned], locate(str(base)))
             assert capsys.readouterr().err == ""
@@ -289,11 +433,15 @@ def test_other_weights_under_the_same_name_are_noticed(tuned: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("where", ["chat_template.jinja", "tokenizer_config.json"])
-def test_another_chat_template_beside_the_adapter_is_said(tuned: Path, where: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_chat_template_beside_the_adapter_is_said(
+    tuned: Path, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     place = base_for("nano", [tuned])
     own = (NANO / "chat_template.jinja").read_text()
     for content, warned in ((own, False), (own + "\n", False), ("{{ 'Be kind.' }}" + own, True)):
-        (tuned / where).write_text(content if where.endswith("jinja") else json.dumps({"chat_template": content}))
+        (tuned / where).write_text(
+            content if where.endswith("jinja") else json.dumps({"chat_template": content})
+        )
         check_adapters([tuned], place, load_tokenizer(place))
         assert ("another chat template" in capsys.readouterr().err) == warned
 
@@ -302,8 +450,12 @@ def test_another_chat_template_beside_the_adapter_is_said(tuned: Path, where: st
 
 
 def scores(engine: Transformers, arm: Condition) -> np.ndarray:
-    requests = requests_of(draw_problems("drawn", 2, 1, [], 0, ("payoffs",)), arm, "direct", "given", 1)
-    return np.concatenate([np.concatenate([a.probabilities, a.valid]) for a in engine.score(requests, arm, 0)])
+    requests = requests_of(
+        draw_problems("drawn", 2, 1, [], 0, ("payoffs",)), arm, "direct", "given", 1
+    )
+    return np.concatenate(
+        [np.concatenate([a.probabilities, a.valid]) for a in engine.score(requests, arm, 0)]
+    )
 
 
 def test_merging_leaves_no_adapter_behind(adapter: Path) -> None:
@@ -327,8 +479,12 @@ def halved(self: Transformers, name: str) -> None:
 merge = Transformers.merge
 
 
-@pytest.mark.parametrize("spoil", [lambda self, name: None, halved], ids=["not merged", "merged by half"])
-def test_a_spoilt_merge_fails(spoil: Any, adapter: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "spoil", [lambda self, name: None, halved], ids=["not merged", "merged by half"]
+)
+def test_a_spoilt_merge_fails(
+    spoil: Any, adapter: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(parity, "COMPARABLE", 0.0)
     monkeypatch.setattr(parity, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "argv", ["parity", "--adapter", str(adapter), "--items", "2"])
@@ -349,21 +505,39 @@ def test_choices_and_validity_are_compared_apart() -> None:
     assert parity.difference(reference, [Answer(None, np.zeros(1))])["largest"] == 1
 
 
-def test_an_adapter_that_changes_nothing_is_not_exported(empty_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["export.py", "--adapter", str(empty_adapter), "--out", str(tmp_path / "m")])
+def test_an_adapter_that_changes_nothing_is_not_exported(
+    empty_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sys, "argv", ["export.py", "--adapter", str(empty_adapter), "--out", str(tmp_path / "m")]
+    )
     with pytest.raises(InputError, match="changes no weight"):
         export.main()
     assert not (tmp_path / "m").exists()
 
 
-@pytest.mark.parametrize("settings", [{"do_sample": False, "temperature": 0.9, "top_p": 0.6}, {"do_sample": False, "num_beams": 1, "early_stopping": True}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"do_sample": False, "temperature": 0.9, "top_p": 0.6},
+        {"do_sample": False, "num_beams": 1, "early_stopping": True},
+    ],
+)
 def test_generation_settings_that_cannot_be_saved_are_mended(
-    settings: dict[str, Any], tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    settings: dict[str, Any],
+    tuned: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     base = copy(tmp_path / "base")
-    write_json(base / "generation_config.json", read_json(base / "generation_config.json") | settings)
+    write_json(
+        base / "generation_config.json", read_json(base / "generation_config.json") | settings
+    )
     rewrite(tuned, dict, base_model_name_or_path=str(base))
-    monkeypatch.setattr(sys, "argv", ["export.py", "--adapter", str(tuned), "--out", str(tmp_path / "m")])
+    monkeypatch.setattr(
+        sys, "argv", ["export.py", "--adapter", str(tuned), "--out", str(tmp_path / "m")]
+    )
     export.main()
     assert "were left out of the export" in capsys.readouterr().out
     saved = read_json(tmp_path / "m" / "generation_config.json")

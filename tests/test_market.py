@@ -1,4 +1,6 @@
-"""Prices against published and hand-derived values, first-order conditions and a search by brute force."""
+"""Prices against published and hand-derived values,
+first-order conditions and a search by brute force.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ DUOPOLY = Market()
         (1, 1.801985, 0.688273, 0.551985, 1.801985, 0.551985),
     ],
 )
-def test_nash_and_monopoly(n: int, nash: float, share: float, profit: float, monopoly: float, collusive: float) -> None:
+def test_nash_and_monopoly(
+    n: int, nash: float, share: float, profit: float, monopoly: float, collusive: float
+) -> None:
     market = Market((2.0,) * n, (1.0,) * n)
     low, high = market.nash(), market.monopoly()
     np.testing.assert_allclose(low, nash, atol=2e-6)
@@ -33,10 +37,22 @@ def test_nash_and_monopoly(n: int, nash: float, share: float, profit: float, mon
     np.testing.assert_allclose(market.profits(high), collusive, atol=2e-6)
 
 
-@pytest.mark.parametrize(("kappa", "price"), [(0.0, 1.472927), (0.1, 1.513676), (0.25, 1.582948), (0.5, 1.710572), (0.75, 1.829306), (1.0, 1.924981)])
+@pytest.mark.parametrize(
+    ("kappa", "price"),
+    [
+        (0.0, 1.472927),
+        (0.1, 1.513676),
+        (0.25, 1.582948),
+        (0.5, 1.710572),
+        (0.75, 1.829306),
+        (1.0, 1.924981),
+    ],
+)
 def test_moral_firms_collude(kappa: float, price: float) -> None:
     for start in (1.0, 2.5):
-        np.testing.assert_allclose(DUOPOLY.equilibrium((kappa, kappa), start=np.array([start, start])), price, atol=2e-6)
+        np.testing.assert_allclose(
+            DUOPOLY.equilibrium((kappa, kappa), start=np.array([start, start])), price, atol=2e-6
+        )
 
 
 def test_the_selfish_firm_gains_from_a_moral_rival() -> None:
@@ -69,7 +85,9 @@ def test_price_index_and_profit_gain_differ() -> None:
 
 
 def test_consumers_behind_the_veil_bring_prices_to_cost() -> None:
-    np.testing.assert_allclose(DUOPOLY.equilibrium((1.0, 1.0), "firms-and-consumers"), 1.0, atol=1e-5)
+    np.testing.assert_allclose(
+        DUOPOLY.equilibrium((1.0, 1.0), "firms-and-consumers"), 1.0, atol=1e-5
+    )
     prices = [DUOPOLY.equilibrium((k, k), "firms-and-consumers")[0] for k in (0.0, 0.3, 0.6)]
     assert prices[0] > prices[1] > prices[2] > 1
 
@@ -77,25 +95,43 @@ def test_consumers_behind_the_veil_bring_prices_to_cost() -> None:
 def test_currency_and_size_only_rescale() -> None:
     other = Market(scale=100, currency=3.2)
     np.testing.assert_allclose(other.nash(), 3.2 * DUOPOLY.nash(), rtol=1e-7)
-    np.testing.assert_allclose(other.profits(other.nash()), 320 * DUOPOLY.profits(DUOPOLY.nash()), rtol=1e-6)
+    np.testing.assert_allclose(
+        other.profits(other.nash()), 320 * DUOPOLY.profits(DUOPOLY.nash()), rtol=1e-6
+    )
     kappa = (0.2, 0.7)
-    np.testing.assert_allclose(other.equilibrium(kappa), 3.2 * DUOPOLY.equilibrium(kappa), rtol=1e-6)
+    np.testing.assert_allclose(
+        other.equilibrium(kappa), 3.2 * DUOPOLY.equilibrium(kappa), rtol=1e-6
+    )
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(st.tuples(st.floats(1.5, 2.5), st.floats(0.6, 1.2)), min_size=2, max_size=4), st.floats(0.15, 0.5), st.floats(-0.5, 0.5))
-def test_unequal_firms_satisfy_the_first_order_conditions(firms: list[tuple[float, float]], mu: float, outside: float) -> None:
+@given(
+    st.lists(st.tuples(st.floats(1.5, 2.5), st.floats(0.6, 1.2)), min_size=2, max_size=4),
+    st.floats(0.15, 0.5),
+    st.floats(-0.5, 0.5),
+)
+def test_unequal_firms_satisfy_the_first_order_conditions(
+    firms: list[tuple[float, float]], mu: float, outside: float
+) -> None:
     market = Market(tuple(a for a, _ in firms), tuple(c for _, c in firms), outside, mu)
     low, high = market.nash(), market.monopoly()
     np.testing.assert_allclose(low - market.unit_cost, mu / (1 - market.shares(low)), rtol=1e-5)
-    np.testing.assert_allclose(high - market.unit_cost, mu / (1 - market.shares(high).sum()), rtol=1e-6)
+    np.testing.assert_allclose(
+        high - market.unit_cost, mu / (1 - market.shares(high).sum()), rtol=1e-6
+    )
     rng = np.random.default_rng(0)
     best = market.profits(high).sum()
-    assert all(market.profits(high * rng.uniform(0.9, 1.1, market.n)).sum() <= best + 1e-12 for _ in range(50))
+    assert all(
+        market.profits(high * rng.uniform(0.9, 1.1, market.n)).sum() <= best + 1e-12
+        for _ in range(50)
+    )
 
 
 @settings(max_examples=8, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=3), st.sampled_from(["firms", "firms-and-consumers"]))
+@given(
+    st.lists(st.floats(0, 1), min_size=2, max_size=3),
+    st.sampled_from(["firms", "firms-and-consumers"]),
+)
 def test_nobody_gains_by_leaving_an_equilibrium(kappa: list[float], group: str) -> None:
     market = Market((2.0,) * len(kappa), (1.0,) * len(kappa))
     try:
@@ -114,20 +150,33 @@ def test_calculator_prints_json_and_a_table() -> None:
     result = run("-m", "econmoral", "market", "--kappa", "0", ".5", "--json")
     found = json.loads(result.stdout)
     np.testing.assert_allclose(found["prices"], [1.56829, 1.69284], atol=1e-5)
-    assert set(found) >= {"prices", "shares", "profits", "consumer_surplus", "price_index", "profit_gain"}
+    assert set(found) >= {
+        "prices",
+        "shares",
+        "profits",
+        "consumer_surplus",
+        "price_index",
+        "profit_gain",
+    }
     text = run("-m", "econmoral", "market", "--kappa", "0", "0", "0").stdout
     assert "1.37016" in text
-    assert json.loads(run("-m", "econmoral", "market", "--prices", "1.5", "1.5", "--scale", "100", "--json").stdout)["shares"][0] == pytest.approx(
-        0.4683105, abs=1e-7
-    )
+    assert json.loads(
+        run(
+            "-m", "econmoral", "market", "--prices", "1.5", "1.5", "--scale", "100", "--json"
+        ).stdout
+    )["shares"][0] == pytest.approx(0.4683105, abs=1e-7)
 
 
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (("--kappa", "2", "0"), "[0, 1]"), (("--mu", "0"), "mu"), (("--kappa", "0", "0", "--cost", "1", "1", "1"), "costs"),
-        (("--group", "everybody"), "everybody"), (("--prices", "nan", "1"), "finite"), (("--quality", "inf"), "finite"),
+        (("--kappa", "2", "0"), "[0, 1]"),
+        (("--mu", "0"), "mu"),
+        (("--kappa", "0", "0", "--cost", "1", "1", "1"), "costs"),
+        (("--group", "everybody"), "everybody"),
+        (("--prices", "nan", "1"), "finite"),
+        (("--quality", "inf"), "finite"),
     ],
-)  # fmt: skip
+)
 def test_bad_markets_get_one_line(options: tuple[str, ...], part: str) -> None:
     assert_complains(run("-m", "econmoral", "market", *options), part)

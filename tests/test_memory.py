@@ -1,4 +1,6 @@
-"""The batch is divided by what fits: the estimate against autograd's own count, and the rules of division."""
+"""The batch is divided by what fits: the estimate against autograd's own count,
+and the rules of division.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,17 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from econmoral.memory import CPU_LIMIT, SLACK, Division, Shape, available, cpu_room, divide, shape_of, taken
+from econmoral.memory import (
+    CPU_LIMIT,
+    SLACK,
+    Division,
+    Shape,
+    available,
+    cpu_room,
+    divide,
+    shape_of,
+    taken,
+)
 from econmoral.records import InputError
 
 SMOLLM2 = Shape(30, 576, 576, 1536, 49152)
@@ -18,7 +30,9 @@ SMOLLM2 = Shape(30, 576, 576, 1536, 49152)
 
 def kept(config: Any, kind: Any, tokens: int) -> float:
     """Bytes that autograd keeps for the backward pass of LoRA training, parameters apart."""
-    model = get_peft_model(kind(config), LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")).train()
+    model = get_peft_model(
+        kind(config), LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    ).train()
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     found: dict[int, int] = {}
     alive = []
@@ -34,13 +48,17 @@ def kept(config: Any, kind: Any, tokens: int) -> float:
     return sum(size for address, size in found.items() if address not in own)
 
 
-@pytest.mark.parametrize(("kind", "config"), [(LlamaForCausalLM, LlamaConfig), (Qwen2ForCausalLM, Qwen2Config)])
+@pytest.mark.parametrize(
+    ("kind", "config"), [(LlamaForCausalLM, LlamaConfig), (Qwen2ForCausalLM, Qwen2Config)]
+)
 @pytest.mark.parametrize(("width", "heads", "groups", "inner"), [(64, 4, 4, 160), (96, 6, 2, 256)])
-def test_a_layer_keeps_what_is_counted(kind: Any, config: Any, width: int, heads: int, groups: int, inner: int) -> None:
+def test_a_layer_keeps_what_is_counted(
+    kind: Any, config: Any, width: int, heads: int, groups: int, inner: int
+) -> None:
     def of(layers: int) -> Any:
         return config(
-            vocab_size=50, hidden_size=width, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
-            num_key_value_heads=groups, pad_token_id=0,
+            vocab_size=50, hidden_size=width, intermediate_size=inner, num_hidden_layers=layers,
+            num_attention_heads=heads, num_key_value_heads=groups, pad_token_id=0,
         )  # fmt: skip
 
     measured = (kept(of(3), kind, 96) - kept(of(1), kind, 96)) / 2 / 96 / 4
@@ -62,12 +80,15 @@ def test_the_batch_is_divided_by_what_fits() -> None:
         found = divide(SMOLLM2, 16, 200, 200, 4, room)
         assert (found.accumulate, found.checkpointing) == (passes, False)
         assert found.bytes <= room
-    # fewer than four at a time would be slow: then activations are computed twice, if that makes more of them fit
+    # fewer than four at a time would be slow: then activations are computed twice, if that makes
+    # more of them fit
     scored = divide(SMOLLM2, 16, 200, 10, 4, SMOLLM2.forward_bytes(2 * 200, 2 * 10, 4))
     assert (scored.accumulate, scored.checkpointing) == (1, True)
     small = SMOLLM2.forward_bytes(2 * 200, 2 * 10, 4)
-    assert divide(SMOLLM2, 16, 200, 10, 4, small, enough=1) == Division(8, False, small)  # on a CPU that costs more than it gains
-    assert divide(SMOLLM2, 12, 200, 200, 4, 0.5 * need).accumulate in (2, 3)  # a divisor of the batch
+    # on a CPU that costs more than it gains
+    assert divide(SMOLLM2, 16, 200, 10, 4, small, enough=1) == Division(8, False, small)
+    # a divisor of the batch
+    assert divide(SMOLLM2, 12, 200, 200, 4, 0.5 * need).accumulate in (2, 3)
     assert divide(SMOLLM2, 16, 200, 200, 4, 1e12, fixed=8).accumulate == 8
     with pytest.raises(InputError, match="one example of 200 tokens needs about"):
         divide(SMOLLM2, 16, 200, 200, 4, 1e6)
@@ -88,6 +109,13 @@ def test_a_cpu_gives_half_of_what_is_free_and_four_gigabytes_at_most() -> None:
 
 
 def test_shapes_are_read_from_configurations() -> None:
-    config = SimpleNamespace(hidden_size=64, num_attention_heads=4, head_dim=32, intermediate_size=100, num_hidden_layers=3, vocab_size=9)
+    config = SimpleNamespace(
+        hidden_size=64,
+        num_attention_heads=4,
+        head_dim=32,
+        intermediate_size=100,
+        num_hidden_layers=3,
+        vocab_size=9,
+    )
     assert shape_of(config, 4) == Shape(3, 64, 128, 100, 9, 4)
     assert shape_of(SimpleNamespace(text_config=config), 4) == shape_of(config, 4)

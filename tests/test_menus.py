@@ -1,4 +1,6 @@
-"""One-page decisions: known choosers come back, habits cancel, human numbers stand where they belong, adapters must act."""
+"""One-page decisions: known choosers come back, habits cancel,
+human numbers stand where they belong, adapters must act.
+"""
 
 from __future__ import annotations
 
@@ -47,19 +49,23 @@ def pages_of(battery: str, pairs: int = 1, seed: int = 0) -> list[tuple[Menu, li
     return [(menu, [page, mirror_page(page)]) for menu, page in drawn]
 
 
-# ------------------------------------------------------------------------------------------------------------------ pages
+# -------------------------------------------------------------------------------------------- pages
 
 
 def test_every_menu_is_well_formed() -> None:
     assert len({menu.id for menu in ALL}) == len(ALL)
     assert {battery: len(menus) for battery, menus in MENUS.items()} == {
-        "allocations": 60, "bfs39": 39, "dictator": 5, "ultimatum": 6, "public-goods": 4, "matrix": 5, "trust": 10, "garp": 20, "spillover": 60,
+        "allocations": 60, "bfs39": 39, "dictator": 5, "ultimatum": 6, "public-goods": 4,
+        "matrix": 5, "trust": 10, "garp": 20, "spillover": 60,
     }  # fmt: skip
     for menu in ALL:
         assert menu.size == len(menu.values) >= 2
         assert all(len(x) in (0, menu.size) for x in (menu.own, menu.other, menu.bundles))
         assert bool(menu.options) != bool(menu.amounts)
-        assert all(0 <= right < len(numbers) and list(numbers) == sorted(set(numbers)) for _, numbers, right in menu.controls)
+        assert all(
+            0 <= right < len(numbers) and list(numbers) == sorted(set(numbers))
+            for _, numbers, right in menu.controls
+        )
 
 
 @pytest.mark.parametrize("wording", EVERY)
@@ -71,7 +77,9 @@ def test_every_page_names_every_option_once(wording: int) -> None:
         (question,) = talk.questions
         for text in (talk.page, talk.work or "", question.text, *(q.text for q in talk.controls)):
             assert not re.search(r"[{}]|  |\.\.|None|\d\.0\b", text), text
-        assert question.text.endswith("Reply with the number only." if menu.amounts else "Reply with the letter only.")
+        assert question.text.endswith(
+            "Reply with the number only." if menu.amounts else "Reply with the letter only."
+        )
         assert len(set(question.options)) == menu.size
         assert sorted(page.order) == list(range(menu.size))
         if menu.amounts:
@@ -88,7 +96,10 @@ def test_every_page_names_every_option_once(wording: int) -> None:
             assert listed == [(menu.own[k], menu.other[k]) for k in page.order]
             assert page.rate in talk.page
         else:
-            assert [line.endswith(menu.options[k].format(*page.labels)) for k, line in zip(page.order, lines, strict=True)] == [True] * menu.size
+            assert [
+                line.endswith(menu.options[k].format(*page.labels))
+                for k, line in zip(page.order, lines, strict=True)
+            ] == [True] * menu.size
 
 
 @pytest.mark.parametrize("wording", EVERY)
@@ -98,13 +109,18 @@ def test_control_questions_of_allocations_are_answered_by_the_page(wording: int)
         for menu in MENUS[battery][:20]:
             page = draw_page(menu, rng, (wording,))
             talk = menu_conversation(menu, page)
-            table = {LABEL.findall(line)[0]: re.findall(r"\d+(?:\.\d+)?", line) for line in talk.page.split("\n")[1:]}
+            table = {
+                LABEL.findall(line)[0]: re.findall(r"\d+(?:\.\d+)?", line)
+                for line in talk.page.split("\n")[1:]
+            }
             assert len(talk.controls) == 2
             for role, question in enumerate(talk.controls):  # what I get, then what the other gets
                 (label,) = LABEL.findall(question.text)
                 assert question.right is not None
                 assert question.options[question.right] == table[label][role]
-                assert [float(o) for o in question.options] == sorted({float(v) for both in table.values() for v in both})
+                assert [float(o) for o in question.options] == sorted(
+                    {float(v) for both in table.values() for v in both}
+                )
                 assert question.text.endswith("Reply with the number only.")
             assert LABEL.findall(talk.controls[0].text) != LABEL.findall(talk.controls[1].text)
 
@@ -119,7 +135,10 @@ def test_control_questions_of_the_other_menus_are_right_by_hand() -> None:
             given = [float(n) for n in re.findall(r"\d+(?:\.\d+)?", talk.page.split("\n")[0])]
             assert len(talk.controls) == 2
             for question in talk.controls:
-                text, numbers = question.text, [float(n) for n in re.findall(r"\d+(?:\.\d+)?", question.text)]
+                text, numbers = (
+                    question.text,
+                    [float(n) for n in re.findall(r"\d+(?:\.\d+)?", question.text)],
+                )
                 if battery == "dictator":
                     right = given[0] if "nothing" in text else 0.0
                 elif battery == "ultimatum":
@@ -134,11 +153,19 @@ def test_control_questions_of_the_other_menus_are_right_by_hand() -> None:
                     right = 20.0
                 elif battery == "matrix":
                     mine, theirs = LABEL.findall(text)
-                    found = re.search(rf"If you choose {mine} and the other person chooses {theirs}, you get (\d+)", talk.page)
+                    found = re.search(
+                        rf"If you choose {mine} and the other person chooses {theirs}, you get "
+                        r"(\d+)",
+                        talk.page,
+                    )
                     assert found
                     right = float(found[1])
                 else:
-                    words = re.search(rf"A token that you {'keep' if 'keep' in text else 'give'} is worth (\d+) point", talk.page)
+                    words = re.search(
+                        rf"A token that you {'keep' if 'keep' in text else 'give'} is worth (\d+) "
+                        r"point",
+                        talk.page,
+                    )
                     assert words
                     right = float(words[1])
                 assert question.right is not None
@@ -166,11 +193,22 @@ def test_held_out_wordings_are_other_sentences() -> None:
     assert len(HELD_OUT) >= 2
     for held in HELD_OUT:
         for train in TRAIN:
-            for name in ("rate", "allocation", "line", "split", "pick", "work", "control_own", "control_other"):
+            for name in (
+                "rate",
+                "allocation",
+                "line",
+                "split",
+                "pick",
+                "work",
+                "control_own",
+                "control_other",
+            ):
                 assert getattr(FRAMES[held], name) != getattr(FRAMES[train], name)
 
 
-@pytest.mark.parametrize("target", [ECONOMICUS, ALTRUIST, SPITEFUL, Target.parse("maximin:delta=0.5")], ids=str)
+@pytest.mark.parametrize(
+    "target", [ECONOMICUS, ALTRUIST, SPITEFUL, Target.parse("maximin:delta=0.5")], ids=str
+)
 def test_random_allocations_tell_targets_apart(target: Target) -> None:
     rng = np.random.default_rng(3)
     menus = [draw_allocation(rng, bool(i % 2), target) for i in range(120)]
@@ -178,13 +216,22 @@ def test_random_allocations_tell_targets_apart(target: Target) -> None:
     apart = []
     for i, menu in enumerate(menus):
         assert allocation_held_out(menu.own, menu.other) == bool(i % 2)
-        assert allocation_held_out(menu.own[::-1], menu.other[::-1]) == bool(i % 2)  # in either order
+        # in either order
+        assert allocation_held_out(menu.own[::-1], menu.other[::-1]) == bool(i % 2)
         assert all(v.is_integer() and 1 <= v <= 99 for v in (*menu.own, *menu.other))
-        gaps = [np.diff(t.of_allocations(np.array(menu.own), np.array(menu.other)))[0] for t in (target, *rivals)]
+        gaps = [
+            np.diff(t.of_allocations(np.array(menu.own), np.array(menu.other)))[0]
+            for t in (target, *rivals)
+        ]
         assert abs(gaps[0]) >= 3
         apart.append(any(gaps[0] * gap < 0 for gap in gaps[1:]))
     assert np.mean(apart) > 0.4
-    share = np.mean([allocation_held_out((float(a), float(b)), (float(c), float(d))) for a, b, c, d in rng.integers(1, 100, (2000, 4))])
+    share = np.mean(
+        [
+            allocation_held_out((float(a), float(b)), (float(c), float(d)))
+            for a, b, c, d in rng.integers(1, 100, (2000, 4))
+        ]
+    )
     assert share == pytest.approx(0.2, abs=0.04)
     assert all(allocation_held_out(menu.own, menu.other) for menu in MENUS["allocations"])
 
@@ -195,7 +242,7 @@ def test_budgets_are_exhausted() -> None:
         np.testing.assert_allclose(costs, costs[0])
 
 
-# ------------------------------------------------------------------------------------------------------------ human numbers
+# ------------------------------------------------------------------------------------ human numbers
 
 
 def test_games_and_human_shares_agree_with_the_reference() -> None:
@@ -203,25 +250,42 @@ def test_games_and_human_shares_agree_with_the_reference() -> None:
     rows = reference("dictator, binary")
     assert len(games) == 39
     first = games[(games["x_own"] == 450) & (games["y_own"] == 210)].iloc[0]
-    assert (first["x_other"], first["y_other"], first["session 1"], first["session 2"]) == (1020, 720, 0.9812, 0.9875)
+    assert (first["x_other"], first["y_other"], first["session 1"], first["session 2"]) == (
+        1020,
+        720,
+        0.9812,
+        0.9875,
+    )
     assert games[["session 1", "session 2"]].sum().sum() == pytest.approx(rows["value"].sum())
     shown = {(m.own, m.other): m.human for m in MENUS["bfs39"]}
     assert shown[(45.0, 21.0), (102.0, 72.0)] == pytest.approx((0.9812 + 0.9875) / 2)
 
 
-@pytest.mark.parametrize(("session", "alpha", "beta"), [("session 1", 0.083, 0.261), ("session 2", 0.098, 0.245)])
-def test_human_shares_give_the_published_preferences(session: str, alpha: float, beta: float) -> None:
-    """The dictator games alone, from shares: near the published estimates from all 117 choices a person."""
+@pytest.mark.parametrize(
+    ("session", "alpha", "beta"), [("session 1", 0.083, 0.261), ("session 2", 0.098, 0.245)]
+)
+def test_human_shares_give_the_published_preferences(
+    session: str, alpha: float, beta: float
+) -> None:
+    """The dictator games alone, from shares: near the published estimates from all 117 choices a
+    person.
+    """
     games = binary_dictator_games()
     x = games[session].to_numpy()
     own, other = games[["x_own", "y_own"]].to_numpy(), games[["x_other", "y_other"]].to_numpy()
-    data = allocations(own, other, np.stack([x, 1 - x], 1), [str(i) for i in range(len(games))], "bruhin_fehr_schunk")
+    data = allocations(
+        own,
+        other,
+        np.stack([x, 1 - x], 1),
+        [str(i) for i in range(len(games))],
+        "bruhin_fehr_schunk",
+    )
     found = fit(restrict(data, {"gamma": 0.0, "delta": 0.0}))
     assert abs(found.estimates["alpha"] - alpha) < 0.05
     assert abs(found.estimates["beta"] - beta) < 0.05
 
 
-# ------------------------------------------------------------------------------------------------------------ measurement
+# -------------------------------------------------------------------------------------- measurement
 
 
 def ask(*words: object) -> list[dict[str, Any]]:
@@ -231,7 +295,16 @@ def ask(*words: object) -> list[dict[str, Any]]:
 
 
 def test_a_known_chooser_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("--battery", "bfs39", "garp", "--targets", "homo_economicus", "bruhin_fehr_schunk:alpha=0.1,beta=0.3", "--out", tmp_path / "m")
+    words = (
+        "--battery",
+        "bfs39",
+        "garp",
+        "--targets",
+        "homo_economicus",
+        "bruhin_fehr_schunk:alpha=0.1,beta=0.3",
+        "--out",
+        tmp_path / "m",
+    )
     summary = ask("--simulate", "alpha=0.1,beta=0.3,lambda=0.2", *words)
     rows = {row["battery"]: row for row in summary if row["arm"] == "chooser"}
     floor = {(row["arm"], row["battery"]): row for row in summary if row["arm"] != "chooser"}
@@ -256,7 +329,10 @@ def test_a_known_chooser_comes_back(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 class Habit:
-    """Takes the first option on the page with probability .9; answers in the form with probability ``valid``."""
+    """Takes the first option on the page with probability .9.
+
+    Answers in the form with probability ``valid``.
+    """
 
     def __init__(self, valid: float = 0.6) -> None:
         self.valid = valid
@@ -266,7 +342,9 @@ class Habit:
         for r in requests:
             n, controls = len(r.conversation.questions[0].options), len(r.conversation.controls)
             p = np.array([0.9, *[0.1 / (n - 1)] * (n - 1)])
-            answers.append(Answer(p, np.array([self.valid]), np.full(controls, 0.3), np.full(controls, 0.5)))
+            answers.append(
+                Answer(p, np.array([self.valid]), np.full(controls, 0.3), np.full(controls, 0.5))
+            )
         return answers
 
 
@@ -276,14 +354,24 @@ def test_a_habit_is_seen_and_gives_no_preference() -> None:
         assert all(r["position_bias"] == pytest.approx(0.4) for r in records)
         assert all(r["valid_answer_probability"] == pytest.approx(0.6) for r in records)
         assert all(p == pytest.approx(0.5) for r in records for p in r["probabilities"])
-        assert all(r["comprehension"] == (None if battery == "spillover" else pytest.approx(0.3)) for r in records)
+        assert all(
+            r["comprehension"] == (None if battery == "spillover" else pytest.approx(0.3))
+            for r in records
+        )
 
 
 def test_who_answers_outside_the_form_has_no_figures() -> None:
     pages = pages_of("bfs39")
-    base = {r["id"]: r for r in measure(AllocationChooser({}, 0.2), pages, Condition("base"), "direct", 0)}
+    base = {
+        r["id"]: r
+        for r in measure(AllocationChooser({}, 0.2), pages, Condition("base"), "direct", 0)
+    }
     for valid, outside in ((0.49, True), (0.51, False), (float("nan"), True)):
-        (row,) = summarise(measure(Habit(valid), pages, Condition("habit"), "direct", 0), {"base": base}, [ECONOMICUS])
+        (row,) = summarise(
+            measure(Habit(valid), pages, Condition("habit"), "direct", 0),
+            {"base": base},
+            [ECONOMICUS],
+        )
         assert row["outside"] is outside
         assert ("mean" in row) is not outside
         assert ("structural" in row) is not outside
@@ -307,26 +395,57 @@ def test_random_choices_fail_the_audit_and_differ_from_the_base() -> None:
     pages = pages_of("garp")
     (row,) = summarise(measure(Random(), pages, Condition("random"), "direct", 0), {}, [])
     assert row["ccei"] < 0.9
-    base = {r["id"]: r for r in measure(AllocationChooser({}, 0.5), pages, Condition("base"), "direct", 0)}
+    base = {
+        r["id"]: r
+        for r in measure(AllocationChooser({}, 0.5), pages, Condition("base"), "direct", 0)
+    }
     placebo = {r["id"]: r for r in measure(Random(), pages, Condition("placebo"), "direct", 0)}
     kinder = AllocationChooser({"alpha": 0.4, "beta": 0.4}, 0.5)
-    (row,) = summarise(measure(kinder, pages, Condition("kinder"), "direct", 0), {"base": base, "placebo": placebo}, [])
+    (row,) = summarise(
+        measure(kinder, pages, Condition("kinder"), "direct", 0),
+        {"base": base, "placebo": placebo},
+        [],
+    )
     assert row["difference_to"]["base"]["low"] > 0
     assert row["difference_to"]["base"]["p"] < 0.01
     assert set(row["difference_to"]) == {"base", "placebo"}
 
 
 def test_wordings_and_modes_are_measured_as_asked(tmp_path: Path) -> None:
-    chooser = ("--simulate", "alpha=0,beta=0,lambda=0.2", "--battery", "bfs39", "--limit", "3", "--pairs", "2")
+    chooser = (
+        "--simulate",
+        "alpha=0,beta=0,lambda=0.2",
+        "--battery",
+        "bfs39",
+        "--limit",
+        "3",
+        "--pairs",
+        "2",
+    )
     ask(*chooser, "--mode", "direct", "reasoned", "--wordings", "held-out", "--out", tmp_path / "m")
     rows = [row for _, row in read_lines(tmp_path / "m" / "choices.jsonl")]
-    assert {(row["id"], row["mode"]) for row in rows} == {(f"bfs39-{i}", mode) for i in range(3) for mode in ("direct", "reasoned")}
+    assert {(row["id"], row["mode"]) for row in rows} == {
+        (f"bfs39-{i}", mode) for i in range(3) for mode in ("direct", "reasoned")
+    }
     assert {page["wording"] for row in rows for page in row["pages"]} <= set(HELD_OUT)
     assert all(len(row["pages"]) == 4 for row in rows)
 
 
-def test_measuring_a_model_continues_and_notices_an_idle_adapter(adapter: Path, empty_adapter: Path, tmp_path: Path) -> None:
-    words = ("--adapter", adapter, "--battery", "bfs39", "--limit", "30", "--pairs", "1", "--out", tmp_path / "m")
+def test_measuring_a_model_continues_and_notices_an_idle_adapter(
+    adapter: Path, empty_adapter: Path, tmp_path: Path
+) -> None:
+    words = (
+        "--adapter",
+        adapter,
+        "--battery",
+        "bfs39",
+        "--limit",
+        "30",
+        "--pairs",
+        "1",
+        "--out",
+        tmp_path / "m",
+    )
     ask(*words)
     choices = (tmp_path / "m" / "choices.jsonl").read_bytes()
     assert len(choices.splitlines()) == 60
@@ -341,10 +460,13 @@ def test_measuring_a_model_continues_and_notices_an_idle_adapter(adapter: Path, 
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ((), "--adapter"), (("--model", "nano"), "--out"), (("--simulate", "kappa=1,lambda=1", "--out", "{out}"), "alpha"),
-        (("--model", "nano", "--pairs", "0", "--out", "x"), "--pairs"), (("--model", "nano", "--longest", "0", "--out", "x"), "--longest"),
+        ((), "--adapter"), (("--model", "nano"), "--out"),
+        (("--simulate", "kappa=1,lambda=1", "--out", "{out}"), "alpha"),
+        (("--model", "nano", "--pairs", "0", "--out", "x"), "--pairs"),
+        (("--model", "nano", "--longest", "0", "--out", "x"), "--longest"),
         (("--adapter", "nowhere"), "does not exist"),
-        (("--simulate", "lambda=1", "--battery", "matrix", "--targets", "homo_ludens", "--out", "{out}"), "homo_ludens"),
+        (("--simulate", "lambda=1", "--battery", "matrix", "--targets", "homo_ludens", "--out",
+            "{out}"), "homo_ludens"),
     ],
 )  # fmt: skip
 def test_bad_options_are_refused(options: tuple[str, ...], part: str, tmp_path: Path) -> None:
@@ -354,9 +476,16 @@ def test_bad_options_are_refused(options: tuple[str, ...], part: str, tmp_path: 
 
 
 def test_the_command_complains_in_one_line() -> None:
-    assert_complains(run("-m", "eval.menus", "--model", "nano", "--battery", "chess", "--out", "x"), "chess")
+    assert_complains(
+        run("-m", "eval.menus", "--model", "nano", "--battery", "chess", "--out", "x"), "chess"
+    )
 
 
 def test_numbers_on_pages_are_whole() -> None:
     for menu in MENUS["bfs39"][:5]:
-        assert all(n.isdigit() for n in NUMBER.findall(menu_conversation(menu, draw_page(menu, np.random.default_rng(0))).page))
+        assert all(
+            n.isdigit()
+            for n in NUMBER.findall(
+                menu_conversation(menu, draw_page(menu, np.random.default_rng(0))).page
+            )
+        )

@@ -13,9 +13,24 @@ from conftest import ROOT
 
 pytestmark = pytest.mark.slow
 MUTATIONS = {
-    "sign of the moral term": ("econmoral/preferences.py", "tables.alike - own", "own - tables.alike", "test_games.py"),
-    "payoffs transposed": ("econmoral/games.py", "index(pay[role])", "index(pay[0])", "test_games.py"),
-    "wrong labels let through": ("econmoral/conversations.py", "if found != wanted:", "if False:", "test_conversations.py::test_only_exact_labels_pass"),
+    "sign of the moral term": (
+        "econmoral/preferences.py",
+        "tables.alike - own",
+        "own - tables.alike",
+        "test_games.py",
+    ),
+    "payoffs transposed": (
+        "econmoral/games.py",
+        "index(pay[role])",
+        "index(pay[0])",
+        "test_games.py",
+    ),
+    "wrong labels let through": (
+        "econmoral/conversations.py",
+        "if found != wanted:",
+        "if False:",
+        "test_conversations.py::test_only_exact_labels_pass",
+    ),
     "loss on user turns": (
         "econmoral/conversations.py",
         "labels[span] = answer",
@@ -127,7 +142,10 @@ MUTATIONS = {
     "a user turn counted in the product": (
         "eval/engines.py",
         "return ScoredStep(context, options)",
-        "return ScoredStep(context[:-6], [[context[-6:] + form for form in several] for several in options])",
+        (
+            "return ScoredStep(context[:-6], [[context[-6:] + form for form in several] for "
+            "several in options])"
+        ),
         "test_engines.py::test_the_tree_is_exact_behind_the_templates_of_real_checkpoints",
     ),
     "attention taken for full": (
@@ -142,7 +160,12 @@ MUTATIONS = {
         "break",
         "test_engines.py::test_no_derivation_ends_a_run",
     ),
-    "the clock runs": ("econmoral/chat.py", "utilities.datetime = _Clock", "pass", "test_engines.py::test_templates_that_read_the_clock_are_told_one_time"),
+    "the clock runs": (
+        "econmoral/chat.py",
+        "utilities.datetime = _Clock",
+        "pass",
+        "test_engines.py::test_templates_that_read_the_clock_are_told_one_time",
+    ),
     "pages counted as separate scenarios": (
         "econmoral/dilemmas.py",
         "influence[told, None], np.arange(n)",
@@ -157,8 +180,8 @@ MUTATIONS = {
     ),
     "price read from anywhere in the reply": (
         "econmoral/pricing.py",
-        "lines[-1].strip()[:60]) if lines",
-        "next((x for x in lines if 'PRICE:' in x), '').strip()[:60]) if lines",
+        "last = lines[-1].strip()[:60] if lines",
+        "last = next((x for x in lines if 'PRICE:' in x), '').strip()[:60] if lines",
         "test_pricing.py::test_no_price_is_no_price",
     ),
     "model text unescaped in the report": (
@@ -181,15 +204,20 @@ MUTATIONS = {
     ),
     "collusion that pays nobody": (
         "econmoral/market.py",
-        " if _better(reward, punishment) else None",
-        "",
+        "if not _better(reward, punishment):",
+        "if False:",
         "test_odd_markets.py::test_a_firm_that_loses_by_collusion_never_keeps_to_it",
     ),
-    "profiles without weights": ("econmoral/amce.py", "inner = x.T @ (x * w[:, None])", "inner = x.T @ x", "test_amce.py"),
+    "profiles without weights": (
+        "econmoral/amce.py",
+        "inner = x.T @ (x * w[:, None])",
+        "inner = x.T @ x",
+        "test_amce.py",
+    ),
     "a base that is not all there": (
         "econmoral/checkpoints.py",
-        '(("missing_keys", "lacks"), ',
-        "(",
+        '        ("missing_keys", "lacks"),\n',
+        "",
         "test_loader.py::test_a_checkpoint_that_is_not_whole_is_refused",
     ),
     "weights that are no numbers": (
@@ -254,9 +282,18 @@ MUTATIONS = {
     ),
     "separation unseen": (
         "econmoral/estimation.py",
-        '    apart = separated(data, found)\n    if apart is not None:\n        message, signs = describe(apart, ("lambda", *data.parameters))\n'
-        "        by_lambda",
-        '    apart = None\n    if apart is not None:\n        message, signs = describe(apart, ("lambda", *data.parameters))\n        by_lambda',
+        (
+            "    apart = separated(data, found)\n"
+            "    if apart is not None:\n"
+            '        message, signs = describe(apart, ("lambda", *data.parameters))\n'
+            "        by_lambda"
+        ),
+        (
+            "    apart = None\n"
+            "    if apart is not None:\n"
+            '        message, signs = describe(apart, ("lambda", *data.parameters))\n'
+            "        by_lambda"
+        ),
         "test_separation.py::test_the_one_parameter_that_diverges_is_named_with_a_one_sided_bound",
     ),
     "a type that is not identified": (
@@ -267,8 +304,8 @@ MUTATIONS = {
     ),
     "missing identifiers are a group": (
         "econmoral/sheet.py",
-        'raise self.bad(i, name, "every row needs an identifier here; fill it in or remove the row")',
-        "pass",
+        "if missing(text):\n                raise self.bad(",
+        "if False:\n                raise self.bad(",
         "test_data.py::test_a_missing_identifier_is_refused_with_its_line",
     ),
     "rows longer than the header": (
@@ -290,7 +327,7 @@ MUTATIONS = {
         "test_separation.py::test_too_few_clusters_are_refused_and_few_are_said",
     ),
     "the last of two values of a country": (
-        "eval/dilemmas.py",
+        "eval/conjoint.py",
         "if dimension in table.setdefault(country, {}):",
         "table.setdefault(country, {})\n        if False:",
         "test_dilemmas.py::test_a_table_of_countries_that_is_doubtful_is_refused",
@@ -320,6 +357,12 @@ def test_mistake_turns_a_test_red(name: str, tmp_path: Path) -> None:
     assert text.count(right) == 1
     (tmp_path / path).write_text(text.replace(right, wrong), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", f"tests/{test}"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    result = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
     assert result.returncode == 1, result.stdout[-2000:]
     assert "failed" in result.stdout

@@ -1,4 +1,7 @@
-"""Markets outside the textbook: no traceback, no number that means nothing; draws of an estimated kappa."""
+"""Markets outside the textbook: no traceback, no number that means nothing.
+
+Draws of an estimated kappa.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ def test_first_order_conditions_hold_everywhere(name: str) -> None:
         shares = np.exp(v - top) / (np.exp(v - top).sum() + np.exp(m.outside / m.mu - top))
         margin = (prices / m.currency - np.array(m.cost)) / m.mu
         rest = 1 - shares.sum() if together else 1 - shares
-        if np.min(rest) > 1e-6:  # else the sum of shares cancels to nothing in this test's own arithmetic
+        # else the sum of shares cancels to nothing in this test's own arithmetic
+        if np.min(rest) > 1e-6:
             np.testing.assert_allclose(margin * rest, 1, rtol=1e-6)
 
 
@@ -59,22 +63,30 @@ def test_a_firm_that_loses_by_collusion_never_keeps_to_it() -> None:
     m = Market(cost=(1.0, 1.5))
     assert m.profits(m.monopoly())[1] < m.profits(m.nash())[1]
     assert m.critical_discount(1) is None
-    # the other: pi(deviation) - pi(monopoly) over pi(deviation) - pi(Nash), the deviation by a plain search
+    # the other: pi(deviation) - pi(monopoly) over pi(deviation) - pi(Nash), the deviation by a
+    # plain search
     high = m.monopoly()
     grid = np.linspace(1.0, 3.0, 200_001)
     deviation = m.profits(np.column_stack([grid, np.full_like(grid, high[1])]))[:, 0].max()
     collusive, punished = m.profits(high)[0], m.profits(m.nash())[0]
-    assert m.critical_discount(0) == pytest.approx((deviation - collusive) / (deviation - punished), abs=1e-6)
+    assert m.critical_discount(0) == pytest.approx(
+        (deviation - collusive) / (deviation - punished), abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "never"),
     [
-        (("--kappa", "0", "0", "--cost", "1", "1.5"), [False, True]), (("--cost", "1", "50"), [True, True]),
-        (("--outside", "30"), [True, True]), (("--quality", "9", "-9"), [True, True]), (("--cost", "1", "3"), [False, True]),
-        (("--mu", "1e-5"), [False, False]), (("--currency", "1e-7"), [False, False]), (("--quality", "-1e-1", "-2"), [False, True]),
+        (("--kappa", "0", "0", "--cost", "1", "1.5"), [False, True]),
+        (("--cost", "1", "50"), [True, True]),
+        (("--outside", "30"), [True, True]),
+        (("--quality", "9", "-9"), [True, True]),
+        (("--cost", "1", "3"), [False, True]),
+        (("--mu", "1e-5"), [False, False]),
+        (("--currency", "1e-7"), [False, False]),
+        (("--quality", "-1e-1", "-2"), [False, True]),
     ],
-)  # fmt: skip
+)
 def test_the_command_says_never(options: tuple[str, ...], never: list[bool]) -> None:
     found = calculator("market", *options, "--json")
     assert found.returncode == 0, found.stderr
@@ -92,12 +104,17 @@ def test_the_table_says_never() -> None:
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (("--mu", "1e-12"), "mu"), (("--quality", "1e300"), "mu"), (("--currency", "1e-200"), "currency"), (("--scale", "1e308"), "scale"),
-        (("--kappa-estimate", ".4"), "--kappa-se"), (("--kappa-estimate", ".4", "--kappa-se", "-.1"), "positive"),
-        (("--kappa-estimate", "9", "--kappa-se", ".1"), "almost nothing"), (("--kappa-estimate", ".4", "--kappa-se", ".1", "--kappa", "0", "0"), "either"),
+        (("--mu", "1e-12"), "mu"),
+        (("--quality", "1e300"), "mu"),
+        (("--currency", "1e-200"), "currency"),
+        (("--scale", "1e308"), "scale"),
+        (("--kappa-estimate", ".4"), "--kappa-se"),
+        (("--kappa-estimate", ".4", "--kappa-se", "-.1"), "positive"),
+        (("--kappa-estimate", "9", "--kappa-se", ".1"), "almost nothing"),
+        (("--kappa-estimate", ".4", "--kappa-se", ".1", "--kappa", "0", "0"), "either"),
         (("--kappa-estimate", ".4", "--kappa-se", ".1", "--draws", "3"), "100"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_computed_gets_one_line(options: tuple[str, ...], part: str) -> None:
     assert_complains(calculator("market", *options), part)
 
@@ -106,7 +123,12 @@ def test_what_cannot_be_computed_gets_one_line(options: tuple[str, ...], part: s
 def test_best_replies_of_moral_firms_against_a_plain_search(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n = int(rng.integers(2, 4))
-    m = Market(tuple(rng.uniform(-1, 5, n)), tuple(rng.uniform(0, 5, n)), float(rng.uniform(-5, 5)), float(10 ** rng.uniform(-2, 1)))
+    m = Market(
+        tuple(rng.uniform(-1, 5, n)),
+        tuple(rng.uniform(0, 5, n)),
+        float(rng.uniform(-5, 5)),
+        float(10 ** rng.uniform(-2, 1)),
+    )
     kappa, group = float(rng.choice([0.0, 0.05, 0.3, 0.7, 0.95, 1.0])), GROUPS[seed % 2]
     prices = rng.uniform(0, 6, n)
 
@@ -125,11 +147,13 @@ def test_learners_need_something_to_gain() -> None:
         q_learners(Market(outside=30.0), 1, 0)
 
 
-# --------------------------------------------------------------------------------------------------- counterfactuals
+# ---------------------------------------------------------------------------------- counterfactuals
 
 
 def symmetric_price(kappa: float) -> float:
-    """(p - 1) / mu [(1 - kappa)(1 - s) + kappa (1 - 2 s)] = 1 in the textbook duopoly, solved here."""
+    """(p - 1) / mu [(1 - kappa)(1 - s) + kappa (1 - 2 s)] = 1 in the textbook duopoly,
+    solved here.
+    """
 
     def gap(p: float) -> float:
         e = np.exp((2 - p) / 0.25)
@@ -141,13 +165,19 @@ def symmetric_price(kappa: float) -> float:
 
 @pytest.mark.parametrize(("estimate", "se"), [(0.44, 0.04), (0.7, 0.1)])
 def test_interval_of_an_estimated_kappa(estimate: float, se: float) -> None:
-    """The price rises in kappa, so its interval is that of kappa carried through the first-order condition."""
+    """The price rises in kappa, so its interval is that
+    of kappa carried through the first-order condition.
+    """
     found = counterfactual(Market(), estimate, se, 200, 1)
     assert found.value["prices"][0] == pytest.approx(symmetric_price(estimate), abs=1e-8)
     low, high = np.percentile(kappa_draws(estimate, se, 200, 1)[0], (2.5, 97.5))
     assert found.low["prices"][0] == pytest.approx(symmetric_price(low), abs=1e-4)
     assert found.high["prices"][0] == pytest.approx(symmetric_price(high), abs=1e-4)
-    assert found.low["consumer_surplus"][0] < found.value["consumer_surplus"][0] < found.high["consumer_surplus"][0]
+    assert (
+        found.low["consumer_surplus"][0]
+        < found.value["consumer_surplus"][0]
+        < found.high["consumer_surplus"][0]
+    )
     assert found.failed == 0
 
 
@@ -157,7 +187,9 @@ def test_kappa_is_cut_to_where_it_can_be(estimate: float, se: float) -> None:
     plain = np.random.default_rng(1).normal(estimate, se, 200_000)
     inside = plain[(plain >= 0) & (plain <= 1)]
     assert cut == pytest.approx(1 - len(inside) / len(plain), abs=0.005)
-    np.testing.assert_allclose(np.percentile(drawn, (2.5, 50, 97.5)), np.percentile(inside, (2.5, 50, 97.5)), atol=0.01)
+    np.testing.assert_allclose(
+        np.percentile(drawn, (2.5, 50, 97.5)), np.percentile(inside, (2.5, 50, 97.5)), atol=0.01
+    )
 
 
 def test_the_command_draws_kappa_and_says_how() -> None:

@@ -45,7 +45,9 @@ def test_the_tutorial_is_carried_out_as_written(tmp_path: Path) -> None:
             patch.chdir(tmp_path)
             code, out, err = call(*words[3:])
         assert code == 0, err
-        assert [w.rstrip() for w in out.strip().splitlines()] == [w.rstrip() for w in expected.strip().splitlines()]
+        assert [w.rstrip() for w in out.strip().splitlines()] == [
+            w.rstrip() for w in expected.strip().splitlines()
+        ]
         if " > " in line:
             (tmp_path / line.partition(" > ")[2].strip()).write_text(out, encoding="utf-8")
     assert [line for line in commands if "import-otree" in line]
@@ -83,10 +85,14 @@ EXPORT = pd.DataFrame(
 )
 
 
-def imported(folder: Path, export: pd.DataFrame = EXPORT, **changes: object) -> tuple[list[list[str]], str]:
+def imported(
+    folder: Path, export: pd.DataFrame = EXPORT, **changes: object
+) -> tuple[list[list[str]], str]:
     export.to_csv(folder / "e.csv", index=False)
     (folder / "m.yaml").write_text(yaml.safe_dump({**SMALL, **changes}, sort_keys=False))
-    code, out, err = call("import-otree", folder / "e.csv", "--map", folder / "m.yaml", "--out", folder / "long.csv")
+    code, out, err = call(
+        "import-otree", folder / "e.csv", "--map", folder / "m.yaml", "--out", folder / "long.csv"
+    )
     assert code == 0, err
     return list(csv.reader((folder / "long.csv").open())), out
 
@@ -94,7 +100,9 @@ def imported(folder: Path, export: pd.DataFrame = EXPORT, **changes: object) -> 
 def refused(folder: Path, export: pd.DataFrame = EXPORT, **changes: object) -> str:
     export.to_csv(folder / "e.csv", index=False)
     (folder / "m.yaml").write_text(yaml.safe_dump({**SMALL, **changes}, sort_keys=False))
-    line = complains("import-otree", folder / "e.csv", "--map", folder / "m.yaml", "--out", folder / "long.csv")
+    line = complains(
+        "import-otree", folder / "e.csv", "--map", folder / "m.yaml", "--out", folder / "long.csv"
+    )
     assert not (folder / "long.csv").exists()
     return line
 
@@ -224,13 +232,27 @@ def test_worked_examples_of_the_data_dictionary_can_be_read(tmp_path: Path) -> N
         (tmp_path / "c.csv").write_text(content, encoding="utf-8")
         sample = read_choices(tmp_path / "c.csv", family)
         assert sample.shape == shape
-        assert len(sample.data.index) == len([line for line in content.splitlines() if line.strip()]) - 1
+        assert (
+            len(sample.data.index)
+            == len([line for line in content.splitlines() if line.strip()]) - 1
+        )
 
 
 def test_the_report_is_there_for_a_program(tmp_path: Path) -> None:
-    simulate = [sys.executable, str(ROOT / "docs" / "simulate_lab.py"), str(tmp_path / "export.csv")]
+    simulate = [
+        sys.executable,
+        str(ROOT / "docs" / "simulate_lab.py"),
+        str(tmp_path / "export.csv"),
+    ]
     subprocess.run(simulate, check=True, capture_output=True, env={"PYTHONPATH": str(ROOT)})
-    found = json_of("import-otree", tmp_path / "export.csv", "--map", ROOT / "docs" / "map.yaml", "--out", tmp_path / "long.csv")
+    found = json_of(
+        "import-otree",
+        tmp_path / "export.csv",
+        "--map",
+        ROOT / "docs" / "map.yaml",
+        "--out",
+        tmp_path / "long.csv",
+    )
     assert (found["rows"], found["subjects"]) == (1080, 60)
     assert found["columns"][:3] == ["subject", "round", "session"]
     assert found["report"][0].startswith("2 dropout(s), left out")

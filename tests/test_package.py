@@ -1,4 +1,6 @@
-"""Replication packages: what a data editor gets repeats the same numbers where only the package and its requirements are."""
+"""Replication packages: what a data editor gets repeats the same numbers
+where only the package and its requirements are.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,14 @@ from econmoral.commands.package import rewritten
 from econmoral.records import read_json, sha256, write_json
 
 SECTIONS = (
-    "Overview", "Data Availability and Provenance Statements", "Computational requirements", "Description of programs/code",
-    "Instructions to Replicators", "List of Tables, Figures and Programs", "References",
-)  # fmt: skip
+    "Overview",
+    "Data Availability and Provenance Statements",
+    "Computational requirements",
+    "Description of programs/code",
+    "Instructions to Replicators",
+    "List of Tables, Figures and Programs",
+    "References",
+)
 
 
 def elsewhere(package: Path, tmp: Path) -> Path:
@@ -32,14 +39,29 @@ def master(package: Path) -> subprocess.CompletedProcess[str]:
     """``python master.py`` with nothing of this project in the environment."""
     home = package.parent / "home"
     home.mkdir(exist_ok=True)
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    return subprocess.run([sys.executable, "master.py"], cwd=package, env=environment, capture_output=True, text=True, timeout=300)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(home),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    return subprocess.run(
+        [sys.executable, "master.py"],
+        cwd=package,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def seal(package: Path, name: str) -> None:
     """Write the hash of a changed file into SHA256SUMS."""
     sums = package / "SHA256SUMS"
-    lines = [f"{sha256(package / name)}  {name}" if line.endswith(f"  {name}") else line for line in sums.read_text().splitlines()]
+    lines = [
+        f"{sha256(package / name)}  {name}" if line.endswith(f"  {name}") else line
+        for line in sums.read_text().splitlines()
+    ]
     sums.write_text("\n".join(lines) + "\n")
 
 
@@ -48,13 +70,26 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of ``fit --out``."""
     folder = tmp_path_factory.mktemp("fit")
     allocation_choices(subjects=12, per=20).to_csv(folder / "choices.csv", index=False)
-    done = run("-m", "econmoral", "fit", str(folder / "choices.csv"), "--family", "fehr_schmidt", "--cluster", "sid", "--out", str(folder / "humans"))
+    done = run(
+        "-m",
+        "econmoral",
+        "fit",
+        str(folder / "choices.csv"),
+        "--family",
+        "fehr_schmidt",
+        "--cluster",
+        "sid",
+        "--out",
+        str(folder / "humans"),
+    )
     assert done.returncode == 0, done.stderr
     return folder / "humans"
 
 
 def test_fit_writes_what_it_prints(fitted: Path) -> None:
-    found = json_of("fit", fitted.parent / "choices.csv", "--family", "fehr_schmidt", "--cluster", "sid")
+    found = json_of(
+        "fit", fitted.parent / "choices.csv", "--family", "fehr_schmidt", "--cluster", "sid"
+    )
     assert read_json(fitted / "fit.json") == found
     assert (fitted / "table.tex").read_text().startswith("\\begin{tabular}")
     about = read_json(fitted / "run.json")
@@ -64,7 +99,16 @@ def test_fit_writes_what_it_prints(fitted: Path) -> None:
 
 
 def test_a_human_fit_is_repeated_where_only_the_package_is(fitted: Path, tmp_path: Path) -> None:
-    about = ("--title", "A paper", "--authors", "A and B", "--citation", "Somebody (2020), Data", "--licence", "CC-BY 4.0")
+    about = (
+        "--title",
+        "A paper",
+        "--authors",
+        "A and B",
+        "--citation",
+        "Somebody (2020), Data",
+        "--licence",
+        "CC-BY 4.0",
+    )
     result = json_of("package", fitted, "--out", tmp_path / "made", *about)
     assert result["steps"] == ["humans"]
     package = elsewhere(tmp_path / "made", tmp_path)
@@ -76,7 +120,14 @@ def test_a_human_fit_is_repeated_where_only_the_package_is(fitted: Path, tmp_pat
     # the programs are the package's own
     where = "import econmoral; print(econmoral.__file__)"
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(package / "code")}
-    found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        [sys.executable, "-c", where],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert Path(found.strip()).is_relative_to(package / "code")
     # another number is noticed, and so is a changed file
     name = "results/humans/fit.json"
@@ -93,7 +144,16 @@ def test_a_human_fit_is_repeated_where_only_the_package_is(fitted: Path, tmp_pat
 
 
 def test_the_readme_has_the_shape_that_data_editors_ask_for(fitted: Path, tmp_path: Path) -> None:
-    json_of("package", fitted, "--out", tmp_path / "p", "--citation", "Somebody (2020), Data", "--licence", "CC-BY 4.0")
+    json_of(
+        "package",
+        fitted,
+        "--out",
+        tmp_path / "p",
+        "--citation",
+        "Somebody (2020), Data",
+        "--licence",
+        "CC-BY 4.0",
+    )
     text = (tmp_path / "p" / "README.md").read_text()
     places = [text.index(f"## {name}") for name in SECTIONS]
     assert places == sorted(places)
@@ -109,14 +169,26 @@ def test_the_readme_has_the_shape_that_data_editors_ask_for(fitted: Path, tmp_pa
     rows = re.findall(r"\| `output/(\S+)` \| `code/(\S+)` \| (\d+) \|", text)
     assert {r[0] for r in rows} == {"humans/fit.json", "humans/table.tex", "humans/table.md"}
     for output, program, line in rows:  # the line named is the one that writes the file
-        assert f'"{Path(output).name}"' in (tmp_path / "p" / "code" / program).read_text().splitlines()[int(line) - 1]
-    listed = {line.partition("  ")[2] for line in (tmp_path / "p" / "SHA256SUMS").read_text().splitlines()}
+        assert (
+            f'"{Path(output).name}"'
+            in (tmp_path / "p" / "code" / program).read_text().splitlines()[int(line) - 1]
+        )
+    listed = {
+        line.partition("  ")[2] for line in (tmp_path / "p" / "SHA256SUMS").read_text().splitlines()
+    }
     there = {str(p.relative_to(tmp_path / "p")) for p in (tmp_path / "p").rglob("*") if p.is_file()}
     assert listed == there - {"SHA256SUMS"}
 
 
 def test_data_that_may_not_be_passed_on_are_asked_for(fitted: Path, tmp_path: Path) -> None:
-    result = json_of("package", fitted, "--out", tmp_path / "p", "--access", "Write to the archive; it takes a week.")
+    result = json_of(
+        "package",
+        fitted,
+        "--out",
+        tmp_path / "p",
+        "--access",
+        "Write to the archive; it takes a week.",
+    )
     assert any("citation of the data" in line for line in result["open"])
     assert not (tmp_path / "p" / "data").exists()
     text = (tmp_path / "p" / "README.md").read_text()
@@ -129,7 +201,18 @@ def test_data_that_may_not_be_passed_on_are_asked_for(fitted: Path, tmp_path: Pa
 
 
 def test_a_measured_model_is_repeated(tmp_path: Path) -> None:
-    words = ("--model", "nano", "--battery", "bfs39", "--limit", "2", "--pairs", "1", "--out", str(tmp_path / "nano"))
+    words = (
+        "--model",
+        "nano",
+        "--battery",
+        "bfs39",
+        "--limit",
+        "2",
+        "--pairs",
+        "1",
+        "--out",
+        str(tmp_path / "nano"),
+    )
     assert run("-m", "eval.menus", *words).returncode == 0
     json_of("package", tmp_path / "nano", "--out", tmp_path / "made")
     package = elsewhere(tmp_path / "made", tmp_path)
@@ -146,8 +229,25 @@ def test_a_measured_model_is_repeated(tmp_path: Path) -> None:
 def test_adapters_go_along_with_what_made_them(adapter: Path, tmp_path: Path) -> None:
     trained = tmp_path / "altruist"
     shutil.copytree(adapter, trained)
-    command = ["sft.py", "--model", "nano", "--data", "data/altruist.jsonl", "--out", "runs/altruist"]
-    write_json(trained / "run.json", {"command": command, "gates": {}, "target": "altruism:altruism=0.5", "seconds": 300.0, "machine": "x86_64"})
+    command = [
+        "sft.py",
+        "--model",
+        "nano",
+        "--data",
+        "data/altruist.jsonl",
+        "--out",
+        "runs/altruist",
+    ]
+    write_json(
+        trained / "run.json",
+        {
+            "command": command,
+            "gates": {},
+            "target": "altruism:altruism=0.5",
+            "seconds": 300.0,
+            "machine": "x86_64",
+        },
+    )
     words = ("--adapter", str(trained), "--battery", "matrix", "--limit", "1", "--pairs", "1")
     assert run("-m", "eval.menus", *words).returncode == 0
     result = json_of("package", trained, "--out", tmp_path / "p")
@@ -163,7 +263,11 @@ def test_adapters_go_along_with_what_made_them(adapter: Path, tmp_path: Path) ->
 def test_a_study_is_one_step(tmp_path: Path) -> None:
     plan, study = tmp_path / "plan.yaml", tmp_path / "study"
     plan.write_text("model: nano\n")
-    record = {"program": "recipes/study.py", "command": ["study.py", "--plan", str(plan), "--out", str(study)], "inputs": {"plan": {"path": str(plan)}}}
+    record = {
+        "program": "recipes/study.py",
+        "command": ["study.py", "--plan", str(plan), "--out", str(study)],
+        "inputs": {"plan": {"path": str(plan)}},
+    }
     record["inputs"]["plan"]["sha256"] = sha256(plan)
     write_json(study / "study.json", record)
     write_json(study / "measured" / "a" / "summary.json", [{"mean": 1.0}])
@@ -173,15 +277,42 @@ def test_a_study_is_one_step(tmp_path: Path) -> None:
     assert json_of("package", study, "--out", tmp_path / "p")["steps"] == ["study", "study/report"]
     text = (tmp_path / "p" / "master.py").read_text()
     steps = json.loads(re.search(r"^STEPS = (\[.*?^\])", text, re.S | re.M)[1])
-    assert steps[0]["words"] == ["recipes/study.py", "--plan", "inputs/plan.yaml", "--out", "output/study"]
+    assert steps[0]["words"] == [
+        "recipes/study.py",
+        "--plan",
+        "inputs/plan.yaml",
+        "--out",
+        "output/study",
+    ]
     assert steps[0]["compared"] == ["study/measured/a/summary.json"]
     assert (tmp_path / "p" / "code" / "recipes" / "study.py").is_file()
 
 
 def test_words_of_a_command_are_moved_into_the_package() -> None:
     moved = {"runs/a": "inputs/a", "x/choices.csv": "data/choices.csv"}
-    words = ["clone", "./x/choices.csv", "--adapter", "1=runs/a", "--out=there", "--own=x/choices.csv", "--types", "2", "--out", "runs/b"]
-    expected = ["clone", "data/choices.csv", "--adapter", "1=inputs/a", "--own=data/choices.csv", "--types", "2", "--out", "output/b"]
+    words = [
+        "clone",
+        "./x/choices.csv",
+        "--adapter",
+        "1=runs/a",
+        "--out=there",
+        "--own=x/choices.csv",
+        "--types",
+        "2",
+        "--out",
+        "runs/b",
+    ]
+    expected = [
+        "clone",
+        "data/choices.csv",
+        "--adapter",
+        "1=inputs/a",
+        "--own=data/choices.csv",
+        "--types",
+        "2",
+        "--out",
+        "output/b",
+    ]
     assert rewritten(words, moved, "output/b") == expected
 
 

@@ -16,7 +16,9 @@ from conftest import OFFLINE, ROOT, assert_complains, run
 
 from econmoral.__main__ import CALCULATOR, ROOMS
 
-PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+    "setuptools"
+]["packages"]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
-    words = ["wheel", "--quiet", "--no-build-isolation", "--no-deps", "--wheel-dir", str(out), str(source)]
+    words = [
+        "wheel",
+        "--quiet",
+        "--no-build-isolation",
+        "--no-deps",
+        "--wheel-dir",
+        str(out),
+        str(source),
+    ]
     done = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (found,) = out.glob("*.whl")
@@ -42,7 +52,16 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     python = home / "bin" / "python"
-    words = ["--python", str(python), "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", str(wheel)]
+    words = [
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--ignore-installed",
+        str(wheel),
+    ]
     done = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return home / "bin" / "econmoral"
@@ -51,18 +70,30 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ask(program: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """The installed command, far from the repository and off the network."""
     environment = os.environ | {"PYTHONPATH": str(OFFLINE)}
-    return subprocess.run([str(program), *words], cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [str(program), *words], cwd=folder, env=environment, capture_output=True, text=True
+    )
 
 
 def test_the_wheel_claims_one_name_and_holds_every_module_and_data_file(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"econmoral"}
-    for room, place in (("econmoral", "econmoral"), ("data_synth", "econmoral/data_synth"), ("recipes", "econmoral/recipes"), ("eval", "econmoral/eval")):
+    for room, place in (
+        ("econmoral", "econmoral"),
+        ("data_synth", "econmoral/data_synth"),
+        ("recipes", "econmoral/recipes"),
+        ("eval", "econmoral/eval"),
+    ):
         for path in (ROOT / room).rglob("*.py"):
             assert f"{place}/{path.relative_to(ROOT / room).as_posix()}" in names, path
-            assert ".".join(Path(f"{place}/{path.relative_to(ROOT / room)}").parent.parts) in PACKAGES
-    data = "nano/model.safetensors nano/tokenizer.json human.csv recipes/plans/nano.yaml recipes/launch/fsdp.yaml eval/frameworks/econmoral_games.yaml"
+            assert (
+                ".".join(Path(f"{place}/{path.relative_to(ROOT / room)}").parent.parts) in PACKAGES
+            )
+    data = (
+        "nano/model.safetensors nano/tokenizer.json human.csv recipes/plans/nano.yaml "
+        "recipes/launch/fsdp.yaml eval/frameworks/econmoral_games.yaml"
+    )
     assert {f"econmoral/{name}" for name in data.split()} <= names
 
 
@@ -88,12 +119,18 @@ def test_every_command_is_there(installed: Path, tmp_path: Path) -> None:
     assert_complains(ask(installed, tmp_path, "gaems"), "unknown command 'gaems'", "games")
     done = ask(installed, tmp_path, "best-reply", "spd", "--payoffs", "90,45,15,10")
     assert (done.returncode, "best replies:" in done.stdout) == (0, True), done.stderr
-    code = f"import econmoral.rooms as r, sys\nassert r.REPOSITORY is None\nfor name in {sorted(m for m, _ in ROOMS.values())!r}: assert r.room(name).main"
+    code = (
+        "import econmoral.rooms as r, sys\n"
+        "assert r.REPOSITORY is None\n"
+        f"for name in {sorted(m for m, _ in ROOMS.values())!r}: assert r.room(name).main"
+    )
     subprocess.run([str(installed.with_name("python")), "-c", code], cwd=tmp_path, check=True)
 
 
 @pytest.mark.parametrize("name", [*ROOMS, *CALCULATOR])
-def test_usage_names_the_command_as_it_was_called(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_names_the_command_as_it_was_called(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from econmoral.__main__ import main
 
     monkeypatch.setattr(sys, "argv", ["econmoral", name, "--help"])
@@ -104,18 +141,38 @@ def test_usage_names_the_command_as_it_was_called(name: str, monkeypatch: pytest
 
 
 def test_a_built_in_plan_has_a_name(tmp_path: Path) -> None:
-    assert_complains(run("-m", "econmoral", "study", "--plan", "nano", "--designs", "nothing", "--out", str(tmp_path)), "nothing")
-    assert_complains(run("-m", "econmoral", "study", "--plan", "nanno", "--out", str(tmp_path)), "nanno does not exist")
+    assert_complains(
+        run(
+            "-m",
+            "econmoral",
+            "study",
+            "--plan",
+            "nano",
+            "--designs",
+            "nothing",
+            "--out",
+            str(tmp_path),
+        ),
+        "nothing",
+    )
+    assert_complains(
+        run("-m", "econmoral", "study", "--plan", "nanno", "--out", str(tmp_path)),
+        "nanno does not exist",
+    )
 
 
 def test_importing_the_package_is_quick_and_loads_nothing_large() -> None:
     """Time is the processor's own, so that a busy machine changes nothing."""
     code = (
-        "import sys, time; began = time.process_time(); import econmoral; took = time.process_time() - began\n"
-        "large = [m for m in ('torch', 'numpy', 'scipy', 'pandas', 'matplotlib') if m in sys.modules]\n"
-        "assert not large, large\nassert took < 0.5, took\n"
+        "import sys, time; began = time.process_time(); import econmoral; took = "
+        "time.process_time() - began\n"
+        "large = [m for m in ('torch', 'numpy', 'scipy', 'pandas', 'matplotlib') if m in "
+        "sys.modules]\n"
+        "assert not large, large\n"
+        "assert took < 0.5, took\n"
         "assert all(hasattr(econmoral, name) for name in econmoral.__all__)\n"
-        "assert str(econmoral.Target.parse('homo_moralis:kappa=0.5')) == 'homo_moralis:kappa=0.5'\n"
+        "assert str(econmoral.Target.parse('homo_moralis:kappa=0.5')) == "
+        "'homo_moralis:kappa=0.5'\n"
         "assert 'torch' not in sys.modules"
     )
     done = run("-c", code)

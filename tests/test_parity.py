@@ -1,4 +1,7 @@
-"""The same adapter in other forms: merged is the same, another base is not; nothing is compared outside the form."""
+"""The same adapter in other forms: merged is the same, another base is not.
+
+Nothing is compared outside the form.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,26 @@ def answer(first: float, valid: float) -> Answer:
 
 def test_choices_are_compared_given_that_they_are_valid() -> None:
     """Unnormalised, probabilities of 1e-7 all agree; normalised, they do not."""
-    found = parity.difference([answer(0.9, 1e-7), answer(0.5, 1e-7)], [answer(0.1, 2e-7), answer(0.5, 1e-7)])
+    found = parity.difference(
+        [answer(0.9, 1e-7), answer(0.5, 1e-7)], [answer(0.1, 2e-7), answer(0.5, 1e-7)]
+    )
     assert found["largest"] == pytest.approx(0.8)
     assert found["mean"] == pytest.approx(0.4)
-    assert parity.difference([answer(0.5, 0.9)], [answer(0.5, 0.6)])["largest_of_validity"] == pytest.approx(0.3)
+    assert parity.difference([answer(0.5, 0.9)], [answer(0.5, 0.6)])[
+        "largest_of_validity"
+    ] == pytest.approx(0.3)
     silent = Answer(None, np.zeros(2))
     assert parity.difference([answer(0.5, 0.9)], [silent])["largest"] == 1
 
 
 def test_what_differs_is_named() -> None:
     rows = {
-        "same": {"largest": 0.01, "largest_of_validity": 0.0}, "choices": {"largest": 0.03, "largest_of_validity": 0.0},
-        "validity": {"largest": 0.0, "largest_of_validity": 0.03}, "broken": {"largest": float("nan"), "largest_of_validity": 0.0}, "vLLM": "not run",
-    }  # fmt: skip
+        "same": {"largest": 0.01, "largest_of_validity": 0.0},
+        "choices": {"largest": 0.03, "largest_of_validity": 0.0},
+        "validity": {"largest": 0.0, "largest_of_validity": 0.03},
+        "broken": {"largest": float("nan"), "largest_of_validity": 0.0},
+        "vLLM": "not run",
+    }
     assert parity.above(rows, 0.02) == ["choices", "validity", "broken"]
 
 
@@ -56,19 +66,36 @@ class Fixed:
 
 @pytest.mark.parametrize(
     ("valid", "merged", "four", "ends"),
-    [(0.9, 0.7, 0.7, None), (0.9, 0.6, 0.7, 1), (0.9, 0.7, 0.2, None), (0.4, 0.7, 0.7, "not comparable")],
-)  # fmt: skip
-def test_how_it_ends(valid: float, merged: float, four: float, ends: int | str | None, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [
+        (0.9, 0.7, 0.7, None),
+        (0.9, 0.6, 0.7, 1),
+        (0.9, 0.7, 0.2, None),
+        (0.4, 0.7, 0.7, "not comparable"),
+    ],
+)
+def test_how_it_ends(
+    valid: float,
+    merged: float,
+    four: float,
+    ends: int | str | None,
+    adapter: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     folder = tmp_path / "adapter"
     shutil.copytree(adapter, folder)
-    monkeypatch.setattr("eval.engine_transformers.Transformers", lambda *args, **options: Fixed(0.7, valid))
+    monkeypatch.setattr(
+        "eval.engine_transformers.Transformers", lambda *args, **options: Fixed(0.7, valid)
+    )
     loads = {
         "merged in memory": lambda: (Fixed(merged, valid), Condition("m")),
         parity.FOUR_BIT: lambda: (Fixed(four, valid), Condition("q")),
         "vLLM": "not run: no GPU",
     }
     monkeypatch.setattr(parity, "variants", lambda args, base: loads)
-    monkeypatch.setattr(sys, "argv", ["parity", "--adapter", str(folder), "--model", "nano", "--items", "1"])
+    monkeypatch.setattr(
+        sys, "argv", ["parity", "--adapter", str(folder), "--model", "nano", "--items", "1"]
+    )
     if isinstance(ends, str):
         with pytest.raises(InputError, match=ends):
             parity.main()
@@ -84,8 +111,12 @@ def test_how_it_ends(valid: float, merged: float, four: float, ends: int | str |
     assert found["differences"]["vLLM"] == "not run: no GPU"
 
 
-def test_an_exported_checkpoint_is_compared_and_a_wrong_one_differs(adapter: Path, tmp_path: Path) -> None:
-    """Whether this adapter's answers are in the form is not the question here: the differences are written either way."""
+def test_an_exported_checkpoint_is_compared_and_a_wrong_one_differs(
+    adapter: Path, tmp_path: Path
+) -> None:
+    """Whether this adapter's answers are in the form is not the question here:
+    the differences are written either way.
+    """
     merged, small = tmp_path / "merged", ("--items", "1")
     result = run("recipes/export.py", "--adapter", str(adapter), "--out", str(merged))
     assert result.returncode == 0, result.stderr
@@ -97,7 +128,9 @@ def test_an_exported_checkpoint_is_compared_and_a_wrong_one_differs(adapter: Pat
     assert found["differences"]["merged and saved"]["largest"] < 0.02  # rounded to bfloat16
     assert found["differences"]["served"] == "not run: no --endpoint"
     assert "| merged and saved | " in (merged / "README.md").read_text(encoding="utf-8")
-    assert_complains(run("recipes/export.py", "--adapter", str(adapter), "--out", str(merged)), "exists")
+    assert_complains(
+        run("recipes/export.py", "--adapter", str(adapter), "--out", str(merged)), "exists"
+    )
 
     shutil.copy(NANO / "model.safetensors", merged / "model.safetensors")
     result = run("-m", "eval.parity", "--adapter", str(adapter), "--merged", str(merged), *small)
@@ -106,5 +139,10 @@ def test_an_exported_checkpoint_is_compared_and_a_wrong_one_differs(adapter: Pat
 
 
 def test_what_cannot_be_merged_or_compared_is_one_line(tmp_path: Path) -> None:
-    assert_complains(run("recipes/export.py", "--adapter", str(tmp_path), "--out", str(tmp_path / "m")), "adapter_config.json")
-    assert_complains(run("-m", "eval.parity", "--adapter", str(tmp_path / "none")), "does not exist")
+    assert_complains(
+        run("recipes/export.py", "--adapter", str(tmp_path), "--out", str(tmp_path / "m")),
+        "adapter_config.json",
+    )
+    assert_complains(
+        run("-m", "eval.parity", "--adapter", str(tmp_path / "none")), "does not exist"
+    )

@@ -33,7 +33,9 @@ APART = "sampled once, unpaired items per arm"
     ("effect", "share", "spread"),
     [(0.05, 0.02, 0.05), (0.03, 0.03, 0.02), (-0.05, 0.1, 0.1), (0.15, 0.6, 0.2)],
 )
-def test_a_size_has_the_power_that_was_asked_for(effect: float, share: float, spread: float) -> None:
+def test_a_size_has_the_power_that_was_asked_for(
+    effect: float, share: float, spread: float
+) -> None:
     """Two samples of yes and no, scipy's test of their means."""
     n = required(effect, share=share, spread=spread)[APART]
     rng = np.random.default_rng(1)
@@ -50,9 +52,12 @@ def test_the_reported_case() -> None:
 
 
 def test_unpaired_shares_by_hand() -> None:
-    """(z + z)^2 (p0 q0 + p1 q1) / effect^2 = 7.8489 (.25 + .2475) / .0025 = 1561.9, a little more for t."""
+    """(z + z)^2 (p0 q0 + p1 q1) / effect^2 = 7.8489 (.25 + .2475) / .0025 = 1561.9,
+    a little more for t.
+    """
     assert 1562 <= required(0.05)[APART] <= 1565
-    # 7.8489 (.21 + .24) / .01 = 353.2 answers; ten of each subject with correlation .1 are worth 10 / 1.9 answers
+    # 7.8489 (.21 + .24) / .01 = 353.2 answers; ten of each subject with correlation .1 are worth 10
+    # / 1.9 answers
     c = contrast(0.1, 0.3, icc=0.1)
     within, between = subject_studies(10)
     assert size(c, between).units == pytest.approx(353.2 * 1.9 / 10 + 2, abs=2)
@@ -63,14 +68,18 @@ def test_unpaired_shares_by_hand() -> None:
 
 @pytest.mark.parametrize("n", [5, 20, 200])
 def test_formula_is_that_of_normal_units(n: int) -> None:
-    """Unit means drawn from normals of the stated moments: the noncentral t is exact for equal variances."""
+    """Unit means drawn from normals of the stated moments:
+    the noncentral t is exact for equal variances.
+    """
     c = contrast(0.2, 0.4, spread=0.15)
     rng = np.random.default_rng(0)
     v = 0.15**2
     cov = [[v, v / 2], [v / 2, v]]
     x = rng.multivariate_normal([0.4, 0.4 + 0.2 * np.sqrt(20 / n)], cov, (20_000, n))
     scaled = contrast(0.2 * np.sqrt(20 / n), 0.4, spread=0.15)
-    assert (stats.ttest_rel(x[..., 0], x[..., 1], axis=1).pvalue < 0.05).mean() == pytest.approx(formula(scaled, Study("", True, None), n), abs=0.012)
+    assert (stats.ttest_rel(x[..., 0], x[..., 1], axis=1).pvalue < 0.05).mean() == pytest.approx(
+        formula(scaled, Study("", True, None), n), abs=0.012
+    )
     y = rng.multivariate_normal([0.4, 0.4 + 0.2 * np.sqrt(20 / n)], np.diag([v, v]), (20_000, n))
     apart = (stats.ttest_ind(y[..., 0], y[..., 1], axis=1, equal_var=False).pvalue < 0.05).mean()
     assert apart == pytest.approx(formula(scaled, Study("", False, None), n), abs=0.012)
@@ -81,51 +90,90 @@ def test_the_committed_check() -> None:
     found = read_json(Path(__file__).parents[1] / "recipes" / "power_check.json")
     assert len(found["shares"]) == 20
     assert found["largest_gap"] <= 0.03
-    assert max(abs(row["simulated"] - row["stated"]) for row in [*found["shares"], *found["parameters"]]) <= 0.03
+    assert (
+        max(
+            abs(row["simulated"] - row["stated"])
+            for row in [*found["shares"], *found["parameters"]]
+        )
+        <= 0.03
+    )
     # what was asked for is met, but for whole numbers of few units
-    assert all(abs(row["stated"] - row["asked"]) <= 0.03 for row in found["shares"] if row["units"] > 25)
+    assert all(
+        abs(row["stated"] - row["asked"]) <= 0.03 for row in found["shares"] if row["units"] > 25
+    )
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"effect": 0}, {"effect": 0.1, "share": 0.95}, {"effect": -0.2, "share": 0.1}, {"effect": 0.5}, {"effect": 0.1, "alpha": 2}, {"effect": float("nan")},
-        {"effect": 0.1, "power": 1}, {"effect": 0.1, "spread": 0.6}, {"effect": 0.05, "share": 0.02, "spread": 0.2}, {"effect": 0.1, "spread": 0.0},
-        {"effect": 0.1, "spread": 0.1, "icc": 0.1}, {"effect": 0.1, "icc": 1.2}, {"effect": 0.1, "icc": -0.1}, {"effect": 0.1, "correlation": 1.0},
-        {"effect": 0.1, "correlation": -2.0}, {"effect": 0.3, "share": 0.05, "icc": 0.9, "correlation": 0.9}, {"effect": 0.1, "decisions": 0},
+        {"effect": 0},
+        {"effect": 0.1, "share": 0.95},
+        {"effect": -0.2, "share": 0.1},
+        {"effect": 0.5},
+        {"effect": 0.1, "alpha": 2},
+        {"effect": float("nan")},
+        {"effect": 0.1, "power": 1},
+        {"effect": 0.1, "spread": 0.6},
+        {"effect": 0.05, "share": 0.02, "spread": 0.2},
+        {"effect": 0.1, "spread": 0.0},
+        {"effect": 0.1, "spread": 0.1, "icc": 0.1},
+        {"effect": 0.1, "icc": 1.2},
+        {"effect": 0.1, "icc": -0.1},
+        {"effect": 0.1, "correlation": 1.0},
+        {"effect": 0.1, "correlation": -2.0},
+        {"effect": 0.3, "share": 0.05, "icc": 0.9, "correlation": 0.9},
+        {"effect": 0.1, "decisions": 0},
         {"effect": 1e-9},
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused(wrong: dict) -> None:
-    with pytest.raises(ValueError, match=r"effect|share|spread|icc|intra-class|correlation|power|decisions"):
+    with pytest.raises(
+        ValueError, match=r"effect|share|spread|icc|intra-class|correlation|power|decisions"
+    ):
         required(**wrong)
 
 
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (("--effect", ".2", "--share", ".9"), "share + effect is 1.1"), (("--effect", "-.3", "--share", ".1"), "share + effect is -0.2"),
-        (("--effect", ".05", "--share", ".02", "--spread", ".2"), "0.14"), (("--effect", ".1", "--draws", "100"), "--draws does nothing"),
-        (("--effect", ".1", "--parameter", "kappa", "--share", ".3"), "--share does nothing"), (("--effect", ".1", "--parameter", "tau"), "tau"),
+        (("--effect", ".2", "--share", ".9"), "share + effect is 1.1"),
+        (("--effect", "-.3", "--share", ".1"), "share + effect is -0.2"),
+        (("--effect", ".05", "--share", ".02", "--spread", ".2"), "0.14"),
+        (("--effect", ".1", "--draws", "100"), "--draws does nothing"),
+        (("--effect", ".1", "--parameter", "kappa", "--share", ".3"), "--share does nothing"),
+        (("--effect", ".1", "--parameter", "tau"), "tau"),
         (("--effect", ".9", "--parameter", "kappa", "--theta", "kappa=.3"), "kappa must lie"),
         (("--effect", ".1", "--parameter", "kappa", "--theta", "k"), "form"),
-        (("--effect", ".1", "--parameter", "kappa", "--exact"), "spread"), (("--effect", ".1", "--parameter", "kappa", "--family", "altruism"), "no parameter"),
-        (("--effect", ".1", "--subjects", "1"), "--subjects"), (("--effect", ".1", "--alpha", ".9"), "--alpha"),
+        (("--effect", ".1", "--parameter", "kappa", "--exact"), "spread"),
+        (("--effect", ".1", "--parameter", "kappa", "--family", "altruism"), "no parameter"),
+        (("--effect", ".1", "--subjects", "1"), "--subjects"),
+        (("--effect", ".1", "--alpha", ".9"), "--alpha"),
     ],
-)  # fmt: skip
+)
 def test_bad_plans_get_one_line(options: tuple[str, ...], part: str) -> None:
     assert_complains(calculator("power", *options), part)
 
 
 def test_power_of_a_given_number() -> None:
-    options = ("--effect", ".1", "--share", ".3", "--icc", ".1", "--decisions", "10", "--subjects", "69")
+    options = (
+        "--effect",
+        ".1",
+        "--share",
+        ".3",
+        "--icc",
+        ".1",
+        "--decisions",
+        "10",
+        "--subjects",
+        "69",
+    )
     found = json.loads(calculator("power", *options, "--json").stdout)
     assert found["power"]["subjects per arm"] == pytest.approx(0.8, abs=0.02)
     assert found["detectable_effect"]["subjects per arm"] == pytest.approx(0.1, abs=0.002)
     assert set(found["power"]) == {s.name for s in (*MODEL_STUDIES, *subject_studies(10))}
 
 
-# ------------------------------------------------------------------------------------------------------ parameters
+# --------------------------------------------------------------------------------------- parameters
 
 
 def test_spread_and_correlation_belong_together() -> None:
@@ -138,11 +186,15 @@ def test_spread_and_correlation_belong_together() -> None:
     p = 1 / (1 + np.exp(-0.05 * (gap[:, 0] + np.outer(weight, gap[:, 1]))))
     mean = p.mean(0)
     assert p.var(0).sum() / (mean * (1 - mean)).sum() == pytest.approx(0.1, abs=0.004)
-    assert implied_icc(Parameter("altruism", "altruism", 0.2, study.theta, 20, spread)) == pytest.approx(0.1, abs=1e-3)
+    assert implied_icc(
+        Parameter("altruism", "altruism", 0.2, study.theta, 20, spread)
+    ) == pytest.approx(0.1, abs=1e-3)
 
 
 def test_level_and_power_of_a_parameter() -> None:
-    """An effect of next to nothing is found in one study in twenty, one of many standard errors always."""
+    """An effect of next to nothing is found in one study in twenty,
+    one of many standard errors always.
+    """
     little = Parameter("altruism", "altruism", 1e-6, {"altruism": 0.2, "lambda": 0.05}, 15, 0.2)
     found = rejections(little, 25, 300)
     assert found.power == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 300))
@@ -151,7 +203,20 @@ def test_level_and_power_of_a_parameter() -> None:
 
 
 def test_the_command_plans_for_a_parameter() -> None:
-    options = ("--effect", ".5", "--parameter", "altruism", "--family", "altruism", "--theta", "lambda=.05", "--icc", ".02", "--draws", "60")
+    options = (
+        "--effect",
+        ".5",
+        "--parameter",
+        "altruism",
+        "--family",
+        "altruism",
+        "--theta",
+        "lambda=.05",
+        "--icc",
+        ".02",
+        "--draws",
+        "60",
+    )
     found = json.loads(calculator("power", *options, "--json").stdout)
     assert found["subjects"] >= 5
     assert found["power"] == pytest.approx(0.8, abs=0.2)

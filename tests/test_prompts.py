@@ -1,4 +1,6 @@
-"""Pages of the sequential games: what is printed is the decision, and a reply is the move that its label stands for."""
+"""Pages of the sequential games: what is printed is the decision,
+and a reply is the move that its label stands for.
+"""
 
 from __future__ import annotations
 
@@ -43,32 +45,49 @@ seeds = st.integers(0, 10**6)
 
 def draw(game: str, seed: int, wordings: tuple[str, ...] = EVERY) -> tuple[Item, Layout]:
     rng = np.random.default_rng(seed)
-    return Item(draw_protocol(game, rng, held=False), draw_beliefs(game, rng)), draw_layout(game, rng, wordings)
+    return Item(draw_protocol(game, rng, held=False), draw_beliefs(game, rng)), draw_layout(
+        game, rng, wordings
+    )
 
 
-# ------------------------------------------------------------------------------------------------------- golden transcripts
+# ------------------------------------------------------------------------------- golden transcripts
 
 
 def transcript(messages: list[Message], controls: list[str]) -> str:
     """A conversation and its control questions as a person reads them."""
-    return "".join(f"[{m['role']}]\n{m['content']}\n\n" for m in messages) + "".join(f"[control]\n{c}\n" for c in controls)
+    return "".join(f"[{m['role']}]\n{m['content']}\n\n" for m in messages) + "".join(
+        f"[control]\n{c}\n" for c in controls
+    )
 
 
 def golden() -> dict[str, str]:
-    """Name of a file -> the text that it must hold: every game, an allocation, a menu of every battery."""
+    """Name of a file -> the text that it must hold: every game, an allocation,
+    a menu of every battery.
+    """
     found = {}
     for game in sorted(GAMES):
         item, layout = draw(game, 5, WORDINGS_TRAIN)
         text, best = game_derivation(item, layout, moralis(0.5))
         talk = converse(item, layout, "reasoned")
-        found[game] = transcript(talk.transcript(choices_of(layout, best), text), [f"{q.text} {q.options[q.right or 0]}" for q in talk.controls])
+        found[game] = transcript(
+            talk.transcript(choices_of(layout, best), text),
+            [f"{q.text} {q.options[q.right or 0]}" for q in talk.controls],
+        )
     for battery, menus in MENUS.items():
         menu = menus[min(3, len(menus) - 1)]
         page = draw_page(menu, np.random.default_rng(5))
         reasoned = is_allocation(menu)
-        talk = menu_conversation(menu, page, "reasoned" if reasoned else "direct", "Be brief." if battery == "matrix" else None)
+        talk = menu_conversation(
+            menu,
+            page,
+            "reasoned" if reasoned else "direct",
+            "Be brief." if battery == "matrix" else None,
+        )
         text = allocation_derivation(menu, page, ALTRUIST) if reasoned else None
-        found[f"menu-{battery}"] = transcript(talk.transcript((1,), text), [f"{q.text} {q.options[q.right or 0]}" for q in talk.controls])
+        found[f"menu-{battery}"] = transcript(
+            talk.transcript((1,), text),
+            [f"{q.text} {q.options[q.right or 0]}" for q in talk.controls],
+        )
     return found
 
 
@@ -81,19 +100,27 @@ def test_every_transcript_is_of_something_that_is_there() -> None:
     assert {path.stem for path in GOLDEN.iterdir()} == set(golden())
 
 
-# ------------------------------------------------------------------------------------------- the page, read back by its sentences
+# ------------------------------------------------------------- the page, read back by its sentences
 
 
 def lines_of(page: str) -> tuple[str, list[str], list[str]]:
-    """(instructions, sentences about other people, lines of the table), told apart by "10" of other people."""
+    """(instructions, sentences about other people, lines of the table),
+    told apart by "10" of other people.
+    """
     head, *rest = page.split("\n")
     about = [line for line in rest if re.match(r"(Of|Among|Out of|From) 10 ", line)]
     assert len(about) <= 1
-    return head, [s + "." for s in about[0].rstrip(".").split(". ")] if about else [], [line for line in rest if line not in about]
+    return (
+        head,
+        [s + "." for s in about[0].rstrip(".").split(". ")] if about else [],
+        [line for line in rest if line not in about],
+    )
 
 
 def table_of(page: str) -> dict[tuple[str, ...], tuple[int, int]]:
-    """Labels on the path -> points of (first mover, second mover), in the order of the sentences."""
+    """Labels on the path -> points of (first mover, second mover),
+    in the order of the sentences.
+    """
     found = {}
     for line in lines_of(page)[2]:
         labels, numbers = tuple(LABEL.findall(line)), [int(n) for n in NUMBER.findall(line)]
@@ -106,7 +133,10 @@ def table_of(page: str) -> dict[tuple[str, ...], tuple[int, int]]:
 def labelled(layout: Layout, game: str, path: tuple[str, ...]) -> tuple[str, ...]:
     """Labels of the moves on a path."""
     where = [0, *([REPLY[game][path[0]]] if len(path) == 2 else [])]
-    return tuple(layout.labels[role][ACTIONS[game][k].index(move)] for role, (k, move) in enumerate(zip(where, path, strict=True)))
+    return tuple(
+        layout.labels[role][ACTIONS[game][k].index(move)]
+        for role, (k, move) in enumerate(zip(where, path, strict=True))
+    )
 
 
 @pytest.mark.parametrize("game", sorted(OUTCOMES))
@@ -119,7 +149,9 @@ def test_page_states_every_payoff_and_belief_once(game: str, wording: str) -> No
         talk = converse(item, layout, "direct")
         head, about, lines = lines_of(talk.page)
         fives = tuple(int(v) // 5 for v in item.protocol.payoffs)
-        assert table_of(talk.page) == {labelled(layout, game, path): pay for path, pay in points(game, fives).items()}
+        assert table_of(talk.page) == {
+            labelled(layout, game, path): pay for path, pay in points(game, fives).items()
+        }
         assert len(lines) == len(OUTCOMES[game])
         for line in lines:  # the first mover's points stand first
             assert line.index(one) < line.index(two)
@@ -128,9 +160,16 @@ def test_page_states_every_payoff_and_belief_once(game: str, wording: str) -> No
         assert len(about) == len(item.beliefs)
         found = {}
         for sentence in about:
-            labels, (ten, p, q) = LABEL.findall(sentence), (int(n) for n in NUMBER.findall(sentence))
+            labels, (ten, p, q) = (
+                LABEL.findall(sentence),
+                (int(n) for n in NUMBER.findall(sentence)),
+            )
             assert ten == p + q == 10
-            after = () if labels[0] in layout.labels[0] and labels[1] in layout.labels[0] else (labels[0],)
+            after = (
+                ()
+                if labels[0] in layout.labels[0] and labels[1] in layout.labels[0]
+                else (labels[0],)
+            )
             a, b = dict.fromkeys(x for x in labels if x not in after)
             found |= {(*after, a): p, (*after, b): q}
         expected = {}
@@ -146,7 +185,10 @@ def test_page_states_every_payoff_and_belief_once(game: str, wording: str) -> No
         assert set(LABEL.findall(head)) == {label for pair in layout.labels for label in pair}
         assert layout.rate in head
         # nothing on the page says which move is the co-operative one
-        assert not re.search(r"cooperat|defect|trust|fair|keep|give back|equal(?!ly| chance)|accept|reject", talk.page)
+        assert not re.search(
+            r"cooperat|defect|trust|fair|keep|give back|equal(?!ly| chance)|accept|reject",
+            talk.page,
+        )
 
 
 @pytest.mark.parametrize("game", sorted(OUTCOMES))
@@ -165,7 +207,8 @@ def test_questions_name_the_situation_and_its_options(game: str, wording: str) -
             assert sorted(options) == sorted(layout.labels[1])
             asked_after.append(after)
         answered = [layout.labels[0][ACTIONS[game][0].index(move)] for move in REPLY[game]]
-        assert asked_after == [x for x in firsts if x in answered]  # in the order in which the first moves are listed
+        # in the order in which the first moves are listed
+        assert asked_after == [x for x in firsts if x in answered]
         for question in talk.questions:
             assert question.text.endswith("Reply with the letter only.")
             assert question.right is None
@@ -186,7 +229,9 @@ def test_control_questions_are_answered_by_the_page(game: str, wording: str) -> 
             right = table[tuple(LABEL.findall(situation))][role]
             assert question.right is not None
             assert question.options[question.right] == str(right)
-            assert [int(o) for o in question.options] == sorted({v for pay in table.values() for v in pay})
+            assert [int(o) for o in question.options] == sorted(
+                {v for pay in table.values() for v in pay}
+            )
             rights.append(right)
         assert rights[0] != rights[1]  # who always says the same number does not understand
 
@@ -200,9 +245,14 @@ def test_twin_exchanges_labels_and_orders_and_nothing_else(game: str, seed: int)
     one, other = converse(item, layout, "direct"), converse(item, twin, "direct")
     assert sorted(NUMBER.findall(one.page)) == sorted(NUMBER.findall(other.page))
     assert list(table_of(one.page).values()) == list(table_of(other.page).values())[::-1]
-    exchanged = dict(zip(itertools.chain(*layout.labels), itertools.chain(*twin.labels), strict=True))
-    assert {tuple(exchanged[x] for x in path): pay for path, pay in table_of(one.page).items()} == table_of(other.page)
-    # the same letters are offered in the same order, each now stands for the other move: habits of letter and place cancel
+    exchanged = dict(
+        zip(itertools.chain(*layout.labels), itertools.chain(*twin.labels), strict=True)
+    )
+    assert {
+        tuple(exchanged[x] for x in path): pay for path, pay in table_of(one.page).items()
+    } == table_of(other.page)
+    # the same letters are offered in the same order, each now stands for the other move: habits of
+    # letter and place cancel
     assert one.questions[0].options == other.questions[0].options
     for i in range(len(plans(game))):
         for k, (a, b) in enumerate(zip(choices_of(layout, i), choices_of(twin, i), strict=True)):
@@ -231,7 +281,10 @@ def test_replies_are_the_moves_of_the_strategy(game: str, seed: int) -> None:
 
 def test_modes_and_what_comes_before() -> None:
     item, layout = draw("spd", 3)
-    direct, reasoned = (converse(item, layout, mode, "Be brief.", (("user", "Hello."), ("assistant", "Hello."))) for mode in ("direct", "reasoned"))
+    direct, reasoned = (
+        converse(item, layout, mode, "Be brief.", (("user", "Hello."), ("assistant", "Hello.")))
+        for mode in ("direct", "reasoned")
+    )
     assert direct.page == reasoned.page
     assert direct.questions == reasoned.questions
     assert reasoned.opening()[-1]["content"] == f"{direct.page}\n{WORDINGS[layout.wording].work}"
@@ -244,7 +297,10 @@ def test_modes_and_what_comes_before() -> None:
 
 def test_scale_and_rate_change_what_they_name_and_nothing_else() -> None:
     item, layout = draw("tg", 4)
-    plain, large, strange = (converse(item, x, "direct").page for x in (layout, replace(layout, scale=10), replace(layout, rate="3 rupees")))
+    plain, large, strange = (
+        converse(item, x, "direct").page
+        for x in (layout, replace(layout, scale=10), replace(layout, rate="3 rupees"))
+    )
     assert table_of(large) == {path: (10 * m, 10 * n) for path, (m, n) in table_of(plain).items()}
     assert strange.replace("3 rupees", layout.rate) == plain
 
@@ -266,7 +322,9 @@ def test_beliefs_are_asked_for_without_being_shown(wording: str) -> None:
 def test_held_out_wordings_are_other_sentences() -> None:
     assert len(WORDINGS_TRAIN) >= 3
     assert len(WORDINGS_HELD_OUT) >= 2
-    sentences = [f.name for f in fields(Wording) if f.name not in ("name", "held_out", "veil", "outcome_one")]
+    sentences = [
+        f.name for f in fields(Wording) if f.name not in ("name", "held_out", "veil", "outcome_one")
+    ]
     for one, two in itertools.combinations(WORDINGS.values(), 2):
         for name in sentences:
             assert getattr(one, name) != getattr(two, name), (one.name, two.name, name)

@@ -21,7 +21,9 @@ PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
-def test_the_page_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapter: Path) -> None:
+def test_the_page_runs(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapter: Path
+) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "random").symlink_to(adapter)
     monkeypatch.chdir(tmp_path)
@@ -40,7 +42,9 @@ def test_what_was_put_in_comes_back(tmp_path: Path) -> None:
         assert row["value"] == pytest.approx(value, abs=1e-3)
         assert row["low"] <= row["value"] <= row["high"]
     again = fit(found.decisions("chooser", set="payoffs"), "alpha_beta_kappa")
-    assert again.estimates["kappa"] == pytest.approx(rows.loc["chooser", "alpha_beta_kappa: kappa"]["value"])
+    assert again.estimates["kappa"] == pytest.approx(
+        rows.loc["chooser", "alpha_beta_kappa: kappa"]["value"]
+    )
     assert next(iter(found.summary()["arm"])) == "chooser"
     settings = read_json(tmp_path / "m" / "run.json")["settings"]
     assert settings["items"] == 60
@@ -51,7 +55,9 @@ def test_what_was_put_in_comes_back(tmp_path: Path) -> None:
 
 
 def test_every_instrument_can_be_started() -> None:
-    menus = measure(simulate="alpha=0.1,beta=0.3,lambda=0.2", instrument="menus", battery="bfs39", pairs=1)
+    menus = measure(
+        simulate="alpha=0.1,beta=0.3,lambda=0.2", instrument="menus", battery="bfs39", pairs=1
+    )
     assert set(menus.records["battery"]) == {"bfs39"}
     assert {"mean", "alpha", "beta", "lambda"} <= set(menus.estimates["name"])
     rated = measure(simulate="kappa=0.7,lambda=4", instrument="ratings")
@@ -88,14 +94,19 @@ def test_bad_input_is_one_line() -> None:
 
 def test_the_import_is_quick_and_light() -> None:
     code = (
-        "import sys, time; began = time.process_time(); import econmoral; used = time.process_time() - began; "
-        "print(used, *[m for m in ('torch', 'numpy', 'pandas') if m in sys.modules])"
+        "import sys, time; began = time.process_time(); import econmoral; used = "
+        "time.process_time() - began; print(used, *[m for m in ('torch', 'numpy', 'pandas') if m "
+        "in sys.modules])"
     )
-    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert float(said[0]) < 0.5
     assert said[1:] == []
     code = "import sys; from econmoral import Target, fit, measure; print('torch' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert said.strip() == "False"
     assert "measure" in dir(econmoral)
     with pytest.raises(AttributeError):

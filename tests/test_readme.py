@@ -1,4 +1,6 @@
-"""The README and docs/ can be believed: their commands exist and run, and their links lead somewhere."""
+"""The README and docs/ can be believed: their commands exist and run,
+and their links lead somewhere.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,39 @@ from conftest import ROOT, run
 from shell import allocation_choices
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RUNNING, EXTENDING = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("running.md", "extending.md"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").rglob("*.md"))]
-SAME = {"data": "-m data_synth", "sft": "launch recipes/sft.py", "games": "-m eval.games", "report": "-m eval.report", "fit": "-m econmoral fit"}
+RUNNING, EXTENDING = (
+    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("running.md", "extending.md")
+)
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "results").rglob("*.md")),
+]
+SAME = {
+    "data": "-m data_synth",
+    "sft": "launch recipes/sft.py",
+    "games": "-m eval.games",
+    "report": "-m eval.report",
+    "fit": "-m econmoral fit",
+}
 
 
 def commands_of(page: str) -> list[str]:
     """Every line of every block of the shell, without its comment."""
     blocks = re.findall(r"```bash\n(.*?)```", page, flags=re.S)
-    return [line.partition("#")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+    return [
+        line.partition("#")[0].strip()
+        for block in blocks
+        for line in block.splitlines()
+        if line.strip()
+    ]
 
 
 def in_the_repository(line: str) -> str:
-    """``econmoral games ...`` as ``python -m eval.games ...``; the console command itself is tried in test_packaging.py."""
+    """``econmoral games ...`` as ``python -m eval.games ...``.
+
+    The console command itself is tried in test_packaging.py.
+    """
     words = line.split(" ", 2)
     if words[0] != "econmoral":
         return line
@@ -38,13 +60,20 @@ def in_the_repository(line: str) -> str:
 
 
 LINES = sorted({*commands_of(README), *commands_of(RUNNING)})
-IN_ORDER = list(dict.fromkeys(map(in_the_repository, [*commands_of(RUNNING), *commands_of(README)])))
+IN_ORDER = list(
+    dict.fromkeys(map(in_the_repository, [*commands_of(RUNNING), *commands_of(README)]))
+)
 SMALLER = {  # what makes a command quick; all else is as the README has it
-    "-m data_synth": "--n 60", "recipes/sft.py": "--epochs 1", "-m eval.games": "--items 2 --pairs 1", "-m eval.menus": "--battery garp --pairs 1",
-    "-m eval.dilemmas": "--battery conjoint --scenarios 6", "-m eval.compare": "--bootstrap 20",
+    "-m data_synth": "--n 60",
+    "recipes/sft.py": "--epochs 1",
+    "-m eval.games": "--items 2 --pairs 1",
+    "-m eval.menus": "--battery garp --pairs 1",
+    "-m eval.dilemmas": "--battery conjoint --scenarios 6",
+    "-m eval.compare": "--bootstrap 20",
     "-m eval.pricing --agents": "--agents runs/moralis --runs 1 --periods 52",
-    "-m eval.parity": "--items 2", "--types 3": "--types 1",
-}  # fmt: skip
+    "-m eval.parity": "--items 2",
+    "--types 3": "--types 1",
+}
 
 
 @cache
@@ -58,7 +87,10 @@ def help_of(command: tuple[str, ...]) -> str:
 def test_command_and_its_options_exist(line: str) -> None:
     words = shlex.split(line)
     if words[0] == "make":
-        assert subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True).returncode == 0
+        assert (
+            subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True).returncode
+            == 0
+        )
         return
     command: tuple[str, ...]
     if words[0] == "econmoral":
@@ -99,27 +131,41 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
-    """Files and headings; addresses of the web are only looked at.  What docs/ links to lies in docs/, or the site would lack it."""
+    """Files and headings; addresses of the web are only looked at.
+
+    What docs/ links to lies in docs/, or the site would lack it.
+    """
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
-    for link in [*re.findall(r"\]\(([^)\s]+)\)", text), *re.findall(r"(?:src|href)=\"([^\"]+)\"", text)]:
+    for link in [
+        *re.findall(r"\]\(([^)\s]+)\)", text),
+        *re.findall(r"(?:src|href)=\"([^\"]+)\"", text),
+    ]:
         if re.match(r"https://|mailto:", link):
             continue
         name, _, heading = link.partition("#")
         to = (page.parent / name).resolve() if name else page
         assert to.exists(), f"{page.name}: {link}"
-        assert page.parent != ROOT / "docs" or to.is_relative_to(ROOT / "docs"), f"{page.name}: {link}"
+        assert page.parent != ROOT / "docs" or to.is_relative_to(ROOT / "docs"), (
+            f"{page.name}: {link}"
+        )
         assert not heading or heading in anchors(to), f"{page.name}: {link}"
 
 
 def test_every_page_is_in_the_contents_of_the_site() -> None:
-    listed = [name for entry in yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"] for name in entry.values()]
+    listed = [
+        name
+        for entry in yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+        for name in entry.values()
+    ]
     assert sorted(listed) == sorted(p.name for p in (ROOT / "docs").glob("*.md"))
     home = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     assert all(f"({name})" in home for name in listed if name != "index.md")
 
 
 def test_figures_of_the_real_checkpoint_are_those_of_the_committed_run() -> None:
-    found = json.loads((ROOT / "results" / "real" / "smollm2-135m" / "results.json").read_text(encoding="utf-8"))
+    found = json.loads(
+        (ROOT / "results" / "real" / "smollm2-135m" / "results.json").read_text(encoding="utf-8")
+    )
     own, moral = "homo_economicus", "homo_moralis:kappa=0.5"
 
     def share(stage: str, arm: str, target: str, what: str) -> str:
@@ -127,49 +173,90 @@ def test_figures_of_the_real_checkpoint_are_those_of_the_committed_run() -> None
         value = row["targets"][target][what]
         return f"{100 * value['mean']:.0f} ± {100 * value['se']:.0f}"
 
-    for arm, name in (("placebo-games", "placebo"), ("economicus", "economicus"), ("moralis", "moralis .5")):
+    for arm, name in (
+        ("placebo-games", "placebo"),
+        ("economicus", "economicus"),
+        ("moralis", "moralis .5"),
+    ):
         (line,) = (x for x in README.splitlines() if x.replace("*", "").startswith(f"| {name}"))
         cells = [c.strip(" *") for c in line.split("|")[2:-1]]
         known, new = (
-            [share(stage, arm, own, "decisions"), share(stage, arm, moral, "decisions_where_they_differ")] for stage in ("games-training-wordings", "games")
+            [
+                share(stage, arm, own, "decisions"),
+                share(stage, arm, moral, "decisions_where_they_differ"),
+            ]
+            for stage in ("games-training-wordings", "games")
         )
         assert cells[0] == f"{found['adapters'][arm]['seconds'] / 60:.0f} min"
         assert cells[2:] == [*known, ", ".join(new)]
-    assert f"takes {share('allocations', 'altruist', 'bruhin_fehr_schunk:alpha=0.2,beta=0.5', 'accuracy')} %" in README
+    assert (
+        "takes "
+        f"{share('allocations', 'altruist', 'bruhin_fehr_schunk:alpha=0.2,beta=0.5', 'accuracy')} "
+        "%"
+    ) in README
 
 
 def test_help_of_make_names_every_target() -> None:
     text = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True).stdout
-    for target in re.findall(r"^([a-z][a-z-]*):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M):
+    for target in re.findall(
+        r"^([a-z][a-z-]*):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M
+    ):
         assert f"make {target}" in text
 
 
 def test_no_target_of_make_is_defined_twice() -> None:
-    """Make takes the later of two recipes and only warns: a merge once turned ``make check`` into the GPU's."""
-    names = re.findall(r"^([a-z][a-z-]*):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)
+    """Make takes the later of two recipes and only warns:
+    a merge once turned ``make check`` into the GPU's.
+    """
+    names = re.findall(
+        r"^([a-z][a-z-]*):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M
+    )
     assert len(names) == len(set(names)) > 20
-    assert "overriding recipe" not in subprocess.run(["make", "--dry-run", "help"], cwd=ROOT, capture_output=True, text=True).stderr
+    assert (
+        "overriding recipe"
+        not in subprocess.run(
+            ["make", "--dry-run", "help"], cwd=ROOT, capture_output=True, text=True
+        ).stderr
+    )
 
 
 def test_every_command_is_carried_out_in_order(tmp_path: Path) -> None:
-    """All Python of the README and of docs/running.md, as a reader would type it, small; what ``make`` does is what ``.ci/run`` and other tests do."""
+    """All Python of the README and of docs/running.md, as a reader would type it, small.
+
+    What ``make`` does is what ``.ci/run`` and other tests do.
+    """
     for room in ("econmoral", "data_synth", "recipes", "eval", "docs"):
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     choices = allocation_choices(subjects=20, per=40, seed=1)
-    choices.assign(q=choices.index % 3 == 1, v=choices.index % 3 == 2).astype({"q": int, "v": int}).to_csv(tmp_path / "choices.csv", index=False)
+    choices.assign(q=choices.index % 3 == 1, v=choices.index % 3 == 2).astype(
+        {"q": int, "v": int}
+    ).to_csv(tmp_path / "choices.csv", index=False)
     done = 0
     for line in IN_ORDER:
-        if line.startswith("make") or "--calibrate" in line:  # two minutes of Q-learners; their parts are tested
+        # two minutes of Q-learners; their parts are tested
+        if line.startswith("make") or "--calibrate" in line:
             continue
         more = next((words for start, words in SMALLER.items() if start in line), "")
-        words = shlex.split(line.removeprefix("accelerate launch").removeprefix("python")) + more.split()
+        words = (
+            shlex.split(line.removeprefix("accelerate launch").removeprefix("python"))
+            + more.split()
+        )
         if line.startswith("accelerate"):
             words = ["-m", "accelerate.commands.launch", "--cpu", *words]
-        result = subprocess.run([sys.executable, *words], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+        result = subprocess.run(
+            [sys.executable, *words],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
         # a small model trained for a moment may answer in a way that identifies nothing
-        assert result.returncode in ((0, 3) if "econmoral fit runs" in line else (0,)), f"{line}\n{result.stderr[-2000:]}"
+        assert result.returncode in ((0, 3) if "econmoral fit runs" in line else (0,)), (
+            f"{line}\n{result.stderr[-2000:]}"
+        )
         if "sft.py" in line:
-            shutil.copytree(tmp_path / "runs" / "moralis", tmp_path / "runs" / "economicus")  # the README's second adapter
+            # the README's second adapter
+            shutil.copytree(tmp_path / "runs" / "moralis", tmp_path / "runs" / "economicus")
         done += 1
     assert done >= 14
     assert (tmp_path / "runs" / "moralis" / "eval" / "report" / "report.html").is_file()

@@ -14,7 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from econmoral.models import MODELS, find_model
-from econmoral.records import InputError, origin, read_json, read_lines, sha256, write_json, write_lines, write_text
+from econmoral.records import (
+    InputError,
+    origin,
+    read_json,
+    read_lines,
+    sha256,
+    write_json,
+    write_lines,
+    write_text,
+)
 
 
 def test_lines_come_back_with_their_numbers(tmp_path: Path) -> None:
@@ -25,10 +34,14 @@ def test_lines_come_back_with_their_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ('{"a": 1}\n{"a": \n', "line 2"), ('{"a": 1}\n\n[1]\n', "line 3: expected a JSON object"), ("", "holds no lines"),
-        ("\n\n", "holds no lines"), ('{"a": "' + "x" * 10, "line 1"), ("[" * 100_000, "line 1"),
+        ('{"a": 1}\n{"a": \n', "line 2"),
+        ('{"a": 1}\n\n[1]\n', "line 3: expected a JSON object"),
+        ("", "holds no lines"),
+        ("\n\n", "holds no lines"),
+        ('{"a": "' + "x" * 10, "line 1"),
+        ("[" * 100_000, "line 1"),
     ],
-)  # fmt: skip
+)
 def test_malformed_lines_are_named(tmp_path: Path, text: str, part: str) -> None:
     (tmp_path / "a.jsonl").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=part):
@@ -37,7 +50,9 @@ def test_malformed_lines_are_named(tmp_path: Path, text: str, part: str) -> None
 
 @given(st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
-def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_any_bytes_are_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "a.jsonl"
     path.write_bytes(data)
     for reader in (lambda: list(read_lines(path)), lambda: read_json(path)):
@@ -64,8 +79,14 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.json"]
 
 
-def test_what_a_killed_writer_left_is_removed_and_what_a_live_one_writes_is_not(tmp_path: Path) -> None:
-    path, left, other = tmp_path / "a[1].jsonl", tmp_path / ".a[1].jsonl.1.part", tmp_path / ".b.jsonl.1.part"
+def test_what_a_killed_writer_left_is_removed_and_what_a_live_one_writes_is_not(
+    tmp_path: Path,
+) -> None:
+    path, left, other = (
+        tmp_path / "a[1].jsonl",
+        tmp_path / ".a[1].jsonl.1.part",
+        tmp_path / ".b.jsonl.1.part",
+    )
     left.write_text("half")
     other.write_text("half")
     write_text(path, "whole")
@@ -77,7 +98,12 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_live_one_writes_is_not(
 
 
 def test_full_disk_is_one_line() -> None:
-    code = "from pathlib import Path; from econmoral.records import command\ndef main():\n    with open('/dev/full', 'w') as f: f.write('x')\ncommand(main)"
+    code = (
+        "from pathlib import Path; from econmoral.records import command\n"
+        "def main():\n"
+        "    with open('/dev/full', 'w') as f: f.write('x')\n"
+        "command(main)"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 2
     assert result.stderr.splitlines() == ["error: No space left on device"]

@@ -80,7 +80,8 @@ def test_functions_of_parameters_by_the_delta_method() -> None:
     def points(game: Protocol, e: dict[str, float]) -> list[tuple[float, int]]:
         return switch_points(game.tables, even[game.game], {"alpha": e["alpha"], "beta": e["beta"]})
 
-    game = next(g for g in BATTERY if len(points(g, FOUND.estimates)) > 1)  # where kappa changes what is best
+    # where kappa changes what is best
+    game = next(g for g in BATTERY if len(points(g, FOUND.estimates)) > 1)
     switch = FOUND.nlcom(lambda e: points(game, e)[1][0])
     assert 0 < switch.value < 1
     assert switch.se > 0
@@ -92,7 +93,9 @@ def test_two_arms_on_the_same_subjects() -> None:
     same = difference(FOUND, FOUND, "beta")
     assert (same.value, same.se) == (0, pytest.approx(0, abs=1e-9))
     assert ratio(FOUND, FOUND, "beta").se == pytest.approx(0, abs=1e-7)
-    other = fit(stacked(allocation_choices(subjects=40, per=30, theta=(0.1, 0.5), seed=2, prefix="Q")))
+    other = fit(
+        stacked(allocation_choices(subjects=40, per=30, theta=(0.1, 0.5), seed=2, prefix="Q"))
+    )
     apart = difference(other, FOUND, "beta")
     assert apart.se == pytest.approx(np.hypot(other.se["beta"], FOUND.se["beta"]))
     x, y = other.estimates["beta"], FOUND.estimates["beta"]
@@ -102,12 +105,23 @@ def test_two_arms_on_the_same_subjects() -> None:
     first, second = (allocation_choices(subjects=40, per=30, seed=s) for s in (3, 4))
     shift = np.repeat(np.random.default_rng(5).normal(0, 0.3, 40), 30)
     for frame in (first, second):
-        u = [(1 - w) * frame[f"self_{o}"] + w * frame[f"other_{o}"] for o in "xy" for w in [0.2 + shift]]
-        frame["choice_x"] = (np.random.default_rng(6).random(1200) < 1 / (1 + np.exp(-0.02 * (u[0] - u[1])))).astype(int)
+        u = [
+            (1 - w) * frame[f"self_{o}"] + w * frame[f"other_{o}"]
+            for o in "xy"
+            for w in [0.2 + shift]
+        ]
+        frame["choice_x"] = (
+            np.random.default_rng(6).random(1200) < 1 / (1 + np.exp(-0.02 * (u[0] - u[1])))
+        ).astype(int)
     a, b = (fit(stacked(frame, "altruism")) for frame in (first, second))
     gaps = []
     for who in first["sid"].unique():
-        part = [fit(stacked(frame[frame["sid"] != who], "altruism"), errors="hessian").estimates["altruism"] for frame in (first, second)]
+        part = [
+            fit(stacked(frame[frame["sid"] != who], "altruism"), errors="hessian").estimates[
+                "altruism"
+            ]
+            for frame in (first, second)
+        ]
         gaps.append(part[0] - part[1] - a.estimates["altruism"] + b.estimates["altruism"])
     jack = np.sqrt(39 / 40 * np.sum(np.square(gaps)))
     assert difference(a, b, "altruism").se == pytest.approx(jack, rel=0.1)
@@ -121,7 +135,12 @@ def test_predictions_and_their_intervals() -> None:
     np.testing.assert_allclose(FOUND.predict()[:, 0], p, atol=1e-6)
     frame = FOUND.predict_frame()
     assert len(frame) == 2400
-    assert ((frame["low"] >= 0) & (frame["low"] <= frame["probability"]) & (frame["probability"] <= frame["high"]) & (frame["high"] <= 1)).all()
+    assert (
+        (frame["low"] >= 0)
+        & (frame["low"] <= frame["probability"])
+        & (frame["probability"] <= frame["high"])
+        & (frame["high"] <= 1)
+    ).all()
     hessian = fit(stacked(FRAME), errors="hessian")
     v = np.linalg.inv((x * (p * (1 - p))[:, None]).T @ x)
     se = p * (1 - p) * np.sqrt(np.einsum("nk,kl,nl->n", x, v, x))
@@ -138,7 +157,9 @@ def test_marginal_effects_are_derivatives_of_the_mean_probability() -> None:
         step = np.zeros(3)
         step[k] = 1e-4  # of the index's column, for option X alone
         up, down = (1 / (1 + np.exp(-((x + s * step) @ b))) for s in (1, -1))
-        assert effects.loc[name, "effect"] == pytest.approx(10 * ((up - down) / 2e-4).mean(), rel=1e-4)
+        assert effects.loc[name, "effect"] == pytest.approx(
+            10 * ((up - down) / 2e-4).mean(), rel=1e-4
+        )
 
     def own(beta: np.ndarray) -> float:
         q = 1 / (1 + np.exp(-x @ beta))
@@ -148,8 +169,12 @@ def test_marginal_effects_are_derivatives_of_the_mean_probability() -> None:
     p = 1 / (1 + np.exp(-x @ b))
     v = np.linalg.inv((x * (p * (1 - p))[:, None]).T @ x)
     h = 1e-5 * np.abs(b)
-    gradient = np.array([(own(b + h[i] * e) - own(b - h[i] * e)) / (2 * h[i]) for i, e in enumerate(np.eye(3))])
-    assert hessian.effects(per=10).loc["own payoff", "se"] == pytest.approx(np.sqrt(gradient @ v @ gradient), rel=1e-4)
+    gradient = np.array(
+        [(own(b + h[i] * e) - own(b - h[i] * e)) / (2 * h[i]) for i, e in enumerate(np.eye(3))]
+    )
+    assert hessian.effects(per=10).loc["own payoff", "se"] == pytest.approx(
+        np.sqrt(gradient @ v @ gradient), rel=1e-4
+    )
 
 
 MIXED = mixture(
@@ -193,16 +218,30 @@ class Cells(HTMLParser):
 
 
 def test_all_formats_hold_the_same_cells() -> None:
-    table = etable(FOUND, restrict_fit(), MIXED, refusal(), names=["all", "alpha = 0", "mix", "few"])
+    table = etable(
+        FOUND, restrict_fit(), MIXED, refusal(), names=["all", "alpha = 0", "mix", "few"]
+    )
     parser = Cells()
     parser.feed(table.html())
     seen = parser.rows[:-1]
-    markdown = [[c.strip().replace("\\", "") for c in line.strip("|").split(" | ")] for line in table.markdown().splitlines() if line.startswith("| ")]
-    assert [[c.strip() for c in row] for row in markdown] == [[c.strip() for c in row] for row in seen]
-    latex = [line.removesuffix(r" \\").split(" & ") for line in table.latex().splitlines() if " & " in line]
+    markdown = [
+        [c.strip().replace("\\", "") for c in line.strip("|").split(" | ")]
+        for line in table.markdown().splitlines()
+        if line.startswith("| ")
+    ]
+    assert [[c.strip() for c in row] for row in markdown] == [
+        [c.strip() for c in row] for row in seen
+    ]
+    latex = [
+        line.removesuffix(r" \\").split(" & ")
+        for line in table.latex().splitlines()
+        if " & " in line
+    ]
     assert len(latex) == len(seen)
     for ours, theirs in zip(latex[1:], seen[1:], strict=True):
-        assert [re.sub(r"[$\\{}]|(?<=\d)\^", "", c) for c in ours[1:]] == [c.strip() for c in theirs[1:]]
+        assert [re.sub(r"[$\\{}]|(?<=\d)\^", "", c) for c in ours[1:]] == [
+            c.strip() for c in theirs[1:]
+        ]
     text = str(table)
     assert f"{FOUND.estimates['beta']:.3f}" in text
     assert f"({FOUND.se['beta']:.3f})" in text
@@ -230,7 +269,11 @@ def test_stars_only_when_asked_for_and_by_the_p_value() -> None:
 
 
 def test_small_numbers_keep_two_digits_of_their_error() -> None:
-    row = next(cells for kind, cells in etable(FOUND).body if kind == "below" and cells[1] and float(cells[1].strip("()")) < 0.005)
+    row = next(
+        cells
+        for kind, cells in etable(FOUND).body
+        if kind == "below" and cells[1] and float(cells[1].strip("()")) < 0.005
+    )
     assert len(row[1].strip("()").lstrip("0.")) == 2
 
 
@@ -248,11 +291,25 @@ def test_names_are_text_in_every_format(name: str) -> None:
     parser = Cells()
     parser.feed(table.html())
     assert "script" not in parser.tags
-    assert len({len(line.split(" | ")) for line in table.markdown().splitlines() if line.startswith("|")} - {1}) == 1
+    assert (
+        len(
+            {
+                len(line.split(" | "))
+                for line in table.markdown().splitlines()
+                if line.startswith("|")
+            }
+            - {1}
+        )
+        == 1
+    )
     latex = table.latex()
     assert latex.count("\\begin") == latex.count("\\end") == 2
     bare = re.sub(r"\\[a-zA-Z]+\{\}|\\[&%$#_{}]", "", latex)
-    body = "\n".join(line for line in bare.splitlines() if not line.startswith(("\\begin", "\\end", "\\label", "\\multicolumn", "\\caption")))
+    body = "\n".join(
+        line
+        for line in bare.splitlines()
+        if not line.startswith(("\\begin", "\\end", "\\label", "\\multicolumn", "\\caption"))
+    )
     assert not re.search(r"[%#~]|(?<!\$)\^", body)
     assert "\x1b" not in table.text() + table.markdown() + table.html() + latex
 
@@ -267,7 +324,9 @@ def test_wrong_calls_are_refused() -> None:
 
 
 def test_maketables_shows_the_same_numbers() -> None:
-    maketables = pytest.importorskip("maketables", reason="pip install maketables, to see its tables made from our fits")
+    maketables = pytest.importorskip(
+        "maketables", reason="pip install maketables, to see its tables made from our fits"
+    )
     text = maketables.ETable([FOUND]).make("tex")
     for name, value in FOUND.estimates.items():
         assert f"{name} & \\makecell{{{value:.3f}" in text

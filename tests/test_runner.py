@@ -1,4 +1,6 @@
-"""The one runner, on an instrument of three coins: what is written, what is said, what is asked again."""
+"""The one runner, on an instrument of three coins: what is written, what is said,
+what is asked again.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ from eval.validity import quality
 class CoinsConfig(Reasoned):
     """Three coins."""
 
-    coins: tuple[str, ...] = option(("gold", "silver", "copper"), "coins", choices=("gold", "silver", "copper"), once=True)
+    coins: tuple[str, ...] = option(
+        ("gold", "silver", "copper"), "coins", choices=("gold", "silver", "copper"), once=True
+    )
     weight: float = option(1.5, "of a coin")
 
 
@@ -48,7 +52,14 @@ class Coins(Instrument[str, dict[str, Any]]):
         question = Question(f"Heads (K) or tails (M)? {LETTER}", ("K", "M"))
         return [Request(Conversation(f"A coin of {item} is tossed.", (question,)), item, None)]
 
-    def record(self, item: str, condition: Condition, mode: Any, asked: list[Request], answers: list[Answer]) -> dict[str, Any]:
+    def record(
+        self,
+        item: str,
+        condition: Condition,
+        mode: Any,
+        asked: list[Request],
+        answers: list[Answer],
+    ) -> dict[str, Any]:
         about = {"id": item, "arm": condition.name, "mode": mode}
         return about | quality(answers) | {"heads": float(answers[0].probabilities[0])}  # type: ignore[index]
 
@@ -65,7 +76,9 @@ class Minter:
     def score(self, requests: list[Request], condition: Condition, seed: int = 0) -> list[Answer]:
         self.asked += [r.item for r in requests]
         heads = {"gold": 0.5, "silver": 0.7, "copper": 0.9}
-        return [Answer(np.array([heads[r.item], 1 - heads[r.item]]), np.full(1, 0.9)) for r in requests]
+        return [
+            Answer(np.array([heads[r.item], 1 - heads[r.item]]), np.full(1, 0.9)) for r in requests
+        ]
 
 
 @pytest.fixture
@@ -81,12 +94,20 @@ def said(config: CoinsConfig) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_everything_is_written_and_only_what_is_new_is_asked(minter: Minter, tmp_path: Path) -> None:
+def test_everything_is_written_and_only_what_is_new_is_asked(
+    minter: Minter, tmp_path: Path
+) -> None:
     config = CoinsConfig(model="nano", out=tmp_path, coins=("gold", "silver"))
     text = said(config)
     assert minter.asked == ["gold", "silver"]
     assert text.count("seed left out") == 1
-    assert {p.name for p in tmp_path.iterdir()} == {"answers", "choices.jsonl", "run.json", "summary.json", "table.csv"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "answers",
+        "choices.jsonl",
+        "run.json",
+        "summary.json",
+        "table.csv",
+    }
     (row,) = read_json(tmp_path / "summary.json")
     assert row["heads"]["mean"] == pytest.approx(0.6)
     assert row["heads"]["n"] == 2
@@ -102,9 +123,21 @@ def test_everything_is_written_and_only_what_is_new_is_asked(minter: Minter, tmp
     assert "seed left out" not in said(config)  # no engine was opened
 
 
-@pytest.mark.parametrize(("key", "spoilt"), [("probabilities", [2.5, 3.5]), ("probabilities", [0.4, 0.4]), ("valid", [1.7]), ("valid", [-0.2])])
-def test_a_kept_answer_that_is_none_is_asked_again(minter: Minter, tmp_path: Path, key: str, spoilt: list[float]) -> None:
-    """A file of answers that was damaged, yet is JSON, ends neither in another number nor in a traceback."""
+@pytest.mark.parametrize(
+    ("key", "spoilt"),
+    [
+        ("probabilities", [2.5, 3.5]),
+        ("probabilities", [0.4, 0.4]),
+        ("valid", [1.7]),
+        ("valid", [-0.2]),
+    ],
+)
+def test_a_kept_answer_that_is_none_is_asked_again(
+    minter: Minter, tmp_path: Path, key: str, spoilt: list[float]
+) -> None:
+    """A file of answers that was damaged, yet is JSON,
+    ends neither in another number nor in a traceback.
+    """
     config = CoinsConfig(model="nano", out=tmp_path, coins=("gold", "silver"))
     said(config)
     before = read_json(tmp_path / "summary.json")
@@ -128,10 +161,29 @@ def test_a_study_without_a_chooser_says_so(tmp_path: Path) -> None:
         said(CoinsConfig(simulate="lambda=1", out=tmp_path))
 
 
-def test_the_command_line_is_made_from_the_configuration(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    words = ["--model", "nano", "--out", str(tmp_path), "--coins", "gold", "gold", "copper", "--adapter", "a", "--adapter", "b", "--seed", "3"]
+def test_the_command_line_is_made_from_the_configuration(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = [
+        "--model",
+        "nano",
+        "--out",
+        str(tmp_path),
+        "--coins",
+        "gold",
+        "gold",
+        "copper",
+        "--adapter",
+        "a",
+        "--adapter",
+        "b",
+        "--seed",
+        "3",
+    ]
     config = parse(CoinsConfig, "coins", "Three coins.", words)
-    assert config == CoinsConfig(model="nano", out=tmp_path, coins=["gold", "copper"], adapter=["a", "b"], seed=3)  # type: ignore[arg-type]
+    assert config == CoinsConfig(
+        model="nano", out=tmp_path, coins=["gold", "copper"], adapter=["a", "b"], seed=3
+    )  # type: ignore[arg-type]
     assert config.adapter == (Path("a"), Path("b"))
     assert config.weight == 1.5
     with pytest.raises(SystemExit):

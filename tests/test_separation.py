@@ -47,7 +47,9 @@ def deterministic(alpha: float, beta: float, n: int, seed: int) -> pd.DataFrame:
     """Choices that maximise a Fehr-Schmidt utility, computed here."""
     frame = allocation_choices(subjects=n, per=1, seed=seed)
     u = [
-        frame[f"self_{o}"] - alpha * np.maximum(frame[f"other_{o}"] - frame[f"self_{o}"], 0) - beta * np.maximum(frame[f"self_{o}"] - frame[f"other_{o}"], 0)
+        frame[f"self_{o}"]
+        - alpha * np.maximum(frame[f"other_{o}"] - frame[f"self_{o}"], 0)
+        - beta * np.maximum(frame[f"self_{o}"] - frame[f"other_{o}"], 0)
         for o in "xy"
     ]
     frame["choice_x"] = (u[0] > u[1]).astype(int)
@@ -98,7 +100,9 @@ def test_one_wrong_choice_far_from_indifference_restores_the_estimate(seed: int)
 
 @pytest.mark.parametrize(("act", "sign"), [(1, "+"), (0, "-")])
 @pytest.mark.parametrize("seed", [5, 6])
-def test_the_one_parameter_that_diverges_is_named_with_a_one_sided_bound(act: int, sign: str, seed: int) -> None:
+def test_the_one_parameter_that_diverges_is_named_with_a_one_sided_bound(
+    act: int, sign: str, seed: int
+) -> None:
     frame = allocation_choices(subjects=30, per=20, seed=seed)
     kind = (np.arange(len(frame)) % 10 == 0).astype(float)
     gains = [frame[f"other_{o}"] - frame[f"self_{o}"] for o in "xy"]  # what gamma weighs
@@ -121,9 +125,13 @@ def test_the_one_parameter_that_diverges_is_named_with_a_one_sided_bound(act: in
     def loss(b: np.ndarray, x: np.ndarray) -> float:
         return float(np.logaddexp(0, -y * (x @ b)).sum())
 
-    free = minimize(loss, np.zeros(4), args=(d / unit,), method="BFGS", options={"gtol": 1e-7, "maxiter": 2000}).fun
+    free = minimize(
+        loss, np.zeros(4), args=(d / unit,), method="BFGS", options={"gtol": 1e-7, "maxiter": 2000}
+    ).fun
     x = np.column_stack([d[:, 0] + end * d[:, 3], d[:, 1], d[:, 2]])
-    held = minimize(loss, np.zeros(3), args=(x / np.abs(x).max(0),), method="BFGS", options={"gtol": 1e-8}).fun
+    held = minimize(
+        loss, np.zeros(3), args=(x / np.abs(x).max(0),), method="BFGS", options={"gtol": 1e-8}
+    ).fun
     assert held - free == pytest.approx(chi2.ppf(0.9, 1) / 2, abs=0.01)
     fit(restrict(data, {"gamma": 0.0}))  # without it there is an estimate
 
@@ -138,7 +146,9 @@ def test_linear_programming_agrees_with_plane_geometry() -> None:
             continue
         # integer rows: the edges of the separating cone are normals of rows, and between two edges
         # lies its inside
-        normals = np.concatenate([np.column_stack([-z[:, 1], z[:, 0]]), np.column_stack([z[:, 1], -z[:, 0]])])
+        normals = np.concatenate(
+            [np.column_stack([-z[:, 1], z[:, 0]]), np.column_stack([z[:, 1], -z[:, 0]])]
+        )
         exact = z @ normals.T
         edges = normals[((exact >= 0).all(0)) & (exact > 0).any(0)]
         truth = len(edges) > 0
@@ -157,8 +167,13 @@ def test_no_certificate_is_given_where_there_is_a_separation() -> None:
     for _ in range(200):
         n = int(rng.integers(4, 10))
         own, other = rng.integers(0, 6, (2, n, 2)).astype(float)
-        data = allocations(own, other, rng.integers(0, 2, n), [str(i) for i in range(n)], "altruism")
-        if rank_deficiency(data.index.reshape(-1, 2)) is not None or (np.abs(data.index).max((0, 1)) == 0).any():
+        data = allocations(
+            own, other, rng.integers(0, 2, n), [str(i) for i in range(n)], "altruism"
+        )
+        if (
+            rank_deficiency(data.index.reshape(-1, 2)) is not None
+            or (np.abs(data.index).max((0, 1)) == 0).any()
+        ):
             continue
         apart = separation(*gaps(data)) is not None
         sure = certified(data, maximise(data))
@@ -194,9 +209,11 @@ def test_the_three_reasons_are_told_apart(seed: int) -> None:
         fit(stacked(frame.assign(choice_x=coin)))
     assert caught.value.kind == "unresponsive"
     with pytest.raises(NotIdentified, match="alpha cannot be identified") as caught:
-        fit(stacked(frame.assign(other_x=frame["self_x"] * 0, other_y=frame["self_y"] * 0)))  # never behind
+        # never behind
+        fit(stacked(frame.assign(other_x=frame["self_x"] * 0, other_y=frame["self_y"] * 0)))
     assert caught.value.kind == "collinear"
-    rich = frame.assign(other_x=3000 - frame["self_x"], other_y=3000 - frame["self_y"])  # always behind, fixed pie
+    # always behind, fixed pie
+    rich = frame.assign(other_x=3000 - frame["self_x"], other_y=3000 - frame["self_y"])
     with pytest.raises(NotIdentified, match="beta cannot be identified"):
         fit(stacked(rich))
     with pytest.raises(NotIdentified, match="altruism from lambda"):
@@ -217,7 +234,9 @@ def test_the_level_of_payoffs_does_not_matter(shift: float, family: str) -> None
 
 def test_only_families_without_a_level_are_moved() -> None:
     assert all(level_free(family) for family in FAMILIES.values())
-    curved = Family("curved", ("log",), lambda m, n, q, v: [np.log(n)], "a family that somebody may add")
+    curved = Family(
+        "curved", ("log",), lambda m, n, q, v: [np.log(n)], "a family that somebody may add"
+    )
     assert not level_free(curved)
 
 
@@ -234,7 +253,9 @@ def test_the_order_of_rows_and_the_names_of_options_do_not_matter() -> None:
 
 def people(*groups: tuple[int, tuple[float, float], float], seed: int = 0) -> Design:
     parts = [
-        allocation_choices(subjects=n, per=30, theta=theta, precision=precision, seed=seed + i, prefix=f"g{i}-")
+        allocation_choices(
+            subjects=n, per=30, theta=theta, precision=precision, seed=seed + i, prefix=f"g{i}-"
+        )
         for i, (n, theta, precision) in enumerate(groups)
     ]
     return stacked(pd.concat(parts))
@@ -248,7 +269,9 @@ def people(*groups: tuple[int, tuple[float, float], float], seed: int = 0) -> De
     ],
 )
 def test_a_type_that_is_not_identified_is_refused_by_name(groups: tuple, seed: int) -> None:
-    with pytest.raises(NotIdentified, match=r"type 3 of 3 .* not identified.*lambda grows") as caught:
+    with pytest.raises(
+        NotIdentified, match=r"type 3 of 3 .* not identified.*lambda grows"
+    ) as caught:
         mixture(people(*groups, seed=seed), 3, starts=6)
     low, high = caught.value.bounds["beta"]
     # weight on the other is beta of Fehr and Schmidt where ahead
@@ -285,7 +308,9 @@ def test_individuals_are_guarded_like_all() -> None:
     assert isinstance(found["exact"], NotIdentified)
     assert found["exact"].kind == "separated"
     assert found["exact"].bounds
-    assert all(not isinstance(f, NotIdentified) for name, f in found.items() if name.startswith("noisy"))
+    assert all(
+        not isinstance(f, NotIdentified) for name, f in found.items() if name.startswith("noisy")
+    )
 
 
 def test_too_few_clusters_are_refused_and_few_are_said() -> None:
@@ -296,5 +321,6 @@ def test_too_few_clusters_are_refused_and_few_are_said() -> None:
     assert few.df == 5
     assert any("only 6 clusters" in note for note in few.notes)
     low, high = few.interval("beta")
-    assert (high - low) / 2 == pytest.approx(2.570582 * few.se["beta"], rel=1e-6)  # t(5), from a printed table
+    # t(5), from a printed table
+    assert (high - low) / 2 == pytest.approx(2.570582 * few.se["beta"], rel=1e-6)
     assert not fit(stacked(allocation_choices(subjects=30, per=30))).notes

@@ -35,7 +35,12 @@ QUICK = ("--epochs", "2", "--batch-size", "8")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "economicus.jsonl"
-    assert run("-m", "data_synth", "--preference", "homo_economicus", "--n", "32", "--out", str(path)).returncode == 0
+    assert (
+        run(
+            "-m", "data_synth", "--preference", "homo_economicus", "--n", "32", "--out", str(path)
+        ).returncode
+        == 0
+    )
     return path
 
 
@@ -43,8 +48,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "economicus"
     before = sha256(NANO)
-    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16"  # what a launcher without our configuration hands down
-    result = run("recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(out), *QUICK)
+    # what a launcher without our configuration hands down
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16"
+    result = run(
+        "recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(out), *QUICK
+    )
     del os.environ["ACCELERATE_MIXED_PRECISION"]
     assert result.returncode == 0, result.stderr
     assert sha256(NANO) == before
@@ -54,33 +62,65 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_run_leaves_adapter_card_log_and_manifest(finished: Path, data: Path) -> None:
     about = read_json(finished / "run.json")
     assert about["inputs"]["data"]["sha256"] == sha256(data)
-    assert (about["target"], about["preference"], about["domain"], about["shuffled"]) == ("homo_economicus", "homo_economicus", "games", False)
-    assert about["mixed_precision"] == "no"  # whatever the launcher says; a continued run without it ends with the same bits
+    assert (about["target"], about["preference"], about["domain"], about["shuffled"]) == (
+        "homo_economicus",
+        "homo_economicus",
+        "games",
+        False,
+    )
+    # whatever the launcher says; a continued run without it ends with the same bits
+    assert about["mixed_precision"] == "no"
     assert about["weights"] == {"source": str(NANO), "sha256": weights_sha256(NANO)}
     assert about["gates"]["labels_checked"] == 32
     assert about["gates"]["base_unchanged"] is True
     tokenizer = AutoTokenizer.from_pretrained(NANO)
     trained_on = [row for _, row in read_lines(data)][:-3]  # a tenth is held out
-    texts = [tokenizer.apply_chat_template(row["messages"], tokenize=False).rstrip("\n") for row in trained_on]
-    assert about["tokens"] == 2 * sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
+    texts = [
+        tokenizer.apply_chat_template(row["messages"], tokenize=False).rstrip("\n")
+        for row in trained_on
+    ]
+    assert about["tokens"] == 2 * sum(
+        len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts
+    )
     assert about["gates"]["adapter_tensors_moved"] > 0
     assert about["gates"]["largest_change_of_log_probability"] > 1e-3
     assert about["gates"]["held_out_examples"] == 3
     log = [row for _, row in read_lines(finished / "log.jsonl")]
-    assert [row["epoch"] for row in log if "eval_loss" in row] == [row["epoch"] for row in log if "eval_reproduced" in row] == [1, 2]
+    assert (
+        [row["epoch"] for row in log if "eval_loss" in row]
+        == [row["epoch"] for row in log if "eval_reproduced" in row]
+        == [1, 2]
+    )
     assert all(row["loss"] > 0 for row in log if "loss" in row)
     front = yaml.safe_load((finished / "README.md").read_text(encoding="utf-8").split("---\n")[1])
-    assert front["model-index"][0]["results"][0]["metrics"][0]["value"] == about["gates"]["held_out_reproduced"]
+    assert (
+        front["model-index"][0]["results"][0]["metrics"][0]["value"]
+        == about["gates"]["held_out_reproduced"]
+    )
     assert not list(finished.rglob("*.bin"))
     assert not (finished / "checkpoints").exists()
     weights = load_file(finished / "adapter_model.safetensors")
     assert any(w.abs().max() > 0 for name, w in weights.items() if "lora_B" in name)
 
 
-def test_killed_run_continues_to_the_same_adapter(finished: Path, data: Path, tmp_path: Path) -> None:
+def test_killed_run_continues_to_the_same_adapter(
+    finished: Path, data: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "killed"
-    command = [sys.executable, "recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(out), *QUICK]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "recipes/sft.py",
+        "--model",
+        "nano",
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        *QUICK,
+    ]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.time() + 200
     while not list(out.glob("checkpoints/checkpoint-*/trainer_state.json")):
         assert process.poll() is None
@@ -98,9 +138,25 @@ def test_killed_run_continues_to_the_same_adapter(finished: Path, data: Path, tm
 
 
 def test_a_full_disk_is_one_line_and_the_run_continues(data: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(tmp_path / "r"), "--epochs", "1"]
+    words = [
+        sys.executable,
+        "recipes/sft.py",
+        "--model",
+        "nano",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "r"),
+        "--epochs",
+        "1",
+    ]
     # files may not grow beyond 300 kB: fails where a full disk fails
-    result = subprocess.run(["bash", "-c", 'ulimit -f 300; exec "$@"', "bash", *words], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run(
+        ["bash", "-c", 'ulimit -f 300; exec "$@"', "bash", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert_complains(result, "cannot be written", "run the same command again")
     assert not (tmp_path / "r" / "run.json").exists()
     assert subprocess.run(words, cwd=ROOT, capture_output=True).returncode == 0
@@ -120,10 +176,17 @@ def test_a_checkpoint_cut_short_is_not_continued(tmp_path: Path) -> None:
         sft.prepare_folder(args, {"seed": "1"})
 
 
-def test_upload_happens_only_when_asked_and_loses_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_upload_happens_only_when_asked_and_loses_nothing(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
-    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda self, repository, **named: calls.append((repository, named)))
-    monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", lambda self, **named: calls.append(named))
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.create_repo",
+        lambda self, repository, **named: calls.append((repository, named)),
+    )
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.upload_folder", lambda self, **named: calls.append(named)
+    )
     sft.push(finished, "someone/economicus")
     assert calls[0] == ("someone/economicus", {"private": True, "exist_ok": True})
     assert calls[1]["folder_path"] == finished
@@ -132,13 +195,18 @@ def test_upload_happens_only_when_asked_and_loses_nothing(finished: Path, monkey
         raise RuntimeError("no rights")
 
     monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", fails)
-    with pytest.raises(InputError, match="is finished but was not uploaded to someone/economicus: no rights"):
+    with pytest.raises(
+        InputError, match="is finished but was not uploaded to someone/economicus: no rights"
+    ):
         sft.push(finished, "someone/economicus")
     assert (finished / "run.json").is_file()
 
 
 def test_finished_run_is_not_overwritten(finished: Path, data: Path) -> None:
-    assert_complains(run("recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(finished)), "holds a finished run")
+    assert_complains(
+        run("recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(finished)),
+        "holds a finished run",
+    )
 
 
 def test_what_is_encoded_is_exact_and_a_fault_is_named(data: Path) -> None:
@@ -148,14 +216,29 @@ def test_what_is_encoded_is_exact_and_a_fault_is_named(data: Path) -> None:
     assert len(rows) == len(talks)
     for row, talk in zip(rows, talks, strict=True):
         said = [m["content"] for m in talk if m["role"] == "assistant"]
-        assert tokenizer.decode([t for t in row.labels if t != -100]) == "".join(f"{text}<|im_end|>" for text in said)
+        assert tokenizer.decode([t for t in row.labels if t != -100]) == "".join(
+            f"{text}<|im_end|>" for text in said
+        )
     longest = max(len(row.ids) for row in rows)
-    with pytest.raises(InputError, match=f"longer than {longest - 1} tokens, the longest has {longest}"):
+    with pytest.raises(
+        InputError, match=f"longer than {longest - 1} tokens, the longest has {longest}"
+    ):
         sft.encode(tokenizer, talks, data, longest - 1)
     # held-out conversations too are named by their place in the file
-    tokenizer.chat_template = tokenizer.chat_template.replace("{{", "{{ raise_exception('no') if messages[0]['content'] == 'odd' else", 1)
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "{{", "{{ raise_exception('no') if messages[0]['content'] == 'odd' else", 1
+    )
     with pytest.raises(InputError, match="conversation 31: "):
-        sft.encode(tokenizer, [*talks[:1], [{"role": "user", "content": "odd"}, {"role": "assistant", "content": "K"}]], data, 2048, 30)
+        sft.encode(
+            tokenizer,
+            [
+                *talks[:1],
+                [{"role": "user", "content": "odd"}, {"role": "assistant", "content": "K"}],
+            ],
+            data,
+            2048,
+            30,
+        )
 
 
 def test_a_template_that_rewrites_earlier_turns_makes_a_sequence_of_every_turn(data: Path) -> None:
@@ -170,12 +253,19 @@ def test_a_template_that_rewrites_earlier_turns_makes_a_sequence_of_every_turn(d
 
 
 def test_logits_at_labelled_places_alone_give_the_whole_loss_and_its_gradient(data: Path) -> None:
-    """Against the library's own loss of every sequence alone, with the labels that it shifts and masks itself."""
+    """Against the library's own loss of every sequence alone,
+    with the labels that it shifts and masks itself.
+    """
     tokenizer = AutoTokenizer.from_pretrained(NANO)
     model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32).eval()
     rows = sft.encode(tokenizer, read_conversations(data)[0][:3], data, 4096)
     counts = [sum(label != -100 for label in row.labels) for row in rows]
-    plain = sum(model(input_ids=torch.tensor([row.ids]), labels=torch.tensor([row.labels])).loss * n / sum(counts) for row, n in zip(rows, counts, strict=True))
+    plain = sum(
+        model(input_ids=torch.tensor([row.ids]), labels=torch.tensor([row.labels])).loss
+        * n
+        / sum(counts)
+        for row, n in zip(rows, counts, strict=True)
+    )
     plain.backward()
     wanted = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
@@ -193,9 +283,14 @@ def test_logits_at_labelled_places_alone_give_the_whole_loss_and_its_gradient(da
     assert right.dtype == bool
 
 
-def test_rows_of_other_kinds_are_converted_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_other_kinds_are_converted_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "alpaca.jsonl"
-    path.write_text("\n".join(json.dumps({"instruction": f"Which, K or {x}?", "output": "K"}) for x in "MNPQ"), encoding="utf-8")
+    path.write_text(
+        "\n".join(json.dumps({"instruction": f"Which, K or {x}?", "output": "K"}) for x in "MNPQ"),
+        encoding="utf-8",
+    )
 
     def reached(name: str) -> None:
         raise InputError("the data were read")
@@ -213,14 +308,30 @@ def test_what_was_not_learnt_is_said() -> None:
     none, some, all_ = np.zeros(40, bool), rng.random(40) < 0.5, np.ones(40, bool)
     assert sft.learnt(none, some)["target_learnt"] is True
     assert sft.learnt(some, all_)["held_out_reproduced"] == 1.0
-    for before, after in ((some, some), (all_, some), (none, np.arange(40) == 0), (np.zeros(1, bool), np.ones(1, bool))):
+    for before, after in (
+        (some, some),
+        (all_, some),
+        (none, np.arange(40) == 0),
+        (np.zeros(1, bool), np.ones(1, bool)),
+    ):
         found = sft.learnt(before, after)
         assert found["target_learnt"] is False
         assert "not learnt" in found["warning"]
 
 
 def test_too_short_a_limit_is_refused_before_training(data: Path, tmp_path: Path) -> None:
-    result = run("recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(tmp_path / "r"), "--max-length", "200", *QUICK)
+    result = run(
+        "recipes/sft.py",
+        "--model",
+        "nano",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "r"),
+        "--max-length",
+        "200",
+        *QUICK,
+    )
     assert_complains(result, "--max-length")
     assert not (tmp_path / "r" / "run.json").exists()
 
@@ -231,23 +342,74 @@ def test_malformed_data_name_the_line(data: Path, tmp_path: Path) -> None:
     for line, part in (
         ("{", "line 3"),
         ('{"prompt": []}', "line 3"),
-        (json.dumps({**json.loads(lines[0]), "meta": {"preference": "other"}}), "line 3: answered by another target"),
-        (json.dumps({"messages": [{"role": "human", "content": "q"}, {"role": "assistant", "content": "a"}]}), "line 3: role 'human'"),
+        (
+            json.dumps({**json.loads(lines[0]), "meta": {"preference": "other"}}),
+            "line 3: answered by another target",
+        ),
+        (
+            json.dumps(
+                {
+                    "messages": [
+                        {"role": "human", "content": "q"},
+                        {"role": "assistant", "content": "a"},
+                    ]
+                }
+            ),
+            "line 3: role 'human'",
+        ),
     ):
         bad.write_text("\n".join([*lines[:2], line]), encoding="utf-8")
-        assert_complains(run("recipes/sft.py", "--model", "nano", "--data", str(bad), "--out", str(tmp_path / "r")), part)
+        assert_complains(
+            run(
+                "recipes/sft.py",
+                "--model",
+                "nano",
+                "--data",
+                str(bad),
+                "--out",
+                str(tmp_path / "r"),
+            ),
+            part,
+        )
     bad.write_text("", encoding="utf-8")
-    assert_complains(run("recipes/sft.py", "--model", "nano", "--data", str(bad), "--out", str(tmp_path / "r")), "holds no lines")
+    assert_complains(
+        run("recipes/sft.py", "--model", "nano", "--data", str(bad), "--out", str(tmp_path / "r")),
+        "holds no lines",
+    )
     assert not (tmp_path / "r").exists()
 
 
-def test_base_with_pickled_weights_or_without_template_is_refused(data: Path, tmp_path: Path) -> None:
+def test_base_with_pickled_weights_or_without_template_is_refused(
+    data: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "plain"
     shutil.copytree(NANO, folder)
     (folder / "chat_template.jinja").unlink()
-    assert_complains(run("recipes/sft.py", "--model", str(folder), "--data", str(data), "--out", str(tmp_path / "r")), "no chat template")
+    assert_complains(
+        run(
+            "recipes/sft.py",
+            "--model",
+            str(folder),
+            "--data",
+            str(data),
+            "--out",
+            str(tmp_path / "r"),
+        ),
+        "no chat template",
+    )
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    assert_complains(run("recipes/sft.py", "--model", str(folder), "--data", str(data), "--out", str(tmp_path / "r2")), "cannot load")
+    assert_complains(
+        run(
+            "recipes/sft.py",
+            "--model",
+            str(folder),
+            "--data",
+            str(data),
+            "--out",
+            str(tmp_path / "r2"),
+        ),
+        "cannot load",
+    )
 
 
 @pytest.mark.parametrize(
@@ -265,7 +427,10 @@ def test_base_with_pickled_weights_or_without_template_is_refused(data: Path, tm
         (("--model", "nano", "--data", "x", "--out", "y", "--warmup", "3"), "--warmup"),
         (("--config", "nowhere.yaml"), "nowhere.yaml"),
         (("--model", "nano", "--data", "x", "--out", "y", "--report-to", "paper"), "paper"),
-        (("--model", "nano", "--data", "x", "--out", "y", "--report-to", "wandb"), "the package wandb is not installed"),
+        (
+            ("--model", "nano", "--data", "x", "--out", "y", "--report-to", "wandb"),
+            "the package wandb is not installed",
+        ),
     ],
 )
 def test_bad_options_get_one_line(options: tuple[str, ...], part: str) -> None:
@@ -292,12 +457,41 @@ def test_unknown_keys_in_the_configuration_are_errors(tmp_path: Path) -> None:
 
 
 def test_waiting_for_processes_says_so_and_ends_when_told(tmp_path: Path) -> None:
-    """Variables left over from a cluster: it says for whom it waits, and a scheduler's stop ends it."""
+    """Variables left over from a cluster: it says for whom it waits,
+    and a scheduler's stop ends it.
+    """
     data = tmp_path / "data.jsonl"
-    assert run("-m", "data_synth", "--target", "homo_economicus", "--n", "12", "--out", str(data)).returncode == 0
-    left = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29631"}
-    words = [sys.executable, "recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(words, cwd=ROOT, env=os.environ | left, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert (
+        run(
+            "-m", "data_synth", "--target", "homo_economicus", "--n", "12", "--out", str(data)
+        ).returncode
+        == 0
+    )
+    left = {
+        "WORLD_SIZE": "2",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29631",
+    }
+    words = [
+        sys.executable,
+        "recipes/sft.py",
+        "--model",
+        "nano",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    process = subprocess.Popen(
+        words,
+        cwd=ROOT,
+        env=os.environ | left,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
     try:
         assert process.stderr is not None
         said = next((line for line in process.stderr if "waiting for 2 processes" in line), "")
@@ -320,7 +514,21 @@ def test_waiting_for_processes_says_so_and_ends_when_told(tmp_path: Path) -> Non
 )
 def test_what_a_launcher_left_behind_is_named(left: dict[str, str], part: str) -> None:
     """In a process of its own: the library keeps what it found in the environment."""
-    code = "import sys; sys.path.insert(0, 'recipes'); import sft; from econmoral.records import command; command(lambda: sft.join_processes(False))"
-    known = {k: v for k, v in os.environ.items() if k not in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", *sft.MPI)}
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=known | left, capture_output=True, text=True, timeout=300)
+    code = (
+        "import sys; sys.path.insert(0, 'recipes'); import sft; from econmoral.records import "
+        "command; command(lambda: sft.join_processes(False))"
+    )
+    known = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", *sft.MPI)
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=known | left,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert_complains(found, part)

@@ -35,7 +35,11 @@ def test_plans_lay_out(path: Path, tmp_path: Path) -> None:
     assert len({c.product for c in cells}) == len(cells)
     done: set[str] = set()
     for cell in cells:  # a cell comes after what it needs
-        needed = [w for w in cell.words if w.startswith(str(tmp_path)) and not str(cell.product).startswith(w)]
+        needed = [
+            w
+            for w in cell.words
+            if w.startswith(str(tmp_path)) and not str(cell.product).startswith(w)
+        ]
         assert all(any(p == w or p.startswith(w + "/") for p in done) for w in needed), cell.name
         done.add(str(cell.product))
 
@@ -53,29 +57,74 @@ def test_every_seed_has_data_and_an_adapter_of_its_own(tmp_path: Path) -> None:
     plan["designs"]["dose"] |= {"sizes": [25, 100], "seeds": [0, 1]}
     cells = {c.name: c.words for c in study.lay_out(plan, tmp_path, ["dose"])}
     for kind in ("data", "tune"):
-        drawn = {name: words[words.index("--seed") + 1] for name, words in cells.items() if name.startswith(kind)}
+        drawn = {
+            name: words[words.index("--seed") + 1]
+            for name, words in cells.items()
+            if name.startswith(kind)
+        }
         want = {"n25": "0", "n100": "0", "n25-s1": "1", "n100-s1": "1"}
         assert drawn == {f"{kind} moralis-0.5-{size}": seed for size, seed in want.items()}
     assert cells["measure dose"].count("--adapter") == 4
     plan["designs"]["dial"] |= {"kappas": [1], "weights": [0.5], "seeds": [0, 2]}
     dial = {c.name: c.words for c in study.lay_out(plan, tmp_path, ["dial"])}
-    tuned = {"economicus-n400", "moralis-1-n400", "economicus-n400-s2", "moralis-1-n400-s2", "moralis-0.5-n400"}
+    tuned = {
+        "economicus-n400",
+        "moralis-1-n400",
+        "economicus-n400-s2",
+        "moralis-1-n400-s2",
+        "moralis-0.5-n400",
+    }
     assert {name.removeprefix("tune ") for name in dial if name.startswith("tune ")} == tuned
     assert dial["measure dial"].count("--adapter") == len(tuned) + 1
 
 
 BAD = [
-    ("", "exactly model"), ("a: [", "not YAML"), ("[1]", "exactly model"),
+    ("", "exactly model"),
+    ("a: [", "not YAML"),
+    ("[1]", "exactly model"),
     ("model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {wishes: {}}", "designs must be among"),
     ("model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {dial: {kappas: [0]}}", "takes exactly"),
-    ("model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {dial: {kappas: [1.5], weights: [0.5], seeds: [0]}}", "kappas must be numbers from 0 to 1"),
-    ("model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {persistence: {sets: [moon]}}", "sets must be sets among wordings"),
-    ("model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {placebo: {target: kindness}}", "unknown preference 'kindness'"),
-    ("model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {transfer: {games: [chess], n: 20, target: homo_economicus}}", "games must be games among spd"),
-    ("model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {applications: {scenarios: 9, runs: 1, periods: 60, model: no-model}}", "no-model"),
+    (
+        (
+            "model: nano\n"
+            "items: 2\n"
+            "n: 10\n"
+            "seed: 0\n"
+            "designs: {dial: {kappas: [1.5], weights: [0.5], seeds: [0]}}"
+        ),
+        "kappas must be numbers from 0 to 1",
+    ),
+    (
+        "model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {persistence: {sets: [moon]}}",
+        "sets must be sets among wordings",
+    ),
+    (
+        "model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {placebo: {target: kindness}}",
+        "unknown preference 'kindness'",
+    ),
+    (
+        (
+            "model: nano\n"
+            "items: 2\n"
+            "n: 10\n"
+            "seed: 0\n"
+            "designs: {transfer: {games: [chess], n: 20, target: homo_economicus}}"
+        ),
+        "games must be games among spd",
+    ),
+    (
+        (
+            "model: nano\n"
+            "items: 2\n"
+            "n: 10\n"
+            "seed: 0\n"
+            "designs: {applications: {scenarios: 9, runs: 1, periods: 60, model: no-model}}"
+        ),
+        "no-model",
+    ),
     ("model: nano\nitems: two\nn: 10\nseed: 0\ndesigns: {prompted: {}}", "whole number"),
     ("model: no-such-model\nitems: 2\nn: 10\nseed: 0\ndesigns: {prompted: {}}", "no-such-model"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "complaint"), BAD)
@@ -88,7 +137,16 @@ def test_bad_plans(text: str, complaint: str, tmp_path: Path) -> None:
 
 def test_a_bad_plan_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text(BAD[0][0])
-    assert_complains(run("recipes/study.py", "--plan", str(tmp_path / "plan.yaml"), "--out", str(tmp_path / "out")), BAD[0][1])
+    assert_complains(
+        run(
+            "recipes/study.py",
+            "--plan",
+            str(tmp_path / "plan.yaml"),
+            "--out",
+            str(tmp_path / "out"),
+        ),
+        BAD[0][1],
+    )
 
 
 def test_sets_are_those_of_the_measurement() -> None:
@@ -113,38 +171,67 @@ def test_any_preference_can_be_a_target(tmp_path: Path) -> None:
     cells = {c.name: c.words for c in study.lay_out(plan, tmp_path, ["placebo"])}
     assert "bruhin_fehr_schunk:alpha=0.2,beta=0.5" in cells["data bfs-0.2-0.5-n400-shuffled"]
     measured = cells["measure placebo"]
-    assert measured[measured.index("--targets") + 1 :][:3] == ("homo_economicus", "homo_moralis:kappa=0.5", "bruhin_fehr_schunk:alpha=0.2,beta=0.5")
+    assert measured[measured.index("--targets") + 1 :][:3] == (
+        "homo_economicus",
+        "homo_moralis:kappa=0.5",
+        "bruhin_fehr_schunk:alpha=0.2,beta=0.5",
+    )
 
 
 def test_a_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """Cells that write a file; the second fails once, as after a kill."""
-    write = "import sys, pathlib; p = pathlib.Path(sys.argv[1]); assert p.parent.joinpath('ready').exists() or p.name != 'b'; p.write_text('done')"
-    cells = [study.Cell(name, ("-c", write, str(tmp_path / name)), tmp_path / name) for name in "abc"]
+    write = (
+        "import sys, pathlib; p = pathlib.Path(sys.argv[1]); assert "
+        "p.parent.joinpath('ready').exists() or p.name != 'b'; p.write_text('done')"
+    )
+    cells = [
+        study.Cell(name, ("-c", write, str(tmp_path / name)), tmp_path / name) for name in "abc"
+    ]
     with pytest.raises(InputError, match="b; the study continues"):
         study.run(cells, tmp_path)
     (tmp_path / "a").write_text("kept")
     (tmp_path / "ready").touch()
     study.run(cells, tmp_path)
     assert (tmp_path / "a").read_text() == "kept"
-    attempts = [(row["cell"], row["finished"]) for row in read_whole_lines(tmp_path / "cells.jsonl")]
-    assert attempts == [("a", True), ("b", False), ("b", True), ("c", True)]  # every attempt has its cost
+    attempts = [
+        (row["cell"], row["finished"]) for row in read_whole_lines(tmp_path / "cells.jsonl")
+    ]
+    # every attempt has its cost
+    assert attempts == [("a", True), ("b", False), ("b", True), ("c", True)]
     assert (tmp_path / "c").read_text() == "done"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_while_a_cell_still_loads(number: int, tmp_path: Path) -> None:
-    """A signal to the whole group, as a terminal's Ctrl-C is, before the cell's command can answer it: one line, and the cell has ended."""
-    cell = study.Cell("a", ("-c", "import os, time; open('ready', 'w').write(str(os.getpid())); time.sleep(900)"), tmp_path / "never")
+    """A signal to the whole group, as a terminal's Ctrl-C is, before the cell's command can answer
+    it: one line, and the cell has ended.
+    """
+    cell = study.Cell(
+        "a",
+        ("-c", "import os, time; open('ready', 'w').write(str(os.getpid())); time.sleep(900)"),
+        tmp_path / "never",
+    )
     paths = [str(ROOT), str(ROOT / "recipes")]
-    words = f"import sys; sys.path[:0] = {paths}; import study; from pathlib import Path, PosixPath; from econmoral.records import command\n"
+    words = (
+        f"import sys; sys.path[:0] = {paths}; import study; from pathlib import Path, PosixPath; "
+        "from econmoral.records import command\n"
+    )
     words += f"command(lambda: study.run([study.{cell!r}], Path('.')))"
-    process = subprocess.Popen([sys.executable, "-c", words], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", words],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     while not (tmp_path / "ready").exists() or not (tmp_path / "ready").read_text():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
     os.killpg(process.pid, number)
     said = process.communicate(timeout=600)[1]
-    assert (process.returncode, said.count("\n"), "error: interrupted" in said) == (130, 1, True), said
+    assert (process.returncode, said.count("\n"), "error: interrupted" in said) == (130, 1, True), (
+        said
+    )
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "ready").read_text()), 0)
     assert [row["finished"] for row in read_whole_lines(tmp_path / "cells.jsonl")] == [False]
@@ -160,8 +247,12 @@ def test_the_prompted_design_from_plan_to_report(tmp_path: Path) -> None:
     assert "Described, not tuned" in page
     assert "is no evidence about large models" in page
     before = read_json(tmp_path / "study" / "study.json") | {"cost": None}
-    assert run("recipes/study.py", "--plan", str(plan), "--out", str(tmp_path / "study")).returncode == 0
-    assert read_json(tmp_path / "study" / "study.json") | {"cost": None} == before  # the second took less time
+    assert (
+        run("recipes/study.py", "--plan", str(plan), "--out", str(tmp_path / "study")).returncode
+        == 0
+    )
+    # the second took less time
+    assert read_json(tmp_path / "study" / "study.json") | {"cost": None} == before
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
@@ -172,23 +263,64 @@ def test_between_two_adapters(adapter: Path, tmp_path: Path, weight: float) -> N
 
     torch.manual_seed(1)
     base = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32)
-    get_peft_model(base, LoraConfig(r=6, lora_alpha=3, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")).save_pretrained(other)
+    get_peft_model(
+        base,
+        LoraConfig(
+            r=6,
+            lora_alpha=3,
+            target_modules="all-linear",
+            init_lora_weights=False,
+            task_type="CAUSAL_LM",
+        ),
+    ).save_pretrained(other)
     out = tmp_path / "between"
-    done = run("recipes/interpolate.py", "--adapters", str(adapter), str(other), "--weight", str(weight), "--out", str(out))
+    done = run(
+        "recipes/interpolate.py",
+        "--adapters",
+        str(adapter),
+        str(other),
+        "--weight",
+        str(weight),
+        "--out",
+        str(out),
+    )
     assert done.returncode == 0, done.stderr
 
     def update(folder: Path) -> dict[str, torch.Tensor]:
-        weights, config = load_file(folder / "adapter_model.safetensors"), json.loads((folder / "adapter_config.json").read_text())
-        return {k: weights[k.replace("lora_A", "lora_B")] @ weights[k] * config["lora_alpha"] / config["r"] for k in weights if "lora_A" in k}
+        weights, config = (
+            load_file(folder / "adapter_model.safetensors"),
+            json.loads((folder / "adapter_config.json").read_text()),
+        )
+        return {
+            k: weights[k.replace("lora_A", "lora_B")]
+            @ weights[k]
+            * config["lora_alpha"]
+            / config["r"]
+            for k in weights
+            if "lora_A" in k
+        }
 
     first, second, found = update(adapter), update(other), update(out)
     for name in first:
-        np.testing.assert_allclose(found[name], (1 - weight) * first[name] + weight * second[name], atol=1e-5)
+        np.testing.assert_allclose(
+            found[name], (1 - weight) * first[name] + weight * second[name], atol=1e-5
+        )
     fresh = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32)
     assert PeftModel.from_pretrained(fresh, str(out)).peft_config["default"].r == 10
 
 
 def test_between_refuses_what_it_cannot_stack(adapter: Path, tmp_path: Path) -> None:
-    for second, weight, complaint in ((tmp_path, "0.5", "adapter_config.json"), (adapter, "2", "--weight")):
-        words = ["--adapters", str(adapter), str(second), "--weight", weight, "--out", str(tmp_path / "x")]
+    for second, weight, complaint in (
+        (tmp_path, "0.5", "adapter_config.json"),
+        (adapter, "2", "--weight"),
+    ):
+        words = [
+            "--adapters",
+            str(adapter),
+            str(second),
+            "--weight",
+            weight,
+            "--out",
+            str(tmp_path / "x"),
+        ]
         assert_complains(run("recipes/interpolate.py", *words), complaint)

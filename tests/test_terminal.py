@@ -32,11 +32,23 @@ def start(folder: Path, rounds: int, **environment: str) -> subprocess.Popen[str
     """A command that prints tables and then writes a file."""
     words = [sys.executable, "-c", TABLE.replace("ROUNDS", str(rounds))]
     known = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    return subprocess.Popen(words, cwd=folder, env=known, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    return subprocess.Popen(
+        words,
+        cwd=folder,
+        env=known,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
 
 
 def test_a_dumb_terminal_and_ascii_lose_no_number(tmp_path: Path) -> None:
-    for environment in ({"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}, {"TERM": "dumb", "COLUMNS": "20"}):
+    for environment in (
+        {"TERM": "dumb"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"TERM": "dumb", "COLUMNS": "20"},
+    ):
         process = start(tmp_path, 1, **environment)
         said, complaint = process.communicate(timeout=3600)
         assert (process.returncode, complaint) == (0, "")

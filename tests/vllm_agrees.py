@@ -1,7 +1,9 @@
-"""The vLLM engine against transformers, on the same model, adapter and conversations; run by ``make test-vllm``.
+"""The vLLM engine against transformers, on the same model, adapter and conversations.
 
-Two environments, hence two steps: ``transformers`` writes an adapter and its exact probabilities, ``vllm`` compares.  The seconds of both
-go to recipes/bench_vllm.json and RESULTS.md.
+Run by ``make test-vllm``.
+
+Two environments, hence two steps: ``transformers`` writes an adapter and its exact probabilities,
+``vllm`` compares.  The seconds of both go to recipes/bench_vllm.json and RESULTS.md.
 """
 
 from __future__ import annotations
@@ -35,24 +37,40 @@ def conversations(n: int, seed: int) -> list[Request]:
         item = Item(draw_protocol(game, rng, held=True), draw_beliefs(game, rng))
         layout = draw_layout(game, rng, WORDINGS_TRAIN)
         found.append(Request(converse(item, layout, "direct"), item, layout))
-    rating = Question("How fair is that, from 0 to 100? Reply with the number only.", tuple(str(k) for k in range(101)))
-    return [*found, Request(Conversation("Somebody shares ten points equally.", (rating,)), None, None)]
+    rating = Question(
+        "How fair is that, from 0 to 100? Reply with the number only.",
+        tuple(str(k) for k in range(101)),
+    )
+    return [
+        *found,
+        Request(Conversation("Somebody shares ten points equally.", (rating,)), None, None),
+    ]
 
 
 def steps_of(engine: Exact, request: Request) -> list[ScoredStep]:
     """Every turn of a conversation as token ids."""
     talk = request.conversation
-    return [engine.scored(s) for s in (*talk.control_steps(), *(s for level in talk.steps() for s in level))]
+    return [
+        engine.scored(s)
+        for s in (*talk.control_steps(), *(s for level in talk.steps() for s in level))
+    ]
 
 
 def measured(engine: Exact) -> dict[str, list[list[float]]]:
     """Log-probabilities of every option of every turn, for both arms on the same conversations."""
     groups = [steps_of(engine, request) for request in conversations(6, seed=0)]
-    return {arm.name: [row.tolist() for rows in engine.log_probabilities(groups, arm) for row in rows or ()] for arm in ARMS}
+    return {
+        arm.name: [
+            row.tolist() for rows in engine.log_probabilities(groups, arm) for row in rows or ()
+        ]
+        for arm in ARMS
+    }
 
 
 def seconds(engine: Exact) -> dict[str, float]:
-    """Time of each arm on the same 40 conversations, which the engine, warm by now, has not met (vLLM keeps prefixes)."""
+    """Time of each arm on the same 40 conversations, which the engine, warm by now,
+    has not met (vLLM keeps prefixes).
+    """
     requests, found = conversations(39, seed=1), {}
     for arm in ARMS:
         began = time.perf_counter()
@@ -71,9 +89,16 @@ def with_transformers() -> None:
 
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32)
-    get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")).save_pretrained(WORK / "tuned")
+    get_peft_model(
+        model,
+        LoraConfig(
+            r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"
+        ),
+    ).save_pretrained(WORK / "tuned")
     engine = Transformers("nano", {"tuned": WORK / "tuned"})
-    write_json(WORK / "expected.json", {"log_probabilities": measured(engine), "seconds": seconds(engine)})
+    write_json(
+        WORK / "expected.json", {"log_probabilities": measured(engine), "seconds": seconds(engine)}
+    )
 
 
 def gap(ours: list[float], theirs: list[float]) -> float:
@@ -86,27 +111,49 @@ def with_vllm() -> None:
     """Compare; also derivations repeat under the same seed and differ under another."""
     from eval.engine_vllm import VLLM
 
-    engine = VLLM("nano", {"tuned": WORK / "tuned"}, {"block_size": 32, "dtype": "float32", "max_model_len": 1024, "enforce_eager": True})
+    engine = VLLM(
+        "nano",
+        {"tuned": WORK / "tuned"},
+        {"block_size": 32, "dtype": "float32", "max_model_len": 1024, "enforce_eager": True},
+    )
     before = read_json(WORK / "expected.json")
     expected, found = before["log_probabilities"], measured(engine)
     gaps = {}
     for arm in expected:
         gaps[arm] = max(gap(a, b) for a, b in zip(expected[arm], found[arm], strict=True))
-        print(f"{arm}: largest difference to transformers {gaps[arm]:.2g} (tolerance {TOLERANCE:g})")
+        print(
+            f"{arm}: largest difference to transformers {gaps[arm]:.2g} (tolerance {TOLERANCE:g})"
+        )
         assert gaps[arm] < TOLERANCE
     moved = max(gap(a, b) for a, b in zip(found["base"], found["tuned"], strict=True))
     print(f"adapter against base: {moved:.2g}")
     assert moved > 100 * TOLERANCE, "the adapter was not applied"
     prompt = engine.ids("<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n")
-    one, again, other = (engine.derive([prompt], [2], Condition("base"), seed, 30) for seed in (1, 1, 2))
+    one, again, other = (
+        engine.derive([prompt], [2], Condition("base"), seed, 30) for seed in (1, 1, 2)
+    )
     assert one == again != other
-    assert all(cut == (len(engine.ids(text)) >= 29) for (texts,) in (one, other) for text, cut in texts)
+    assert all(
+        cut == (len(engine.ids(text)) >= 29) for (texts,) in (one, other) for text, cut in texts
+    )
     assert not any("<|im_end|>" in text for text, _ in (*one[0], *other[0]))
     ((_, cut),) = engine.derive([prompt], [1], Condition("base"), 1, 1)[0]
     print(f"derivations repeat and stop at the end of turn; one of a single token is cut: {cut}")
     theirs, ours = before["seconds"], seconds(engine)
-    write_json(FIGURES, origin() | {"conversations": 40, "transformers_seconds": theirs, "vllm_seconds": ours, "largest_difference_of_log_probabilities": gaps})
-    lines = ["| arm | transformers, s | vLLM (CPU build), s | largest difference of a log-probability |", "|---|---|---|---|"]
+    write_json(
+        FIGURES,
+        origin()
+        | {
+            "conversations": 40,
+            "transformers_seconds": theirs,
+            "vllm_seconds": ours,
+            "largest_difference_of_log_probabilities": gaps,
+        },
+    )
+    lines = [
+        "| arm | transformers, s | vLLM (CPU build), s | largest difference of a log-probability |",
+        "|---|---|---|---|",
+    ]
     lines += [f"| {arm} | {theirs[arm]:.2f} | {ours[arm]:.2f} | {gaps[arm]:.1e} |" for arm in gaps]
     fill_section(FIGURES.with_name("RESULTS.md"), "bench-vllm", "\n".join(lines))
 

@@ -1,4 +1,6 @@
-"""``econmoral best-reply``: everything about one decision: payoffs, utilities, logit probabilities, best replies, switch points."""
+"""``econmoral best-reply``: everything about one decision: payoffs, utilities,
+logit probabilities, best replies, switch points.
+"""
 
 from __future__ import annotations
 
@@ -29,17 +31,35 @@ def numbers(text: str) -> tuple[float, ...]:
 def add_to(commands: Any) -> None:
     """Declare the command."""
     reply = commands.add_parser("best-reply", description=__doc__)
-    reply.add_argument("game", help=f"sequential: {', '.join(GAMES)}; other: {', '.join(TABLE_GAMES)}")
-    reply.add_argument("--payoffs", type=numbers, default=(), help="T,R,P,S of a sequential game; parameters of another (default: its own)")
+    reply.add_argument(
+        "game", help=f"sequential: {', '.join(GAMES)}; other: {', '.join(TABLE_GAMES)}"
+    )
+    reply.add_argument(
+        "--payoffs",
+        type=numbers,
+        default=(),
+        help="T,R,P,S of a sequential game; parameters of another (default: its own)",
+    )
     reply.add_argument(
         "--beliefs",
         type=numbers,
-        help="probability of the first action at every information set; in other games weights of the strategies (default even)",
+        help=(
+            "probability of the first action at every information set; in other games weights of "
+            "the strategies (default even)"
+        ),
     )
-    reply.add_argument("--alpha", type=float, default=0.0, help="aversion to being behind (default 0)")
-    reply.add_argument("--beta", type=float, default=0.0, help="aversion to being ahead (default 0)")
-    reply.add_argument("--kappa", type=float, default=0.0, help="degree of morality, 0 to 1 (default 0)")
-    reply.add_argument("--precision", type=float, default=0.1, help="logit lambda per point (default 0.1)")
+    reply.add_argument(
+        "--alpha", type=float, default=0.0, help="aversion to being behind (default 0)"
+    )
+    reply.add_argument(
+        "--beta", type=float, default=0.0, help="aversion to being ahead (default 0)"
+    )
+    reply.add_argument(
+        "--kappa", type=float, default=0.0, help="degree of morality, 0 to 1 (default 0)"
+    )
+    reply.add_argument(
+        "--precision", type=float, default=0.1, help="logit lambda per point (default 0.1)"
+    )
     reply.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -57,7 +77,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             weights = belief_weights(args.game, args.beliefs or (0.5,) * sets)
         else:
             weights = np.array(args.beliefs) if args.beliefs else np.full(n, 1 / n)
-            if len(weights) != n or (weights < 0).any() or not math.isclose(weights.sum(), 1, abs_tol=1e-6):
+            if (
+                len(weights) != n
+                or (weights < 0).any()
+                or not math.isclose(weights.sum(), 1, abs_tol=1e-6)
+            ):
                 raise ValueError(f"--beliefs must be {n} weights that sum to 1, one per strategy")
     except (ValueError, TypeError) as error:
         raise InputError(str(error)) from None
@@ -67,7 +91,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     own, switches = tables.pi @ weights, switch_points(tables, weights, theta)
     rows = zip(tables.strategies, own, tables.alike, utility, probability, strict=True)
     return {
-        "strategies": {s: {"payoff": float(a), "self_payoff": float(b), "utility": float(u), "probability": float(p)} for s, a, b, u, p in rows},
+        "strategies": {
+            s: {
+                "payoff": float(a),
+                "self_payoff": float(b),
+                "utility": float(u),
+                "probability": float(p),
+            }
+            for s, a, b, u, p in rows
+        },
         "best_replies": [tables.strategies[i] for i in best_replies(utility)],
         "switch_points": [k for k, _ in switches if k > 0],
         "best_reply_from": [{"kappa": k, "strategy": tables.strategies[i]} for k, i in switches],
@@ -80,5 +112,11 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
     columns = ("payoff", "self_payoff", "utility", "probability")
     rows = [(s, *(f"{v[k]:.6g}" for k in columns)) for s, v in result["strategies"].items()]
     console.print(grid(("strategy", "pi(x, y)", "pi(x, x)", "utility", "probability"), rows))
-    console.print("best replies:", ", ".join(result["best_replies"]) + (" (tie)" if len(result["best_replies"]) > 1 else ""))
-    console.print("as kappa rises:", ", ".join(f"{p['strategy']} from {p['kappa']:.6g}" for p in result["best_reply_from"]))
+    console.print(
+        "best replies:",
+        ", ".join(result["best_replies"]) + (" (tie)" if len(result["best_replies"]) > 1 else ""),
+    )
+    console.print(
+        "as kappa rises:",
+        ", ".join(f"{p['strategy']} from {p['kappa']:.6g}" for p in result["best_reply_from"]),
+    )

@@ -21,14 +21,14 @@ WORK = 2e10  # draws x budgets^3 beyond which random choosers would take minutes
 
 def add_to(commands: Any) -> None:
     """Declare the command."""
-    sub: argparse.ArgumentParser = commands.add_parser(
-        "garp",
-        description=__doc__,
-    )
+    sub: argparse.ArgumentParser = commands.add_parser("garp", description=__doc__)
     sub.add_argument(
         "file",
         type=Path,
-        help="CSV, a row per budget: p1, p2, ... prices; x1, x2, ... what was bought; subject (optional)",
+        help=(
+            "CSV, a row per budget: p1, p2, ... prices; x1, x2, ... what was bought; subject "
+            "(optional)"
+        ),
     )
     sub.add_argument(
         "--subject",
@@ -55,10 +55,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     subject = table.text(args.subject) if named else ["all rows"] * len(table.lines)
     if args.draws < 0 or args.draws > 1_000_000 or args.seed < 0:
         raise InputError(
-            f"--draws must lie between 0 and 1000000 and --seed be 0 or more, got {args.draws} and {args.seed}",
+            f"--draws must lie between 0 and 1000000 and --seed be 0 or more, got {args.draws} and "
+            f"{args.seed}"
         )
     ids = np.array(subject)
-    result = [_one(args, name, prices[ids == name], bought[ids == name]) for name in dict.fromkeys(subject)]
+    result = [
+        _one(args, name, prices[ids == name], bought[ids == name])
+        for name in dict.fromkeys(subject)
+    ]
     used = {*goods, *([args.subject] if named else [])}
     return {
         "subjects": result,
@@ -72,11 +76,14 @@ def _goods(table: Table) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Prices (rows, G) and quantities (rows, G).  Raises InputError with the line of a value that
     cannot be.
     """
-    numbers = sorted(int(m[1]) for name in table.columns if (m := re.fullmatch(r"p([1-9]\d*)", name)))
+    numbers = sorted(
+        int(m[1]) for name in table.columns if (m := re.fullmatch(r"p([1-9]\d*)", name))
+    )
     if len(numbers) < 2:
         have = ", ".join(list(table.columns)[:20])
         raise InputError(
-            f"{table.path} needs prices p1, p2, ... of two or more goods and quantities x1, x2, ...; it has {have}",
+            f"{table.path} needs prices p1, p2, ... of two or more goods and quantities x1, x2, "
+            f"...; it has {have}"
         )
     names = [f"{kind}{i}" for kind in "px" for i in numbers]
     table.need(names)
@@ -91,16 +98,14 @@ def _goods(table: Table) -> tuple[np.ndarray, np.ndarray, list[str]]:
     nothing = bought.sum(1) <= 0
     if nothing.any():
         raise InputError(
-            f"{table.path}, line {table.lines[int(nothing.argmax())]}: nothing was bought; leave this budget out",
+            f"{table.path}, line {table.lines[int(nothing.argmax())]}: nothing was bought; leave "
+            "this budget out"
         )
     return prices, bought, names
 
 
 def _one(
-    args: argparse.Namespace,
-    name: str,
-    prices: np.ndarray,
-    bought: np.ndarray,
+    args: argparse.Namespace, name: str, prices: np.ndarray, bought: np.ndarray
 ) -> dict[str, Any]:
     index = ccei(prices, bought)
     row = {"subject": name, "budgets": len(prices), "garp": garp(prices, bought), "ccei": index}
@@ -109,7 +114,8 @@ def _one(
     if args.draws * len(prices) ** 3 > WORK:
         most = int(WORK / len(prices) ** 3)
         raise InputError(
-            f"{args.draws} random choosers on {len(prices)} budgets take too long; give --draws {most} or fewer",
+            f"{args.draws} random choosers on {len(prices)} budgets take too long; give --draws "
+            f"{most} or fewer"
         )
     random = random_on_lines(prices, (prices * bought).sum(1), args.draws, args.seed)
     low, middle, high = np.percentile(random.ccei, (5, 50, 95))
@@ -126,11 +132,7 @@ def _one(
 
 
 def _notes(
-    table: Table,
-    subject: list[str],
-    prices: np.ndarray,
-    bought: np.ndarray,
-    used: set[str],
+    table: Table, subject: list[str], prices: np.ndarray, bought: np.ndarray, used: set[str]
 ) -> list[str]:
     notes = []
     if unused := [c for c in table.columns if c not in used]:
@@ -138,7 +140,7 @@ def _notes(
     seen = [(s, *p, *x) for s, p, x in zip(subject, prices.tolist(), bought.tolist(), strict=True)]
     if twice := len(seen) - len(set(seen)):
         notes.append(
-            f"{twice} row(s) repeat a row of the same subject; they are kept, and change no index",
+            f"{twice} row(s) repeat a row of the same subject; they are kept, and change no index"
         )
     if alone := sum(subject.count(s) == 1 for s in set(subject)):
         notes.append(f"{alone} subject(s) with one budget only: no choice could be inconsistent")
@@ -171,18 +173,20 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
                 "holds" if r["garp"] else "broken",
                 f"{r['ccei']:.4f}",
                 *told,
-            ),
+            )
         )
     console.print(grid(header, rows))
     if len(result["subjects"]) > 1:
         index = np.array([r["ccei"] for r in result["subjects"]])
         held = sum(r["garp"] for r in result["subjects"])
         console.print(
-            f"{held} of {len(index)} subjects satisfy GARP; mean CCEI {figure(float(index.mean()))}, smallest {figure(float(index.min()))}",
+            f"{held} of {len(index)} subjects satisfy GARP; mean CCEI "
+            f"{figure(float(index.mean()))}, smallest {figure(float(index.min()))}"
         )
     if result["draws"]:
         console.print(
-            f"power: share of {result['draws']} random choosers on the same budgets that break GARP (Bronars)",
+            f"power: share of {result['draws']} random choosers on the same budgets that break "
+            "GARP (Bronars)"
         )
     for note in result["notes"]:
         console.print(note)

@@ -1,23 +1,29 @@
-"""``econmoral clone FILE``: human types as targets, and how well the tuned agents predict other people of their type.
+"""``econmoral clone FILE``: human types as targets,
+and how well the tuned agents predict other people of their type.
 
     econmoral clone choices.csv --cluster sid --types 3 --model qwen2.5-7b --out runs/clone
     # train each type with the commands that it prints, then
-    econmoral clone choices.csv --cluster sid --types 3 --model qwen2.5-7b --out runs/clone --adapter 1=runs/clone/type1
+    econmoral clone choices.csv --cluster sid --types 3 --model qwen2.5-7b --out runs/clone \
+        --adapter 1=runs/clone/type1
 
-FILE holds choices between allocations (docs/data.md).  A part of the people is set aside by --seed.  On the others a mixture of
-types is estimated, each type's parameters are rounded to a grid (--round) on which a derivation can be written out in whole
-numbers, and training data are written for each by data_synth.  The people set aside are assigned to types from half of their
-choices; on the other half every predictor is judged: a coin, the pooled estimate, the type's estimate, that estimate rounded,
-the untuned model and the adapters, which are asked the very decisions that these people faced (decisions.csv, eval.menus).
+FILE holds choices between allocations (docs/data.md).  A part of the people is set aside by
+--seed.  On the others a mixture of types is estimated, each type's parameters are rounded to a
+grid (--round) on which a derivation can be written out in whole numbers, and training data are
+written for each by data_synth.  The people set aside are assigned to types from half of their
+choices; on the other half every predictor is judged: a coin, the pooled estimate, the type's
+estimate, that estimate rounded, the untuned model and the adapters, which are asked the very
+decisions that these people faced (decisions.csv, eval.menus).
 
-A page speaks of no earlier act of the other.  Choices after a kind or an unkind act (columns q, v) help to estimate and to
-assign, and are not judged.
+A page speaks of no earlier act of the other.  Choices after a kind or an unkind act (columns q, v)
+help to estimate and to assign, and are not judged.
 
-Two lines for each agent: its probabilities as they are, and with people's noise, that is raised to the power that fits the half
-which assigned them.  Training teaches a target's best answer without noise, so as they are they are punished for being sure.
+Two lines for each agent: its probabilities as they are, and with people's noise, that is raised to
+the power that fits the half which assigned them.  Training teaches a target's best answer without
+noise, so as they are they are punished for being sure.
 
---adapter TYPE=FOLDER takes an adapter's folder, or one that eval.menus has written with --own decisions.csv (any engine).
-Writes clone.json, typeK.jsonl with its card, decisions.csv, and with --adapter measured/ and comparison.json.
+--adapter TYPE=FOLDER takes an adapter's folder, or one that eval.menus has written with --own
+decisions.csv (any engine).  Writes clone.json, typeK.jsonl with its card, decisions.csv, and with
+--adapter measured/ and comparison.json.
 """
 
 from __future__ import annotations
@@ -35,23 +41,50 @@ from typing import Any
 import numpy as np
 
 import econmoral
-from econmoral.cloning import STEPS, Agent, Split, Types, compare, estimate, outside_training, split, unit_of, without_acts
+from econmoral.cloning import (
+    STEPS,
+    Agent,
+    Split,
+    Types,
+    compare,
+    estimate,
+    outside_training,
+    split,
+    unit_of,
+    without_acts,
+)
 from econmoral.commands import grid
 from econmoral.data import read_choices
 from econmoral.fitting import pairs
 from econmoral.likelihood import Design, restrict
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, finite, lock, origin, plain, read_json, read_lines, sha256, terminal, write_json, write_text
+from econmoral.records import (
+    InputError,
+    finite,
+    lock,
+    origin,
+    plain,
+    read_json,
+    read_lines,
+    sha256,
+    terminal,
+    write_json,
+    write_text,
+)
 from econmoral.target import number
 
-KEPT = ("file", "family", "fixed", "cluster", "types", "round", "held_out", "seed", "n")  # options that make a clone what it is
+# options that make a clone what it is
+KEPT = ("file", "family", "fixed", "cluster", "types", "round", "held_out", "seed", "n")
 
 
 def add_to(commands: Any) -> None:
     """Declare the command."""
     sub: argparse.ArgumentParser = commands.add_parser(
         "clone",
-        help="estimate human types, write training data for each, compare tuned agents with people set aside",
+        help=(
+            "estimate human types, write training data for each, compare tuned agents with people "
+            "set aside"
+        ),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -59,25 +92,72 @@ def add_to(commands: Any) -> None:
     add("file", type=Path, help="choices between allocations, as fit reads them (docs/data.md)")
     add("--types", type=int, default=3, help="types of the mixture (default 3)")
     usable = [f for f in FAMILIES.values() if f.parameters and not f.kantian]
-    add("--family", default="bruhin_fehr_schunk", help=f"one of {', '.join(f.name for f in usable)} (default bruhin_fehr_schunk)")
+    add(
+        "--family",
+        default="bruhin_fehr_schunk",
+        help=f"one of {', '.join(f.name for f in usable)} (default bruhin_fehr_schunk)",
+    )
     add("--fix", nargs="+", action="extend", metavar="NAME=VALUE", help="hold parameters")
     add("--cluster", metavar="COLUMN", help="column that names the people (default subject)")
-    add("--held-out", type=float, default=0.25, metavar="SHARE", help="share of the people who are set aside (default .25)")
-    add("--round", type=float, default=0.1, metavar="STEP", help=f"grid of the targets' parameters: {', '.join(map(str, STEPS))} (default .1)")
+    add(
+        "--held-out",
+        type=float,
+        default=0.25,
+        metavar="SHARE",
+        help="share of the people who are set aside (default .25)",
+    )
+    add(
+        "--round",
+        type=float,
+        default=0.1,
+        metavar="STEP",
+        help=f"grid of the targets' parameters: {', '.join(map(str, STEPS))} (default .1)",
+    )
     add("--n", type=int, default=300, help="training conversations of each type (default 300)")
-    add("--seed", type=int, default=0, help="of the split, the starts of the types, the training data and the pages (default 0)")
-    add("--model", default="nano", help="model to train, named in the commands that are printed (default nano)")
-    add("--adapter", action="append", default=[], metavar="TYPE=FOLDER", help="agent of a type, e.g. 1=runs/clone/type1; repeat")
-    add("--mode", choices=("direct", "reasoned"), default="reasoned", help="how adapters are asked: at once, or after a derivation (default reasoned)")
-    add("--pairs", type=int, default=1, help="counterbalanced pairs of pages for each decision (default 1)")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="of the split, the starts of the types, the training data and the pages (default 0)",
+    )
+    add(
+        "--model",
+        default="nano",
+        help="model to train, named in the commands that are printed (default nano)",
+    )
+    add(
+        "--adapter",
+        action="append",
+        default=[],
+        metavar="TYPE=FOLDER",
+        help="agent of a type, e.g. 1=runs/clone/type1; repeat",
+    )
+    add(
+        "--mode",
+        choices=("direct", "reasoned"),
+        default="reasoned",
+        help="how adapters are asked: at once, or after a derivation (default reasoned)",
+    )
+    add(
+        "--pairs",
+        type=int,
+        default=1,
+        help="counterbalanced pairs of pages for each decision (default 1)",
+    )
     add("--out", type=Path, help="folder to write (default runs/clone-NAME of the file)")
     add("--json", action="store_true", help="print JSON")
 
 
 def check(args: argparse.Namespace) -> dict[int, Path]:
     """Check the options; folders of the agents by type, from 0.  Raises InputError."""
-    if args.family not in FAMILIES or FAMILIES[args.family].kantian or not FAMILIES[args.family].parameters:
-        raise InputError(f"--family {args.family}: no family that types of allocations can differ in; see --help")
+    if (
+        args.family not in FAMILIES
+        or FAMILIES[args.family].kantian
+        or not FAMILIES[args.family].parameters
+    ):
+        raise InputError(
+            f"--family {args.family}: no family that types of allocations can differ in; see --help"
+        )
     if not 1 <= args.types <= 10:
         raise InputError(f"--types must lie between 1 and 10, got {args.types}")
     if not 0 < args.held_out < 1:
@@ -90,7 +170,10 @@ def check(args: argparse.Namespace) -> dict[int, Path]:
     for word in args.adapter:
         kind, equals, folder = word.partition("=")
         if not equals or not kind.isdecimal() or not 1 <= int(kind) <= args.types:
-            raise InputError(f"--adapter {plain(word)}: write TYPE=FOLDER with a type from 1 to {args.types}, e.g. 1=runs/clone/type1")
+            raise InputError(
+                f"--adapter {plain(word)}: write TYPE=FOLDER with a type from 1 to {args.types}, "
+                "e.g. 1=runs/clone/type1"
+            )
         if int(kind) - 1 in found:
             raise InputError(f"--adapter: type {kind} is given twice")
         found[int(kind) - 1] = Path(folder)
@@ -102,9 +185,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     folders = check(args)
     sample = read_choices(args.file, args.family, (args.cluster,) if args.cluster else ())
     if sample.shape != "allocations" or sample.payoffs is None or sample.acts is None:
-        raise InputError(f"{args.file} holds {sample.shape}; clone reads choices between allocations (docs/data.md)")
+        raise InputError(
+            f"{args.file} holds {sample.shape}; clone reads choices between allocations "
+            "(docs/data.md)"
+        )
     if not sample.cluster:
-        raise InputError(f"{args.file}: types need several choices of each person; name the people with --cluster COLUMN")
+        raise InputError(
+            f"{args.file}: types need several choices of each person; name the people with "
+            "--cluster COLUMN"
+        )
     fixed = pairs(args.fix, "--fix")
     try:
         data, notes = without_acts(restrict(sample.data, fixed))
@@ -115,22 +204,37 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     points = np.round(sample.payoffs / unit, 4)
     out: Path = args.out or Path("runs") / f"clone-{args.file.stem}"
     settings = {
-        "file": sha256(args.file), "family": args.family, "fixed": fixed, "cluster": list(sample.cluster), "types": args.types, "round": args.round,
+        "file": sha256(args.file), "family": args.family, "fixed": fixed,
+        "cluster": list(sample.cluster), "types": args.types, "round": args.round,
         "held_out": args.held_out, "seed": args.seed, "n": args.n,
     }  # fmt: skip
     lock(out)
     before = read_json(out / "clone.json") if (out / "clone.json").is_file() else None
-    if before is not None and (differ := [k for k in KEPT if before.get("settings", {}).get(k) != settings[k]]):
-        raise InputError(f"{out} holds another clone (it differs in {', '.join(differ)}); give the same options, or another --out")
+    if before is not None and (
+        differ := [k for k in KEPT if before.get("settings", {}).get(k) != settings[k]]
+    ):
+        raise InputError(
+            f"{out} holds another clone (it differs in {', '.join(differ)}); give the same "
+            "options, or another --out"
+        )
     types = estimate(data, parts.train, args.types, args.round, args.seed)
     if types.several.agreeing < 2 and args.types > 1:
-        notes.append(f"only one of {types.several.starts} starts reached the best likelihood: the types may not be the best ones")
+        notes.append(
+            f"only one of {types.several.starts} starts reached the best likelihood: the types may "
+            "not be the best ones"
+        )
     notes += [*sample.notes, *types.one.notes, *types.several.notes]
     judged = parts.plain & ~parts.train
     if beyond := outside_training(points[:, judged]):
-        notes.append(f"{beyond} of {judged.sum()} choices of people set aside are about points outside 1 to 99, which no training page has")
+        notes.append(
+            f"{beyond} of {judged.sum()} choices of people set aside are about points outside 1 to "
+            "99, which no training page has"
+        )
     if (after := int((~parts.plain).sum())) > 0:
-        notes.append(f"{after} of {len(data.index)} choices follow an act of the other: they are not judged, for no page speaks of one")
+        notes.append(
+            f"{after} of {len(data.index)} choices follow an act of the other: they are not "
+            "judged, for no page speaks of one"
+        )
     ids, problems = decisions(points, judged)
     write_text(out / "decisions.csv", problems)
     commands = [train(out, k, args) for k in range(args.types)]
@@ -138,36 +242,61 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for kind in described:
         write_data(Path(kind["data"]), kind["target"], args)
     result: dict[str, Any] = {
-        "settings": settings, "file": str(args.file), "out": str(out), "unit": unit, "rounding": args.round,
-        "people": {"training": len(data.names) - len(parts.held_out), "held_out": len(parts.held_out)},
-        "choices": {"training": int(parts.train.sum()), "assigning": int(parts.assign.sum()), "judged": int(parts.judge.sum())},
-        "pooled": types.one.estimates, "types": described, "nec": types.several.nec, "notes": notes, "held_out": list(parts.held_out),
+        "settings": settings, "file": str(args.file), "out": str(out), "unit": unit,
+        "rounding": args.round, "people": {"training": len(data.names) - len(parts.held_out),
+            "held_out": len(parts.held_out)},
+        "choices": {"training": int(parts.train.sum()), "assigning": int(parts.assign.sum()),
+            "judged": int(parts.judge.sum())},
+        "pooled": types.one.estimates, "types": described, "nec": types.several.nec, "notes": notes,
+        "held_out": list(parts.held_out),
     }  # fmt: skip
     write_json(out / "clone.json", finite(origin(choices=args.file) | result))
     agents = measured(args, out, folders, types) if folders else []
     result["comparison"] = comparison(data, parts, types, ids, agents)
     if folders:
-        inputs = {f"agent_{k + 1}": f / ("adapter_model.safetensors" if (f / "adapter_config.json").is_file() else "choices.jsonl") for k, f in folders.items()}
-        write_json(out / "comparison.json", finite(origin(choices=args.file, **inputs) | {"comparison": result["comparison"]}))
+        inputs = {
+            f"agent_{k + 1}": f
+            / (
+                "adapter_model.safetensors"
+                if (f / "adapter_config.json").is_file()
+                else "choices.jsonl"
+            )
+            for k, f in folders.items()
+        }
+        write_json(
+            out / "comparison.json",
+            finite(origin(choices=args.file, **inputs) | {"comparison": result["comparison"]}),
+        )
     else:
         again = [w for w in sys.argv[1:] if w != "--json"]
-        shown = [f"--adapter {k + 1}={shlex.quote(str(out / f'type{k + 1}'))}" for k in range(args.types)]
-        result["commands"] = [*commands, " ".join([shlex.join(["python", "-m", "econmoral", *again]), *shown])]
+        shown = [
+            f"--adapter {k + 1}={shlex.quote(str(out / f'type{k + 1}'))}" for k in range(args.types)
+        ]
+        result["commands"] = [
+            *commands,
+            " ".join([shlex.join(["python", "-m", "econmoral", *again]), *shown]),
+        ]
     return result
 
 
 def decisions(points: np.ndarray, judged: np.ndarray) -> tuple[list[str], str]:
-    """(name of the decision of every row, the table of decisions that people set aside faced, as CSV)."""
+    """(name of the decision of every row, the table of decisions that people set aside faced,
+    as CSV).
+    """
     names: dict[bytes, str] = {}
     ids = [""] * points.shape[1]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", *(f"{who}_{k + 1}" for k in range(points.shape[2]) for who in ("self", "other"))])
+    writer.writerow(
+        ["id", *(f"{who}_{k + 1}" for k in range(points.shape[2]) for who in ("self", "other"))]
+    )
     for i in np.flatnonzero(judged):
         key = points[:, i].tobytes()
         if key not in names:
             names[key] = f"d{len(names) + 1}"
-            writer.writerow([names[key], *("" if np.isnan(v) else number(v) for v in points[:, i].T.ravel())])
+            writer.writerow(
+                [names[key], *("" if np.isnan(v) else number(v) for v in points[:, i].T.ravel())]
+            )
         ids[i] = names[key]
     return ids, text.getvalue()
 
@@ -176,23 +305,46 @@ def describe(types: Types, k: int, out: Path, args: argparse.Namespace) -> dict[
     """One type: its share, estimates and target, and where its training data go."""
     several = types.several
     return {
-        "type": k + 1, "share": float(several.shares[k]), "share_se": float(several.share_se[k]), "estimates": several.types[k], "se": several.se[k],
-        "target": str(types.targets[k]), "data": str(out / f"type{k + 1}.jsonl"),
-    }  # fmt: skip
+        "type": k + 1,
+        "share": float(several.shares[k]),
+        "share_se": float(several.share_se[k]),
+        "estimates": several.types[k],
+        "se": several.se[k],
+        "target": str(types.targets[k]),
+        "data": str(out / f"type{k + 1}.jsonl"),
+    }
 
 
 def train(out: Path, k: int, args: argparse.Namespace) -> str:
     """The command that trains an agent of type k."""
-    words = ["accelerate", "launch", "recipes/sft.py", "--model", args.model, "--data", str(out / f"type{k + 1}.jsonl")]
+    words = [
+        "accelerate",
+        "launch",
+        "recipes/sft.py",
+        "--model",
+        args.model,
+        "--data",
+        str(out / f"type{k + 1}.jsonl"),
+    ]
     return shlex.join([*words, "--seed", str(args.seed), "--out", str(out / f"type{k + 1}")])
 
 
 def stage(words: list[str], quiet: bool) -> None:
-    """Run another command, which meets this one in files only.  Raises InputError with its complaint when it ends badly."""
+    """Run another command, which meets this one in files only.
+
+    Raises InputError with its complaint when it ends badly.
+    """
     there = str(Path(econmoral.__file__).parents[1])
     path = os.pathsep.join([there, *filter(None, [os.environ.get("PYTHONPATH")])])
-    shown = subprocess.PIPE if quiet else 2  # its tables go to standard error, so that --json stays JSON
-    done = subprocess.run([sys.executable, "-m", "econmoral", *words], env=os.environ | {"PYTHONPATH": path}, stdout=shown, stderr=subprocess.PIPE, text=True)
+    # its tables go to standard error, so that --json stays JSON
+    shown = subprocess.PIPE if quiet else 2
+    done = subprocess.run(
+        [sys.executable, "-m", "econmoral", *words],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=shown,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     if done.returncode:
         lines = [x for x in done.stderr.splitlines() if x.strip()] or ["it did not say why"]
         raise InputError(f"{words[0]} failed: {lines[-1].removeprefix('error: ')}")
@@ -201,44 +353,95 @@ def stage(words: list[str], quiet: bool) -> None:
 def write_data(path: Path, target: str, args: argparse.Namespace) -> None:
     """Training data of a target, by data_synth; not again where they are there."""
     if not path.with_suffix(".md").is_file():  # the card is written last
-        words = ["--target", target, "--domain", "allocations", "--n", str(args.n), "--seed", str(args.seed), "--out", str(path)]
+        words = [
+            "--target",
+            target,
+            "--domain",
+            "allocations",
+            "--n",
+            str(args.n),
+            "--seed",
+            str(args.seed),
+            "--out",
+            str(path),
+        ]
         stage(["data", *words], quiet=True)
 
 
-def measured(args: argparse.Namespace, out: Path, folders: dict[int, Path], types: Types) -> list[Agent]:
+def measured(
+    args: argparse.Namespace, out: Path, folders: dict[int, Path], types: Types
+) -> list[Agent]:
     """What the agents answered: adapters are asked now, in one load, measurements are read."""
     tuned = {k: f for k, f in folders.items() if (f / "adapter_config.json").is_file()}
     agents: list[Agent] = []
     for k, folder in folders.items():
         if k not in tuned:
             if not (folder / "choices.jsonl").is_file():
-                raise InputError(f"--adapter {k + 1}={folder}: neither an adapter nor a measurement of eval.menus is there")
+                raise InputError(
+                    f"--adapter {k + 1}={folder}: neither an adapter nor a measurement of "
+                    "eval.menus is there"
+                )
             arms = [a for a in read_agents(folder, args.mode) if a.name != "base"]
             if len(arms) != 1:
                 there = ", ".join(a.name for a in arms) or "none"
-                raise InputError(f"{folder}: a measurement of one agent in {args.mode} mode is needed, there is {there}; choose --mode or measure it alone")
-            agents.append(Agent(f"agent {k + 1} ({arms[0].name})", arms[0].answers, arms[0].outside, k))
+                raise InputError(
+                    f"{folder}: a measurement of one agent in {args.mode} mode is needed, there is "
+                    f"{there}; choose --mode or measure it alone"
+                )
+            agents.append(
+                Agent(f"agent {k + 1} ({arms[0].name})", arms[0].answers, arms[0].outside, k)
+            )
             continue
         record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
         trained = record.get("target") if isinstance(record, dict) else None
         if isinstance(trained, str) and trained != str(types.targets[k]):
-            raise InputError(f"--adapter {k + 1}={folder} was trained as {plain(trained)}, type {k + 1} is {types.targets[k]}; give the right one")
+            raise InputError(
+                f"--adapter {k + 1}={folder} was trained as {plain(trained)}, type {k + 1} is "
+                f"{types.targets[k]}; give the right one"
+            )
     if tuned:
         unique = list(dict.fromkeys(tuned.values()))
-        words = [w for f in unique for w in ("--adapter", str(f))] + ["--own", str(out / "decisions.csv"), "--mode", args.mode]
-        stage(["menus", *words, "--pairs", str(args.pairs), "--seed", str(args.seed), "--out", str(out / "measured")], quiet=args.json)
+        words = [w for f in unique for w in ("--adapter", str(f))] + [
+            "--own",
+            str(out / "decisions.csv"),
+            "--mode",
+            args.mode,
+        ]
+        stage(
+            [
+                "menus",
+                *words,
+                "--pairs",
+                str(args.pairs),
+                "--seed",
+                str(args.seed),
+                "--out",
+                str(out / "measured"),
+            ],
+            quiet=args.json,
+        )
         arms = read_agents(out / "measured", args.mode)
-        names = list(read_json(out / "measured" / "run.json")["adapters"])  # in the order in which they were given
+        # in the order in which they were given
+        names = list(read_json(out / "measured" / "run.json")["adapters"])
         by_folder = dict(zip(unique, names, strict=True))
         agents += [Agent("untuned model", a.answers, a.outside) for a in arms if a.name == "base"]
-        agents += [Agent(f"adapter {k + 1}", a.answers, a.outside, k) for k, f in tuned.items() for a in arms if a.name == by_folder[f]]
+        agents += [
+            Agent(f"adapter {k + 1}", a.answers, a.outside, k)
+            for k, f in tuned.items()
+            for a in arms
+            if a.name == by_folder[f]
+        ]
     return agents
 
 
 def read_agents(folder: Path, mode: str) -> list[Agent]:
     """What each arm of a measurement answered about one's own decisions, in one mode."""
     rows = read_json(folder / "summary.json")
-    outside = {r["arm"]: bool(r["outside"]) for r in rows if r.get("battery") == "own" and r.get("mode") == mode}
+    outside = {
+        r["arm"]: bool(r["outside"])
+        for r in rows
+        if r.get("battery") == "own" and r.get("mode") == mode
+    }
     answers: dict[str, dict[str, np.ndarray]] = {}
     for _, row in read_lines(folder / "choices.jsonl"):
         if row.get("battery") == "own" and row.get("mode") == mode:
@@ -248,12 +451,20 @@ def read_agents(folder: Path, mode: str) -> list[Agent]:
     return [Agent(name, found, outside.get(name, False)) for name, found in answers.items()]
 
 
-def comparison(data: Design, parts: Split, types: Types, ids: list[str], agents: list[Agent]) -> list[dict[str, Any]]:
-    """``compare``, after a check that agents were asked these decisions.  Raises InputError when one was asked others."""
+def comparison(
+    data: Design, parts: Split, types: Types, ids: list[str], agents: list[Agent]
+) -> list[dict[str, Any]]:
+    """``compare``, after a check that agents were asked these decisions.
+
+    Raises InputError when one was asked others.
+    """
     asked = {ids[i] for i in np.flatnonzero(parts.plain & ~parts.train)}
     for agent in agents:
         if not agent.outside and not asked & set(agent.answers):
-            raise InputError(f"{agent.name} answered none of the decisions in decisions.csv; measure it with eval.menus --own decisions.csv")
+            raise InputError(
+                f"{agent.name} answered none of the decisions in decisions.csv; measure it with "
+                "eval.menus --own decisions.csv"
+            )
     return compare(data, parts, types, ids, agents)
 
 
@@ -262,23 +473,40 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
     console, out = terminal(110), result["out"]
     people, choices = result["people"], result["choices"]
     console.print(
-        f"{people['training']} people with {choices['training']} choices to estimate; {people['held_out']} set aside, "
-        f"{choices['assigning']} of their choices to assign them and {choices['judged']} to judge"
+        f"{people['training']} people with {choices['training']} choices to estimate; "
+        f"{people['held_out']} set aside, {choices['assigning']} of their choices to assign them "
+        f"and {choices['judged']} to judge"
     )
     names = [n for n in result["pooled"] if n != "lambda"]
-    rows: list[list[str]] = [["all", "", *(f"{result['pooled'][n]:.3f}" for n in names), f"{result['pooled']['lambda']:.4g}"]]
+    rows: list[list[str]] = [
+        [
+            "all",
+            "",
+            *(f"{result['pooled'][n]:.3f}" for n in names),
+            f"{result['pooled']['lambda']:.4g}",
+        ]
+    ]
     for k in result["types"]:
         cells = [f"{k['estimates'][n]:.3f} ({k['se'][n]:.3f})" for n in names]
-        rows.append([f"type {k['type']}", f"{k['share']:.3f}", *cells, f"{k['estimates']['lambda']:.4g}"])
+        rows.append(
+            [f"type {k['type']}", f"{k['share']:.3f}", *cells, f"{k['estimates']['lambda']:.4g}"]
+        )
     console.print(grid(("", "share", *names, "lambda"), rows))
     for k in result["types"]:
-        console.print(f"target of type {k['type']}, estimates rounded to {args.round:g}: {k['target']}")
-    console.print(f"a point of the page is {result['unit']:g} of the file's units; rounding is what derivations in whole numbers need")
+        console.print(
+            f"target of type {k['type']}, estimates rounded to {args.round:g}: {k['target']}"
+        )
+    console.print(
+        f"a point of the page is {result['unit']:g} of the file's units; rounding is what "
+        "derivations in whole numbers need"
+    )
     for entry in result["comparison"]:
         shown_comparison(console, entry)
     for note in result["notes"]:
         console.print(plain(f"note: {note}"))
-    written = "clone.json decisions.csv " + " ".join(f"type{k['type']}.jsonl" for k in result["types"])
+    written = "clone.json decisions.csv " + " ".join(
+        f"type{k['type']}.jsonl" for k in result["types"]
+    )
     console.print(f"{out}/: {written}" + ("" if "commands" in result else " comparison.json"))
     if "commands" in result:
         console.print("train each type, then compare:")
@@ -289,7 +517,10 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
 def shown_comparison(console: Any, entry: dict[str, Any]) -> None:
     """Print how well the predictors of one type did."""
     sure = "" if entry["posterior"] is None else f", mean posterior {entry['posterior']:.3f}"
-    console.print(f"type {entry['type']} ({entry['target']}): {entry['people']} people set aside, {entry['choices']} choices judged{sure}")
+    console.print(
+        f"type {entry['type']} ({entry['target']}): {entry['people']} people set aside, "
+        f"{entry['choices']} choices judged{sure}"
+    )
     lines: list[tuple[str, str, str, str]] = []
     for p in entry["predictors"]:
         if p.get("outside"):
@@ -298,12 +529,18 @@ def shown_comparison(console: Any, entry: dict[str, Any]) -> None:
         gain = "" if p["name"] == "pooled estimate" else f"{p['gain']:+.3f}"
         if gain and np.isfinite(p["gain_low"]):
             gain += f" [{p['gain_low']:.3f}, {p['gain_high']:.3f}]"
-        fits, share = (f"{p[k] * f:.{d}f}" + (f" ({p[k + '_se'] * f:.{d}f})" if np.isfinite(p[k + "_se"]) else "") for k, f, d in (
-            ("log_likelihood", 1, 3), ("predicted", 100, 1)
-        ))  # fmt: skip
+        fits, share = (
+            f"{p[k] * f:.{d}f}"
+            + (f" ({p[k + '_se'] * f:.{d}f})" if np.isfinite(p[k + "_se"]) else "")
+            for k, f, d in (("log_likelihood", 1, 3), ("predicted", 100, 1))
+        )
         lacking = f", {p['unanswered']} unanswered" if p.get("unanswered") else ""
         lines.append((p["name"] + lacking, fits, share, gain))
     if lines:
-        console.print(grid(("predictor", "log-likelihood per choice", "predicted %", "gain over pooled"), lines))
+        console.print(
+            grid(
+                ("predictor", "log-likelihood per choice", "predicted %", "gain over pooled"), lines
+            )
+        )
     for note in entry["notes"]:
         console.print(f"note: {note}")

@@ -21,10 +21,7 @@ SHOWN = 20  # remarks printed for a person; --json has all
 
 def add_to(commands: Any) -> None:
     """Declare the command."""
-    sub: argparse.ArgumentParser = commands.add_parser(
-        "amce",
-        description=__doc__,
-    )
+    sub: argparse.ArgumentParser = commands.add_parser("amce", description=__doc__)
     sub.add_argument(
         "file",
         type=Path,
@@ -73,18 +70,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         *([args.weight] if args.weight else []),
     ]
     table.need(
-        [
-            *special,
-            *([args.subject] if args.subject != "subject" else []),
-            *(args.attributes or []),
-        ],
+        [*special, *([args.subject] if args.subject != "subject" else []), *(args.attributes or [])]
     )
     subjects = table.text(args.subject) if args.subject in table.columns else None
     other = {*special, args.subject, "profile"}
     attributes = args.attributes or [c for c in table.columns if c not in other]
     if clash := sorted(set(attributes) & {*special, args.subject}):
         raise InputError(
-            f"{', '.join(clash)} cannot be an attribute: the column is used for something else",
+            f"{', '.join(clash)} cannot be an attribute: the column is used for something else"
         )
     unused = [c for c in table.columns if c not in {*other, *attributes}]
     task = table.text(args.task)
@@ -98,9 +91,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if (weight <= 0).any():
         line = table.lines[int((weight <= 0).argmax())]
         raise InputError(
-            f"{args.file}, line {line}: the weight in {args.weight} must be positive; leave the row out instead",
+            f"{args.file}, line {line}: the weight in {args.weight} must be positive; leave the "
+            "row out instead"
         )
-    levels = {a: [None if table.columns[a][i] in ABSENT else table.columns[a][i] for i in kept] for a in attributes}
+    levels = {
+        a: [None if table.columns[a][i] in ABSENT else table.columns[a][i] for i in kept]
+        for a in attributes
+    }
     try:
         found = estimate(
             levels,
@@ -144,9 +141,7 @@ def _baselines(given: list[str]) -> dict[str, str]:
 
 
 def _choices(
-    table: Table,
-    args: argparse.Namespace,
-    units: list[tuple[str, str]],
+    table: Table, args: argparse.Namespace, units: list[tuple[str, str]]
 ) -> tuple[np.ndarray, list[str]]:
     """(N,) choice of every profile, nan in tasks without one; remarks.
 
@@ -158,7 +153,8 @@ def _choices(
     if wrong.any():
         i = int(wrong.argmax())
         raise InputError(
-            f"{table.path}, line {table.lines[i]}: {args.chosen} must be 0, 1 or a probability, got {chosen[i]:g}",
+            f"{table.path}, line {table.lines[i]}: {args.chosen} must be 0, 1 or a probability, "
+            f"got {chosen[i]:g}"
         )
     rows: dict[tuple[str, str], list[int]] = {}
     for i, unit in enumerate(units):
@@ -170,22 +166,30 @@ def _choices(
         return chosen, [f"{blank} profile(s) without an answer are left out"] if blank else []
     unanswered, same = 0, 0
     for unit, r in rows.items():
-        where = f"{table.path}, line {table.lines[r[0]]}: task {unit[1]}" + (f" of subject {unit[0]}" if unit[0] else "")
+        where = f"{table.path}, line {table.lines[r[0]]}: task {unit[1]}" + (
+            f" of subject {unit[0]}" if unit[0] else ""
+        )
         if np.isnan(chosen[r]).all() or np.nansum(chosen[r]) == 0:
             chosen[r], unanswered = np.nan, unanswered + 1
             continue
         if np.isnan(chosen[r]).any():
             raise InputError(
-                f"{where} has profiles with and without a value in {args.chosen}; fill it in",
+                f"{where} has profiles with and without a value in {args.chosen}; fill it in"
             )
         if len(r) == 1:
             raise InputError(
-                f"{where} has one profile while others have several; add the missing profiles or leave the task out",
+                f"{where} has one profile while others have several; add the missing profiles or "
+                "leave the task out"
             )
         if abs(chosen[r].sum() - 1) > 1e-6:
-            hint = "" if unit[0] else "; if tasks are numbered within subjects, name their column with --subject"
+            hint = (
+                ""
+                if unit[0]
+                else "; if tasks are numbered within subjects, name their column with --subject"
+            )
             raise InputError(
-                f"{where}: {args.chosen} sums to {chosen[r].sum():g} over {len(r)} profiles, not to 1{hint}",
+                f"{where}: {args.chosen} sums to {chosen[r].sum():g} over {len(r)} profiles, not "
+                f"to 1{hint}"
             )
         named = [c for c in table.columns if c not in (args.chosen, "profile")]
         same += len({tuple(table.columns[c][i] for c in named) for i in r}) == 1
@@ -204,7 +208,8 @@ def _profiles_once(table: Table, rows: dict[tuple[str, str], list[int]]) -> None
         for i in r:
             if names[i] in seen:
                 raise InputError(
-                    f"{table.path}, line {table.lines[i]}: profile {names[i]} of task {task} stands there twice",
+                    f"{table.path}, line {table.lines[i]}: profile {names[i]} of task {task} "
+                    "stands there twice"
                 )
             seen.add(names[i])
 
@@ -213,7 +218,8 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
     """Print for a person."""
     console = terminal(100)
     console.print(
-        f"{result['profiles']} profiles in {result['tasks']} tasks, {result['clusters']} clusters by {result['cluster']}",
+        f"{result['profiles']} profiles in {result['tasks']} tasks, {result['clusters']} clusters "
+        f"by {result['cluster']}"
     )
     rows: list[tuple[str, ...]] = []
     last = ""
@@ -230,7 +236,7 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
                 interval,
                 figure(e["p"], 3),
                 str(e["n"]),
-            ),
+            )
         )
     console.print(grid(("level", "effect", "SE", "95 % interval", "p", "profiles"), rows))
     for note in result["notes"][:SHOWN]:

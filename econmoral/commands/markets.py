@@ -16,10 +16,7 @@ from econmoral.records import InputError, terminal
 
 def add_to(commands: Any) -> None:
     """Declare the command."""
-    sub: argparse.ArgumentParser = commands.add_parser(
-        "market",
-        description=__doc__,
-    )
+    sub: argparse.ArgumentParser = commands.add_parser("market", description=__doc__)
     number = sub.add_argument
     number("--kappa", type=float, nargs="+", help="degree of morality of every firm (default 0 0)")
     number(
@@ -52,10 +49,7 @@ def add_to(commands: Any) -> None:
         help="units of currency per unit of utility (default 1)",
     )
     number(
-        "--prices",
-        type=float,
-        nargs="+",
-        help="describe these prices instead of the equilibrium",
+        "--prices", type=float, nargs="+", help="describe these prices instead of the equilibrium"
     )
     number(
         "--kappa-estimate",
@@ -76,7 +70,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     except (ArithmeticError, np.linalg.LinAlgError, RuntimeError) as error:
         told = f"this market is beyond what can be computed ({error})"
         raise InputError(
-            f"{told}; bring qualities, costs, prices and mu nearer to one another",
+            f"{told}; bring qualities, costs, prices and mu nearer to one another"
         ) from None
     except ValueError as error:
         raise InputError(str(error)) from None
@@ -94,7 +88,9 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     firms = _market(args, n)
     if args.prices and len(args.prices) != firms.n:
         raise ValueError(f"{firms.n} firms and {len(args.prices)} prices")
-    prices = np.array(args.prices, float) if args.prices else firms.equilibrium(tuple(kappa), args.group)
+    prices = (
+        np.array(args.prices, float) if args.prices else firms.equilibrium(tuple(kappa), args.group)
+    )
     if not np.isfinite(prices).all():
         raise ValueError("prices must be finite")
     result = firms.describe(prices)
@@ -102,7 +98,7 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     if not np.isfinite(numbers).all():
         raise OverflowError("a profit or the surplus is not finite")
     return result | {
-        "critical_discount": [firms.critical_discount(i) for i in range(n)] if n > 1 else [],
+        "critical_discount": [firms.critical_discount(i) for i in range(n)] if n > 1 else []
     }
 
 
@@ -118,12 +114,7 @@ def _asks_for_draws(args: argparse.Namespace) -> bool:
 def _estimated(args: argparse.Namespace) -> dict[str, Any]:
     firms = _market(args, max(len(args.quality), len(args.cost), 2))
     found = counterfactual(
-        firms,
-        args.kappa_estimate,
-        args.kappa_se,
-        args.draws,
-        args.seed,
-        args.group,
+        firms, args.kappa_estimate, args.kappa_se, args.draws, args.seed, args.group
     )
 
     def told(name: str, i: int) -> dict[str, float]:
@@ -165,7 +156,8 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
     )
     console.print(grid(header, rows))
     console.print(
-        f"consumer surplus {result['consumer_surplus']:.6g}; price index and profit gain: 0 at Nash, 1 at joint monopoly",
+        f"consumer surplus {result['consumer_surplus']:.6g}; price index and profit gain: 0 at "
+        "Nash, 1 at joint monopoly"
     )
     if any(v is None for v in result["price_index"] + result["profit_gain"]):
         console.print("–: not defined, for the joint monopoly is no better for this firm than Nash")
@@ -175,7 +167,7 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
         console.print(f"the threat of Nash holds the joint monopoly: {each}")
         if None in discounts:
             console.print(
-                "never: the joint monopoly pays this firm no more than Nash, however patient it is",
+                "never: the joint monopoly pays this firm no more than Nash, however patient it is"
             )
     if not min(result["shares"]) > 0:
         console.print("a share of 0 is one too small to be told from 0")
@@ -184,20 +176,21 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
 def _show_estimated(result: dict[str, Any]) -> None:
     console, kappa = terminal(100), result["kappa"]
     console.print(
-        f"kappa {kappa['estimate']:g} (SE {kappa['se']:g}), the same for all firms; {result['draws']} draws",
+        f"kappa {kappa['estimate']:g} (SE {kappa['se']:g}), the same for all firms; "
+        f"{result['draws']} draws"
     )
     share = 100 * result["probability_cut"]
     outside = f"{share:.2g} %" if share >= 0.01 else "less than 0.01 %"
     console.print(
-        f"truncated to [0, 1]: {outside} of its distribution lies outside and is never drawn",
+        f"truncated to [0, 1]: {outside} of its distribution lies outside and is never drawn"
     )
     if kappa["priced_at"] != kappa["estimate"]:
         console.print(
-            f"values are those at kappa {kappa['priced_at']:g}, for the estimate lies outside",
+            f"values are those at kappa {kappa['priced_at']:g}, for the estimate lies outside"
         )
     if result["draws_without_equilibrium"]:
         console.print(
-            f"{result['draws_without_equilibrium']} draws had no equilibrium and are left out",
+            f"{result['draws_without_equilibrium']} draws had no equilibrium and are left out"
         )
     rows = []
     for i in range(len(result["prices"])):
@@ -206,5 +199,8 @@ def _show_estimated(result: dict[str, Any]) -> None:
             (f"profit of firm {i + 1}", result["profits"][i]),
         ]
     rows.append(("consumer surplus", result["consumer_surplus"]))
-    table = [(name, figure(v["value"], 6), f"[{figure(v['low'])}, {figure(v['high'])}]") for name, v in rows]
+    table = [
+        (name, figure(v["value"], 6), f"[{figure(v['low'])}, {figure(v['high'])}]")
+        for name, v in rows
+    ]
     console.print(grid(("", "at the estimate", "95 % interval"), table))

@@ -30,15 +30,9 @@ PARAMETER_ONLY = ("family", "theta", "one_arm", "exact", "draws")
 
 def add_to(commands: Any) -> None:
     """Declare the command."""
-    sub: argparse.ArgumentParser = commands.add_parser(
-        "power",
-        description=__doc__,
-    )
+    sub: argparse.ArgumentParser = commands.add_parser("power", description=__doc__)
     sub.add_argument(
-        "--effect",
-        type=float,
-        required=True,
-        help="difference in shares, or in the parameter",
+        "--effect", type=float, required=True, help="difference in shares, or in the parameter"
     )
     sub.add_argument("--alpha", type=float, default=0.05, help="two-sided level (default 0.05)")
     sub.add_argument("--power", type=float, default=0.8, help="(default 0.8)")
@@ -51,7 +45,10 @@ def add_to(commands: Any) -> None:
     sub.add_argument(
         "--icc",
         type=float,
-        help=f"intra-class correlation instead of a spread (default {ICC:g} for shares, 0 for a parameter)",
+        help=(
+            f"intra-class correlation instead of a spread (default {ICC:g} for shares, 0 for a "
+            "parameter)"
+        ),
     )
     sub.add_argument(
         "--correlation",
@@ -59,9 +56,7 @@ def add_to(commands: Any) -> None:
         help="of a subject's (item's) probabilities in both arms (default 0.5)",
     )
     sub.add_argument(
-        "--decisions",
-        type=int,
-        help="of every subject in an arm (parameter: default 20)",
+        "--decisions", type=int, help="of every subject in an arm (parameter: default 20)"
     )
     sub.add_argument(
         "--subjects",
@@ -109,7 +104,8 @@ def _shares(args: argparse.Namespace) -> dict[str, Any]:
     correlation = 0.5 if args.correlation is None else args.correlation
     if not 0 < args.alpha < args.power < 1:
         raise ValueError(
-            f"--alpha must lie between 0 and --power, and that below 1, got {args.alpha:g} and {args.power:g}",
+            f"--alpha must lie between 0 and --power, and that below 1, got {args.alpha:g} and "
+            f"{args.power:g}"
         )
     c = contrast(args.effect, share, args.spread, args.icc, correlation)
     about = {
@@ -131,14 +127,7 @@ def _shares(args: argparse.Namespace) -> dict[str, Any]:
 
     def least(study: Study) -> float | None:
         return detectable(
-            args.subjects,
-            study,
-            args.alpha,
-            args.power,
-            share,
-            args.spread,
-            args.icc,
-            correlation,
+            args.subjects, study, args.alpha, args.power, share, args.spread, args.icc, correlation
         )
 
     return {
@@ -190,7 +179,8 @@ def _parameter(args: argparse.Namespace) -> dict[str, Any]:
         )
     if study.exact and study.spread == 0:
         raise ValueError(
-            "exact probabilities of one and the same chooser have no noise to test against; give the spread over items (--spread or --icc)",
+            "exact probabilities of one and the same chooser have no noise to test against; give "
+            "the spread over items (--spread or --icc)"
         )
     draws = 200 if args.draws is None else args.draws
     if args.subjects is None:
@@ -198,7 +188,8 @@ def _parameter(args: argparse.Namespace) -> dict[str, Any]:
     else:
         if args.subjects * study.decisions > 100_000:
             raise ValueError(
-                f"{args.subjects} subjects with {study.decisions} decisions are too many to simulate; give fewer",
+                f"{args.subjects} subjects with {study.decisions} decisions are too many to "
+                "simulate; give fewer"
             )
         found = rejections(study, args.subjects, draws)
     return {
@@ -231,30 +222,34 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
         low, high = about["values"]
         arms = "two arms" if about["arms"] == 2 else "one arm against the first value"
         console.print(
-            f"{about['parameter']} {low:g} against {high:g} ({about['family']}), {arms}, {level}",
+            f"{about['parameter']} {low:g} against {high:g} ({about['family']}), {arms}, {level}"
         )
         unit = "items" if about["exact"] else "subjects"
         per = " per arm" if about["arms"] == 2 else ""
         console.print(
-            f"{result['subjects']} {unit}{per} with {about['decisions']} decision{'s' if about['decisions'] > 1 else ''} each: power {result['power']:.2f}",
+            f"{result['subjects']} {unit}{per} with {about['decisions']} "
+            f"decision{'s' if about['decisions'] > 1 else ''} each: power {result['power']:.2f}"
         )
         console.print(
-            f"(Monte-Carlo error {result['power_se']:.3f}, {result['studies']} simulated studies, each estimated)",
+            f"(Monte-Carlo error {result['power_se']:.3f}, {result['studies']} simulated studies, "
+            "each estimated)"
         )
         console.print(
-            f"{about['parameter']} varies over {unit} with standard deviation {about['spread']:.3g}",
+            f"{about['parameter']} varies over {unit} with standard deviation {about['spread']:.3g}"
         )
         console.print(f"intra-class correlation of choices: {about['icc']:.3g}")
         if result["not_identified"]:
             console.print(
-                f"in {result['not_identified']} studies nothing was identified; they count as not rejecting",
+                f"in {result['not_identified']} studies nothing was identified; they count as not "
+                "rejecting"
             )
         return
     one, two = about["shares"]
     console.print(f"shares of {one:g} against {two:g}, {level}")
     s0, s1 = about["spreads"]
     console.print(
-        f"probabilities vary over units with standard deviation {s0:.3g} and {s1:.3g}, correlation {about['correlation']:g} between arms",
+        f"probabilities vary over units with standard deviation {s0:.3g} and {s1:.3g}, correlation "
+        f"{about['correlation']:g} between arms"
     )
     if "power_there" in result:
         names = list(result["power_there"])
@@ -269,7 +264,10 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
         ]
         console.print(grid(("study", "needed", "power there", "rests on"), rows))
     else:
-        found = [(n, figure(p, 3), figure(result["detectable_effect"][n], 3)) for n, p in result["power"].items()]
+        found = [
+            (n, figure(p, 3), figure(result["detectable_effect"][n], 3))
+            for n, p in result["power"].items()
+        ]
         console.print(
             grid(
                 (
@@ -278,7 +276,7 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
                     f"effect found with power {about['power']:g}",
                 ),
                 found,
-            ),
+            )
         )
     if about["decisions"]:
         console.print(f"subjects: {about['decisions']} decisions of each in an arm")

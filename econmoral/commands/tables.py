@@ -49,7 +49,7 @@ class Table:
                 continue
             try:
                 found.append(
-                    float(value.replace(self.decimal, ".") if self.decimal != "." else value),
+                    float(value.replace(self.decimal, ".") if self.decimal != "." else value)
                 )
             except ValueError:
                 found.append(math.nan)
@@ -92,7 +92,7 @@ def read_table(path: Path) -> Table:
         if len(row) != len(names):
             told = f"{len(row)} cells under a header of {len(names)}"
             raise InputError(
-                f"{path}, line {line}: {told} (separator: {SEPARATORS[separator]}); mend the line",
+                f"{path}, line {line}: {told} (separator: {SEPARATORS[separator]}); mend the line"
             )
     cells = {name: [row[i] for _, row in rows[1:]] for i, name in enumerate(names)}
     comma = separator != "," and not any("." in c for column in cells.values() for c in column)

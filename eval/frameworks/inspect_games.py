@@ -1,12 +1,14 @@
 """The held-out games as an Inspect AI task.
 
-    inspect eval eval/frameworks/inspect_games.py --model openai-api/vllm/moralis -T items=40 -T mode=reasoned
-    inspect eval eval/frameworks/inspect_games.py --model ... -T target=bruhin_fehr_schunk:alpha=0.19,beta=0.49
+    inspect eval eval/frameworks/inspect_games.py --model openai-api/vllm/moralis \
+        -T items=40 -T mode=reasoned
+    inspect eval eval/frameworks/inspect_games.py --model ... \
+        -T target=bruhin_fehr_schunk:alpha=0.19,beta=0.49
 
-A sample is a conversation: the instructions, then one decision a turn, the model's replies standing as it wrote them.  It
-scores on four counts: admissible (share of decisions whose reply names an option), economicus and target (share of decisions
-taken as that preference would; unreadable ones are not), and cooperative.  Replies are sampled; ``python -m eval.games`` has
-exact probabilities.
+A sample is a conversation: the instructions, then one decision a turn, the model's replies standing
+as it wrote them.  It scores on four counts: admissible (share of decisions whose reply names an
+option), economicus and target (share of decisions taken as that preference would; unreadable ones
+are not), and cooperative.  Replies are sampled; ``python -m eval.games`` has exact probabilities.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ def sample(page: Any) -> Sample:
     )
 
 
-@solver
+@solver  # type: ignore[untyped-decorator]  # Inspect's types are not read
 def turn_by_turn() -> Solver:
     """One reply to every turn of the user."""
 
@@ -55,7 +57,7 @@ def turn_by_turn() -> Solver:
     return solve
 
 
-@scorer(metrics={"*": [mean(), stderr()]})
+@scorer(metrics={"*": [mean(), stderr()]})  # type: ignore[untyped-decorator]  # the same
 def decisions() -> Scorer:
     """What the replies decide; a derivation comes before them."""
 
@@ -85,7 +87,7 @@ def decisions() -> Scorer:
     return score
 
 
-@task
+@task  # type: ignore[untyped-decorator]  # the same
 def econmoral_games(
     items: int = 40,
     mode: str = "direct",

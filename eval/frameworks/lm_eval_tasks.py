@@ -1,6 +1,8 @@
-"""Functions of our tasks for lm-evaluation-harness (econmoral_games.yaml, econmoral_arithmetic.yaml).
+"""Functions of our tasks for lm-evaluation-harness
+(econmoral_games.yaml, econmoral_arithmetic.yaml).
 
-The harness asks one question a page, so that of every game only the first decision is asked; ``python -m eval.games`` asks all.
+The harness asks one question a page, so that of every game only the first decision is asked;
+``python -m eval.games`` asks all.
 """
 
 from __future__ import annotations
@@ -34,8 +36,10 @@ def games(
 
 
 def score(doc: Mapping[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
-    """Probability of each preference's decision among the options, whether the most probable one is it, and ``valid``: the
-    probability that a reply begins with an option at all, below one half of which the others say nothing."""
+    """Probability of each preference's decision among the options, whether the most probable one is
+    it, and ``valid``: the probability that a reply begins with an option at all, below one half of
+    which the others say nothing.
+    """
     log_p = np.array([p for p, _ in results])
     p = softmax(log_p)
     found = {"valid": float(min(np.exp(log_p).sum(), 1.0))}
@@ -47,7 +51,8 @@ def score(doc: Mapping[str, Any], results: list[tuple[float, bool]]) -> dict[str
 
 def arithmetic(items: int = 200, seed: int = 0, **_: Any) -> dict[str, Dataset]:
     """Products, sums and differences of small numbers, the right result among two others."""
-    rng, rows = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    rows: list[dict[str, Any]] = []
     while len(rows) < items:
         kind, a, b = int(rng.integers(3)), int(rng.integers(1, 20)), int(rng.integers(1, 20))
         question, right = (

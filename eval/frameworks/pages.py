@@ -1,4 +1,6 @@
-"""What both frameworks ask: the held-out games as conversations, with what each preference would decide."""
+"""What both frameworks ask: the held-out games as conversations,
+with what each preference would decide.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,10 @@ from ..measure import draw_problems
 class Page:
     """A conversation and what would be right in it.
 
-    turns : the user's turns; in reasoned mode the first asks for a derivation, each other one for a decision.
-    options : of every decision, as they are to be replied.  best : ``economicus`` and ``target`` -> for every decision the
-    options that belong to an optimal plan.  cooperative : for every decision the option that is the first (co-operative) action.
+    turns : the user's turns; in reasoned mode the first asks for a derivation, each other one for a
+    decision.  options : of every decision, as they are to be replied.  best : ``economicus`` and
+    ``target`` -> for every decision the options that belong to an optimal plan.  cooperative : for
+    every decision the option that is the first (co-operative) action.
     """
 
     id: str
@@ -32,7 +35,9 @@ class Page:
 
 
 def draw_pages(items: int, mode: str, target: str | list[str], seed: int) -> list[Page]:
-    """The set "payoffs" of ``python -m eval.games``, two pages a problem.  Raises InputError for an unknown mode or target.
+    """The set "payoffs" of ``python -m eval.games``, two pages a problem.
+
+    Raises InputError for an unknown mode or target.
 
     target : as in ``homo_moralis:kappa=0.5``; a list is one whose commas a command line has split.
     """

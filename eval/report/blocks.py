@@ -42,8 +42,9 @@ class Text:
 class Table:
     """A table; ``name`` becomes its file name.
 
-    shown : columns that stand in the text, the most important first after the row's name; None for all.  Where they do not fit
-    the page the last ones are left to the CSV, which always has every column.
+    shown : columns that stand in the text, the most important first after the row's name; None for
+    all.  Where they do not fit the page the last ones are left to the CSV, which always has every
+    column.
     """
 
     name: str
@@ -53,9 +54,15 @@ class Table:
 
     def in_text(self) -> pd.DataFrame:
         """The columns that fit the page, two at least, without rows that are empty in them."""
-        names = list(self.frame.columns) if self.shown is None else [c for c in self.shown if c in self.frame]
+        names = (
+            list(self.frame.columns)
+            if self.shown is None
+            else [c for c in self.shown if c in self.frame]
+        )
         frame = self.frame[names]
-        widths = [_width(str(name), [cell(v) for v in frame.iloc[:, k]]) for k, name in enumerate(names)]
+        widths = [
+            _width(str(name), [cell(v) for v in frame.iloc[:, k]]) for k, name in enumerate(names)
+        ]
         fitting = int(np.searchsorted(np.cumsum(widths), ROOM, side="right"))
         frame = frame.iloc[:, : max(fitting, 2)]
         full = [any(cell(v) for v in row[1:]) for row in frame.itertuples(index=False)]
@@ -98,7 +105,9 @@ class Report:
         """Add a paragraph."""
         self.blocks.append(Text(words))
 
-    def table(self, name: str, frame: pd.DataFrame, caption: str, shown: Sequence[str] | None = None) -> None:
+    def table(
+        self, name: str, frame: pd.DataFrame, caption: str, shown: Sequence[str] | None = None
+    ) -> None:
         """Add a table; a name that is taken gets a number."""
         taken, number = {b.name for b in self.tables}, 1
         while (unique := f"{name} {number}" if number > 1 else name) in taken:
@@ -142,13 +151,17 @@ def png(drawing: Drawing) -> bytes:
 
 def cell(value: Any) -> str:
     """A table cell as text."""
-    return "" if value is None or (isinstance(value, float) and np.isnan(value)) else plain(str(value))
+    return (
+        "" if value is None or (isinstance(value, float) and np.isnan(value)) else plain(str(value))
+    )
 
 
 def filled(frame: pd.DataFrame) -> pd.DataFrame:
     """A table without empty columns and with empty cells where nothing is known."""
     frame = frame.fillna("")
-    return frame.loc[:, [i < 1 or bool((frame.iloc[:, i] != "").any()) for i in range(frame.shape[1])]]
+    return frame.loc[
+        :, [i < 1 or bool((frame.iloc[:, i] != "").any()) for i in range(frame.shape[1])]
+    ]
 
 
 def _width(heading: str, cells: list[str]) -> int:

@@ -1,10 +1,12 @@
-"""The designs of a study that vary one thing over many adapters: a class each, from measured games to figure, words and table."""
+"""The designs of a study that vary one thing over many adapters: a class each,
+from measured games to figure, words and table.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +19,7 @@ from econmoral.games import GAMES
 from econmoral.target import Target
 
 from ..figure import COLOURS, written
-from ..measure import CHANGES, TITLES
+from ..measure import CHANGES, TITLES, GameRecord
 from ..table import by_decision
 from .blocks import Report, filled
 from .measured import BASE, Games, estimate, kappa_of, nominal_kappa
@@ -46,12 +48,16 @@ class Design(ABC):
 
 def mean_and_error(values: list[float], signed: bool = False) -> str:
     """``90 ± 5``: mean and standard error in per cent."""
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    error = (
+        float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    )
     return mean_pm({"mean": float(np.mean(values)), "se": error}, signed)
 
 
 class Dose(Design):
-    """Agreement with the adapters' target by number of conversations, every seed a point, and a saturating curve through all."""
+    """Agreement with the adapters' target by number of conversations, every seed a point,
+    and a saturating curve through all.
+    """
 
     title = "How many conversations it takes"
 
@@ -62,15 +68,29 @@ class Dose(Design):
         return {arm: int(n) for arm, n in known.items() if isinstance(n, int)}
 
     def points(self) -> pd.DataFrame:
-        """A row per set and adapter of the target, and the base with 0 conversations; agreement in per cent."""
+        """A row per set and adapter of the target, and the base with 0 conversations.
+
+        Agreement in per cent.
+        """
         drawn, sizes = [], self.sizes
         for r in self.games.inside():
             found = r["targets"].get(str(self.target))
             same = r["arm"] in sizes and self.games.target(r["arm"]) == self.target
             if found and found["decisions"] and (same or r["arm"] == BASE):
                 record, share = self.games.trained.get(r["arm"], {}), found["decisions"]
-                drawn.append((r["set"], sizes.get(r["arm"], 0), record.get("seed"), 100 * share["mean"], 100 * share["se"], record.get("seconds")))
-        points = pd.DataFrame(drawn, columns=["set", "conversations", "seed", "agreement", "se", "seconds"])
+                drawn.append(
+                    (
+                        r["set"],
+                        sizes.get(r["arm"], 0),
+                        record.get("seed"),
+                        100 * share["mean"],
+                        100 * share["se"],
+                        record.get("seconds"),
+                    )
+                )
+        points = pd.DataFrame(
+            drawn, columns=["set", "conversations", "seed", "agreement", "se", "seconds"]
+        )
         return points.astype({"seconds": float, "agreement": float, "se": float})
 
     def add(self, report: Report) -> None:
@@ -86,29 +106,61 @@ class Dose(Design):
         lines, table = [], {}
         for i, (held, some) in enumerate(points.groupby("set", sort=False)):
             title = TITLES.get(held, held)
-            lines.append(f"{title.capitalize()}: {draw_curve(axis, some, title, i)}; {smallest_enough(some)}.")
+            lines.append(
+                f"{title.capitalize()}: {draw_curve(axis, some, title, i)}; "
+                f"{smallest_enough(some)}."
+            )
             table[f"{title}, decisions %"] = by_size(some)
-        axis.set(xlabel="conversations trained on (0: base)", ylabel=f"decisions taken as {target.label} would, %", ylim=(0, 102))
+        axis.set(
+            xlabel="conversations trained on (0: base)",
+            ylabel=f"decisions taken as {target.label} would, %",
+            ylim=(0, 102),
+        )
         axis.grid(color="#dddddd")
         axis.legend()
-        alt = f"Agreement with {target.label} by number of conversations, with 95 % intervals and a saturating curve. " + " ".join(lines)
+        alt = (
+            f"Agreement with {target.label} by number of conversations, with 95 % intervals "
+            "and a saturating curve. "
+        ) + " ".join(lines)
         report.picture("dose", figure, alt)
         seeds = points.loc[points["conversations"] > 0, "seed"].nunique()
-        many = f"{seeds} seeds of data and training" if seeds > 1 else "One seed: single points move by several percentage points from seed to seed"
+        many = (
+            f"{seeds} seeds of data and training"
+            if seeds > 1
+            else "One seed: single points move by several percentage points from seed to seed"
+        )
         report.text(" ".join(lines) + f" {many}.")
         cost = points.groupby("conversations")["seconds"].median()
-        table["tuning seconds"] = {size: "" if np.isnan(s) else f"{s:.0f}" for size, s in cost.items()}
+        table["tuning seconds"] = {
+            size: "" if np.isnan(s) else f"{s:.0f}" for size, s in cost.items()
+        }
         frame = pd.DataFrame(table).rename_axis("conversations").reset_index().fillna("")
-        caption = f"Decisions taken as {target.label} would: mean over the seeds (smallest to largest), or ± standard error where there is one run."
+        caption = (
+            f"Decisions taken as {target.label} would: mean over the seeds (smallest to largest), "
+            "or ± standard error where there is one run."
+        )
         report.table("dose", frame, caption)
 
 
 def draw_curve(axis: Axes, some: pd.DataFrame, title: str, i: int) -> str:
-    """Points of one set and y0 + (top - y0)(1 - exp(-n / scale)) through them, y0 the base; what the curve says."""
+    """Points of one set and y0 + (top - y0)(1 - exp(-n / scale)) through them, y0 the base.
+
+    What the curve says.
+    """
     n, y = some["conversations"].to_numpy(float), some["agreement"].to_numpy()
     start = float(y[n == 0].mean()) if (n == 0).any() else 0.0
     colour, aside = COLOURS[1 + i % 7], 0.01 * n.max() * (2 * i - 1)  # all sets have the same sizes
-    axis.errorbar(n + aside, y, yerr=INTERVAL * some["se"], fmt="o", ms=5, lw=0.8, alpha=0.75, color=colour, label=written(title))
+    axis.errorbar(
+        n + aside,
+        y,
+        yerr=INTERVAL * some["se"],
+        fmt="o",
+        ms=5,
+        lw=0.8,
+        alpha=0.75,
+        color=colour,
+        label=written(title),
+    )
 
     def curve(x: np.ndarray, top: float, scale: float) -> np.ndarray:
         return start + (top - start) * (1 - np.exp(-x / scale))
@@ -120,7 +172,11 @@ def draw_curve(axis: Axes, some: pd.DataFrame, title: str, i: int) -> str:
     x = np.linspace(0, n.max(), 200)
     axis.plot(x, curve(x, top, scale), color=colour, lw=1.4)
     smallest = int(n[n > 0].min())
-    after = f"after {scale:.0f} conversations" if scale >= smallest else f"before the smallest size, {smallest}"
+    after = (
+        f"after {scale:.0f} conversations"
+        if scale >= smallest
+        else f"before the smallest size, {smallest}"
+    )
     return f"saturates at {top:.0f} %, two thirds of the way {after}"
 
 
@@ -128,15 +184,23 @@ def smallest_enough(some: pd.DataFrame) -> str:
     """The smallest size whose mean agreement reaches ENOUGH."""
     means = some.groupby("conversations")["agreement"].mean()
     reached = means.index[means >= ENOUGH]
-    return f"smallest size tried that reaches {ENOUGH} %: {reached[0]}" if len(reached) else f"no size tried reaches {ENOUGH} %"
+    return (
+        f"smallest size tried that reaches {ENOUGH} %: {reached[0]}"
+        if len(reached)
+        else f"no size tried reaches {ENOUGH} %"
+    )
 
 
 def by_size(some: pd.DataFrame) -> dict[int, str]:
-    """Size -> mean agreement with its range over seeds, or its standard error where there is one run."""
+    """Size -> mean agreement with its range over seeds,
+    or its standard error where there is one run.
+    """
     cells = {}
     for size, several in some.groupby("conversations"):
         y = several["agreement"]
-        cells[size] = f"{y.mean():.0f}" + (f" ({y.min():.0f} to {y.max():.0f})" if len(y) > 1 else f" ± {several['se'].max():.0f}")
+        cells[size] = f"{y.mean():.0f}" + (
+            f" ({y.min():.0f} to {y.max():.0f})" if len(y) > 1 else f" ± {several['se'].max():.0f}"
+        )
     return cells
 
 
@@ -146,19 +210,42 @@ class Dial(Design):
     title = "The preference dial"
 
     def lines(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """(table of all arms; points: set, kind, seed, target, kappa, se of arms that stand for a degree of morality)."""
+        """(table of all arms; points: set, kind, seed, target, kappa,
+        se of arms that stand for a degree of morality).
+        """
         drawn, table = [], []
         for r in self.games.inside():
             record = self.games.trained.get(r["arm"], {})
             nominal = nominal_kappa(record)
             line = {
-                "arm": r["arm"], "set": r["set"], "valid %": share_of(r["valid_answer_probability"]), "control %": share_of(r["comprehension"]),
-                "kappa trained for": "" if nominal is None else f"{nominal:g}", "measured kappa": estimate(r, "homo_moralis", "kappa"),
-            }  # fmt: skip
-            table.append(line | {f"{t['label']}: decisions %": mean_pm(t["decisions"]) for t in r["targets"].values() if t["decisions"]})
+                "arm": r["arm"],
+                "set": r["set"],
+                "valid %": share_of(r["valid_answer_probability"]),
+                "control %": share_of(r["comprehension"]),
+                "kappa trained for": "" if nominal is None else f"{nominal:g}",
+                "measured kappa": estimate(r["homo_moralis"], "kappa"),
+            }
+            table.append(
+                line
+                | {
+                    f"{t['label']}: decisions %": mean_pm(t["decisions"])
+                    for t in r["targets"].values()
+                    if t["decisions"]
+                }
+            )
             if (found := kappa_of(r)) and nominal is not None:
-                drawn.append((r["set"], "between" if record.get("ends") else "trained", record.get("seed") or 0, nominal, *found))
-        return pd.DataFrame(table), pd.DataFrame(drawn, columns=["set", "kind", "seed", "target", "kappa", "se"])
+                drawn.append(
+                    (
+                        r["set"],
+                        "between" if record.get("ends") else "trained",
+                        record.get("seed") or 0,
+                        nominal,
+                        *found,
+                    )
+                )
+        return pd.DataFrame(table), pd.DataFrame(
+            drawn, columns=["set", "kind", "seed", "target", "kappa", "se"]
+        )
 
     def drawing(self, points: pd.DataFrame) -> Figure:
         """Measured kappa over the kappa trained for, in the main set."""
@@ -168,10 +255,24 @@ class Dial(Design):
             ("trained", "o", COLOURS[1], "trained on that kappa"),
             ("between", "s", COLOURS[2], "between two adapters, not trained"),
         ):
-            for i, (_, some) in enumerate(points[(points["kind"] == kind) & (points["set"] == self.games.main[0])].groupby("seed")):
+            for i, (_, some) in enumerate(
+                points[(points["kind"] == kind) & (points["set"] == self.games.main[0])].groupby(
+                    "seed"
+                )
+            ):
                 x = some["target"] + 0.012 * i  # seeds have the same targets
                 named = "" if i else label
-                axis.errorbar(x, some["kappa"], yerr=INTERVAL * some["se"], fmt=marker, ms=6, capsize=3, color=colour, alpha=0.75, label=named)
+                axis.errorbar(
+                    x,
+                    some["kappa"],
+                    yerr=INTERVAL * some["se"],
+                    fmt=marker,
+                    ms=6,
+                    capsize=3,
+                    color=colour,
+                    alpha=0.75,
+                    label=named,
+                )
         axis.set(xlabel="kappa trained for", ylabel="measured kappa (95 % interval)")
         axis.grid(color="#dddddd")
         axis.legend()
@@ -182,28 +283,51 @@ class Dial(Design):
         report.heading(self.title)
         table, points = self.lines()
         trained = points[points["kind"] == "trained"]
-        words = [f"{TITLES.get(held, held).capitalize()}: {dial_words(some)}" for held, some in trained.groupby("set", sort=False)]
-        report.picture("dial", self.drawing(points), "Measured degree of morality against the degree trained for. " + " ".join(words[:1]))
+        words = [
+            f"{TITLES.get(held, held).capitalize()}: {dial_words(some)}"
+            for held, some in trained.groupby("set", sort=False)
+        ]
+        report.picture(
+            "dial",
+            self.drawing(points),
+            "Measured degree of morality against the degree trained for. " + " ".join(words[:1]),
+        )
         report.text(" ".join(words) or "No arm was identified.")
         if left := self.games.left_out():
             report.text(left)
         if trained["seed"].nunique() > 1:
-            wide = trained.groupby(["target", "set"], sort=False)["kappa"].agg(["mean", "min", "max"])
-            shown = wide.apply(lambda m: f"{m['mean']:.2f} ({m['min']:.2f} to {m['max']:.2f})", axis=1).unstack().fillna("not identified")
+            wide = trained.groupby(["target", "set"], sort=False)["kappa"].agg(
+                ["mean", "min", "max"]
+            )
+            shown = (
+                wide.apply(lambda m: f"{m['mean']:.2f} ({m['min']:.2f} to {m['max']:.2f})", axis=1)
+                .unstack()
+                .fillna("not identified")
+            )
             shown = shown.sort_index()[list(dict.fromkeys(trained["set"]))].reset_index()
             shown["target"] = [f"{k:g}" for k in shown["target"]]
-            caption = "Measured kappa by the kappa trained for: mean over seeds of data and training (smallest to largest)."
-            report.table("dial seeds", shown.rename(columns={"target": "kappa trained for"}), caption)
+            caption = (
+                "Measured kappa by the kappa trained for: mean over seeds of data and training "
+                "(smallest to largest)."
+            )
+            report.table(
+                "dial seeds", shown.rename(columns={"target": "kappa trained for"}), caption
+            )
         if len(table):
-            caption = "Kappa of homo moralis alone ± clustered standard error; brackets: a deterministic chooser is only bounded."
+            caption = (
+                "Kappa of homo moralis alone ± clustered standard error; brackets: a "
+                "deterministic chooser is only bounded."
+            )
             report.table("dial", filled(table), caption)
 
 
 def dial_words(points: pd.DataFrame) -> str:
-    """Slope of measured on target kappa and tracking error of trained arms (columns seed, target, kappa, se).
+    """Slope of measured on target kappa and tracking error of trained arms (columns seed,
+    target, kappa, se).
 
-    One seed: the standard error of the slope is that of the measured kappas, carried through least squares.  Several seeds: it is
-    that of the mean of their slopes, which holds what training and data add.
+    One seed: the standard error of the slope is that of the measured kappas, carried through least
+    squares.  Several seeds: it is that of the mean of their slopes, which holds what training and
+    data add.
     """
     slopes, errors = [], []
     for _, some in points.groupby("seed"):
@@ -214,14 +338,23 @@ def dial_words(points: pd.DataFrame) -> str:
     if not slopes:
         return "too few targets were identified for a slope."
     error = float(np.std(slopes, ddof=1) / np.sqrt(len(slopes))) if len(slopes) > 1 else errors[0]
-    over = f" (mean and standard error over {len(slopes)} seeds, {min(slopes):.2f} to {max(slopes):.2f})" if len(slopes) > 1 else ""
+    over = (
+        (
+            f" (mean and standard error over {len(slopes)} seeds, {min(slopes):.2f} to "
+            f"{max(slopes):.2f})"
+        )
+        if len(slopes) > 1
+        else ""
+    )
     missed = float(np.sqrt(((points["kappa"] - points["target"]) ** 2).mean()))
     slope = f"slope of measured on target kappa {np.mean(slopes):.2f} ± {error:.2f}{over}"
     return f"{slope}, root mean squared tracking error {missed:.2f}; 1 and 0 would be perfect."
 
 
 class Persistence(Design):
-    """The same problems in settings never trained on, within problem against the plain ones; of every adapter by its own target."""
+    """The same problems in settings never trained on, within problem against the plain ones; of
+    every adapter by its own target.
+    """
 
     title = "Does it last in other settings"
 
@@ -231,15 +364,27 @@ class Persistence(Design):
         table = []
         for arm, mode in dict.fromkeys((r["arm"], r["mode"]) for r in records):
             some = [r for r in records if (r["arm"], r["mode"]) == (arm, mode)]
-            table += [line for target in ([own[arm]] if arm in own else self.games.targets) if (line := self.line(some, target))]
+            table += [
+                line
+                for target in ([own[arm]] if arm in own else self.games.targets)
+                if (line := self.line(some, target))
+            ]
         if table:
             report.heading(self.title)
             frame = filled(pd.DataFrame(table))
             changes = [f"{TITLES[name]}: change" for name in CHANGES]
-            caption = "The same decision problems: decisions taken as the target would, changes within problems in percentage points ± standard error."
-            report.table("persistence", frame, caption, ("arm", "mode", "target", "as trained, decisions %", *changes))
+            caption = (
+                "The same decision problems: decisions taken as the target would, changes within "
+                "problems in percentage points ± standard error."
+            )
+            report.table(
+                "persistence",
+                frame,
+                caption,
+                ("arm", "mode", "target", "as trained, decisions %", *changes),
+            )
 
-    def line(self, records: list[dict[str, Any]], target: Target) -> dict[str, str] | None:
+    def line(self, records: list[GameRecord], target: Target) -> dict[str, str] | None:
         """One arm and mode; None where the plain problems are missing."""
         taken: dict[str, dict[str, float]] = {}
         for r in records:  # an id is set, seed and number
@@ -247,11 +392,20 @@ class Persistence(Design):
         if "payoffs" not in taken:
             return None
         before = taken["payoffs"]
-        line = {"arm": records[0]["arm"], "mode": records[0]["mode"], "target": target.label, "as trained, decisions %": mean_and_error([*before.values()])}
+        line = {
+            "arm": records[0]["arm"],
+            "mode": records[0]["mode"],
+            "target": target.label,
+            "as trained, decisions %": mean_and_error([*before.values()]),
+        }
         for name in (n for n in taken if n in CHANGES):
             both = sorted(taken[name].keys() & before.keys())
             line[f"{TITLES[name]}: decisions %"] = mean_and_error(list(taken[name].values()))
-            line[f"{TITLES[name]}: change"] = mean_and_error([taken[name][i] - before[i] for i in both], signed=True) if both else "–"
+            line[f"{TITLES[name]}: change"] = (
+                mean_and_error([taken[name][i] - before[i] for i in both], signed=True)
+                if both
+                else "–"
+            )
         return line
 
 
@@ -264,36 +418,69 @@ class Transfer(Design):
         """A square for every pair of games."""
         target, (held, mode) = self.target, self.games.main
         records = [r for r in self.games.answered() if r["set"] == held and r["mode"] == mode]
-        arms, names = list(dict.fromkeys(r["arm"] for r in records)), [g for g in GAMES if any(r["game"] == g for r in records)]
+        arms, names = (
+            list(dict.fromkeys(r["arm"] for r in records)),
+            [g for g in GAMES if any(r["game"] == g for r in records)],
+        )
         if target is None or not arms:
             return
         values = np.full((len(arms), len(names)), np.nan)
         table = []
         for i, arm in enumerate(arms):
             alone = self.games.trained.get(arm, {}).get("games")
-            line = {"arm": f"trained on {alone[0]} alone" if isinstance(alone, list) and len(alone) == 1 else arm}
+            line = {
+                "arm": f"trained on {alone[0]} alone"
+                if isinstance(alone, list) and len(alone) == 1
+                else arm
+            }
             for j, game in enumerate(names):
-                taken = [by_decision(r, target) for r in records if r["arm"] == arm and r["game"] == game]
+                taken = [
+                    by_decision(r, target) for r in records if r["arm"] == arm and r["game"] == game
+                ]
                 if taken:
                     values[i, j] = np.mean(taken)
                     line[f"measured on {game}"] = mean_and_error(taken)
             table.append(line)
         report.heading(self.title)
-        alt = f"Decisions taken as {target.label} would, in per cent: adapters trained on one game (rows), measured on each (columns)."
-        report.picture("transfer", draw_squares(values, [line["arm"] for line in table], names), alt)
-        caption = f"Decisions taken as {target.label} would, %, {TITLES.get(held, held)}; spd: sequential prisoner's dilemma, tg: trust, ug: ultimatum."
+        alt = (
+            f"Decisions taken as {target.label} would, in per cent: adapters trained on one game "
+            "(rows), measured on each (columns)."
+        )
+        report.picture(
+            "transfer", draw_squares(values, [line["arm"] for line in table], names), alt
+        )
+        caption = (
+            f"Decisions taken as {target.label} would, %, {TITLES.get(held, held)}; spd: "
+            "sequential prisoner's dilemma, tg: trust, ug: ultimatum."
+        )
         report.table("transfer", filled(pd.DataFrame(table)), caption)
 
 
 def draw_squares(values: np.ndarray, arms: list[str], names: list[str]) -> Figure:
     """Shares (rows arms, columns games) as a field of squares with their values."""
-    figure, axis = plt.subplots(figsize=(1.6 + 1.3 * len(names), 1.3 + 0.6 * len(arms)), layout="constrained")
+    figure, axis = plt.subplots(
+        figsize=(1.6 + 1.3 * len(names), 1.3 + 0.6 * len(arms)), layout="constrained"
+    )
     axis.imshow(100 * values, cmap="viridis", vmin=0, vmax=100, aspect="auto")
     for i, j in np.ndindex(values.shape):
-        axis.text(j, i, f"{100 * values[i, j]:.0f}", ha="center", va="center", color="white" if values[i, j] < 0.6 else "black")
-    axis.set(xticks=range(len(names)), xticklabels=names, yticks=range(len(arms)), xlabel="measured on")
+        axis.text(
+            j,
+            i,
+            f"{100 * values[i, j]:.0f}",
+            ha="center",
+            va="center",
+            color="white" if values[i, j] < 0.6 else "black",
+        )
+    axis.set(
+        xticks=range(len(names)), xticklabels=names, yticks=range(len(arms)), xlabel="measured on"
+    )
     axis.set_yticklabels(list(map(written, arms)))
     return figure
 
 
-GAME_DESIGNS: dict[str, type[Design]] = {"dial": Dial, "dose": Dose, "transfer": Transfer, "persistence": Persistence}
+GAME_DESIGNS: dict[str, type[Design]] = {
+    "dial": Dial,
+    "dose": Dose,
+    "transfer": Transfer,
+    "persistence": Persistence,
+}

@@ -1,11 +1,14 @@
-"""What measurements lie in a folder, and what every adapter in them was trained on, as its record says and never its name."""
+"""What measurements lie in a folder, and what every adapter in them was trained on,
+as its record says and never its name.
+"""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -14,14 +17,29 @@ from econmoral.records import InputError, read_json, read_lines, read_whole_line
 from econmoral.target import Target
 
 from ..conditions import adapter_record
+from ..measure import GameRecord
+from ..table import GameSummary, Structural
 from ..validity import percent
 
+# what an adapter's run.json, of any version, says of its training (conditions.Training)
+Record = Mapping[str, object]
 BASE = "base"  # the untuned model: eval reserves the word, and no adapter may bear it
 OWN_BEST = "own-payoff best"  # the rule that maximises own payoff, of eval.table
 RULE = "rule"  # the mode of rules
-# what a study measures on games, and where measurements lie in a folder: parts of the format, not names of runs
+# what a study measures on games, and where measurements lie in a folder: parts of the format, not
+# names of runs
 DESIGNS = ("placebo", "prompted", "dial", "dose", "transfer", "persistence")
-PLACES = ("eval", "games", "allocations", "menus", "spillover", "curve", "dilemmas", "pricing", "retention")
+PLACES = (
+    "eval",
+    "games",
+    "allocations",
+    "menus",
+    "spillover",
+    "curve",
+    "dilemmas",
+    "pricing",
+    "retention",
+)
 SIGNS = {
     "dilemmas": ("scenarios.jsonl", "summary.json"),
     "pricing": ("periods.jsonl", "summary.json", "table.csv"),
@@ -34,17 +52,23 @@ class Games:
     """A folder of eval.games: its rows, and what every adapter in it was trained on."""
 
     folder: Path
-    rows: list[dict[str, Any]]
-    trained: dict[str, dict[str, Any]]
+    rows: list[GameSummary]
+    trained: dict[str, Record]
 
     @staticmethod
     def read(folder: Path) -> Games:
         """Raises InputError for a folder that today's eval.games did not write."""
         rows = read_json(folder / "summary.json")
         needed = {"arm", "set", "mode", "outside", "valid_answer_probability", "targets"}
-        if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) and needed <= set(r) for r in rows):
-            raise InputError(f"{folder / 'summary.json'} is not what eval.games writes today; measure again")
-        return Games(folder, [restored(r) for r in rows], trained_on(folder))
+        if (
+            not isinstance(rows, list)
+            or not rows
+            or not all(isinstance(r, dict) and needed <= set(r) for r in rows)
+        ):
+            raise InputError(
+                f"{folder / 'summary.json'} is not what eval.games writes today; measure again"
+            )
+        return Games(folder, restored(rows), trained_on(folder))
 
     @property
     def targets(self) -> list[Target]:
@@ -64,15 +88,29 @@ class Games:
     @property
     def main(self) -> tuple[str, str]:
         """(set, mode) that claims are about: held-out payoffs, reasoned, where there are such."""
-        return ("payoffs" if "payoffs" in self.sets else self.sets[0]), ("reasoned" if "reasoned" in self.modes else self.modes[0])
+        return ("payoffs" if "payoffs" in self.sets else self.sets[0]), (
+            "reasoned" if "reasoned" in self.modes else self.modes[0]
+        )
 
-    def row(self, arm: str) -> dict[str, Any] | None:
+    def row(self, arm: str) -> GameSummary | None:
         """The row of an arm or rule that claims are about, unless it answers outside the form."""
         held, mode = self.main
-        return next((r for r in self.rows if r["arm"] == arm and r["set"] == held and r["mode"] in (mode, RULE) and not r["outside"]), None)
+        return next(
+            (
+                r
+                for r in self.rows
+                if r["arm"] == arm
+                and r["set"] == held
+                and r["mode"] in (mode, RULE)
+                and not r["outside"]
+            ),
+            None,
+        )
 
     def target(self, arm: str) -> Target | None:
-        """What an adapter was trained toward; None of the base, of placebos and of adapters between two others."""
+        """What an adapter was trained toward; None of the base,
+        of placebos and of adapters between two others.
+        """
         return target_of(self.trained.get(arm, {}))
 
     @property
@@ -85,52 +123,83 @@ class Games:
         """The adapters trained on shuffled answers."""
         return [arm for arm, record in self.trained.items() if record.get("shuffled")]
 
-    def inside(self) -> list[dict[str, Any]]:
+    def inside(self) -> list[GameSummary]:
         """Rows of models and choosers that answer in the form."""
         return [r for r in self.rows if r["mode"] != RULE and not r["outside"]]
 
-    def answered(self) -> list[dict[str, Any]]:
+    def answered(self) -> list[GameRecord]:
         """Records that were answered, of arms that answer in the form."""
         kept = {(r["set"], r["mode"], r["arm"]) for r in self.inside()}
         every = (r for _, r in read_lines(self.folder / "choices.jsonl"))
-        return [r for r in every if r.get("probabilities") is not None and (r.get("set"), r.get("mode"), r.get("arm")) in kept]
+        return [
+            cast(GameRecord, r)
+            for r in every
+            if r.get("probabilities") is not None
+            and (r.get("set"), r.get("mode"), r.get("arm")) in kept
+        ]
 
     def left_out(self) -> str:
         """A sentence that names the arms without figures; empty where there are none."""
         found: dict[str, float] = {}
         for r in self.rows:
             if r["outside"]:
-                found[r["arm"]] = min(found.get(r["arm"], 1.0), r["valid_answer_probability"] or 0.0)
-        names = ", ".join(f"{arm} (valid-answer probability {percent(v)})" for arm, v in found.items())
-        return f"Without figures, for lack of answers in the form that was asked for: {names}." if names else ""
+                found[r["arm"]] = min(
+                    found.get(r["arm"], 1.0), r["valid_answer_probability"] or 0.0
+                )
+        names = ", ".join(
+            f"{arm} (valid-answer probability {percent(v)})" for arm, v in found.items()
+        )
+        return (
+            f"Without figures, for lack of answers in the form that was asked for: {names}."
+            if names
+            else ""
+        )
 
 
 def restored(value: Any) -> Any:
-    """A summary as it was before it became JSON: standard errors and bounds that are no numbers are nan again."""
+    """A summary as it was before it became JSON: standard errors and bounds
+    that are no numbers are nan again.
+    """
     if isinstance(value, list):
         return [restored(v) for v in value]
     if not isinstance(value, dict):
         return value
     found = {k: np.nan if k == "se" and v is None else restored(v) for k, v in value.items()}
     if isinstance(bounds := found.get("bounds"), dict):
-        found["bounds"] = {k: [np.nan if x is None else x for x in v] if isinstance(v, list) else None for k, v in bounds.items()}
+        found["bounds"] = {
+            k: [np.nan if x is None else x for x in v] if isinstance(v, list) else None
+            for k, v in bounds.items()
+        }
     return found
 
 
-def trained_on(folder: Path) -> dict[str, dict[str, Any]]:
-    """Adapter -> what it was trained on, from a measurement's run.json; where that lacks it, from the adapters' own folders."""
+def trained_on(folder: Path) -> dict[str, Record]:
+    """Adapter -> what it was trained on, from a measurement's run.json.
+
+    Where that lacks it, from the adapters' own folders.
+    """
     run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
     if not isinstance(run, dict):
         return {}
     if isinstance(known := run.get("adapters"), dict):
         return {str(name): record for name, record in known.items() if isinstance(record, dict)}
-    inputs = run.get("inputs") if isinstance(run.get("inputs"), dict) else {}
-    paths = {name: Path(str(v["path"])) for name, v in inputs.items() if isinstance(v, dict) and "path" in v}
-    return {name: adapter_record(path.parent) for name, path in paths.items() if path.name == "adapter_model.safetensors"}
+    inputs = found if isinstance(found := run.get("inputs"), dict) else {}
+    paths = {
+        name: Path(str(v["path"]))
+        for name, v in inputs.items()
+        if isinstance(v, dict) and "path" in v
+    }
+    return {
+        name: adapter_record(path.parent)
+        for name, path in paths.items()
+        if path.name == "adapter_model.safetensors"
+    }
 
 
-def target_of(record: dict[str, Any]) -> Target | None:
-    """The target of an adapter that was trained toward one; None of a placebo, and where nothing is known."""
+def target_of(record: Record) -> Target | None:
+    """The target of an adapter that was trained toward one; None of a placebo,
+    and where nothing is known.
+    """
     named = record.get("target")
     if record.get("shuffled") or not isinstance(named, str):
         return None
@@ -140,12 +209,18 @@ def target_of(record: dict[str, Any]) -> Target | None:
         return None
 
 
-def nominal_kappa(record: dict[str, Any]) -> float | None:
-    """The degree of morality that an adapter stands for, trained or between two that were; None without one."""
+def nominal_kappa(record: Record) -> float | None:
+    """The degree of morality that an adapter stands for, trained or between two that were;
+    None without one.
+    """
 
     def of(named: Any) -> float | None:
         target = target_of({"target": named})
-        return target.kappa if target and target.family in ("homo_economicus", "homo_moralis") else None
+        return (
+            target.kappa
+            if target and target.family in ("homo_economicus", "homo_moralis")
+            else None
+        )
 
     ends, share = record.get("ends"), record.get("share")
     if isinstance(ends, list) and len(ends) == 2 and isinstance(share, int | float):
@@ -154,31 +229,45 @@ def nominal_kappa(record: dict[str, Any]) -> float | None:
     return None if record.get("shuffled") else of(record.get("target"))
 
 
-def kappa_of(row: dict[str, Any]) -> tuple[float, float] | None:
-    """(kappa, SE) of homo moralis alone; the middle and half the width of the bounds of a deterministic chooser."""
+def kappa_of(row: GameSummary) -> tuple[float, float] | None:
+    """(kappa, SE) of homo moralis alone.
+
+    The middle and half the width of the bounds of a deterministic chooser.
+    """
     found = row["homo_moralis"].get("estimates")
     if found:
         return found["kappa"]["value"], found["kappa"]["se"]
     bounds = (row["homo_moralis"].get("bounds") or {}).get("kappa")
-    return ((bounds[0] + bounds[1]) / 2, (bounds[1] - bounds[0]) / 2) if bounds and np.isfinite(bounds).all() else None
+    return (
+        ((bounds[0] + bounds[1]) / 2, (bounds[1] - bounds[0]) / 2)
+        if bounds and np.isfinite(bounds).all()
+        else None
+    )
 
 
-def estimate(row: dict[str, Any], family: str, name: str, scale: float = 1, digits: int = 2) -> str:
+def estimate(fitted: Structural, name: str) -> str:
     """``0.50 ± 0.09``, bounds in brackets, or a dash."""
-    found = row[family].get("estimates")
+    found = fitted.get("estimates")
     if found:
         v = found[name]
-        return f"{scale * v['value']:.{digits}f} ± {scale * v['se']:.{digits}f}"
-    bounds = (row[family].get("bounds") or {}).get(name)
-    return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds and np.isfinite(bounds).all() else "not identified"
+        return f"{v['value']:.2f} ± {v['se']:.2f}"
+    bounds = (fitted.get("bounds") or {}).get(name)
+    return (
+        f"[{bounds[0]:.2f}, {bounds[1]:.2f}]"
+        if bounds and np.isfinite(bounds).all()
+        else "not identified"
+    )
+
+
+Summary = TypeVar("Summary")
 
 
 @dataclass(frozen=True)
-class Application:
+class Application(Generic[Summary]):
     """The summary of an application, and what every adapter in it was trained on."""
 
-    summary: dict[str, Any]
-    trained: dict[str, dict[str, Any]]
+    summary: Summary
+    trained: dict[str, Record]
 
     def pairs(self) -> list[tuple[str, str]]:
         """Adapters of different targets, two by two; of each target the first one."""
@@ -195,39 +284,70 @@ def kinds_of(folder: Path) -> list[str]:
     if all((folder / file).is_file() for file in ("run.json", "summary.json", "choices.jsonl")):
         first = next(iter(read_lines(folder / "choices.jsonl")))[1]
         found.append("games" if "game" in first else "menus")
-    return found + [name for name, files in SIGNS.items() if all((folder / file).is_file() for file in files)]
+    return found + [
+        name for name, files in SIGNS.items() if all((folder / file).is_file() for file in files)
+    ]
 
 
 def measurements(folder: Path) -> list[tuple[str, Path]]:
-    """(kind, place) of everything measured in a folder: in itself, in its parts, and in the designs of a study."""
-    places = [folder, *(folder / name for name in PLACES), *(folder / "games" / name for name in DESIGNS)]
+    """(kind, place) of everything measured in a folder: in itself, in its parts,
+    and in the designs of a study.
+    """
+    places = [
+        folder,
+        *(folder / name for name in PLACES),
+        *(folder / "games" / name for name in DESIGNS),
+    ]
     return [(kind, place) for place in places if place.is_dir() for kind in kinds_of(place)]
 
 
 def model_of(folder: Path, study: Any, found: list[tuple[str, Path]]) -> str:
     """What was tuned or measured, for the title; empty for choosers and scripted firms."""
     plan = study.get("plan") if isinstance(study, dict) else None
-    named = (study.get("name") or study.get("model") or (plan or {}).get("model")) if isinstance(study, dict) else None
+    named = (
+        (study.get("name") or study.get("model") or (plan or {}).get("model"))
+        if isinstance(study, dict)
+        else None
+    )
     for _, place in found:
         run = read_json(place / "run.json") if (place / "run.json").is_file() else {}
         settings = run.get("settings") if isinstance(run, dict) else None
-        named = named or (settings.get("model") if isinstance(settings, dict) and not settings.get("simulate") else None)
+        named = named or (
+            settings.get("model")
+            if isinstance(settings, dict) and not settings.get("simulate")
+            else None
+        )
     named = str(named or "")
     return Path(named).name if Path(named).is_dir() else named
 
 
 def read_cost(folder: Path) -> pd.DataFrame:
-    """Columns cell, program, seconds, tokens (nan: none went through a model), gpu_hours: sums over every attempt at a cell."""
+    """Columns cell, program, seconds, tokens (nan: none went through a model), gpu_hours:
+    sums over every attempt at a cell.
+    """
     rows = read_whole_lines(folder / "cells.jsonl")
     columns = ("seconds", "tokens", "gpu_hours")
-    frame = pd.DataFrame([{k: row.get(k) for k in ("cell", *columns)} for row in rows], columns=["cell", *columns])
-    frame = frame.astype(dict.fromkeys(columns, float)).groupby("cell", sort=False).sum(min_count=1).reset_index()
+    frame = pd.DataFrame(
+        [{k: row.get(k) for k in ("cell", *columns)} for row in rows], columns=["cell", *columns]
+    )
+    frame = (
+        frame.astype(dict.fromkeys(columns, float))
+        .groupby("cell", sort=False)
+        .sum(min_count=1)
+        .reset_index()
+    )
     programs = {str(row.get("cell")): program(row.get("command")) for row in rows}
     frame.insert(1, "program", [programs.get(str(name), "") for name in frame["cell"]])
     return frame
 
 
 def program(command: Any) -> str:
-    """``sft`` of a cell's command ``-m econmoral sft ...``; of the older ``recipes/sft.py ...`` too; empty where it is not known."""
-    words = [str(w) for w in command if w not in ("-m", "econmoral")] if isinstance(command, list) else []
+    """``sft`` of a cell's command ``-m econmoral sft ...``; of the older ``recipes/sft.py ...``
+    too; empty where it is not known.
+    """
+    words = (
+        [str(w) for w in command if w not in ("-m", "econmoral")]
+        if isinstance(command, list)
+        else []
+    )
     return Path(words[0]).name.removesuffix(".py") if words else ""

@@ -1,4 +1,6 @@
-"""Python loads this by itself in every process that the tests start: only this machine can be reached, and who tries is written down."""
+"""Python loads this by itself in every process that the tests start: only this machine can be
+reached, and who tries is written down.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,11 @@ import os
 import socket
 from typing import Any
 
-_connect, _connect_ex, _getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+_connect, _connect_ex, _getaddrinfo = (
+    socket.socket.connect,
+    socket.socket.connect_ex,
+    socket.getaddrinfo,
+)
 
 
 def _local(host: Any) -> bool:
