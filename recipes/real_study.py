@@ -27,6 +27,7 @@ STAGES = ("data", "tune", "games", "allocations", "curve", "applications")
 KEYS = {"problems", "seed", "adapters", "curve", "applications"}
 # tokens of a derivation: above the longest right one, so that an untuned model's rambling costs no
 # more
+BOTH = ("reasoned", "direct")
 LONGEST = {"games": "450", "allocations": "200"}
 
 
@@ -70,6 +71,7 @@ class Study:
         self, plan: dict[str, Any], model: str, out: Path, precision: str | None = None
     ) -> None:
         self.plan, self.model, self.out, self.precision = plan, model, out, precision
+        self.seed = str(plan["seed"])
 
     def data(self, name: str, n: int) -> Path:
         """Where the conversations of an adapter of size n are."""
@@ -77,66 +79,46 @@ class Study:
 
     def folder(self, name: str, n: int) -> Path:
         """Where the adapter is."""
-        return (
-            self.out
-            / "adapters"
-            / (name if n == self.plan["adapters"][name]["n"] else f"{name}-n{n}")
-        )
+        whole = n == self.plan["adapters"][name]["n"]
+        return self.out / "adapters" / (name if whole else f"{name}-n{n}")
 
     def draw(self, name: str, n: int) -> Cell:
         """The command that writes an adapter's data."""
         entry, path = self.plan["adapters"][name], self.data(name, n)
-        words = [
-            *TOOL,
-            "data",
-            "--target",
-            entry["target"],
-            "--domain",
-            entry["domain"],
-            "--n",
-            str(n),
-            "--seed",
-            str(self.plan["seed"]),
-        ]
-        return Cell(
-            f"data {path.stem}",
-            (*words, *(["--shuffled"] if entry.get("shuffled") else []), "--out", str(path)),
-            path,
-        )
+        words = ["data", "--target", entry["target"], "--domain", entry["domain"], "--n", str(n)]
+        words += ["--seed", self.seed, *(["--shuffled"] if entry.get("shuffled") else [])]
+        return self.cell(f"data {path.stem}", words, path, path)
 
     def tune(self, name: str, n: int) -> Cell:
         """The command that trains it."""
         folder = self.folder(name, n)
-        words = (
-            *TOOL,
-            "sft",
-            "--model",
-            self.model,
-            "--data",
-            str(self.data(name, n)),
-            "--seed",
-            str(self.plan["seed"]),
-            "--out",
-            str(folder),
-        )
-        words += ("--precision", self.precision) if self.precision else ()
-        return Cell(f"tune {folder.name}", words, folder / "run.json")
+        words = ["sft", "--model", self.model, "--seed", self.seed]
+        words += ["--data", str(self.data(name, n))]
+        words += ["--precision", self.precision] if self.precision else []
+        return self.cell(f"tune {folder.name}", words, folder)
+
+    def cell(self, name: str, words: list[str], out: Path, product: Path | None = None) -> Cell:
+        """A command that writes to ``out``; what it leaves last is run.json, or ``product``."""
+        return Cell(name, (*TOOL, *words, "--out", str(out)), product or out / "run.json")
 
     def adapters(self, domain: str) -> list[str]:
         """Options that name the finished adapters of a domain, the placebo first."""
-        chosen = sorted(
-            (name for name, entry in self.plan["adapters"].items() if entry["domain"] == domain),
-            key=lambda n: not self.plan["adapters"][n].get("shuffled"),
-        )
-        folders = [self.folder(name, self.plan["adapters"][name]["n"]) for name in chosen]
-        return [
-            word for f in folders if (f / "run.json").exists() for word in ("--adapter", str(f))
-        ]
+        entries = self.plan["adapters"]
+        chosen = [name for name, entry in entries.items() if entry["domain"] == domain]
+        chosen.sort(key=lambda name: not entries[name].get("shuffled"))
+        folders = [self.folder(name, entries[name]["n"]) for name in chosen]
+        done = [f for f in folders if (f / "run.json").exists()]
+        return [word for f in done for word in ("--adapter", str(f))]
+
+    def asked(self, domain: str) -> list[str]:
+        """Options of every measurement in which derivations are written."""
+        return ["--pairs", "1", "--temperature", "0", "--longest", LONGEST[domain]]
 
     def cells(self, stage: str) -> list[Cell]:
         """The commands of a stage; measurements take the adapters that are finished."""
         sizes = {name: entry["n"] for name, entry in self.plan["adapters"].items()}
-        base = ("--model", self.model, "--seed", str(self.plan["seed"]))
+        base = ["--model", self.model, "--seed", self.seed]
+        everyone = [*self.adapters("allocations"), *self.adapters("games")]
         if stage == "data":
             return [self.draw(name, n) for name, n in sizes.items()]
         if stage == "tune":
@@ -144,143 +126,37 @@ class Study:
         if stage == "games":
             # first what nobody trained on, then, with two thirds of the problems, new payoffs in
             # the wordings of training
-            how = ("--pairs", "1", "--longest", LONGEST["games"], "--temperature", "0")
-            out, again, n = (
-                self.out / "games",
-                self.out / "games-training-wordings",
-                self.plan["problems"],
-            )
-            words = (*TOOL, "games", *base, *self.adapters("games"), *how)
-            new = (
-                "--sets",
-                "wordings",
-                "--items",
-                str(n),
-                "--mode",
-                "reasoned",
-                "direct",
-                "--prompted",
-                "--out",
-                str(out),
-            )
-            known = (
-                "--sets",
-                "payoffs",
-                "--items",
-                str(2 * n // 3),
-                "--mode",
-                "reasoned",
-                "--out",
-                str(again),
-            )
+            words = ["games", *base, *self.adapters("games"), *self.asked("games")]
+            n = self.plan["problems"]
+            new = ["--sets", "wordings", "--items", str(n), "--mode", *BOTH, "--prompted"]
+            known = ["--sets", "payoffs", "--items", str(2 * n // 3), "--mode", "reasoned"]
             return [
-                Cell("games", (*words, *new), out / "run.json"),
-                Cell("games again", (*words, *known), again / "run.json"),
+                self.cell("games", [*words, *new], self.out / "games"),
+                self.cell("games again", [*words, *known], self.out / "games-training-wordings"),
             ]
         if stage == "allocations":
-            out, more = self.out / "allocations", self.out / "spillover"
-            size = ("--pairs", "1", "--longest", LONGEST["allocations"], "--temperature", "0")
-            allocation = (
-                "--battery",
-                "allocations",
-                "bfs39",
-                "--mode",
-                "reasoned",
-                "direct",
-                *size,
-            )
-            everyone = [*self.adapters("allocations"), *self.adapters("games")]
+            words = ["menus", *base, *self.adapters("allocations"), *self.asked("allocations")]
+            words += ["--battery", "allocations", "bfs39", "--mode", *BOTH, "--prompted"]
+            spill = ["menus", *base, *everyone, "--battery", "spillover", "--pairs", "1"]
             return [
-                Cell(
-                    "allocations",
-                    (
-                        *TOOL,
-                        "menus",
-                        *base,
-                        *self.adapters("allocations"),
-                        "--prompted",
-                        *allocation,
-                        "--out",
-                        str(out),
-                    ),
-                    out / "run.json",
-                ),
-                Cell(
-                    "spillover",
-                    (
-                        *TOOL,
-                        "menus",
-                        *base,
-                        *everyone,
-                        "--battery",
-                        "spillover",
-                        "--pairs",
-                        "1",
-                        "--out",
-                        str(more),
-                    ),
-                    more / "run.json",
-                ),
+                self.cell("allocations", words, self.out / "allocations"),
+                self.cell("spillover", spill, self.out / "spillover"),
             ]
         if stage == "curve":
-            name = self.plan["curve"]["adapter"]
-            found = [
-                c
-                for n in self.plan["curve"]["sizes"]
-                for c in (self.draw(name, n), self.tune(name, n))
-            ]
-            folders = [
-                w
-                for n in self.plan["curve"]["sizes"]
-                for w in ("--adapter", str(self.folder(name, n)))
-            ]
-            asked = (
-                "--battery",
-                "allocations",
-                "--mode",
-                "reasoned",
-                "--pairs",
-                "1",
-                "--longest",
-                LONGEST["allocations"],
-                "--temperature",
-                "0",
-            )
-            out = self.out / "curve"
-            return [
-                *found,
-                Cell(
-                    "curve",
-                    (*TOOL, "menus", *base, *folders, *asked, "--out", str(out)),
-                    out / "run.json",
-                ),
-            ]
-        everyone = [*self.adapters("allocations"), *self.adapters("games")]
-        dilemmas, pricing, size = (
-            self.out / "dilemmas",
-            self.out / "pricing",
-            self.plan["applications"],
-        )
-        asked = (
-            "--battery",
-            "conjoint",
-            "--scenarios",
-            str(size["scenarios"]),
-            "--out",
-            str(dilemmas),
-        )
-        market = (
-            "--runs",
-            str(size["runs"]),
-            "--periods",
-            str(size["periods"]),
-            "--out",
-            str(pricing),
-        )
-        agents = ("--agents", "base", *(word for word in everyone if word != "--adapter"))
+            name, steps = self.plan["curve"]["adapter"], self.plan["curve"]["sizes"]
+            folders = [w for n in steps for w in ("--adapter", str(self.folder(name, n)))]
+            words = ["menus", *base, *folders, *self.asked("allocations")]
+            words += ["--battery", "allocations", "--mode", "reasoned"]
+            trained = [cell for n in steps for cell in (self.draw(name, n), self.tune(name, n))]
+            return [*trained, self.cell("curve", words, self.out / "curve")]
+        size = self.plan["applications"]
+        words = ["dilemmas", *base, *everyone, "--battery", "conjoint"]
+        words += ["--scenarios", str(size["scenarios"])]
+        market = ["pricing", *base, "--agents", "base", *(w for w in everyone if w != "--adapter")]
+        market += ["--runs", str(size["runs"]), "--periods", str(size["periods"])]
         return [
-            Cell("dilemmas", (*TOOL, "dilemmas", *base, *everyone, *asked), dilemmas / "run.json"),
-            Cell("pricing", (*TOOL, "pricing", *base, *agents, *market), pricing / "run.json"),
+            self.cell("dilemmas", words, self.out / "dilemmas"),
+            self.cell("pricing", market, self.out / "pricing"),
         ]
 
 

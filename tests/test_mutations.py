@@ -45,8 +45,8 @@ MUTATIONS = {
     ),
     "a derivation cut before its end": (
         "econmoral/derivations.py",
-        '"\\n".join([*prelude, *lines])',
-        '"\\n".join([*prelude, *lines[:-1]])',
+        '"\\n".join([*points, *lines])',
+        '"\\n".join([*points, *lines[:-1]])',
         "test_derivations.py::test_homo_moralis_is_right_in_every_step_and_ends_in_the_optimum",
     ),
     "a wrong sum in a derivation": (
