@@ -233,18 +233,46 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: bytes) -> Any:
-    """One JSON value.  Raises ValueError or RecursionError for anything else, not-a-number and infinity included."""
+    """One JSON value.
+
+    Raises ValueError or RecursionError for anything else; not-a-number, infinity and an object that
+    names a key twice (of which the library would keep the last) are something else.
+    """
 
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is no JSON number")
 
-    return json.loads(text.decode("utf-8-sig"), parse_constant=refuse)  # a byte-order mark is no content
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError(f"it names {plain(_first_twice([key for key, _ in pairs]))[:40]!r} twice")
+        return found
+
+    content = text.decode("utf-8-sig")  # a byte-order mark is no content
+    return json.loads(content, parse_constant=refuse, object_pairs_hook=once)
+
+
+def _first_twice(names: list[str]) -> str:
+    return next(name for name in names if names.count(name) > 1)
+
+
+class _Once(yaml.SafeLoader):
+    """Plain YAML in which a key stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"it names {plain(_first_twice(names))[:40]!r} twice")
+        return super().construct_mapping(node, deep)
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """One YAML value of plain types.  Raises InputError naming ``where`` when it is malformed."""
+    """One YAML value of plain types.
+
+    Raises InputError naming ``where`` when it is malformed or names a key twice.
+    """
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Once)
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:  # an odd date or key raises any of these
         raise InputError(f"{where} is not YAML: {' '.join(str(error).split())[:200]}") from None
 

@@ -24,13 +24,13 @@ from econmoral.records import InputError, plain, read_lines
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dta", ".parquet", ".jsonl")
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-MISSING = {"", "na", "n/a", "nan", "null", "none", ".", "<na>"}
+MISSING = {"", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", ".", "-", "?", "<na>"}
 LARGEST = 1e12  # payoffs beyond this leave no digits for their differences
 
 
 def missing(text: str) -> bool:
-    """Whether a cell says that there is nothing: empty, NA, NaN, null, None, a lone dot."""
-    return text.strip().lower() in MISSING
+    """Whether a cell says that there is nothing: empty, NA, NaN, null, None, a lone dot or dash."""
+    return plain(text).strip().lower() in MISSING
 
 
 @dataclass(frozen=True)
@@ -136,15 +136,16 @@ class Sheet:
         return "," in marks
 
     def labels(self, name: str) -> list[str]:
-        """Identifiers as text, blanks around them cut off.  A missing one is refused with its
-        line."""
+        """Identifiers as text, without blanks around them or characters that nobody sees.
+
+        A missing one is refused with its line."""
         if name in self.doubtful:
             raise InputError(f"{self.path}: column {name} cannot serve as identifier: {self.doubtful[name]}")
         found = []
         for i, text in enumerate(self.columns[name]):
             if missing(text):
                 raise self.bad(i, name, "every row needs an identifier here; fill it in or remove the row")
-            found.append(text.strip())
+            found.append(plain(text).strip())
         return found
 
     def whole(self, name: str, allowed: dict[str, int], rule: str) -> np.ndarray:
@@ -337,9 +338,11 @@ def _from_lines(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> Sheet:
                 if not isinstance(stem, str) and len(value) != len(stem):
                     raise InputError(f"{path}, line {number}: {key} holds {len(value)} numbers; it needs T, R, P, S")
                 keys = [f"{stem}{i}" for i in range(1, len(value) + 1)] if isinstance(stem, str) else list(stem)
-                new |= dict(zip(keys, value, strict=True))
             else:
-                new[key.strip()] = value
+                keys, value = [key.strip()], [value]
+            if twice := new.keys() & set(keys):
+                raise InputError(f"{path}, line {number}: {plain(min(twice))} is given twice")
+            new |= dict(zip(keys, value, strict=True))
         flat.append(new)
     names = list(dict.fromkeys(key for row in flat for key in row))
     columns = {name: [cell(row.get(name)) for row in flat] for name in names}

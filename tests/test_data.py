@@ -356,7 +356,10 @@ def write(folder: Path, frame: pd.DataFrame, column: str, row: int, value: objec
     return folder / "b.csv"
 
 
-@pytest.mark.parametrize("value", ["", "NA", "nan", "None", " ", ".", "NULL"])
+UNNAMED = ["", "NA", "nan", "None", " ", ".", "NULL", "#N/A", "<NA>", "-", "?", "\u200b"]
+
+
+@pytest.mark.parametrize("value", UNNAMED)
 @pytest.mark.parametrize("row", [0, 7])
 def test_a_missing_identifier_is_refused_with_its_line(value: str, row: int, tmp_path: Path) -> None:
     line = complains("fit", write(tmp_path, BASE, "sid", row, value), *CHOICES)
@@ -387,6 +390,9 @@ def test_a_missing_identifier_is_refused_in_every_format(tmp_path: Path) -> None
 def test_identifiers_stay_text(tmp_path: Path) -> None:
     frame = BASE.assign(sid=[{"P000": "1", "P001": "01", "P002": "001", "P003": " 1e0"}.get(s, s) for s in BASE["sid"]])
     frame.to_csv(tmp_path / "c.csv", index=False)
+    assert json_of("fit", tmp_path / "c.csv", *CHOICES)["clusters"] == 25
+    unseen = BASE.assign(sid=[s + "\u200b \ufeff" * (i % 2) for i, s in enumerate(BASE["sid"])])
+    unseen.to_csv(tmp_path / "c.csv", index=False)
     assert json_of("fit", tmp_path / "c.csv", *CHOICES)["clusters"] == 25
     large = BASE.assign(sid=(2.0**60 + np.arange(len(BASE)) * 2.0**10))
     large.to_parquet(tmp_path / "c.parquet")
@@ -600,6 +606,7 @@ IDLE = [
     (("--stars",), "--stars does nothing"),
     (("--cluster", "sid", "choice_x", "--errors", "wild"), "two columns"),
     (("--cluster", "sid", "choice_x", "self_x"), "one-way or two-way"),
+    (("--cluster", "sid", "sid"), "--cluster names sid twice"),
     (("--weight", "mass"), "mass"),
     (("--fix", "gamma=0"), "no parameter gamma"),
     (("--fix", "beta"), "NAME=VALUE"),

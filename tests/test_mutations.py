@@ -259,6 +259,18 @@ MUTATIONS = {
         '    apart = None\n    if apart is not None:\n        message, signs = describe(apart, ("lambda", *data.parameters))\n        by_lambda',
         "test_separation.py::test_the_one_parameter_that_diverges_is_named_with_a_one_sided_bound",
     ),
+    "payoffs at their own level": (
+        "econmoral/likelihood.py",
+        "low = low if level_free(fam) else np.zeros_like(low)",
+        "low = np.zeros_like(low)",
+        "test_separation.py::test_the_level_of_payoffs_does_not_matter",
+    ),
+    "payoffs of games at their own level": (
+        "econmoral/likelihood.py",
+        "if level_free(fam) else 0.0",
+        "if False else 0.0",
+        "test_separation.py::test_the_level_of_payoffs_does_not_matter_in_games",
+    ),
     "a type that is not identified": (
         "econmoral/mixtures.py",
         "        apart = separated(rows, found)\n",

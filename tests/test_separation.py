@@ -12,15 +12,18 @@ from scipy.optimize import minimize
 from scipy.stats import chi2
 from shell import allocation_choices
 
+from econmoral.choice import Decision, logit
 from econmoral.estimation import (
     Design,
     NotIdentified,
     allocations,
+    design,
     fit,
     individual_fits,
     mixture,
     restrict,
 )
+from econmoral.games import Protocol, belief_weights
 from econmoral.identification import rank_deficiency, separation
 from econmoral.likelihood import certified, gaps, level_free, maximise
 from econmoral.preferences import FAMILIES, Family
@@ -203,7 +206,7 @@ def test_the_three_reasons_are_told_apart(seed: int) -> None:
         fit(stacked(rich, "altruism"))
 
 
-@pytest.mark.parametrize("shift", [1e8, -3e6])
+@pytest.mark.parametrize("shift", [1e8, -3e6, 0.1])
 @pytest.mark.parametrize("family", ["fehr_schmidt", "altruism", "maximin", "utilitarian"])
 def test_the_level_of_payoffs_does_not_matter(shift: float, family: str) -> None:
     frame = allocation_choices(seed=3)
@@ -213,6 +216,27 @@ def test_the_level_of_payoffs_does_not_matter(shift: float, family: str) -> None
     for name, value in here.estimates.items():
         assert there.estimates[name] == pytest.approx(value, rel=1e-9)
         assert there.se[name] == pytest.approx(here.se[name], rel=1e-9)
+
+
+@pytest.mark.parametrize("shift", [1e8, -3e6])
+@pytest.mark.parametrize("family", ["alpha_beta_kappa", "homo_moralis"])
+def test_the_level_of_payoffs_does_not_matter_in_games(shift: float, family: str) -> None:
+    """Exact probabilities come back whatever the level."""
+    rng, true = np.random.default_rng(1), {"alpha": 0.1, "beta": 0.2, "kappa": 0.3}
+    theta = {name: true[name] for name in FAMILIES[family].parameters}
+    decisions: dict[float, list[Decision]] = {0.0: [], shift: []}
+    for i in range(120):
+        pay = sorted(rng.choice(np.arange(10, 100), 4, replace=False), reverse=True)
+        beliefs = belief_weights("spd", rng.random(3))
+        here = Protocol("spd", tuple(map(float, pay))).tables
+        p = logit(FAMILIES[family].utility(here, beliefs, theta), 0.05)
+        for by in decisions:
+            tables = Protocol("spd", tuple(float(x) + by for x in pay)).tables
+            decisions[by].append(Decision(tables, beliefs, p, str(i)))
+    for by, rows in decisions.items():
+        found = fit(design(rows, family))
+        for name, value in (theta | {"lambda": 0.05}).items():
+            assert found.estimates[name] == pytest.approx(value, rel=1e-6), by
 
 
 def test_only_families_without_a_level_are_moved() -> None:

@@ -25,7 +25,6 @@ def add_to(commands: Any) -> None:
     number(
         "--group",
         choices=GROUPS,
-        default="firms",
         help="who stands behind the veil (default firms)",
     )
     number(
@@ -63,8 +62,8 @@ def add_to(commands: Any) -> None:
         help="an estimated degree, common to all firms: intervals by draws from it",
     )
     number("--kappa-se", type=float, help="standard error of that estimate")
-    number("--draws", type=int, default=500, help="draws of kappa (default 500)")
-    number("--seed", type=int, default=0, help="of the draws (default 0)")
+    number("--draws", type=int, help="draws of kappa (default 500)")
+    number("--seed", type=int, help="of the draws (default 0)")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -88,13 +87,19 @@ def _market(args: argparse.Namespace, n: int) -> Market:
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
+    idle = dict.fromkeys(("draws", "seed"), "without --kappa-estimate")
+    if args.prices:
+        idle |= dict.fromkeys(("kappa", "group"), "with --prices")
+    for name, why in idle.items():
+        if getattr(args, name) is not None:
+            raise ValueError(f"--{name} does nothing {why}; leave it out")
     listed = max(len(args.quality), len(args.cost))
     kappa = args.kappa or [0.0] * max(listed, 2)
     n = len(args.prices or kappa)
     firms = _market(args, n)
     if args.prices and len(args.prices) != firms.n:
         raise ValueError(f"{firms.n} firms and {len(args.prices)} prices")
-    prices = np.array(args.prices, float) if args.prices else firms.equilibrium(tuple(kappa), args.group)
+    prices = np.array(args.prices, float) if args.prices else firms.equilibrium(tuple(kappa), args.group or "firms")
     if not np.isfinite(prices).all():
         raise ValueError("prices must be finite")
     result = firms.describe(prices)
@@ -121,9 +126,9 @@ def _estimated(args: argparse.Namespace) -> dict[str, Any]:
         firms,
         args.kappa_estimate,
         args.kappa_se,
-        args.draws,
-        args.seed,
-        args.group,
+        500 if args.draws is None else args.draws,
+        args.seed or 0,
+        args.group or "firms",
     )
 
     def told(name: str, i: int) -> dict[str, float]:
