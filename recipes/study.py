@@ -99,8 +99,13 @@ class Grid:
         self.cells: dict[str, Cell] = {}
 
     def add(self, name: str, product: Path, *words: str) -> None:
-        """A cell, unless the grid has it already."""
-        self.cells.setdefault(name, Cell(name, words, product))
+        """A cell, unless the grid has it already.
+
+        Raises InputError for another one of that name: folders are named with six digits.
+        """
+        cell = self.cells.setdefault(name, Cell(name, words, product))
+        if cell.words != words:
+            raise InputError(f"two cells would be named {name}; numbers must differ within six digits")
 
     def adapter(self, target: Target, n: int, extra: tuple[str, ...] = (), tag: str = "", model: str = "", seed: int | None = None) -> Path:
         """Cells that write data and train on it; the adapter's folder.  ``seed``: of both, the plan's unless told."""
@@ -142,7 +147,7 @@ def lay_out(plan: dict[str, Any], out: Path, designs: list[str]) -> list[Cell]:
             between = []
             for weight in entry["weights"]:
                 folder = out / "adapters" / f"between-{weight:g}"
-                words = (*TOOL, "interpolate", "--adapters", str(ends[0]), str(ends[1]), "--weight", f"{weight:g}", "--out", str(folder))
+                words = (*TOOL, "interpolate", "--adapters", str(ends[0]), str(ends[1]), "--weight", str(weight), "--out", str(folder))
                 grid.add(f"between {weight:g}", folder / "run.json", *words)
                 between.append(folder)
             grid.measure("dial", [*dict.fromkeys([*trained, *ends, *between])])

@@ -261,8 +261,8 @@ MUTATIONS = {
     ),
     "payoffs at their own level": (
         "econmoral/likelihood.py",
-        "low = low if level_free(fam) else np.zeros_like(low)",
-        "low = np.zeros_like(low)",
+        "np.where(allowed[..., None], index - index[:, :1], 0.0)",
+        "np.where(allowed[..., None], index, 0.0)",
         "test_separation.py::test_the_level_of_payoffs_does_not_matter",
     ),
     "payoffs of games at their own level": (
