@@ -17,6 +17,7 @@ from econmoral.records import InputError, plain, read_lines
 ROLES = ("system", "user", "assistant")
 KINDS = {"messages": ("messages",), "prompt and completion": ("prompt", "completion"), "ShareGPT": ("conversations",), "Alpaca": ("instruction",)}
 UNTRAINED = ("tool_calls", "function_call", "reasoning_content", "thinking")  # what a model would say and no page of ours has
+UNMARKED = ("weight", "train", "loss")  # where a file says how much a turn counts
 SHAREGPT = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 ABOUT = ("target", "preference", "kappa", "domain", "shuffled")
 IGNORED = -100  # label of a token that is not trained on
@@ -60,6 +61,8 @@ def conversation_of(row: dict[str, Any], where: str, convert: bool = False) -> l
         raise InputError(f"{where}: a row of the {kind} kind; give --convert to read it as messages")
     if row.get("tools"):
         raise InputError(f"{where}: 'tools' cannot be trained on; remove the row")
+    if row.get("label") in (0, False) and row.get("label") is not None:
+        raise InputError(f"{where}: 'label' says that this answer is a bad one; remove the row")
     if kind == "messages":
         messages = row["messages"]
     elif kind == "prompt and completion":
@@ -72,6 +75,8 @@ def conversation_of(row: dict[str, Any], where: str, convert: bool = False) -> l
         raise InputError(
             f"{where}: expected 'messages', a list of role and content (or 'prompt' and 'completion'); it has {', '.join(map(str, row)) or 'nothing'}"
         )
+    if kind and isinstance(messages, list):
+        messages = _system(row, messages)
     if not isinstance(messages, list) or not messages:
         raise InputError(f"{where}: 'messages' must be a list of at least one message")
     for message in messages:
@@ -83,8 +88,8 @@ def conversation_of(row: dict[str, Any], where: str, convert: bool = False) -> l
             raise InputError(f"{where}: a message of the {message['role']} holds half of a character (an unpaired surrogate); mend or remove it")
         if said := next((key for key in UNTRAINED if message.get(key)), None):
             raise InputError(f"{where}: a message of the {message['role']} has {said!r}, which is not trained on; write it into 'content' or remove it")
-        if message["role"] == "assistant" and any(message.get(key) in (0, False) and message.get(key) is not None for key in ("weight", "train")):
-            raise InputError(f"{where}: a turn of the assistant is marked as not to be trained on, but every one is; make it the last of a row of its own")
+        if message["role"] == "assistant" and any(message.get(key) not in (None, 1, True) for key in UNMARKED):
+            raise InputError(f"{where}: a turn of the assistant is marked as not to be trained on, or as less, but every one is; make it the last of a row of its own")
         if not plain(message["content"]).strip():
             raise InputError(f"{where}: a message of the {message['role']} is empty")
         if message["role"] == "assistant" and message["content"] != message["content"].strip():
@@ -108,7 +113,12 @@ def _sharegpt(row: dict[str, Any], where: str) -> list[Any]:
     turns = row["conversations"]
     if not isinstance(turns, list) or not all(isinstance(t, dict) for t in turns):
         raise InputError(f"{where}: 'conversations' must be a list of turns with 'from' and 'value'")
-    return _system(row, [{"role": SHAREGPT.get(str(t.get("from")), str(t.get("from"))), "content": t.get("value")} for t in turns])
+    found = []
+    for turn in turns:
+        who = str(turn.get("from", turn.get("role")))
+        said = turn.get("value", turn.get("content"))
+        found.append({**turn, "role": SHAREGPT.get(who, who), "content": said})
+    return found
 
 
 def _alpaca(row: dict[str, Any], where: str) -> list[Any]:
@@ -117,7 +127,7 @@ def _alpaca(row: dict[str, Any], where: str) -> list[Any]:
         raise InputError(f"{where}: 'history' must be a list of [question, answer]")
     question = "\n\n".join(str(row[k]) for k in ("instruction", "input") if row.get(k))
     pairs = [*earlier, [question, row.get("output")]]
-    return _system(row, [{"role": role, "content": said} for pair in pairs for role, said in zip(("user", "assistant"), pair, strict=True)])
+    return [{"role": role, "content": said} for pair in pairs for role, said in zip(("user", "assistant"), pair, strict=True)]
 
 
 def tokenise(tokenizer: Any, messages: list[Message]) -> list[Tokens]:

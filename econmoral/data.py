@@ -503,6 +503,13 @@ def _measurement(
             rows = [(n, row) for n, row in rows if name in row and str(row[name]) == value]
             if not rows:
                 raise InputError(f"{path} has no {name} {value!r}; it has {', '.join(map(plain, known))}")
+    first: dict[str, int] = {}
+    for n, row in rows:
+        if first.setdefault(str(row.get("id")), n) != n and row.get("id") is not None:
+            raise InputError(
+                f"{path}, line {n}: {plain(str(row['id']))} stands in line {first[str(row['id'])]} already; "
+                "a measurement holds every decision once, do not join several in one file"
+            )
     kept = [(n, row) for n, row in rows if row.get("probabilities", "") is not None]  # None: refused on every page
     if not kept:
         raise InputError(f"{path}: every decision was refused; there is nothing to estimate from")

@@ -571,6 +571,17 @@ def test_one_set_one_mode_one_arm_at_a_time(tmp_path: Path) -> None:
             assert found["estimates"]["kappa"]["value"] == pytest.approx(0.6 + more + extra, abs=1e-6)
 
 
+@pytest.mark.parametrize("again", [0, 29])
+def test_measurements_that_were_joined_are_refused(again: int, tmp_path: Path) -> None:
+    """The same arms of two models in one file would be pooled, and each decision count twice."""
+    path = measurement(tmp_path)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [r for r in rows if (r["set"], r["mode"], r["arm"]) == ("payoffs", "direct", "base")]
+    path.write_text("".join(json.dumps(r) + "\n" for r in [*rows, rows[again]]))
+    line = complains("fit", path, "--family", "homo_moralis")
+    assert f"line 31: {again} stands in line {again + 1} already" in line
+
+
 def test_clusters_of_a_measurement_can_be_named(tmp_path: Path) -> None:
     path = measurement(tmp_path)
     some = (
