@@ -43,10 +43,7 @@ def run(cells: list[Cell], out: Path) -> None:
     known = {row["cell"]: row["command"] for row in rows if row.get("finished")}
     for cell in cells:
         if cell.product.exists() and _told(known.get(cell.name, cell.words)) != _told(cell.words):
-            raise InputError(
-                f"{out} holds {cell.name} of another plan (python {plain(' '.join(known[cell.name]))}); "
-                "choose another --out, or delete it"
-            )
+            raise InputError(f"{out} holds {cell.name} of another plan (python {plain(' '.join(known[cell.name]))}); choose another --out, or delete it")
     environment = dict(os.environ)
     if REPOSITORY is not None:  # its commands are to be this copy's
         environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, [environment.get("PYTHONPATH")])])

@@ -253,14 +253,9 @@ def load_tokenizer(place: Place) -> Any:
         raise InputError(f"cannot load the tokenizer of {place.source}: {_brief(error)}") from None
     tokenizer.name_or_path = place.source
     if not tokenizer("K or M, 1 or 2?", add_special_tokens=False)["input_ids"]:
-        raise InputError(
-            f"cannot load the tokenizer of {place.source}: it knows no word; fetch tokenizer.json again"
-        )
+        raise InputError(f"cannot load the tokenizer of {place.source}: it knows no word; fetch tokenizer.json again")
     if str(tokenizer.chat_template or "").startswith("\ufeff"):
-        raise InputError(
-            f"the chat template of {place.source} begins with a byte-order mark, which would begin "
-            "every prompt; save it without one"
-        )
+        raise InputError(f"the chat template of {place.source} begins with a byte-order mark, which would begin every prompt; save it without one")
     if not tokenizer.chat_template:
         raise InputError(f"{place.source} has no chat template; use an instruction-tuned checkpoint")
     check_template(str(tokenizer.chat_template), place.source)  # before any library runs it
@@ -472,20 +467,11 @@ def _check_adapter_values(folder: Path) -> None:
         for name in sorted(file.keys()):
             tensor = file.get_tensor(name)
             if str(tensor.dtype) not in ADAPTER_TYPES:
-                raise InputError(
-                    f"{folder}: {plain(name)} is packed as {str(tensor.dtype).removeprefix('torch.')}; "
-                    "take the adapter as it was trained"
-                )
+                raise InputError(f"{folder}: {plain(name)} is packed as {str(tensor.dtype).removeprefix('torch.')}; take the adapter as it was trained")
             if not tensor.isfinite().all():
-                raise InputError(
-                    f"{folder}: {plain(name)} holds values that are no finite numbers; the training "
-                    "diverged or the file is damaged"
-                )
+                raise InputError(f"{folder}: {plain(name)} holds values that are no finite numbers; the training diverged or the file is damaged")
             if ".lora_A." in name and not tensor.any():
-                raise InputError(
-                    f"{folder} is not all there: {plain(name)} holds nothing but zeros, as an "
-                    "interrupted download leaves it; copy it again"
-                )
+                raise InputError(f"{folder} is not all there: {plain(name)} holds nothing but zeros, as an interrupted download leaves it; copy it again")
 
 
 def check_adapters(adapters: Iterable[Path], place: Place, tokenizer: Any = None, given: bool = False) -> None:

@@ -89,7 +89,9 @@ def conversation_of(row: dict[str, Any], where: str, convert: bool = False) -> l
         if said := next((key for key in UNTRAINED if message.get(key)), None):
             raise InputError(f"{where}: a message of the {message['role']} has {said!r}, which is not trained on; write it into 'content' or remove it")
         if message["role"] == "assistant" and any(message.get(key) not in (None, 1, True) for key in UNMARKED):
-            raise InputError(f"{where}: a turn of the assistant is marked as not to be trained on, or as less, but every one is; make it the last of a row of its own")
+            raise InputError(
+                f"{where}: a turn of the assistant is marked as not to be trained on, or as less, but every one is; make it the last of a row of its own"
+            )
         if not plain(message["content"]).strip():
             raise InputError(f"{where}: a message of the {message['role']} is empty")
         if message["role"] == "assistant" and message["content"] != message["content"].strip():

@@ -33,7 +33,7 @@ from econmoral.identification import NotIdentified
 from econmoral.likelihood import Design, allocations, design, weigh
 from econmoral.menus import MENUS, own_allocation
 from econmoral.records import InputError, plain, read_lines
-from econmoral.sheet import Sheet, missing, read_sheet
+from econmoral.sheet import Sheet, identifier, missing, read_sheet
 
 BINARY = ("self_x", "other_x", "self_y", "other_y", "choice_x")
 SELECTORS = ("set", "mode", "arm")
@@ -546,7 +546,7 @@ def _field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
     if value is None or missing(str(value)):
         has = ", ".join(plain(k) for k in list(row)[:20])
         raise InputError(f"{path}, line {number}: no {name}; every line needs one to be clustered by it (it has {has})")
-    return str(value).strip()
+    return identifier(str(value))
 
 
 def _positive(path: Path, number: int, row: dict[str, Any], name: str) -> float:

@@ -50,6 +50,9 @@ def command(main: Callable[[], None]) -> None:
     Signs that the output's encoding lacks become question marks; output that nobody reads any more (``| head``) ends quietly.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's polite stop is an interrupt too
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed (``>&-``)
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as the command
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -256,7 +259,7 @@ def _first_twice(names: list[str]) -> str:
     return next(name for name in names if names.count(name) > 1)
 
 
-class _Once(yaml.SafeLoader):
+class _Once(yaml.SafeLoader):  # type: ignore[misc]
     """Plain YAML in which a key stands once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,11 @@ LARGEST = 1e12  # payoffs beyond this leave no digits for their differences
 def missing(text: str) -> bool:
     """Whether a cell says that there is nothing: empty, NA, NaN, null, None, a lone dot or dash."""
     return plain(text).strip().lower() in MISSING
+
+
+def identifier(text: str) -> str:
+    """A name without what nobody sees: composed letters, single blanks, no format characters."""
+    return " ".join(unicodedata.normalize("NFC", plain(text)).split())
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,7 @@ class Sheet:
         return "," in marks
 
     def labels(self, name: str) -> list[str]:
-        """Identifiers as text, without blanks around them or characters that nobody sees.
+        """Identifiers as text, those that look alike written alike (see ``identifier``).
 
         A missing one is refused with its line."""
         if name in self.doubtful:
@@ -145,7 +151,7 @@ class Sheet:
         for i, text in enumerate(self.columns[name]):
             if missing(text):
                 raise self.bad(i, name, "every row needs an identifier here; fill it in or remove the row")
-            found.append(plain(text).strip())
+            found.append(identifier(text))
         return found
 
     def whole(self, name: str, allowed: dict[str, int], rule: str) -> np.ndarray:

@@ -331,7 +331,10 @@ class Served(Exact):
             strict=True,
         ):
             # a server that puts a token of its own before the prompt would shift every score
-            whole = values and len(values) in (len(context) + len(form), len(context) + len(form) + 1)
+            whole = values and len(values) in (
+                len(context) + len(form),
+                len(context) + len(form) + 1,
+            )
             part = values[len(context) : len(context) + len(form)] if whole else []
             if len(part) == len(form) and None not in part:
                 log_p[context, form] = sum(part)

@@ -391,7 +391,9 @@ def test_identifiers_stay_text(tmp_path: Path) -> None:
     frame = BASE.assign(sid=[{"P000": "1", "P001": "01", "P002": "001", "P003": " 1e0"}.get(s, s) for s in BASE["sid"]])
     frame.to_csv(tmp_path / "c.csv", index=False)
     assert json_of("fit", tmp_path / "c.csv", *CHOICES)["clusters"] == 25
-    unseen = BASE.assign(sid=[s + "\u200b \ufeff" * (i % 2) for i, s in enumerate(BASE["sid"])])
+    seen = ["\u00e9 " + s for s in BASE["sid"]]  # composed or not, with a blank that does not break
+    other = ["e\u0301\u00a0" + s + "\u200b \ufeff" for s in BASE["sid"]]
+    unseen = BASE.assign(sid=[(seen, other)[i % 2][i] for i in range(len(BASE))])
     unseen.to_csv(tmp_path / "c.csv", index=False)
     assert json_of("fit", tmp_path / "c.csv", *CHOICES)["clusters"] == 25
     large = BASE.assign(sid=(2.0**60 + np.arange(len(BASE)) * 2.0**10))

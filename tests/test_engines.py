@@ -490,9 +490,7 @@ def test_a_served_model_gives_the_same_exact_probabilities(engine: Transformers)
 
 
 @pytest.mark.parametrize("more", [[-0.5, -0.5], [-0.5, -0.5, -0.5], None])
-def test_a_server_that_sends_other_tokens_than_were_asked_gives_no_score(
-    more: list[float] | None, engine: Transformers
-) -> None:
+def test_a_server_that_sends_other_tokens_than_were_asked_gives_no_score(more: list[float] | None, engine: Transformers) -> None:
     """One that puts a beginning of its own before the prompt shifts every score by a token."""
 
     def respond(path: str, body: dict[str, Any]) -> Reply:

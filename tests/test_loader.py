@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -111,6 +110,10 @@ def shards(folder: Path, more: Tensors, left_over: bool = False) -> None:
         save_file(part, folder / file, metadata={"format": "pt"})
 
 
+def doubled(part: str) -> Tensors:
+    return {name: 2 * w for name, w in WEIGHTS.items() if part in name}
+
+
 def hole(weight: torch.Tensor) -> torch.Tensor:
     """A matrix of which a third was never written."""
     return torch.cat([weight[: 2 * len(weight) // 3], torch.zeros_like(weight[2 * len(weight) // 3 :])])
@@ -190,9 +193,14 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a token without embedding": (lambda f: more_tokens(copy(f), "<|turn|>"), r"1 of its tokens have no embedding, first '<\|turn\|>' \(number 6689 of 6689\)"),
     "two tokens without embedding": (lambda f: (more_tokens(copy(f), "<|a|>"), more_tokens(f, "<|b|>")), "2 of its tokens have no embedding"),
     "another tokenizer": (another_tokenizer, "of its tokens have no embedding"),
-    "a tensor twice": (lambda f: shards(f, {"model.norm.weight": 2 * WEIGHTS["model.norm.weight"], "model.embed_tokens.weight": 2 * WEIGHTS["model.embed_tokens.weight"]}), "model.embed_tokens.weight twice, in different files"),
-    "a file of another download": (lambda f: shards(f, {"model.norm.weight": WEIGHTS["model.norm.weight"]}, left_over=True), "model.norm.weight twice"),
-    "a hole": (lambda f: spoilt(f, "layers.3.mlp.gate_proj", hole), "33 % of the rows of model.layers.3.mlp.gate_proj.weight hold nothing but zeros"),
+    "a tensor twice": (lambda f: shards(f, doubled("embed")), "model.embed_tokens.weight twice, in different files"),
+    "a file of another download": (
+        lambda f: shards(f, doubled("model.norm"), left_over=True), "model.norm.weight twice",
+    ),
+    "a hole": (
+        lambda f: spoilt(f, "layers.3.mlp.gate_proj", hole),
+        "33 % of the rows of model.layers.3.mlp.gate_proj.weight hold nothing but zeros",
+    ),
     "a folder for weights": (folder_for_weights, "it has no weights"),
     "a tokenizer without words": (lambda f: (copy(f) / "tokenizer.json").unlink(), "knows no word"),
     "a template with a byte-order mark": (lambda f: template(f, "\ufeff" + (NANO / "chat_template.jinja").read_text()), "byte-order mark"),
@@ -272,6 +280,10 @@ def rewrite(folder: Path, change: Callable[[Tensors], Tensors], **config: Any) -
     return folder
 
 
+def times(tensors: Tensors, part: str, factor: float) -> Tensors:
+    return {name: factor * w if part in name else w for name, w in tensors.items()}
+
+
 EMBEDDING = "base_model.model.model.embed_tokens.weight"
 SPOILT: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     "one layer of six": (lambda a: {k: w for k, w in a.items() if "layers.0." in k}, "not all there: 70 of 84 tensors are missing"),
@@ -282,9 +294,9 @@ SPOILT: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     ),
     "other names": (lambda a: {k.replace("self_attn", "attention"): w for k, w in a.items()}, "belong to no module"),
     "another base": (lambda a: {k: torch.zeros(w.shape[0], 96) if "q_proj.lora_A" in k else w for k, w in a.items()}, r"has the shape \[4, 96\]"),
-    "not a number": (lambda a: {k: w * float("nan") if "layers.2.mlp.up_proj.lora_B" in k else w for k, w in a.items()}, "no finite numbers"),
-    "infinity": (lambda a: {k: w / 0 if "layers.0.self_attn.o_proj.lora_A" in k else w for k, w in a.items()}, "no finite numbers"),
-    "an end that was never written": (lambda a: {k: torch.zeros_like(w) if "layers.5." in k else w for k, w in a.items()}, "not all there: .*holds nothing but zeros"),
+    "not a number": (lambda a: times(a, "layers.2.mlp.up_proj.lora_B", np.nan), "no finite numbers"),
+    "infinity": (lambda a: times(a, "layers.0.self_attn.o_proj.lora_A", np.inf), "no finite numbers"),
+    "an end that was never written": (lambda a: times(a, "layers.5.", 0), "not all there: .*nothing but zeros"),
     "whole numbers": (lambda a: {k: (99 * w).to(torch.int8) for k, w in a.items()}, "is packed as int8"),
     "embeddings of its own": (lambda a: a | {EMBEDDING: torch.zeros(1600, 128)}, "brings embeddings of its own"),
 }  # fmt: skip
@@ -407,12 +419,15 @@ def test_an_adapter_that_changes_nothing_is_not_exported(empty_adapter: Path, tm
     assert not (tmp_path / "m").exists()
 
 
-@pytest.mark.parametrize("settings", [
+@pytest.mark.parametrize(
+    "settings",
+    [
         {"do_sample": False, "temperature": 0.9, "top_p": 0.6},
         {"do_sample": False, "num_beams": 1, "early_stopping": True},
         {"do_sample": False, "top_k": 7},
         {"do_sample": False, "typical_p": 0.5},
-    ])
+    ],
+)
 def test_generation_settings_that_cannot_be_saved_are_mended(
     settings: dict[str, Any], tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,8 +30,8 @@ MUTATIONS = {
     ),
     "a derivation cut before its end": (
         "econmoral/derivations.py",
-        '"\\n".join([*prelude, *lines])',
-        '"\\n".join([*prelude, *lines[:-1]])',
+        '"\\n".join([*points, *lines])',
+        '"\\n".join([*points, *lines[:-1]])',
         "test_derivations.py::test_homo_moralis_is_right_in_every_step_and_ends_in_the_optimum",
     ),
     "a wrong sum in a derivation": (
@@ -271,6 +271,42 @@ MUTATIONS = {
         "if False else 0.0",
         "test_separation.py::test_the_level_of_payoffs_does_not_matter_in_games",
     ),
+    "cells of another plan": (
+        "econmoral/cells.py",
+        "if cell.product.exists() and _told(",
+        "if False and _told(",
+        "test_study.py::test_what_another_plan_left_is_not_taken",
+    ),
+    "a key that stands twice": (
+        "econmoral/records.py",
+        "if len(set(names)) < len(names):",
+        "if False:",
+        "test_records.py::test_a_key_that_stands_twice_is_refused",
+    ),
+    "measurements that were joined": (
+        "econmoral/data.py",
+        'if first.setdefault(str(row.get("id")), n) != n and',
+        "if False and",
+        "test_data.py::test_measurements_that_were_joined_are_refused",
+    ),
+    "scores that are shifted by a token": (
+        "eval/engine_openai.py",
+        "part = values[len(context) : len(context) + len(form)] if whole else []",
+        "part = values[len(context) : len(context) + len(form)]",
+        "test_engines.py::test_a_server_that_sends_other_tokens_than_were_asked_gives_no_score",
+    ),
+    "tensors that stand in two files": (
+        "econmoral/checkpoints.py",
+        "for a, b in pairwise(names) if a == b",
+        "for a, b in pairwise(names) if False",
+        "test_loader.py::test_a_checkpoint_that_is_not_whole_is_refused",
+    ),
+    "an adapter with holes": (
+        "econmoral/checkpoints.py",
+        "    _check_adapter_values(folder)\n",
+        "",
+        "test_loader.py::test_an_adapter_that_is_not_all_there_is_refused_everywhere",
+    ),
     "a type that is not identified": (
         "econmoral/mixtures.py",
         "        apart = separated(rows, found)\n",
@@ -302,7 +338,7 @@ MUTATIONS = {
         "test_separation.py::test_too_few_clusters_are_refused_and_few_are_said",
     ),
     "the last of two values of a country": (
-        "eval/dilemmas.py",
+        "eval/conjoint.py",
         "if dimension in table.setdefault(country, {}):",
         "table.setdefault(country, {})\n        if False:",
         "test_dilemmas.py::test_a_table_of_countries_that_is_doubtful_is_refused",

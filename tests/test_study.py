@@ -143,9 +143,7 @@ def test_a_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
         (("--model", "a", "--seed", "0"), None),
     ],
 )
-def test_what_another_plan_left_is_not_taken(
-    then: tuple[str, ...], message: str | None, tmp_path: Path
-) -> None:
+def test_what_another_plan_left_is_not_taken(then: tuple[str, ...], message: str | None, tmp_path: Path) -> None:
     write = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text('done')"
 
     def cells(*options: str) -> list[study.Cell]:
@@ -156,12 +154,8 @@ def test_what_another_plan_left_is_not_taken(
         study.run(cells(*then), tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("kappas", "weights"), [([0.1234567, 0.1234568], [0.5]), ([0.5], [0.25, 0.2500000001])]
-)
-def test_two_cells_of_one_name_are_refused(
-    kappas: list[float], weights: list[float], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("kappas", "weights"), [([0.1234567, 0.1234568], [0.5]), ([0.5], [0.25, 0.2500000001])])
+def test_two_cells_of_one_name_are_refused(kappas: list[float], weights: list[float], tmp_path: Path) -> None:
     plan = study.read_plan(ROOT / "recipes" / "plans" / "nano.yaml")
     plan["designs"]["dial"] = {"kappas": kappas, "weights": weights, "seeds": [0]}
     with pytest.raises(InputError, match="two cells would be named"):
