@@ -271,6 +271,12 @@ MUTATIONS = {
         "if False else 0.0",
         "test_separation.py::test_the_level_of_payoffs_does_not_matter_in_games",
     ),
+    "what two folders answer alike given to one": (
+        "eval/compare.py",
+        "if name in other else name",
+        "if False else name",
+        "test_compare.py::test_what_two_folders_answer_alike_stays_with_both",
+    ),
     "cells of another plan": (
         "econmoral/cells.py",
         "if cell.product.exists() and _told(",
@@ -299,13 +305,13 @@ MUTATIONS = {
         "econmoral/checkpoints.py",
         "for a, b in pairwise(names) if a == b",
         "for a, b in pairwise(names) if False",
-        "test_loader.py::test_a_checkpoint_that_is_not_whole_is_refused",
+        "test_loader.py::test_a_checkpoint_that_is_not_whole_is_refused[a tensor twice]",
     ),
     "an adapter with holes": (
         "econmoral/checkpoints.py",
         "    _check_adapter_values(folder)\n",
         "",
-        "test_loader.py::test_an_adapter_that_is_not_all_there_is_refused_everywhere",
+        "test_loader.py::test_an_adapter_that_is_not_all_there_is_refused_everywhere[not a number]",
     ),
     "a type that is not identified": (
         "econmoral/mixtures.py",
