@@ -263,6 +263,7 @@ class _Once(yaml.SafeLoader):  # type: ignore[misc]
     """Plain YAML in which a key stands once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the library does.  Raises ValueError for a key that stands twice."""
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if len(set(names)) < len(names):
             raise ValueError(f"it names {plain(_first_twice(names))[:40]!r} twice")
