@@ -13,10 +13,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from econmoral.records import InputError, append_lines, read_json
+from econmoral.records import InputError, append_lines, plain, read_json, read_whole_lines
 from econmoral.rooms import REPOSITORY
 
 TOOL = ("-m", "econmoral")  # how most cells begin
@@ -34,11 +35,20 @@ class Cell:
 def run(cells: list[Cell], out: Path) -> None:
     """Run what is not there yet.
 
-    Raises InputError at the first command that fails; what is done stays done.
+    Raises InputError at the first command that fails, and where a cell is there that another
+    command has left: with another model, seed or size.  What is done stays done.
     """
     import torch  # late: bad input is reported before it is loaded
 
     record = out / "cells.jsonl"
+    rows = read_whole_lines(record)
+    known = {row["cell"]: row["command"] for row in rows if row.get("finished")}
+    for cell in cells:
+        if cell.product.exists() and _told(known.get(cell.name, cell.words)) != _told(cell.words):
+            raise InputError(
+                f"{out} holds {cell.name} of another plan (python "
+                f"{plain(' '.join(known[cell.name]))}); choose another --out, or delete it"
+            )
     environment = dict(os.environ)
     if REPOSITORY is not None:  # its commands are to be this copy's
         environment["PYTHONPATH"] = os.pathsep.join(
@@ -74,6 +84,11 @@ def run(cells: list[Cell], out: Path) -> None:
                 f"this cell failed, see above: {cell.name}; the study continues there when it is "
                 "run again"
             )
+
+
+def _told(words: Sequence[str]) -> list[str]:
+    """What a command says, however the folders are written: absolute, or from here."""
+    return [word.rpartition("/")[2] for word in words]
 
 
 def call(words: list[str], environment: dict[str, str]) -> int:

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from econmoral.records import InputError, plain, read_json, write_json
 TEXT = ["*.json", "*.jinja", "*.txt", "*.model"]  # configuration, tokenizer, template
 POINTER = b"version https://git-lfs.github.com/spec"
 FLOATS = {"F64", "F32", "F16", "BF16"}
+ADAPTER_TYPES = {"torch.float64", "torch.float32", "torch.float16", "torch.bfloat16"}
+ZERO_ROWS = 0.2  # share of a matrix's rows that may be empty
 # bytes at the end of a file that are all zero: no checkpoint ends so, an interrupted download does
 ZEROS = 4096
 UNPACK = (
@@ -272,7 +275,7 @@ def check_files(place: Place) -> dict[str, Any]:
                 f"cannot load {source}: it holds its weights twice, in model.safetensors and in "
                 f"the files of {index.name}; remove the older ones"
             )
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(p for p in folder.glob("*.safetensors") if p.is_file())
     if not files:
         pickles = sorted(
             p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -301,6 +304,14 @@ def check_files(place: Place) -> dict[str, Any]:
         raise InputError(
             f"cannot load {source}: its weights are packed by a quantiser ({plain(packed)}); "
             f"{UNPACK}"
+        )
+    names = sorted(name for name, _ in tensors)
+    if twice := next((a for a, b in pairwise(names) if a == b), None):
+        raise InputError(
+            f"cannot load {source}: it holds {plain(twice)} twice, in different files, and "
+            "programs "
+            "do not agree on which counts; remove the files that are left over from another "
+            "download"
         )
     for file in files:
         _check_end(file)
@@ -338,6 +349,16 @@ def load_tokenizer(place: Place) -> Any:
     except Exception as error:  # the library has no common kind for a damaged or foreign tokenizer
         raise InputError(f"cannot load the tokenizer of {place.source}: {_brief(error)}") from None
     tokenizer.name_or_path = place.source
+    if not tokenizer("K or M, 1 or 2?", add_special_tokens=False)["input_ids"]:
+        raise InputError(
+            f"cannot load the tokenizer of {place.source}: it knows no word; fetch "
+            "tokenizer.json again"
+        )
+    if str(tokenizer.chat_template or "").startswith("\ufeff"):
+        raise InputError(
+            f"the chat template of {place.source} begins with a byte-order mark, which would "
+            "begin every prompt; save it without one"
+        )
     if not tokenizer.chat_template:
         raise InputError(
             f"{place.source} has no chat template; use an instruction-tuned checkpoint"
@@ -412,6 +433,7 @@ def _check_values(model: Any, source: str) -> None:
     """Raises InputError for weights that are no numbers, matrices of zeros,
     and a head that is tied and another one as well.
     """
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     for name, weight in model.named_parameters():
         # four bits each, whatever type they are stored in
         if getattr(weight, "quant_state", None) is not None:
@@ -428,7 +450,14 @@ def _check_values(model: Any, source: str) -> None:
                     f"cannot load {source}: {plain(name)} holds nothing but zeros, as an "
                     "interrupted download leaves it; fetch it again"
                 )
-    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+            if weight.ndim > 1 and weight is not embeddings.weight:
+                empty = float((~weight.detach().any(-1)).float().mean())
+                if empty > ZERO_ROWS:  # rows of tokens that nobody uses may well be empty
+                    raise InputError(
+                        f"cannot load {source}: {100 * empty:.0f} % of the rows of {plain(name)} "
+                        "hold nothing "
+                        "but zeros, as an interrupted download leaves them; fetch it again"
+                    )
     tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
     if (
         tied
@@ -582,12 +611,41 @@ def check_fit(folder: Path, place: Place) -> None:
             f"{folder} is not all there: {len(lost)} of {len(expected)} tensors are missing, first "
             f"{plain(lost[0])}; copy it again"
         )
+    _check_adapter_values(folder)
     if other := sorted(n for n in found if found[n] != expected[n]):
         raise InputError(
             f"{folder} does not fit {place.source}: {plain(other[0])} has the shape "
             f"{found[other[0]]}, the base asks for {expected[other[0]]}; it was trained on another "
             "base"
         )
+
+
+def _check_adapter_values(folder: Path) -> None:
+    """Raises InputError for tensors that are no numbers, or that no training leaves behind.
+
+    LoRA's A is drawn at random, so that one of zeros was never written.  B may be zero.
+    """
+    from safetensors import safe_open
+
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+        for name in sorted(file.keys()):
+            tensor = file.get_tensor(name)
+            if str(tensor.dtype) not in ADAPTER_TYPES:
+                raise InputError(
+                    f"{folder}: {plain(name)} is packed as "
+                    f"{str(tensor.dtype).removeprefix('torch.')}; "
+                    "take the adapter as it was trained"
+                )
+            if not tensor.isfinite().all():
+                raise InputError(
+                    f"{folder}: {plain(name)} holds values that are no finite numbers; the "
+                    "training diverged or the file is damaged"
+                )
+            if ".lora_A." in name and not tensor.any():
+                raise InputError(
+                    f"{folder} is not all there: {plain(name)} holds nothing but zeros, as an "
+                    "interrupted download leaves it; copy it again"
+                )
 
 
 def check_adapters(
@@ -636,6 +694,9 @@ def _template(folder: Path) -> str | None:
     with suppress(InputError, OSError):
         found = read_json(folder / "tokenizer_config.json")
         text = found.get("chat_template") if isinstance(found, dict) else None
+        if isinstance(text, list):  # several, with names
+            named = {t.get("name"): t.get("template") for t in text if isinstance(t, dict)}
+            text = named.get("default")
         return text if isinstance(text, str) else None
     return None
 

@@ -23,8 +23,13 @@ KINDS = {
     "ShareGPT": ("conversations",),
     "Alpaca": ("instruction",),
 }
-# what a model would say and no page of ours has
-UNTRAINED = ("tool_calls", "function_call", "reasoning_content", "thinking")
+UNTRAINED = (
+    "tool_calls",
+    "function_call",
+    "reasoning_content",
+    "thinking",
+)  # what a model would say and no page of ours has
+UNMARKED = ("weight", "train", "loss")  # where a file says how much a turn counts
 SHAREGPT = {
     "human": "user",
     "user": "user",
@@ -89,6 +94,8 @@ def conversation_of(row: dict[str, Any], where: str, convert: bool = False) -> l
         )
     if row.get("tools"):
         raise InputError(f"{where}: 'tools' cannot be trained on; remove the row")
+    if row.get("label") in (0, False) and row.get("label") is not None:
+        raise InputError(f"{where}: 'label' says that this answer is a bad one; remove the row")
     if kind == "messages":
         messages = row["messages"]
     elif kind == "prompt and completion":
@@ -102,6 +109,8 @@ def conversation_of(row: dict[str, Any], where: str, convert: bool = False) -> l
             f"{where}: expected 'messages', a list of role and content (or 'prompt' and "
             f"'completion'); it has {', '.join(map(str, row)) or 'nothing'}"
         )
+    if kind and isinstance(messages, list):
+        messages = _system(row, messages)
     if not isinstance(messages, list) or not messages:
         raise InputError(f"{where}: 'messages' must be a list of at least one message")
     for message in messages:
@@ -124,12 +133,11 @@ def conversation_of(row: dict[str, Any], where: str, convert: bool = False) -> l
                 "on; write it into 'content' or remove it"
             )
         if message["role"] == "assistant" and any(
-            message.get(key) in (0, False) and message.get(key) is not None
-            for key in ("weight", "train")
+            message.get(key) not in (None, 1, True) for key in UNMARKED
         ):
             raise InputError(
-                f"{where}: a turn of the assistant is marked as not to be trained on, but every "
-                "one is; make it the last of a row of its own"
+                f"{where}: a turn of the assistant is marked as not to be trained on, or as "
+                "less, but every one is; make it the last of a row of its own"
             )
         if not plain(message["content"]).strip():
             raise InputError(f"{where}: a message of the {message['role']} is empty")
@@ -168,16 +176,12 @@ def _sharegpt(row: dict[str, Any], where: str) -> list[Any]:
         raise InputError(
             f"{where}: 'conversations' must be a list of turns with 'from' and 'value'"
         )
-    return _system(
-        row,
-        [
-            {
-                "role": SHAREGPT.get(str(t.get("from")), str(t.get("from"))),
-                "content": t.get("value"),
-            }
-            for t in turns
-        ],
-    )
+    found = []
+    for turn in turns:
+        who = str(turn.get("from", turn.get("role")))
+        said = turn.get("value", turn.get("content"))
+        found.append({**turn, "role": SHAREGPT.get(who, who), "content": said})
+    return found
 
 
 def _alpaca(row: dict[str, Any], where: str) -> list[Any]:
@@ -188,14 +192,11 @@ def _alpaca(row: dict[str, Any], where: str) -> list[Any]:
         raise InputError(f"{where}: 'history' must be a list of [question, answer]")
     question = "\n\n".join(str(row[k]) for k in ("instruction", "input") if row.get(k))
     pairs = [*earlier, [question, row.get("output")]]
-    return _system(
-        row,
-        [
-            {"role": role, "content": said}
-            for pair in pairs
-            for role, said in zip(("user", "assistant"), pair, strict=True)
-        ],
-    )
+    return [
+        {"role": role, "content": said}
+        for pair in pairs
+        for role, said in zip(("user", "assistant"), pair, strict=True)
+    ]
 
 
 def tokenise(tokenizer: Any, messages: list[Message]) -> list[Tokens]:

@@ -33,7 +33,7 @@ from econmoral.identification import NotIdentified
 from econmoral.likelihood import Design, allocations, design, weigh
 from econmoral.menus import MENUS, own_allocation
 from econmoral.records import InputError, plain, read_lines
-from econmoral.sheet import Sheet, missing, read_sheet
+from econmoral.sheet import Sheet, identifier, missing, read_sheet
 
 BINARY = ("self_x", "other_x", "self_y", "other_y", "choice_x")
 SELECTORS = ("set", "mode", "arm")
@@ -590,6 +590,14 @@ def _measurement(
                 raise InputError(
                     f"{path} has no {name} {value!r}; it has {', '.join(map(plain, known))}"
                 )
+    first: dict[str, int] = {}
+    for n, row in rows:
+        if first.setdefault(str(row.get("id")), n) != n and row.get("id") is not None:
+            raise InputError(
+                f"{path}, line {n}: {plain(str(row['id']))} stands in line "
+                f"{first[str(row['id'])]} already; "
+                "a measurement holds every decision once, do not join several in one file"
+            )
     # None: refused on every page
     kept = [(n, row) for n, row in rows if row.get("probabilities", "") is not None]
     if not kept:
@@ -641,7 +649,7 @@ def _field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
             f"{path}, line {number}: no {name}; every line needs one to be clustered by it (it has "
             f"{has})"
         )
-    return str(value).strip()
+    return identifier(str(value))
 
 
 def _positive(path: Path, number: int, row: dict[str, Any], name: str) -> float:

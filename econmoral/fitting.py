@@ -217,6 +217,10 @@ def tidy(args: argparse.Namespace) -> None:
         )
     if args.cluster and len(args.cluster) > 1 and (args.errors != "clustered" or args.types > 1):
         raise InputError("two columns in --cluster go with --errors cluster and without --types")
+    if args.cluster and len(set(args.cluster)) < len(args.cluster):
+        raise InputError(
+            f"--cluster names {args.cluster[-1]} twice; two-way clustering needs two columns"
+        )
     if args.replications is not None and not 19 <= args.replications <= 1_000_000:
         raise InputError(f"--replications must lie between 19 and 1000000, got {args.replications}")
     if args.seed is not None and args.seed < 0:

@@ -187,15 +187,12 @@ def allocations(
         raise ValueError(f"family {family!r} cannot be estimated on allocations; known: {usable}")
     own, other = np.asarray(own, float), np.asarray(other, float)
     allowed = np.isfinite(own) & np.isfinite(other)
-    low = np.minimum(np.where(allowed, own, np.inf), np.where(allowed, other, np.inf)).min(
-        1, keepdims=True
-    )
-    low = low if level_free(fam) else np.zeros_like(low)
-    own, other = (np.where(allowed, x - low, 0.0) for x in (own, other))
+    own, other = (np.where(allowed, x, 0.0) for x in (own, other))
     q, v = (np.broadcast_to(np.asarray(x, float).reshape(-1, 1), own.shape) for x in (kind, unkind))
     base, terms = fam.outcome(own, other, q, v)
     cluster_codes, names = codes(list(cluster))
     index = np.concatenate([base[..., None], terms], -1)
+    # differences to the first option: a level common to all payoffs leaves no trace
     index = np.where(allowed[..., None], index - index[:, :1], 0.0)
     weight = np.eye(own.shape[1])[chosen] if np.ndim(chosen) == 1 else np.asarray(chosen, float)
     return Design(family, fam.parameters, index, weight, allowed, cluster_codes, names)

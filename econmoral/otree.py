@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from econmoral.records import InputError, plain, read_yaml, spreadsheet_cell, write_text
-from econmoral.sheet import Sheet, missing, read_sheet
+from econmoral.sheet import Sheet, identifier, missing, read_sheet
 
 KEYS = {"subject", "finished", "where", "repeat", "duplicates", "dropouts", "row"}
 MOST_ROWS = 10_000  # of one participant
@@ -308,7 +308,7 @@ def long_rows(sheet: Sheet, mapping: Map) -> tuple[list[str], list[list[str]], l
     never: list[str] = []
     left: list[str] = []
     for i in people:
-        who = sheet.columns[mapping.subject][i].strip()
+        who = identifier(sheet.columns[mapping.subject][i])
         full = [
             not any(missing(sheet.columns[_filled(s.column, case)][i]) for s in answers)
             for case in cases

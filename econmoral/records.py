@@ -74,6 +74,9 @@ def command(main: Callable[[], None]) -> None:
     """
     # a scheduler's polite stop is an interrupt too
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed (``>&-``)
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as the command
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -297,20 +300,47 @@ def read_json(path: Path) -> Any:
 def parse_json(text: bytes) -> Any:
     """One JSON value.
 
-    Raises ValueError or RecursionError for anything else, not-a-number and infinity included.
+    Raises ValueError or RecursionError for anything else; not-a-number, infinity and an object that
+    names a key twice (of which the library would keep the last) are something else.
     """
 
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is no JSON number")
 
-    # a byte-order mark is no content
-    return json.loads(text.decode("utf-8-sig"), parse_constant=refuse)
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError(
+                f"it names {plain(_first_twice([key for key, _ in pairs]))[:40]!r} twice"
+            )
+        return found
+
+    content = text.decode("utf-8-sig")  # a byte-order mark is no content
+    return json.loads(content, parse_constant=refuse, object_pairs_hook=once)
+
+
+def _first_twice(names: list[str]) -> str:
+    return next(name for name in names if names.count(name) > 1)
+
+
+class _Once(yaml.SafeLoader):  # type: ignore[misc]
+    """Plain YAML in which a key stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the library does.  Raises ValueError for a key that stands twice."""
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"it names {plain(_first_twice(names))[:40]!r} twice")
+        return super().construct_mapping(node, deep)
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """One YAML value of plain types.  Raises InputError naming ``where`` when it is malformed."""
+    """One YAML value of plain types.
+
+    Raises InputError naming ``where`` when it is malformed or names a key twice.
+    """
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Once)
     # an odd date or key raises any of these
     except (
         yaml.YAMLError,

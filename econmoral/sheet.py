@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,13 +25,18 @@ from econmoral.records import InputError, plain, read_lines
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dta", ".parquet", ".jsonl")
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-MISSING = {"", "na", "n/a", "nan", "null", "none", ".", "<na>"}
+MISSING = {"", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", ".", "-", "?", "<na>"}
 LARGEST = 1e12  # payoffs beyond this leave no digits for their differences
 
 
 def missing(text: str) -> bool:
-    """Whether a cell says that there is nothing: empty, NA, NaN, null, None, a lone dot."""
-    return text.strip().lower() in MISSING
+    """Whether a cell says that there is nothing: empty, NA, NaN, null, None, a lone dot or dash."""
+    return plain(text).strip().lower() in MISSING
+
+
+def identifier(text: str) -> str:
+    """A name without what nobody sees: composed letters, single blanks, no format characters."""
+    return " ".join(unicodedata.normalize("NFC", plain(text)).split())
 
 
 @dataclass(frozen=True)
@@ -146,8 +152,9 @@ class Sheet:
         return "," in marks
 
     def labels(self, name: str) -> list[str]:
-        """Identifiers as text, blanks around them cut off.  A missing one is refused with its
-        line."""
+        """Identifiers as text, those that look alike written alike (see ``identifier``).
+
+        A missing one is refused with its line."""
         if name in self.doubtful:
             raise InputError(
                 f"{self.path}: column {name} cannot serve as identifier: {self.doubtful[name]}"
@@ -158,7 +165,7 @@ class Sheet:
                 raise self.bad(
                     i, name, "every row needs an identifier here; fill it in or remove the row"
                 )
-            found.append(text.strip())
+            found.append(identifier(text))
         return found
 
     def whole(self, name: str, allowed: dict[str, int], rule: str) -> np.ndarray:
@@ -382,9 +389,11 @@ def _from_lines(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> Sheet:
                     if isinstance(stem, str)
                     else list(stem)
                 )
-                new |= dict(zip(keys, value, strict=True))
             else:
-                new[key.strip()] = value
+                keys, value = [key.strip()], [value]
+            if twice := new.keys() & set(keys):
+                raise InputError(f"{path}, line {number}: {plain(min(twice))} is given twice")
+            new |= dict(zip(keys, value, strict=True))
         flat.append(new)
     names = list(dict.fromkeys(key for row in flat for key in row))
     columns = {name: [cell(row.get(name)) for row in flat] for name in names}

@@ -15,6 +15,8 @@ def parse_parameters(text: str, parameters: tuple[str, ...]) -> tuple[dict[str, 
     values: dict[str, float] = {}
     for part in text.split(","):
         name, _, value = part.partition("=")
+        if name.strip() in values:
+            raise InputError(f"--simulate gives {name.strip()} twice")
         try:
             values[name.strip()] = float(value)
         except ValueError:

@@ -34,6 +34,7 @@ from econmoral.records import (
     command,
     finite,
     origin,
+    plain,
     program,
     read_json,
     read_lines,
@@ -149,20 +150,34 @@ def placebo_of(folders: Sequence[Path]) -> str:
 def read_arms(folders: Sequence[Path]) -> dict[tuple[str, str], dict[str, ByProblem]]:
     """(set, mode) -> condition -> problem -> record, unanswered ones included.
 
-    A condition that two folders measured differently carries its folder's name.  Raises InputError
-    for lines that are no problems.
+    A condition that two folders measured differently carries its folder's name, with all of its
+    problems: those that were answered alike belong to it too.  Raises InputError for lines that
+    are no problems, and for a problem that stands twice in a file.
     """
     found: dict[tuple[str, str], dict[str, ByProblem]] = {}
     for folder in folders:
+        own: dict[tuple[str, str], dict[str, ByProblem]] = {}
         path = folder / "choices.jsonl"
         for line, row in read_lines(path):
             record = read_record(row, f"{path}, line {line}")
-            arms = found.setdefault((record["set"], record["mode"]), {})
-            name = record["arm"]
-            known = arms.get(name, {}).get(record["id"], record)
-            if known["probabilities"] != record["probabilities"]:
-                name = f"{folder.parent.name}/{folder.name}: {name}"
-            arms.setdefault(name, {})[record["id"]] = record
+            arms = own.setdefault((record["set"], record["mode"]), {})
+            problems = arms.setdefault(record["arm"], {})
+            if record["id"] in problems:
+                twice = f"{plain(record['id'])} of {plain(record['arm'])} stands there twice"
+                raise InputError(f"{path}, line {line}: {twice}; do not join several measurements")
+            problems[record["id"]] = record
+        other = {
+            name
+            for kind, arms in own.items()
+            for name, problems in arms.items()
+            for id_, record in problems.items()
+            if found.get(kind, {}).get(name, {}).get(id_, record)["probabilities"]
+            != record["probabilities"]
+        }
+        for kind, arms in own.items():
+            for name, problems in arms.items():
+                shown = f"{folder.parent.name}/{folder.name}: {name}" if name in other else name
+                found.setdefault(kind, {}).setdefault(shown, {}).update(problems)
     return found
 
 

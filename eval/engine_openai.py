@@ -363,7 +363,12 @@ class Served(Exact):
             self.endpoint.post_all("/completions", bodies, prompt_log_probabilities),
             strict=True,
         ):
-            part = values[len(context) : len(context) + len(form)] if values else []
+            # a server that puts a token of its own before the prompt would shift every score
+            whole = values and len(values) in (
+                len(context) + len(form),
+                len(context) + len(form) + 1,
+            )
+            part = values[len(context) : len(context) + len(form)] if whole else []
             if len(part) == len(form) and None not in part:
                 log_p[context, form] = sum(part)
         self.tokens += sum(len(context) + len(form) + 1 for context, form in jobs)
@@ -514,7 +519,7 @@ def connect(
     }
     try:
         values = endpoint.post("/completions", body, prompt_log_probabilities)
-        if len(values) >= len(probe) and None not in values[1 : len(probe)]:
+        if len(values) in (len(probe), len(probe) + 1) and None not in values[1 : len(probe)]:
             return Served(
                 endpoint, served, tokenizer
             ), "exact: the endpoint echoes log-probabilities"

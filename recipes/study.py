@@ -125,8 +125,15 @@ class Grid:
         self.cells: dict[str, Cell] = {}
 
     def add(self, name: str, product: Path, *words: str) -> None:
-        """A cell, unless the grid has it already."""
-        self.cells.setdefault(name, Cell(name, words, product))
+        """A cell, unless the grid has it already.
+
+        Raises InputError for another one of that name: folders are named with six digits.
+        """
+        cell = self.cells.setdefault(name, Cell(name, words, product))
+        if cell.words != words:
+            raise InputError(
+                f"two cells would be named {name}; numbers must differ within six digits"
+            )
 
     def adapter(
         self,
@@ -186,7 +193,7 @@ class Grid:
     def between(self, first: Path, second: Path, weight: float) -> Path:
         """A cell that lays an adapter between two others; its folder."""
         folder = self.out / "adapters" / f"between-{weight:g}"
-        ends = ("--adapters", str(first), str(second), "--weight", f"{weight:g}")
+        ends = ("--adapters", str(first), str(second), "--weight", str(weight))
         words = (*TOOL, "interpolate", *ends, "--out", str(folder))
         self.add(f"between {weight:g}", folder / "run.json", *words)
         return folder

@@ -211,6 +211,8 @@ GOOD = "subject,task,chosen,colour,price\n" + "".join(
         (GOOD.replace("s0,0,0,blue", "s0,0,,blue"), (), ("line 2", "fill it in")),
         (GOOD.replace("s0,0,0,blue", ",0,0,blue"), (), ("line 2", "subject")),
         (GOOD.replace("red", "blue"), (), ("colour", "one level")),
+        (GOOD.replace("s0,0,0,blue", "None,0,0,blue"), (), ("line 2", "subject", "'None'")),
+        (GOOD.replace("s0,0,0,blue", "?,0,0,blue"), (), ("line 2", "subject", "'?'")),
         (GOOD.replace("price\n", "price,\n"), (), ("line 2", "5 cells")),
         (GOOD.replace("s0,0,0,blue,0\n", ""), (), ("line 2", "one profile")),
     ],
@@ -220,6 +222,17 @@ def test_bad_conjoints_get_one_line(
 ) -> None:
     (tmp_path / "c.csv").write_text(text)
     assert_complains(calculator("amce", str(tmp_path / "c.csv"), *options), *parts)
+
+
+@pytest.mark.parametrize(("text", "level"), [("None", True), ("NULL", False), ("#N/A", False)])
+def test_what_is_no_level_is_left_out(tmp_path: Path, text: str, level: bool) -> None:
+    (tmp_path / "c.csv").write_text(GOOD.replace("red", text))
+    found = calculator("amce", str(tmp_path / "c.csv"), "--json")
+    if level:  # somebody's religion or title may be None
+        effects = json.loads(found.stdout)["effects"]
+        assert {e["baseline"] for e in effects if e["attribute"] == "colour"} == {"None"}
+    else:
+        assert_complains(found, "colour", "one level")
 
 
 def test_attributes_that_say_the_same_are_refused() -> None:

@@ -132,6 +132,10 @@ def test_three_goods_unused_columns_and_ids_as_text(tmp_path: Path) -> None:
     [
         (HEAD + "a,1,2,0,5\na,2,1,5,0,\n", ("line 3", "6 cells")),
         (HEAD + "a,1,2,0,5\n,2,1,5,0\n", ("line 3", "subject")),
+        (HEAD + "a,1,2,0,5\nNULL,2,1,5,0\n", ("line 3", "'NULL'", "identifier")),
+        (HEAD + "#N/A,2,1,5,0\n", ("line 2", "'#N/A'", "identifier")),
+        (HEAD.replace(",", ";") + "a;1.000;2;0;5\n", ("line 2", "1000 or 1.000")),
+        (HEAD + "a,1_0,2,0,5\n", ("line 2", "'1_0'")),
         (HEAD + "a,1,2,0,five\n", ("line 2", "'five'")),
         (HEAD + "\na,0,2,1,5\n", ("line 3", "p1", "positive")),
         (HEAD + "a,1,2,-1,5\n", ("line 2", "x1")),
@@ -139,7 +143,7 @@ def test_three_goods_unused_columns_and_ids_as_text(tmp_path: Path) -> None:
         (HEAD + "a,1,2,0,inf\n", ("line 2", "'inf'")),
         ("subject,p1,x1\na,1,1\n", ("two or more goods",)),
         ("subject,p1,p2,x1\na,1,1,1\n", ("x2",)),
-        ("subject,p1,p2,x1,x2,x2\na,1,1,1,1,1\n", ("'x2' twice",)),
+        ("subject,p1,p2,x1,x2,x2\na,1,1,1,1,1\n", ("x2 twice",)),
         ("", ("no rows",)),
         (HEAD, ("no rows",)),
     ],
@@ -154,8 +158,25 @@ def test_other_bad_input(tmp_path: Path) -> None:
     assert_complains(calculator("garp", str(tmp_path / "none.csv")), "does not exist")
     assert_complains(calculator("garp", str(tmp_path / "b.csv"), "--subject", "person"), "person")
     assert_complains(calculator("garp", str(tmp_path / "b.csv"), "--draws", "-5"), "--draws")
-    (tmp_path / "l.csv").write_bytes(HEAD.encode() + b"\xe9,1,2,0,5\n")
-    assert_complains(calculator("garp", str(tmp_path / "l.csv")), "UTF-8")
+    assert_complains(
+        calculator("garp", str(tmp_path / "b.csv"), "--draws", "0", "--seed", "1"), "--seed"
+    )
+    (tmp_path / "l.csv").write_bytes(HEAD.encode() + b"\xe9,1,2,0,5\x81\n")
+    assert_complains(calculator("garp", str(tmp_path / "l.csv")), "is not text")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_tables_of_other_programs_are_read(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_bytes(CROSSING.replace("a,", "\xe9,").encode(encoding))
+    found = json_of(tmp_path / "b.csv")
+    assert [r["subject"] for r in found["subjects"]] == ["\xe9", "b"]
+    assert any("Windows-1252" in note for note in found["notes"]) == (encoding == "cp1252")
+    rows = [
+        dict(zip(HEAD.strip().split(","), line.split(","), strict=True))
+        for line in CROSSING.split()[1:]
+    ]
+    (tmp_path / "b.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert [r["ccei"] for r in json_of(tmp_path / "b.jsonl")["subjects"]] == [0.5, 1.0]
 
 
 # --------------------------------------------------------------------------- negative option values

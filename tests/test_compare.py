@@ -15,7 +15,7 @@ from conftest import assert_complains, run
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from econmoral.records import read_json, write_json, write_lines
+from econmoral.records import InputError, read_json, write_json, write_lines
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval.compare import answering, compare, holm, read_arms, shares, targets_of
 from eval.engines import Condition, Simulated
@@ -109,6 +109,26 @@ def test_command_pairs_arms_of_several_folders(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "compare.csv").read_bytes() == before
     arms = read_arms([tmp_path / "a", tmp_path / "b"])["payoffs", "direct"]
     assert len(arms) == 3
+
+
+@pytest.mark.parametrize("alike", [1, 30, 39])
+@pytest.mark.parametrize("name", ["tuned", "pay$1_x"])
+def test_what_two_folders_answer_alike_stays_with_both(
+    alike: int, name: str, tmp_path: Path
+) -> None:
+    """Sampled replies often agree; only those that differ would be another condition."""
+    first, second = chooser(0.0, name, noise=1), chooser(0.6, name, noise=2)
+    for a, b in zip(first[:alike], second[:alike], strict=True):
+        b["probabilities"] = a["probabilities"]
+    for folder, rows in (("a", first), ("b", second)):
+        write_lines(tmp_path / folder / "choices.jsonl", rows)
+    arms = read_arms([tmp_path / "a", tmp_path / "b"])["payoffs", "direct"]
+    assert {k: len(v) for k, v in arms.items()} == {name: 40, f"{tmp_path.name}/b: {name}": 40}
+    found = [r["probabilities"] for r in arms[f"{tmp_path.name}/b: {name}"].values()]
+    assert found == [r["probabilities"] for r in second]
+    write_lines(tmp_path / "a" / "choices.jsonl", [*first, second[alike]])
+    with pytest.raises(InputError, match=r"line 41: .* stands there twice"):
+        read_arms([tmp_path / "a", tmp_path / "b"])
 
 
 def test_arms_outside_the_form_are_named_and_left_out(tmp_path: Path) -> None:

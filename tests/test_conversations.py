@@ -71,6 +71,11 @@ def messages(*turns: dict[str, str]) -> dict[str, Any]:
          True, [SYSTEM, ASK, SAY]),
         ({"history": [[ASK["content"], "K"]], "instruction": AGAIN["content"], "output": "M",
             "system": ""}, True, PLAIN),
+        ({"conversations": [ASK, SAY], "system": SYSTEM["content"]}, True, [SYSTEM, ASK, SAY]),
+        ({"system": SYSTEM["content"], **messages(ASK, SAY)}, False, [SYSTEM, ASK, SAY]),
+        ({"system": SYSTEM["content"], "prompt": ASK["content"], "completion": "K", "label": True},
+            False, [SYSTEM, ASK, SAY]),
+        (messages(ASK, {**SAY, "weight": 1, "train": True, "loss": None}), False, [ASK, SAY]),
         # as tables with empty columns are written
         ({"messages": None, "prompt": ASK["content"], "completion": "K"}, False, [ASK, SAY]),
     ],
@@ -157,6 +162,28 @@ def test_common_formats_are_read(
         ({"messages": PLAIN, "tools": [{"name": "calculator"}]}, False, "'tools'"),
         (messages(ASK, {**SAY, "weight": 0}, AGAIN, SAY), False, "not to be trained on"),
         (messages(ASK, {**SAY, "train": False}, AGAIN, SAY), False, "not to be trained on"),
+        (messages(ASK, {**SAY, "loss": False}, AGAIN, SAY), False, "not to be trained on"),
+        (messages(ASK, {**SAY, "weight": 0.5}), False, "or as less"),
+        (
+            {
+                "conversations": [
+                    {"from": "human", "value": "q"},
+                    {"from": "gpt", "value": "K", "weight": 0},
+                ]
+            },
+            True,
+            "not to be trained on",
+        ),
+        ({"system": "Be kind.", **messages(SYSTEM, ASK, SAY)}, False, "take turns"),
+        ({"system": 5, **messages(ASK, SAY)}, False, "'role' and a 'content'"),
+        ({"prompt": "q", "completion": "M", "label": False}, False, "a bad one"),
+        ({"prompt": [ASK], "completion": [SAY], "label": 0}, False, "a bad one"),
+        ({"prompt": "q", "chosen": "K", "rejected": "M"}, False, "expected 'messages'"),
+        (
+            messages({"role": "developer", "content": "q"}, ASK, SAY),
+            False,
+            "'developer' is none of",
+        ),
         (
             messages(ASK, {**SAY, "reasoning_content": "5 is more than 4."}),
             False,

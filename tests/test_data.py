@@ -371,7 +371,10 @@ def write(folder: Path, frame: pd.DataFrame, column: str, row: int, value: objec
     return folder / "b.csv"
 
 
-@pytest.mark.parametrize("value", ["", "NA", "nan", "None", " ", ".", "NULL"])
+UNNAMED = ["", "NA", "nan", "None", " ", ".", "NULL", "#N/A", "<NA>", "-", "?", "\u200b"]
+
+
+@pytest.mark.parametrize("value", UNNAMED)
 @pytest.mark.parametrize("row", [0, 7])
 def test_a_missing_identifier_is_refused_with_its_line(
     value: str, row: int, tmp_path: Path
@@ -409,6 +412,11 @@ def test_identifiers_stay_text(tmp_path: Path) -> None:
         ]
     )
     frame.to_csv(tmp_path / "c.csv", index=False)
+    assert json_of("fit", tmp_path / "c.csv", *CHOICES)["clusters"] == 25
+    seen = ["\u00e9 " + s for s in BASE["sid"]]  # composed or not, with a blank that does not break
+    other = ["e\u0301\u00a0" + s + "\u200b \ufeff" for s in BASE["sid"]]
+    unseen = BASE.assign(sid=[(seen, other)[i % 2][i] for i in range(len(BASE))])
+    unseen.to_csv(tmp_path / "c.csv", index=False)
     assert json_of("fit", tmp_path / "c.csv", *CHOICES)["clusters"] == 25
     large = BASE.assign(sid=(2.0**60 + np.arange(len(BASE)) * 2.0**10))
     large.to_parquet(tmp_path / "c.parquet")
@@ -605,6 +613,17 @@ def test_one_set_one_mode_one_arm_at_a_time(tmp_path: Path) -> None:
             )
 
 
+@pytest.mark.parametrize("again", [0, 29])
+def test_measurements_that_were_joined_are_refused(again: int, tmp_path: Path) -> None:
+    """The same arms of two models in one file would be pooled, and each decision count twice."""
+    path = measurement(tmp_path)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [r for r in rows if (r["set"], r["mode"], r["arm"]) == ("payoffs", "direct", "base")]
+    path.write_text("".join(json.dumps(r) + "\n" for r in [*rows, rows[again]]))
+    line = complains("fit", path, "--family", "homo_moralis")
+    assert f"line 31: {again} stands in line {again + 1} already" in line
+
+
 def test_clusters_of_a_measurement_can_be_named(tmp_path: Path) -> None:
     path = measurement(tmp_path)
     some = (
@@ -640,6 +659,7 @@ IDLE = [
     (("--stars",), "--stars does nothing"),
     (("--cluster", "sid", "choice_x", "--errors", "wild"), "two columns"),
     (("--cluster", "sid", "choice_x", "self_x"), "one-way or two-way"),
+    (("--cluster", "sid", "sid"), "--cluster names sid twice"),
     (("--weight", "mass"), "mass"),
     (("--fix", "gamma=0"), "no parameter gamma"),
     (("--fix", "beta"), "NAME=VALUE"),

@@ -756,6 +756,11 @@ def test_a_table_of_countries_is_read_as_it_is_written(
     [
         (ROW + "X,age,.1\nY,age,.2\nX,age,.3\n", "line 4: X has a value for age already"),
         (ROW + "X,age,.1\n X,age,.1\n", "line 3: X has a value for age already"),
+        (ROW + "X,age,.1\nX\u200b,age,.1\n", "line 3: X has a value for age already"),
+        (
+            ROW + "S\u00e3o A,age,.1\nSa\u0303o\u00a0A,age,.1\n",
+            "line 3: S\u00e3o A has a value for age already",
+        ),
         (ROW + "X,age,.1\n,age,.2\n", "line 3: column country is empty"),
         (ROW + "NA,age,.2\n", "line 2: column country holds 'NA'"),
         (ROW + "X,age,.1,\n", "line 2: 4 cells under a header of 3"),

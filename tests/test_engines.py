@@ -27,6 +27,8 @@ from peft import PeftModel
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    MistralConfig,
+    MistralForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3_5ForCausalLM,
@@ -443,6 +445,19 @@ def windowed(folder: Path) -> Path:
     )
 
 
+def windowed_everywhere(folder: Path) -> Path:
+    words = AutoTokenizer.from_pretrained(NANO)
+    window = len(words(talk().conversation.page)["input_ids"])
+    shape = {
+        "vocab_size": len(words), "hidden_size": 64, "intermediate_size": 128, "head_dim": 16,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "eos_token_id": 2, "pad_token_id": 0, "tie_word_embeddings": True,
+    }  # fmt: skip
+    return random_checkpoint(
+        folder, MistralForCausalLM(MistralConfig(**shape, sliding_window=window))
+    )
+
+
 def random_checkpoint(folder: Path, model: Any) -> Path:
     torch.manual_seed(0)
     for name, parameter in model.named_parameters():
@@ -455,7 +470,8 @@ def random_checkpoint(folder: Path, model: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("make", "conversation"), [(hybrid, SHORT), (windowed, talk().conversation)]
+    ("make", "conversation"),
+    [(hybrid, SHORT), (windowed, talk().conversation), (windowed_everywhere, talk().conversation)],
 )
 def test_attention_that_is_not_full_is_noticed(
     make: Callable[[Path], Path],
@@ -545,23 +561,47 @@ def test_no_derivation_ends_a_run(
     assert told[0][1][1] or NOTHING
 
 
+OWN = {
+    "penalty, and an end that comes early": (
+        {
+            "do_sample": True,
+            "repetition_penalty": 1.5,
+            "temperature": 0.7,
+            "top_k": 3,
+            "top_p": 0.5,
+            "max_new_tokens": 3,
+            "eos_token_id": 0,
+        },
+        0,
+    ),
+    "words forbidden, several ends": (
+        {
+            "no_repeat_ngram_size": 2,
+            "suppress_tokens": [*range(300, 900)],
+            "min_new_tokens": 30,
+            "eos_token_id": [0, 400],
+        },
+        [0, 400],
+    ),
+    "beams, and no end": (
+        {"do_sample": False, "num_beams": 3, "length_penalty": 2.0, "eos_token_id": None},
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
 def test_generation_defaults_and_ends_of_a_checkpoint_change_nothing(
-    engine: Transformers, tmp_path: Path
+    name: str, engine: Transformers, tmp_path: Path
 ) -> None:
     folder = tmp_path / "doctored"
     shutil.copytree(NANO, folder)
-    own = {
-        "do_sample": True,
-        "repetition_penalty": 1.5,
-        "temperature": 0.7,
-        "top_k": 3,
-        "top_p": 0.5,
-        "eos_token_id": 0,
-        "max_new_tokens": 3,
-    }
+    own, end = OWN[name]
     (folder / "generation_config.json").write_text(json.dumps(own), encoding="utf-8")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": 0}), encoding="utf-8")
+    (folder / "config.json").write_text(
+        json.dumps(config | {"eos_token_id": end}), encoding="utf-8"
+    )
     heads = [
         engine.ids(prompt_text(engine.tokenizer, talk(k, "reasoned").conversation.opening()))
         for k in range(2)
@@ -574,16 +614,16 @@ def test_generation_defaults_and_ends_of_a_checkpoint_change_nothing(
     assert one != engine.derive(heads, [3, 3], BASE, 2, 40)
 
 
-def test_templates_that_read_the_clock_are_told_one_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["%d %B %Y %H:%M:%S", "%A", "%j, %I %p"])
+def test_templates_that_read_the_clock_are_told_one_time(how: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(NANO)
     plain = tokenizer.chat_template
     hash_without = prompt_hash(tokenizer, [{"role": "user", "content": "x"}])
     tokenizer.chat_template = (
-        "{{ '<|im_start|>system\nToday: ' + strftime_now('%d %B %Y %H:%M:%S') + '<|im_end|>\n' }}"
-        + plain
+        "{{ '<|im_start|>system\nToday: ' + strftime_now('" + how + "') + '<|im_end|>\n' }}" + plain
     )
     said = prompt_text(tokenizer, [{"role": "user", "content": "x"}])
-    assert said.startswith(f"<|im_start|>system\nToday: {NOW:%d %B %Y %H:%M:%S}<|im_end|>")
+    assert said.startswith(f"<|im_start|>system\nToday: {NOW:{how}}<|im_end|>")
     # also where somebody else renders it: the trainer
     assert (
         tokenizer.apply_chat_template(
@@ -660,6 +700,24 @@ def test_a_served_model_gives_the_same_exact_probabilities(engine: Transformers)
             assert reasoned.probabilities is not None
         with pytest.raises(InputError, match="no such model"):
             remote.score(asked, Condition("other", "other"))
+
+
+@pytest.mark.parametrize("more", [[-0.5, -0.5], [-0.5, -0.5, -0.5], None])
+def test_a_server_that_sends_other_tokens_than_were_asked_gives_no_score(
+    more: list[float] | None, engine: Transformers
+) -> None:
+    """One that puts a beginning of its own before the prompt shifts every score by a token."""
+
+    def respond(path: str, body: dict[str, Any]) -> Reply:
+        values = [None, *[-0.1] * (len(body["prompt"]) - 1)]
+        values = values[:-2] if more is None else values + more
+        return good({"choices": [{"logprobs": {"token_logprobs": values}}]})
+
+    with server(respond) as address:
+        remote = Served(Endpoint(address, wait=0.0005), "m", engine.tokenizer)
+        (answer,) = remote.score([Request(SHORT, None, None)], BASE)
+        assert answer.probabilities is None
+        assert isinstance(connect(address, "nano", "nano", samples=1)[0], Sampled)
 
 
 def test_a_page_with_a_lost_score_is_unanswered_not_wrong(engine: Transformers) -> None:

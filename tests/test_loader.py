@@ -4,7 +4,6 @@ or refused in one line that names the cause.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -122,6 +121,46 @@ def twice(folder: Path) -> None:
         folder / "model-00001-of-00001.safetensors",
         metadata={"format": "pt"},
     )
+
+
+def shards(folder: Path, more: Tensors, left_over: bool = False) -> None:
+    """Two files and their index; the second file, or one of an older download, holds ``more``."""
+    copy(folder)
+    (folder / "model.safetensors").unlink()
+    names = sorted(WEIGHTS)
+    parts = [{n: WEIGHTS[n] for n in some} for some in (names[:30], names[30:])]
+    files = [f"model-0000{k}-of-00002.safetensors" for k in (1, 2)]
+    where = {n: file for part, file in zip(parts, files, strict=True) for n in part}
+    write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": where})
+    parts[1] |= {} if left_over else more
+    if left_over:
+        parts, files = [*parts, more], [*files, "model-00001-of-00003.safetensors"]
+    for part, file in zip(parts, files, strict=True):
+        save_file(part, folder / file, metadata={"format": "pt"})
+
+
+def doubled(part: str) -> Tensors:
+    return {name: 2 * w for name, w in WEIGHTS.items() if part in name}
+
+
+def hole(weight: torch.Tensor) -> torch.Tensor:
+    """A matrix of which a third was never written."""
+    return torch.cat(
+        [weight[: 2 * len(weight) // 3], torch.zeros_like(weight[2 * len(weight) // 3 :])]
+    )
+
+
+def folder_for_weights(folder: Path) -> None:
+    (copy(folder) / "model.safetensors").unlink()
+    (folder / "model.safetensors").mkdir()
+
+
+def another_tokenizer(folder: Path) -> None:
+    """That of a checkpoint with more words."""
+    read = read_json(copy(folder) / "tokenizer.json")
+    size = len(read["model"]["vocab"]) + len(read["added_tokens"])
+    read["model"]["vocab"] |= {f"zq{k}": size + k for k in range(30)}
+    write_json(folder / "tokenizer.json", read)
 
 
 def with_adapter(folder: Path, base: str) -> None:
@@ -263,6 +302,29 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: more_tokens(copy(f), "<|turn|>"),
         r"1 of its tokens have no embedding, first '<\|turn\|>' \(number 6689 of 6689\)",
     ),
+    "two tokens without embedding": (
+        lambda f: (more_tokens(copy(f), "<|a|>"), more_tokens(f, "<|b|>")),
+        "2 of its tokens have no embedding",
+    ),
+    "another tokenizer": (another_tokenizer, "of its tokens have no embedding"),
+    "a tensor twice": (
+        lambda f: shards(f, doubled("embed")),
+        "model.embed_tokens.weight twice, in different files",
+    ),
+    "a file of another download": (
+        lambda f: shards(f, doubled("model.norm"), left_over=True),
+        "model.norm.weight twice",
+    ),
+    "a hole": (
+        lambda f: spoilt(f, "layers.3.mlp.gate_proj", hole),
+        "33 % of the rows of model.layers.3.mlp.gate_proj.weight hold nothing but zeros",
+    ),
+    "a folder for weights": (folder_for_weights, "it has no weights"),
+    "a tokenizer without words": (lambda f: (copy(f) / "tokenizer.json").unlink(), "knows no word"),
+    "a template with a byte-order mark": (
+        lambda f: template(f, "\ufeff" + (NANO / "chat_template.jinja").read_text()),
+        "byte-order mark",
+    ),
     "no template": (lambda f: template(f, None), "no chat template"),
     "a template that is none": (lambda f: template(f, "{% for m in messages %}"), "cannot be read"),
     "a broken tokenizer": (
@@ -360,6 +422,10 @@ def rewrite(folder: Path, change: Callable[[Tensors], Tensors], **config: Any) -
     return folder
 
 
+def times(tensors: Tensors, part: str, factor: float) -> Tensors:
+    return {name: factor * w if part in name else w for name, w in tensors.items()}
+
+
 EMBEDDING = "base_model.model.model.embed_tokens.weight"
 SPOILT: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     "one layer of six": (lambda a: {k: w for k, w in a.items() if "layers.0." in k},
@@ -373,8 +439,16 @@ SPOILT: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     ),
     "other names": (lambda a: {k.replace("self_attn", "attention"): w for k, w in a.items()},
         "belong to no module"),
-    "another base": (lambda a: {k: torch.zeros(w.shape[0], 96) if "q_proj.lora_A" in k else w for k,
-        w in a.items()}, r"has the shape \[4, 96\]"),
+    "another base": (lambda a: {k: torch.zeros(w.shape[0], 96) if "q_proj.lora_A" in k else w
+        for k, w in a.items()}, r"has the shape \[4, 96\]"),
+    "not a number": (lambda a: times(a, "layers.2.mlp.up_proj.lora_B", np.nan),
+        "no finite numbers"),
+    "infinity": (lambda a: times(a, "layers.0.self_attn.o_proj.lora_A", np.inf),
+        "no finite numbers"),
+    "an end that was never written": (lambda a: times(a, "layers.5.", 0),
+        "not all there: .*nothing but zeros"),
+    "whole numbers": (lambda a: {k: (99 * w).to(torch.int8) for k, w in a.items()},
+        "is packed as int8"),
     "embeddings of its own": (lambda a: a | {EMBEDDING: torch.zeros(1600, 128)},
         "brings embeddings of its own"),
 }  # fmt: skip
@@ -432,16 +506,19 @@ def test_other_weights_under_the_same_name_are_noticed(
             assert "other weights" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("where", ["chat_template.jinja", "tokenizer_config.json"])
+@pytest.mark.parametrize("where", ["chat_template.jinja", "tokenizer_config.json", "several"])
 def test_another_chat_template_beside_the_adapter_is_said(
     tuned: Path, where: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = base_for("nano", [tuned])
     own = (NANO / "chat_template.jinja").read_text()
     for content, warned in ((own, False), (own + "\n", False), ("{{ 'Be kind.' }}" + own, True)):
-        (tuned / where).write_text(
-            content if where.endswith("jinja") else json.dumps({"chat_template": content})
-        )
+        several = [{"name": "tool_use", "template": "x"}, {"name": "default", "template": content}]
+        if where.endswith("jinja"):
+            (tuned / where).write_text(content)
+        else:
+            told = {"chat_template": several if where == "several" else content}
+            write_json(tuned / "tokenizer_config.json", told)
         check_adapters([tuned], place, load_tokenizer(place))
         assert ("another chat template" in capsys.readouterr().err) == warned
 
@@ -521,6 +598,8 @@ def test_an_adapter_that_changes_nothing_is_not_exported(
     [
         {"do_sample": False, "temperature": 0.9, "top_p": 0.6},
         {"do_sample": False, "num_beams": 1, "early_stopping": True},
+        {"do_sample": False, "top_k": 7},
+        {"do_sample": False, "typical_p": 0.5},
     ],
 )
 def test_generation_settings_that_cannot_be_saved_are_mended(

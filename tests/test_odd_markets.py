@@ -113,6 +113,10 @@ def test_the_table_says_never() -> None:
         (("--kappa-estimate", "9", "--kappa-se", ".1"), "almost nothing"),
         (("--kappa-estimate", ".4", "--kappa-se", ".1", "--kappa", "0", "0"), "either"),
         (("--kappa-estimate", ".4", "--kappa-se", ".1", "--draws", "3"), "100"),
+        (("--draws", "200"), "--draws does nothing"),
+        (("--seed", "0"), "--seed does nothing"),
+        (("--prices", "1.5", "1.6", "--kappa", "0", "1"), "--kappa does nothing"),
+        (("--prices", "1.5", "1.6", "--group", "firms"), "--group does nothing"),
     ],
 )
 def test_what_cannot_be_computed_gets_one_line(options: tuple[str, ...], part: str) -> None:

@@ -144,6 +144,10 @@ def test_what_cannot_be_is_refused(wrong: dict) -> None:
         (("--effect", ".1", "--parameter", "tau"), "tau"),
         (("--effect", ".9", "--parameter", "kappa", "--theta", "kappa=.3"), "kappa must lie"),
         (("--effect", ".1", "--parameter", "kappa", "--theta", "k"), "form"),
+        (
+            ("--effect", ".1", "--parameter", "kappa", "--theta", "kappa=.1,kappa=.3"),
+            "gives kappa twice",
+        ),
         (("--effect", ".1", "--parameter", "kappa", "--exact"), "spread"),
         (("--effect", ".1", "--parameter", "kappa", "--family", "altruism"), "no parameter"),
         (("--effect", ".1", "--subjects", "1"), "--subjects"),

@@ -17,6 +17,7 @@ from econmoral.models import MODELS, find_model
 from econmoral.records import (
     InputError,
     origin,
+    parse_yaml,
     read_json,
     read_lines,
     sha256,
@@ -37,6 +38,8 @@ def test_lines_come_back_with_their_numbers(tmp_path: Path) -> None:
         ('{"a": 1}\n{"a": \n', "line 2"),
         ('{"a": 1}\n\n[1]\n', "line 3: expected a JSON object"),
         ("", "holds no lines"),
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', "line 1: .*'c' twice"),
+        ('{"a": 1}\n{"b": 1, "b": 1}', "line 2: .*'b' twice"),
         ("\n\n", "holds no lines"),
         ('{"a": "' + "x" * 10, "line 1"),
         ("[" * 100_000, "line 1"),
@@ -46,6 +49,14 @@ def test_malformed_lines_are_named(tmp_path: Path, text: str, part: str) -> None
     (tmp_path / "a.jsonl").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=part):
         list(read_lines(tmp_path / "a.jsonl"))
+
+
+@pytest.mark.parametrize("text", ["lr: 1\nrank: 4\nlr: 2\n", "a: {b: 1, lr: 1, lr: 1}\n"])
+def test_a_key_that_stands_twice_is_refused(text: str) -> None:
+    """The library would take the last one without a word."""
+    with pytest.raises(InputError, match="here is not YAML: it names 'lr' twice"):
+        parse_yaml(text, "here")
+    assert parse_yaml("a: &x {b: 1}\nc: {<<: *x, b: 2}\n", "here")["c"] == {"b": 2}
 
 
 @given(st.binary(max_size=200))

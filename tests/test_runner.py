@@ -19,6 +19,7 @@ from econmoral.conversation import LETTER, Conversation, Question
 from econmoral.records import InputError, read_json, read_lines
 from eval import progress as progress_module
 from eval import runner
+from eval.choosers import parse_parameters
 from eval.config import Reasoned, Source, option, parse
 from eval.engines import Answer, Condition, Request
 from eval.estimate import Estimate, mean_of, paired
@@ -244,3 +245,18 @@ def test_one_way_to_print_a_number() -> None:
     assert mean_of([]) is None
     assert paired([1.0]) is None
     assert paired([1.0, 3.0]) == {"value": 2.0, "se": pytest.approx(1.0), "n": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("kappa=.3,lambda=1,kappa=.6", "gives kappa twice"),
+        ("lambda=1, lambda=2", "gives lambda twice"),
+        ("kappa=.3", "lambda must be"),
+        ("kappa=inf,lambda=1", "finite"),
+        ("kappa=.3;lambda=1", "name=number"),
+    ],
+)
+def test_a_simulated_chooser_is_one(text: str, part: str) -> None:
+    with pytest.raises(InputError, match=part):
+        parse_parameters(text, ("kappa",))

@@ -12,15 +12,18 @@ from scipy.optimize import minimize
 from scipy.stats import chi2
 from shell import allocation_choices
 
+from econmoral.choice import Decision, logit
 from econmoral.estimation import (
     Design,
     NotIdentified,
     allocations,
+    design,
     fit,
     individual_fits,
     mixture,
     restrict,
 )
+from econmoral.games import Protocol, belief_weights
 from econmoral.identification import rank_deficiency, separation
 from econmoral.likelihood import certified, gaps, level_free, maximise
 from econmoral.preferences import FAMILIES, Family
@@ -220,7 +223,7 @@ def test_the_three_reasons_are_told_apart(seed: int) -> None:
         fit(stacked(rich, "altruism"))
 
 
-@pytest.mark.parametrize("shift", [1e8, -3e6])
+@pytest.mark.parametrize("shift", [1e8, -3e6, 0.1])
 @pytest.mark.parametrize("family", ["fehr_schmidt", "altruism", "maximin", "utilitarian"])
 def test_the_level_of_payoffs_does_not_matter(shift: float, family: str) -> None:
     frame = allocation_choices(seed=3)
@@ -229,6 +232,25 @@ def test_the_level_of_payoffs_does_not_matter(shift: float, family: str) -> None
     here, there = fit(stacked(frame, family)), fit(stacked(moved, family))
     for name, value in here.estimates.items():
         assert there.estimates[name] == pytest.approx(value, rel=1e-9)
+        assert there.se[name] == pytest.approx(here.se[name], rel=1e-9)
+
+
+@pytest.mark.parametrize("shift", [1e8, -4e11])
+@pytest.mark.parametrize("family", ["alpha_beta_kappa", "homo_moralis", "altruism"])
+def test_the_level_of_payoffs_does_not_matter_in_games(shift: float, family: str) -> None:
+    rng = np.random.default_rng(1)
+    rows: dict[float, list[Decision]] = {0.0: [], shift: []}
+    for i in range(60):
+        pay = sorted(rng.choice(np.arange(10, 100), 4, replace=False), reverse=True)
+        beliefs = belief_weights("spd", rng.random(3))
+        p = logit(Protocol("spd", tuple(map(float, pay))).tables.pi @ beliefs, 0.05)
+        chosen = 0.9 * p + 0.1 * rng.dirichlet(np.ones(len(p)))
+        for by, decisions in rows.items():
+            tables = Protocol("spd", tuple(float(x) + by for x in pay)).tables
+            decisions.append(Decision(tables, beliefs, chosen, str(i)))
+    here, there = (fit(design(decisions, family)) for decisions in rows.values())
+    for name, value in here.estimates.items():
+        assert there.estimates[name] == pytest.approx(value, rel=1e-9, abs=1e-9)
         assert there.se[name] == pytest.approx(here.se[name], rel=1e-9)
 
 

@@ -24,7 +24,7 @@ from twins import TEMPLATES
 sys.path.insert(0, str(ROOT / "recipes"))
 import sft
 
-from econmoral.checkpoints import weights_sha256
+from econmoral.checkpoints import precision_in_force, weights_sha256
 from econmoral.conversations import read_conversations
 from econmoral.models import MODELS, NANO
 from econmoral.records import InputError, read_json, read_lines, sha256
@@ -500,6 +500,27 @@ def test_waiting_for_processes_says_so_and_ends_when_told(tmp_path: Path) -> Non
         assert process.wait(60) != 0
     finally:
         process.kill()
+
+
+@pytest.mark.parametrize("launcher", ["bf16", "fp16", "fp8", None])
+@pytest.mark.parametrize(
+    ("asked", "gpu", "found"),
+    [
+        ("fp32", False, "no"),
+        ("fp32", True, "no"),
+        ("bf16", True, "bf16"),
+        ("qlora", True, "bf16"),
+        ("qlora", False, "no"),
+    ],
+)
+def test_the_precision_is_the_recipes_whatever_the_launcher_says(
+    launcher: str | None, asked: str, gpu: bool, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    if launcher:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launcher)
+    precision_in_force(asked, gpu)
+    assert os.environ["ACCELERATE_MIXED_PRECISION"] == found
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -85,13 +86,8 @@ BAD = [
     ("model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {wishes: {}}", "designs must be among"),
     ("model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: {dial: {kappas: [0]}}", "takes exactly"),
     (
-        (
-            "model: nano\n"
-            "items: 2\n"
-            "n: 10\n"
-            "seed: 0\n"
-            "designs: {dial: {kappas: [1.5], weights: [0.5], seeds: [0]}}"
-        ),
+        "model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: "
+        "{dial: {kappas: [1.5], weights: [0.5], seeds: [0]}}",
         "kappas must be numbers from 0 to 1",
     ),
     (
@@ -103,24 +99,20 @@ BAD = [
         "unknown preference 'kindness'",
     ),
     (
-        (
-            "model: nano\n"
-            "items: 2\n"
-            "n: 10\n"
-            "seed: 0\n"
-            "designs: {transfer: {games: [chess], n: 20, target: homo_economicus}}"
-        ),
+        "model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: "
+        "{transfer: {games: [chess], n: 20, target: homo_economicus}}",
         "games must be games among spd",
     ),
     (
-        (
-            "model: nano\n"
-            "items: 2\n"
-            "n: 10\n"
-            "seed: 0\n"
-            "designs: {applications: {scenarios: 9, runs: 1, periods: 60, model: no-model}}"
-        ),
+        "model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: "
+        "{applications: {scenarios: 9, runs: 1, periods: 60, model: no-model}}",
         "no-model",
+    ),
+    ("model: nano\nitems: 2\nn: 10\nseed: 0\nn: 20\ndesigns: {prompted: {}}", "'n' twice"),
+    (
+        "model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: "
+        "{dial: {kappas: [.5, .50], weights: [1], seeds: [0]}}",
+        "kappas must be numbers",
     ),
     ("model: nano\nitems: two\nn: 10\nseed: 0\ndesigns: {prompted: {}}", "whole number"),
     ("model: no-such-model\nitems: 2\nn: 10\nseed: 0\ndesigns: {prompted: {}}", "no-such-model"),
@@ -199,6 +191,40 @@ def test_a_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
     # every attempt has its cost
     assert attempts == [("a", True), ("b", False), ("b", True), ("c", True)]
     assert (tmp_path / "c").read_text() == "done"
+
+
+@pytest.mark.parametrize(
+    ("then", "message"),
+    [
+        (("--model", "a", "--seed", "1"), "holds tune x of another plan .*--seed 0"),
+        (("--model", "b", "--seed", "0"), "holds tune x of another plan .*--model a"),
+        (("--model", "a", "--seed", "0", "--shuffled"), "holds tune x of another plan"),
+        (("--model", "a", "--seed", "0"), None),
+    ],
+)
+def test_what_another_plan_left_is_not_taken(
+    then: tuple[str, ...], message: str | None, tmp_path: Path
+) -> None:
+    write = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text('done')"
+
+    def cells(*options: str) -> list[study.Cell]:
+        return [study.Cell("tune x", ("-c", write, str(tmp_path / "x"), *options), tmp_path / "x")]
+
+    study.run(cells("--model", "a", "--seed", "0"), tmp_path)
+    with pytest.raises(InputError, match=message) if message else nullcontext():
+        study.run(cells(*then), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kappas", "weights"), [([0.1234567, 0.1234568], [0.5]), ([0.5], [0.25, 0.2500000001])]
+)
+def test_two_cells_of_one_name_are_refused(
+    kappas: list[float], weights: list[float], tmp_path: Path
+) -> None:
+    plan = study.read_plan(ROOT / "recipes" / "plans" / "nano.yaml")
+    plan["designs"]["dial"] = {"kappas": kappas, "weights": weights, "seeds": [0]}
+    with pytest.raises(InputError, match="two cells would be named"):
+        study.lay_out(plan, tmp_path, ["dial"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 TABLE = """
 from pathlib import Path
@@ -65,3 +67,24 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait(timeout=3600) == 0
+
+
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), (">/dev/full", 2), (">&- 2>&-", 0)])
+def test_output_that_is_closed_or_full_ends_in_no_traceback(
+    closed: str, code: int, tmp_path: Path
+) -> None:
+    words = [
+        "sh",
+        "-c",
+        f'exec "$0" "$@" {closed}',
+        sys.executable,
+        "-c",
+        TABLE.replace("ROUNDS", "2"),
+    ]
+    known = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        words, cwd=tmp_path, env=known, stderr=subprocess.PIPE, text=True, timeout=3600
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "done").exists() == (code == 0)

@@ -13,9 +13,10 @@ import numpy as np
 
 from econmoral.audit import ccei, garp, random_on_lines
 from econmoral.commands import figure, grid
-from econmoral.commands.tables import Table, read_table
 from econmoral.records import InputError, terminal
+from econmoral.sheet import Sheet, read_sheet
 
+FINITE = "it must be a finite number of at most 1e12"
 WORK = 2e10  # draws x budgets^3 beyond which random choosers would take minutes
 
 
@@ -25,10 +26,8 @@ def add_to(commands: Any) -> None:
     sub.add_argument(
         "file",
         type=Path,
-        help=(
-            "CSV, a row per budget: p1, p2, ... prices; x1, x2, ... what was bought; subject "
-            "(optional)"
-        ),
+        help="table, a row per budget: p1, p2, ... prices; x1, x2, ... what was bought; subject "
+        "(optional)",
     )
     sub.add_argument(
         "--subject",
@@ -41,22 +40,25 @@ def add_to(commands: Any) -> None:
         default=1000,
         help="random choosers on each subject's budgets (default 1000; 0: none)",
     )
-    sub.add_argument("--seed", type=int, default=0, help="of the random choosers (default 0)")
+    sub.add_argument("--seed", type=int, help="of the random choosers (default 0)")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Every subject's index, and what random choosers reach on the same budgets."""
-    table = read_table(args.file)
+    table = read_sheet(args.file)
     prices, bought, goods = _goods(table)
     if args.subject != "subject":
-        table.need([args.subject])
+        table.need([args.subject], "--subject")
     named = args.subject in table.columns
-    subject = table.text(args.subject) if named else ["all rows"] * len(table.lines)
-    if args.draws < 0 or args.draws > 1_000_000 or args.seed < 0:
+    subject = table.labels(args.subject) if named else ["all rows"] * len(table)
+    seed = args.seed or 0
+    if args.seed is not None and not args.draws:
+        raise InputError("--seed does nothing with --draws 0; leave it out")
+    if args.draws < 0 or args.draws > 1_000_000 or seed < 0:
         raise InputError(
-            f"--draws must lie between 0 and 1000000 and --seed be 0 or more, got {args.draws} and "
-            f"{args.seed}"
+            f"--draws must lie between 0 and 1000000 and --seed be 0 or more, got {args.draws} "
+            f"and {seed}"
         )
     ids = np.array(subject)
     result = [
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _goods(table: Table) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _goods(table: Sheet) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Prices (rows, G) and quantities (rows, G).  Raises InputError with the line of a value that
     cannot be.
     """
@@ -86,20 +88,20 @@ def _goods(table: Table) -> tuple[np.ndarray, np.ndarray, list[str]]:
             f"...; it has {have}"
         )
     names = [f"{kind}{i}" for kind in "px" for i in numbers]
-    table.need(names)
-    values = {name: table.number(name) for name in names}
+    table.need(names, "prices and quantities")
+    values = dict(zip(names, table.numbers(names, FINITE).T, strict=True))
     for name, column in values.items():
         bad = column <= 0 if name[0] == "p" else column < 0
         if bad.any():
-            line, value = table.lines[int(bad.argmax())], column[int(bad.argmax())]
-            rule = "must be positive" if name[0] == "p" else "must not be negative"
-            raise InputError(f"{table.path}, line {line}: {name} is {value:g} and {rule}")
+            rule = (
+                "a price must be positive" if name[0] == "p" else "a quantity must not be negative"
+            )
+            raise table.bad(int(bad.argmax()), name, rule)
     prices, bought = (np.column_stack([values[f"{kind}{i}"] for i in numbers]) for kind in "px")
     nothing = bought.sum(1) <= 0
     if nothing.any():
         raise InputError(
-            f"{table.path}, line {table.lines[int(nothing.argmax())]}: nothing was bought; leave "
-            "this budget out"
+            f"{table.where(int(nothing.argmax()))}: nothing was bought; leave this budget out"
         )
     return prices, bought, names
 
@@ -117,7 +119,7 @@ def _one(
             f"{args.draws} random choosers on {len(prices)} budgets take too long; give --draws "
             f"{most} or fewer"
         )
-    random = random_on_lines(prices, (prices * bought).sum(1), args.draws, args.seed)
+    random = random_on_lines(prices, (prices * bought).sum(1), args.draws, args.seed or 0)
     low, middle, high = np.percentile(random.ccei, (5, 50, 95))
     return row | {
         "power": random.power,
@@ -132,9 +134,9 @@ def _one(
 
 
 def _notes(
-    table: Table, subject: list[str], prices: np.ndarray, bought: np.ndarray, used: set[str]
+    table: Sheet, subject: list[str], prices: np.ndarray, bought: np.ndarray, used: set[str]
 ) -> list[str]:
-    notes = []
+    notes = list(table.notes)
     if unused := [c for c in table.columns if c not in used]:
         notes.append(f"unused columns: {', '.join(unused)}")
     seen = [(s, *p, *x) for s, p, x in zip(subject, prices.tolist(), bought.tolist(), strict=True)]

@@ -13,10 +13,11 @@ import numpy as np
 
 from econmoral.amce import Amce, estimate
 from econmoral.commands import figure, grid
-from econmoral.commands.tables import ABSENT, Table, read_table
 from econmoral.records import InputError, terminal
+from econmoral.sheet import MISSING, Sheet, read_sheet
 
 SHOWN = 20  # remarks printed for a person; --json has all
+ABSENT = MISSING - {"none"}  # no level was shown; None may be a level of its own
 
 
 def add_to(commands: Any) -> None:
@@ -25,7 +26,8 @@ def add_to(commands: Any) -> None:
     sub.add_argument(
         "file",
         type=Path,
-        help="CSV, a row per profile: task, chosen (0/1 or a probability), subject, and attributes",
+        help="table, a row per profile: task, chosen (0/1 or a probability), subject, and "
+        "attributes",
     )
     sub.add_argument(
         "--attributes",
@@ -62,7 +64,7 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Effects of a file.  Raises InputError that says what is wrong with it and where."""
-    table = read_table(args.file)
+    table = read_sheet(args.file)
     special = [
         args.task,
         args.chosen,
@@ -70,9 +72,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         *([args.weight] if args.weight else []),
     ]
     table.need(
-        [*special, *([args.subject] if args.subject != "subject" else []), *(args.attributes or [])]
+        [
+            *special,
+            *([args.subject] if args.subject != "subject" else []),
+            *(args.attributes or []),
+        ],
+        "a conjoint experiment",
     )
-    subjects = table.text(args.subject) if args.subject in table.columns else None
+    subjects = table.labels(args.subject) if args.subject in table.columns else None
     other = {*special, args.subject, "profile"}
     attributes = args.attributes or [c for c in table.columns if c not in other]
     if clash := sorted(set(attributes) & {*special, args.subject}):
@@ -80,24 +87,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             f"{', '.join(clash)} cannot be an attribute: the column is used for something else"
         )
     unused = [c for c in table.columns if c not in {*other, *attributes}]
-    task = table.text(args.task)
+    task = table.labels(args.task)
     units = list(zip(subjects or [""] * len(task), task, strict=True))
     chosen, notes = _choices(table, args, units)
     kept = np.flatnonzero(~np.isnan(chosen))
     if not len(kept):
         raise InputError(f"{args.file}: no task has a choice")
-    cluster = table.text(args.cluster) if args.cluster else subjects or task
-    weight = table.number(args.weight) if args.weight else np.ones(len(task))
+    cluster = table.labels(args.cluster) if args.cluster else subjects or task
+    positive = "a weight must be positive; leave the row out instead"
+    weight = table.numbers([args.weight], positive)[:, 0] if args.weight else np.ones(len(task))
     if (weight <= 0).any():
-        line = table.lines[int((weight <= 0).argmax())]
-        raise InputError(
-            f"{args.file}, line {line}: the weight in {args.weight} must be positive; leave the "
-            "row out instead"
-        )
-    levels = {
-        a: [None if table.columns[a][i] in ABSENT else table.columns[a][i] for i in kept]
-        for a in attributes
-    }
+        raise table.bad(int((weight <= 0).argmax()), args.weight, positive)
+    levels = {a: [_level(table.columns[a][i]) for i in kept] for a in attributes}
     try:
         found = estimate(
             levels,
@@ -114,8 +115,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return described(found) | {
         "tasks": len({units[i] for i in kept}),
         "cluster": args.cluster or (args.subject if subjects else args.task),
-        "notes": [*notes, *found.notes],
+        "notes": [*table.notes, *notes, *found.notes],
     }
+
+
+def _level(text: str) -> str | None:
+    return None if text.strip().lower() in ABSENT else text.strip()
 
 
 def described(found: Amce) -> dict[str, Any]:
@@ -141,21 +146,18 @@ def _baselines(given: list[str]) -> dict[str, str]:
 
 
 def _choices(
-    table: Table, args: argparse.Namespace, units: list[tuple[str, str]]
+    table: Sheet, args: argparse.Namespace, units: list[tuple[str, str]]
 ) -> tuple[np.ndarray, list[str]]:
     """(N,) choice of every profile, nan in tasks without one; remarks.
 
     Raises InputError for a value outside [0, 1], a task in which the choices do not sum to one, and
     a profile named twice.
     """
-    chosen = table.number(args.chosen, absent=True)
+    rule = "it must be 0, 1 or a probability"
+    chosen = table.numbers([args.chosen], rule, empty=True)[:, 0]
     wrong = (chosen < 0) | (chosen > 1)
     if wrong.any():
-        i = int(wrong.argmax())
-        raise InputError(
-            f"{table.path}, line {table.lines[i]}: {args.chosen} must be 0, 1 or a probability, "
-            f"got {chosen[i]:g}"
-        )
+        raise table.bad(int(wrong.argmax()), args.chosen, rule)
     rows: dict[tuple[str, str], list[int]] = {}
     for i, unit in enumerate(units):
         rows.setdefault(unit, []).append(i)
@@ -166,7 +168,7 @@ def _choices(
         return chosen, [f"{blank} profile(s) without an answer are left out"] if blank else []
     unanswered, same = 0, 0
     for unit, r in rows.items():
-        where = f"{table.path}, line {table.lines[r[0]]}: task {unit[1]}" + (
+        where = f"{table.where(r[0])}: task {unit[1]}" + (
             f" of subject {unit[0]}" if unit[0] else ""
         )
         if np.isnan(chosen[r]).all() or np.nansum(chosen[r]) == 0:
@@ -201,15 +203,14 @@ def _choices(
     return chosen, notes
 
 
-def _profiles_once(table: Table, rows: dict[tuple[str, str], list[int]]) -> None:
+def _profiles_once(table: Sheet, rows: dict[tuple[str, str], list[int]]) -> None:
     names = table.columns["profile"]
     for (_, task), r in rows.items():
         seen: set[str] = set()
         for i in r:
             if names[i] in seen:
                 raise InputError(
-                    f"{table.path}, line {table.lines[i]}: profile {names[i]} of task {task} "
-                    "stands there twice"
+                    f"{table.where(i)}: profile {names[i]} of task {task} stands there twice"
                 )
             seen.add(names[i])
 

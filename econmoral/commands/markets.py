@@ -19,12 +19,7 @@ def add_to(commands: Any) -> None:
     sub: argparse.ArgumentParser = commands.add_parser("market", description=__doc__)
     number = sub.add_argument
     number("--kappa", type=float, nargs="+", help="degree of morality of every firm (default 0 0)")
-    number(
-        "--group",
-        choices=GROUPS,
-        default="firms",
-        help="who stands behind the veil (default firms)",
-    )
+    number("--group", choices=GROUPS, help="who stands behind the veil (default firms)")
     number(
         "--quality",
         type=float,
@@ -57,8 +52,8 @@ def add_to(commands: Any) -> None:
         help="an estimated degree, common to all firms: intervals by draws from it",
     )
     number("--kappa-se", type=float, help="standard error of that estimate")
-    number("--draws", type=int, default=500, help="draws of kappa (default 500)")
-    number("--seed", type=int, default=0, help="of the draws (default 0)")
+    number("--draws", type=int, help="draws of kappa (default 500)")
+    number("--seed", type=int, help="of the draws (default 0)")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -82,6 +77,12 @@ def _market(args: argparse.Namespace, n: int) -> Market:
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
+    idle = dict.fromkeys(("draws", "seed"), "without --kappa-estimate")
+    if args.prices:
+        idle |= dict.fromkeys(("kappa", "group"), "with --prices")
+    for name, why in idle.items():
+        if getattr(args, name) is not None:
+            raise ValueError(f"--{name} does nothing {why}; leave it out")
     listed = max(len(args.quality), len(args.cost))
     kappa = args.kappa or [0.0] * max(listed, 2)
     n = len(args.prices or kappa)
@@ -89,7 +90,9 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     if args.prices and len(args.prices) != firms.n:
         raise ValueError(f"{firms.n} firms and {len(args.prices)} prices")
     prices = (
-        np.array(args.prices, float) if args.prices else firms.equilibrium(tuple(kappa), args.group)
+        np.array(args.prices, float)
+        if args.prices
+        else firms.equilibrium(tuple(kappa), args.group or "firms")
     )
     if not np.isfinite(prices).all():
         raise ValueError("prices must be finite")
@@ -114,7 +117,12 @@ def _asks_for_draws(args: argparse.Namespace) -> bool:
 def _estimated(args: argparse.Namespace) -> dict[str, Any]:
     firms = _market(args, max(len(args.quality), len(args.cost), 2))
     found = counterfactual(
-        firms, args.kappa_estimate, args.kappa_se, args.draws, args.seed, args.group
+        firms,
+        args.kappa_estimate,
+        args.kappa_se,
+        500 if args.draws is None else args.draws,
+        args.seed or 0,
+        args.group or "firms",
     )
 
     def told(name: str, i: int) -> dict[str, float]:

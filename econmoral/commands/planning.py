@@ -138,11 +138,13 @@ def _shares(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _theta(text: str | None) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for part in (text or "").split(","):
         if not part.strip():
             continue
         name, _, value = part.partition("=")
+        if name.strip() in found:
+            raise InputError(f"--theta gives {name.strip()} twice")
         try:
             found[name.strip()] = float(value)
         except ValueError:
