@@ -448,7 +448,7 @@ def arguments() -> argparse.Namespace:
         default="preference",
         help="with or without preference-conditional questions",
     )
-    parser.add_argument("--steps", type=int, default=5400, help="optimisation steps")
+    parser.add_argument("--steps", type=int, default=6000, help="optimisation steps")
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--batch", type=int, default=6, help="documents a step")
