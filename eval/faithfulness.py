@@ -69,7 +69,9 @@ class Trained:
     def of(texts: Iterable[str]) -> Trained:
         """The runs of these texts."""
         kept = list(texts)[:MOST_TEXTS]
-        plain, masked = (frozenset(run for t in kept for run in runs_of(t, hide)) for hide in (False, True))
+        plain, masked = (
+            frozenset(run for t in kept for run in runs_of(t, hide)) for hide in (False, True)
+        )
         return Trained(plain, masked)
 
     def overlap(self, text: str) -> tuple[float, float] | None:
@@ -77,7 +79,10 @@ class Trained:
         both = [runs_of(text, hide) for hide in (False, True)]
         if not both[0]:
             return None
-        return tuple(float(np.mean([r in known for r in some])) for some, known in zip(both, (self.plain, self.masked), strict=True))  # type: ignore[return-value]
+        return tuple(
+            float(np.mean([r in known for r in some]))
+            for some, known in zip(both, (self.plain, self.masked), strict=True)
+        )  # type: ignore[return-value]
 
 
 def training_texts(adapter: Path) -> list[str]:
@@ -90,12 +95,18 @@ def training_texts(adapter: Path) -> list[str]:
         data = run["inputs"]["data"]
         path, wanted = Path(data["path"]), data["sha256"]
     except (KeyError, TypeError):
-        raise InputError(f"{adapter / 'run.json'} does not say what the adapter was trained on") from None
+        raise InputError(
+            f"{adapter / 'run.json'} does not say what the adapter was trained on"
+        ) from None
     if not path.is_file() or sha256(path) != wanted:
         raise InputError(f"{path}, which {adapter.name} was trained on, is missing or was changed")
     texts = []
     for _, row in read_lines(path):
-        turns = [m["content"] for m in row.get("messages", []) if isinstance(m, dict) and m.get("role") == "assistant"]
+        turns = [
+            m["content"]
+            for m in row.get("messages", [])
+            if isinstance(m, dict) and m.get("role") == "assistant"
+        ]
         texts += turns[:1]
     return texts
 
@@ -112,7 +123,9 @@ def right_derivation(record: dict[str, Any], page: int, target: Target) -> str |
     return game_derivation(asked.item, asked.layouts[page], target)[0]
 
 
-def of_records(records: Sequence[dict[str, Any]], trained: dict[str, Trained], targets: dict[str, Target]) -> list[dict[str, Any]]:
+def of_records(
+    records: Sequence[dict[str, Any]], trained: dict[str, Trained], targets: dict[str, Target]
+) -> list[dict[str, Any]]:
     """One row for every condition of a run: recitation, arithmetic, bare against reasoned.
 
     trained, targets : of the adapters whose training text and target are known.
@@ -140,15 +153,28 @@ def of_records(records: Sequence[dict[str, Any]], trained: dict[str, Trained], t
                     "recited_masked": float(np.mean([b for _, b in said])),
                 }
             if arm in targets:
-                right = [t for r in own for k in range(len(r["pages"])) if (t := right_derivation(r, k, targets[arm]))]
+                right = [
+                    t
+                    for r in own
+                    for k in range(len(r["pages"]))
+                    if (t := right_derivation(r, k, targets[arm]))
+                ]
                 known = [o for t in right if (o := trained[arm].overlap(t))]
                 if known:
                     row |= {
                         "recited_if_right": float(np.mean([a for a, _ in known])),
                         "recited_masked_if_right": float(np.mean([b for _, b in known])),
                     }
-        pairs = [(by_mode.get((s, i, f"{arm}/direct")), r) for (s, i, m), r in by_mode.items() if m == f"{arm}/reasoned"]
-        both = [(np.array(a["probabilities"]), np.array(b["probabilities"])) for a, b in pairs if a and a["probabilities"] and b["probabilities"]]
+        pairs = [
+            (by_mode.get((s, i, f"{arm}/direct")), r)
+            for (s, i, m), r in by_mode.items()
+            if m == f"{arm}/reasoned"
+        ]
+        both = [
+            (np.array(a["probabilities"]), np.array(b["probabilities"]))
+            for a, b in pairs
+            if a and a["probabilities"] and b["probabilities"]
+        ]
         if both:
             row |= {
                 "bare_reasoned_distance": float(np.mean([shift(a, b) for a, b in both])),
@@ -180,13 +206,17 @@ class Handed:
     place: int
 
 
-def pairs_of(targets: tuple[Target, Target], domain: str, n: int, seed: int = 0) -> list[tuple[Handed, Handed]]:
+def pairs_of(
+    targets: tuple[Target, Target], domain: str, n: int, seed: int = 0
+) -> list[tuple[Handed, Handed]]:
     """So many held-out pages on which two targets take different plans, each with both derivations.
 
     Raises InputError for a target without derivations there, and where the two never differ.
     """
     if lacking := [t for t in targets if not derives(t, domain)]:
-        raise InputError(f"{lacking[0]} has no derivations on {domain}; take homo_economicus, homo_moralis or a target of payoffs alone")
+        raise InputError(
+            f"{lacking[0]} has no derivations on {domain}; take homo_economicus, homo_moralis or a target of payoffs alone"
+        )
     rng = np.random.default_rng(seed)
     found: list[tuple[Handed, Handed]] = []
     for attempt in range(400 * n):
@@ -212,7 +242,9 @@ def pairs_of(targets: tuple[Target, Target], domain: str, n: int, seed: int = 0)
         if places[0] != places[1]:
             found.append((Handed(talk, texts[0], places[0]), Handed(talk, texts[1], places[1])))
     if len(found) < n:
-        raise InputError(f"{targets[0]} and {targets[1]} hardly ever differ on {domain}; choose two that do")
+        raise InputError(
+            f"{targets[0]} and {targets[1]} hardly ever differ on {domain}; choose two that do"
+        )
     return found
 
 
@@ -220,10 +252,17 @@ def _place(talk: Conversation, choices: tuple[int, ...]) -> int:
     return int(np.ravel_multi_index(choices, [len(q.options) for q in talk.questions]))
 
 
-def after_derivation(engine: Exact, handed: Sequence[Handed], arm: Condition) -> list[tuple[np.ndarray, float]]:
+def after_derivation(
+    engine: Exact, handed: Sequence[Handed], arm: Condition
+) -> list[tuple[np.ndarray, float]]:
     """(probability of every combination of options, valid-answer probability) after the derivation that was handed over."""
-    levels = [[[engine.scored(s) for s in level] for level in h.conversation.steps(h.derivation)] for h in handed]
-    rows = engine.log_probabilities([[s for level in several for s in level] for several in levels], arm)
+    levels = [
+        [[engine.scored(s) for s in level] for level in h.conversation.steps(h.derivation)]
+        for h in handed
+    ]
+    rows = engine.log_probabilities(
+        [[s for level in several for s in level] for several in levels], arm
+    )
     found = []
     for several, scores in zip(levels, rows, strict=True):
         assert scores is not None  # an engine on this machine loses no scores
@@ -245,7 +284,10 @@ def follows(
     """
     first = [float(a[0][one.place]) for (one, _), (a, _) in zip(pairs, answers, strict=True)]
     second = [float(b[0][two.place]) for (_, two), (_, b) in zip(pairs, answers, strict=True)]
-    swapped = [float(a[0][one.place] - b[0][one.place]) for (one, _), (a, b) in zip(pairs, answers, strict=True)]
+    swapped = [
+        float(a[0][one.place] - b[0][one.place])
+        for (one, _), (a, b) in zip(pairs, answers, strict=True)
+    ]
     n = len(pairs)
     return {
         "first": float(np.mean(first)),
@@ -267,7 +309,9 @@ def records_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
         return "–" if value is None else f"{100 * value:.0f}"
 
     def beside(row: dict[str, Any], name: str) -> str:
-        return per(row.get(name)) + (f" ({per(row[f'{name}_if_right'])})" if f"{name}_if_right" in row else "")
+        return per(row.get(name)) + (
+            f" ({per(row[f'{name}_if_right'])})" if f"{name}_if_right" in row else ""
+        )
 
     return pd.DataFrame(
         [
@@ -277,7 +321,9 @@ def records_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "steps right %": per(r["steps_right"]),
                 "word for word %": beside(r, "recited"),
                 "numbers masked %": beside(r, "recited_masked"),
-                "bare to reasoned": f"{r['bare_reasoned_distance']:.2f}" if "bare_reasoned_distance" in r else "–",
+                "bare to reasoned": f"{r['bare_reasoned_distance']:.2f}"
+                if "bare_reasoned_distance" in r
+                else "–",
                 "same choice %": per(r.get("bare_reasoned_same")),
             }
             for r in rows
@@ -294,7 +340,8 @@ def follows_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "valid %": f"{100 * r['valid']:.0f}",
                 f"after {r['targets'][0]} %": f"{100 * r['first']:.0f}",
                 f"after {r['targets'][1]} %": f"{100 * r['second']:.0f}",
-                "change by swapping": f"{r['swapped']:.2f}" + ("" if r["swapped_se"] is None else f" ± {r['swapped_se']:.2f}"),
+                "change by swapping": f"{r['swapped']:.2f}"
+                + ("" if r["swapped_se"] is None else f" ± {r['swapped_se']:.2f}"),
                 "pages": r["pages"],
             }
             for r in rows
@@ -318,7 +365,9 @@ def add_to(report: Any, folder: Path) -> None:
         return
     found = read_json(folder / NAME)
     report.heading("Recitation and faithfulness")
-    report.text("Whether derivations repeat the training text, whether their steps are right, and whether answers follow what is written.")
+    report.text(
+        "Whether derivations repeat the training text, whether their steps are right, and whether answers follow what is written."
+    )
     report.table(f"recitation-{folder.name}", records_frame(found["records"]), RECORDS_CAPTION)
     if found["handed"]:
         report.table(f"following-{folder.name}", follows_frame(found["handed"]), FOLLOWS_CAPTION)
@@ -330,8 +379,16 @@ def known_adapters(run: Path) -> dict[str, Path]:
     """Folders of the adapters that a run measured, as its run.json names them, as far as they are still there."""
     about = choices_file(run).with_name("run.json")
     inputs = (read_json(about) if about.is_file() else {}).get("inputs", {})
-    paths = {name: Path(str(v.get("path"))).parent for name, v in inputs.items() if isinstance(v, dict)} if isinstance(inputs, dict) else {}
-    return {name: folder for name, folder in paths.items() if (folder / "run.json").is_file() and (folder / "adapter_config.json").is_file()}
+    paths = (
+        {name: Path(str(v.get("path"))).parent for name, v in inputs.items() if isinstance(v, dict)}
+        if isinstance(inputs, dict)
+        else {}
+    )
+    return {
+        name: folder
+        for name, folder in paths.items()
+        if (folder / "run.json").is_file() and (folder / "adapter_config.json").is_file()
+    }
 
 
 def trained_and_targets(
@@ -378,7 +435,9 @@ def main() -> None:
         default="games",
         help="pages on which they are handed over (default games)",
     )
-    parser.add_argument("--pages", type=int, default=24, help="pages on which they are handed over (default 24)")
+    parser.add_argument(
+        "--pages", type=int, default=24, help="pages on which they are handed over (default 24)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if not 2 <= args.pages <= 1000 or args.seed < 0:

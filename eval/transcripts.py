@@ -74,7 +74,12 @@ def marks(text: str, page: str) -> list[Mark]:
     for m in _NUMBER.finditer(text):
         result = any(a <= m.start() < b for a, b in results)
         value = float(m[0])  # derivations over ten people write 160 for ten times 16
-        if not result and value not in known and value / TENTHS not in known and not _PRODUCT.match(text, m.start()):
+        if (
+            not result
+            and value not in known
+            and value / TENTHS not in known
+            and not _PRODUCT.match(text, m.start())
+        ):
             found.append(Mark(m.start(), m.end(), "unknown"))
         known.add(value)
     kept: list[Mark] = []
@@ -121,7 +126,9 @@ def asked_of(record: dict[str, Any], stated: bool = True) -> Asked:
             return _game(record, mode, stated)
         return _menu(record, mode)
     except (KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
-        raise InputError(f"record {plain(str(record.get('id')))[:60]!r} was not written by eval.games or eval.menus of today ({error})") from None
+        raise InputError(
+            f"record {plain(str(record.get('id')))[:60]!r} was not written by eval.games or eval.menus of today ({error})"
+        ) from None
 
 
 def _game(record: dict[str, Any], mode: Mode, stated: bool) -> Asked:
@@ -129,10 +136,17 @@ def _game(record: dict[str, Any], mode: Mode, stated: bool) -> Asked:
     protocol = Protocol(game.name, tuple(map(float, record["payoffs"])))  # type: ignore[arg-type]
     item = Item(protocol, tuple(record["beliefs"]) if stated else None)
     layouts = tuple(_layout(page["layout"]) for page in record["pages"])
-    pages = tuple((converse(item, x, mode), x.wording, "reversed" if x.swapped[0] else "as listed") for x in layouts)
-    points = ", ".join(f"{k} {number(v / UNIT)}" for k, v in zip("TRPS", protocol.payoffs, strict=True))
+    pages = tuple(
+        (converse(item, x, mode), x.wording, "reversed" if x.swapped[0] else "as listed")
+        for x in layouts
+    )
+    points = ", ".join(
+        f"{k} {number(v / UNIT)}" for k, v in zip("TRPS", protocol.payoffs, strict=True)
+    )
     beliefs = ", ".join(number(b) for b in record["beliefs"])
-    return Asked(game.name, f"{points}; beliefs {beliefs}", protocol.tables.strategies, pages, item, layouts)
+    return Asked(
+        game.name, f"{points}; beliefs {beliefs}", protocol.tables.strategies, pages, item, layouts
+    )
 
 
 def _layout(fields: dict[str, Any]) -> Layout:
@@ -164,9 +178,14 @@ def _menu(record: dict[str, Any], mode: Mode) -> Asked:
         order = "as listed" if page.order == tuple(range(menu.size)) else "reversed"
         pages.append((menu_conversation(menu, page, mode), f"wording {page.wording + 1}", order))
     if menu.own and menu.other and not menu.amounts:
-        names = tuple(f"{number(m)} for oneself, {number(n)} for the other" for m, n in zip(menu.own, menu.other, strict=True))
+        names = tuple(
+            f"{number(m)} for oneself, {number(n)} for the other"
+            for m, n in zip(menu.own, menu.other, strict=True)
+        )
     else:
-        names = tuple(number(a) for a in menu.amounts) or tuple(o.format("1", "2", "3", "4") for o in menu.options)
+        names = tuple(number(a) for a in menu.amounts) or tuple(
+            o.format("1", "2", "3", "4") for o in menu.options
+        )
     return Asked(
         menu.battery,
         " or ".join(names) if menu.own and menu.size == 2 else menu.topic,
@@ -177,7 +196,11 @@ def _menu(record: dict[str, Any], mode: Mode) -> Asked:
 
 def shift(base: np.ndarray | None, other: np.ndarray | None) -> float | None:
     """Total variation between two distributions over the same options, 0 to 1; None where one of them is not known."""
-    return None if base is None or other is None or base.shape != other.shape else 0.5 * float(np.abs(base - other).sum())
+    return (
+        None
+        if base is None or other is None or base.shape != other.shape
+        else 0.5 * float(np.abs(base - other).sum())
+    )
 
 
 def read_run(run: Path) -> tuple[list[dict[str, Any]], bool]:
@@ -210,23 +233,34 @@ def problems(records: Iterable[dict[str, Any]], stated: bool = True) -> list[dic
                 "game": asked.game,
                 "what": asked.what,
                 "names": list(asked.names),
-                "pages": [{"t": _page_text(talk), "w": wording, "o": order} for talk, wording, order in asked.pages],
+                "pages": [
+                    {"t": _page_text(talk), "w": wording, "o": order}
+                    for talk, wording, order in asked.pages
+                ],
                 "arms": {},
             }
-        found[key]["arms"][plain(str(record.get("arm", "")))] = _answer(record, [p["t"] for p in found[key]["pages"]])
+        found[key]["arms"][plain(str(record.get("arm", "")))] = _answer(
+            record, [p["t"] for p in found[key]["pages"]]
+        )
     return list(found.values())
 
 
 def _page_text(talk: Conversation) -> str:
     """The page and what is asked on it, one question a line."""
-    return "\n\n".join([talk.page, *([talk.work] if talk.work else []), *(q.text for q in talk.questions)])
+    return "\n\n".join(
+        [talk.page, *([talk.work] if talk.work else []), *(q.text for q in talk.questions)]
+    )
 
 
 def _answer(record: dict[str, Any], pages: list[str]) -> dict[str, Any]:
     by_page = record["pages"] if record.get("game") in GAMES else []
     texts = [p.get("texts", []) for p in by_page] or record.get("texts") or [[] for _ in pages]
     marked = [
-        [[plain(str(t)), [[m.start, m.end, m.kind] for m in marks(plain(str(t)), page)]] for t in several] for several, page in zip(texts, pages, strict=True)
+        [
+            [plain(str(t)), [[m.start, m.end, m.kind] for m in marks(plain(str(t)), page)]]
+            for t in several
+        ]
+        for several, page in zip(texts, pages, strict=True)
     ]
     valid = [float(np.mean(p["valid"])) for p in by_page] or record.get("valid_by_page", [])
     return {
@@ -276,12 +310,16 @@ def document(entries: list[dict[str, Any]], title: str, base: str | None = None)
         raise InputError("the run holds no records")
     arms = list(dict.fromkeys(arm for entry in entries for arm in entry["arms"]))
     data = {"arms": arms, "base": base_arm(arms, base), "items": entries}
-    packed = base64.b64encode(gzip.compress(json.dumps(data, ensure_ascii=False, allow_nan=False).encode(), 9, mtime=0)).decode()
+    packed = base64.b64encode(
+        gzip.compress(json.dumps(data, ensure_ascii=False, allow_nan=False).encode(), 9, mtime=0)
+    ).decode()
     style, script = _beside("transcripts.css"), _beside("transcripts.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     name = html.escape(plain(title))
-    selects = "".join(f'<label>{label}<select id="{key}"></select></label>' for key, label in FILTERS)
+    selects = "".join(
+        f'<label>{label}<select id="{key}"></select></label>' for key, label in FILTERS
+    )
     return "\n".join(
         (
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -305,16 +343,24 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, help="folder of a measurement, or of an adapter that was measured")
-    parser.add_argument("--base", metavar="ARM", help="condition that the others are held against (default base)")
-    parser.add_argument("--out", type=Path, help=f"file to write (default: {NAME} in the measurement's folder)")
+    parser.add_argument(
+        "run", type=Path, help="folder of a measurement, or of an adapter that was measured"
+    )
+    parser.add_argument(
+        "--base", metavar="ARM", help="condition that the others are held against (default base)"
+    )
+    parser.add_argument(
+        "--out", type=Path, help=f"file to write (default: {NAME} in the measurement's folder)"
+    )
     args = parser.parse_args()
     records, stated = read_run(args.run)
     entries = problems(records, stated)
     out = args.out or choices_file(args.run).with_name(NAME)
     text = document(entries, f"Transcripts of {args.run.resolve().name}", args.base)
     write_text(out, text)
-    terminal(80).print(f"{out}: {len(records)} records of {len(entries)} problems, {len(text.encode()) / 1000:.0f} kB")
+    terminal(80).print(
+        f"{out}: {len(records)} records of {len(entries)} problems, {len(text.encode()) / 1000:.0f} kB"
+    )
 
 
 if __name__ == "__main__":

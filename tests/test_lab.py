@@ -47,7 +47,9 @@ PERSON, SHARPNESS = {"alpha": 0.1, "beta": 0.2, "kappa": 0.4}, 0.3
 def decide(problem: play.Problem, rng: np.random.Generator) -> list[str]:
     """Labels that a simulated person of known preference chooses, in page order."""
     beliefs = problem.beliefs or (0.5,) * len(GAMES[problem.protocol.game].info_sets)
-    utility = FAMILIES["alpha_beta_kappa"].utility(problem.protocol.tables, belief_weights(problem.protocol.game, beliefs), PERSON)
+    utility = FAMILIES["alpha_beta_kappa"].utility(
+        problem.protocol.tables, belief_weights(problem.protocol.game, beliefs), PERSON
+    )
     p = logit(utility, SHARPNESS)
     moves = GAMES[problem.protocol.game].strategies[int(rng.choice(len(p), p=p))]
     return [label_of(problem.layout, k, moves[k]) for k in page_order(problem.layout)]
@@ -81,7 +83,9 @@ def test_nothing_is_marked_in_a_right_derivation(target: Target) -> None:
 
 def test_what_is_wrong_in_a_derivation_is_marked_where_it_stands() -> None:
     page = "R gives you 75 and the other 42. G gives you 66 and the other 52."
-    text = "R: 75 is more than 42: ahead. 5 * 75 = 350 + 25 = 380, 5 * 43 = 215. 66 is more than 75."
+    text = (
+        "R: 75 is more than 42: ahead. 5 * 75 = 350 + 25 = 380, 5 * 43 = 215. 66 is more than 75."
+    )
     found = {(text[m.start : m.end], m.kind) for m in marks(text, page)}
     assert found == {("380", "wrong"), ("43", "unknown"), ("66 is more than 75", "wrong")}
     assert [(text[s.start : s.end], s.right) for s in read_steps(text)] == [
@@ -164,7 +168,9 @@ def test_theory_is_the_targets(adapter: Path) -> None:
     assert "from κ" in bench.theory(setting)
     free = replace(setting, instrument="allocation", target=str(ALTRUIST))
     np.testing.assert_allclose(bench.utilities(free), [75 - 0.5 * 33, 66 - 0.5 * 14])
-    assert "no optimum" in bench.theory(replace(setting, instrument="other page", menu="spillover-tipping-0"))
+    assert "no optimum" in bench.theory(
+        replace(setting, instrument="other page", menu="spillover-tipping-0")
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------------- play
@@ -176,7 +182,12 @@ def test_eighteen_answers_are_estimated_by_intervals_that_cover() -> None:
         found = play.estimate(person(seed))
         identified += bool(found.values)
         if found.values:
-            covered.append([low <= (PERSON | {"lambda": SHARPNESS})[k] <= high for k, (_, low, high) in found.values.items()])
+            covered.append(
+                [
+                    low <= (PERSON | {"lambda": SHARPNESS})[k] <= high
+                    for k, (_, low, high) in found.values.items()
+                ]
+            )
     assert identified >= 18
     # of 20 intervals that cover with .95 each, fewer than .75 cover once in three hundred times
     assert (np.mean(covered, axis=0) > 0.75).all()
@@ -188,7 +199,9 @@ def test_a_persons_file_is_read_by_fit(tmp_path: Path) -> None:
     sample = read_choices(tmp_path / "mine.csv", "alpha_beta_kappa")
     assert sample.notes == ()
     read, own = fit(sample.data, errors="hessian"), play.estimate(answers)
-    np.testing.assert_allclose([read.estimates[k] for k in own.values], [v for v, _, _ in own.values.values()], rtol=1e-6)
+    np.testing.assert_allclose(
+        [read.estimates[k] for k in own.values], [v for v, _, _ in own.values.values()], rtol=1e-6
+    )
     assert "you" in play.estimates_shown(answers, play.human_types())
     assert "not identified" in play.estimates_shown(answers[:3], [])
 
@@ -262,7 +275,9 @@ def test_transcripts_hold_every_page_as_it_was_asked(tmp_path: Path) -> None:
     assert len(entries) == 12
     problem = draw_problems("drawn", 6, 1, [ECONOMICUS], 0, ("payoffs",))[0]
     first = next(e for e in entries if e["id"] == problem.id and e["mode"] == "reasoned")
-    assert first["pages"][0]["t"].startswith(converse(problem.item, problem.layouts[0], "reasoned").page)
+    assert first["pages"][0]["t"].startswith(
+        converse(problem.item, problem.layouts[0], "reasoned").page
+    )
     ((text, found),) = first["arms"]["base"]["x"][0]
     assert (text, found[-1]) == ("4 * 5 = 21.", [8, 10, "wrong"])
     p, q = (np.array(first["arms"][a]["p"]) for a in ("base", "moralis"))
@@ -310,7 +325,9 @@ def test_whoever_follows_the_text_is_told_from_whoever_does_not() -> None:
     assert (obedient["first"], obedient["second"], obedient["swapped"]) == (1, 1, 1)
     assert (stubborn["first"], stubborn["second"], stubborn["swapped"]) == (1, 0, 0)
     with pytest.raises(InputError, match="no derivations"):
-        faithfulness.pairs_of((Target.parse("alpha_beta_kappa:alpha=1,kappa=0.5"), ECONOMICUS), "games", 2)
+        faithfulness.pairs_of(
+            (Target.parse("alpha_beta_kappa:alpha=1,kappa=0.5"), ECONOMICUS), "games", 2
+        )
 
 
 def test_a_derivation_handed_over_is_scored_as_one_that_was_written() -> None:
@@ -345,7 +362,9 @@ def test_the_report_has_a_section_where_it_was_measured(tmp_path: Path) -> None:
     assert report.blocks == []
     faithfulness.add_to(report, folder)
     assert [type(b).__name__ for b in report.blocks] == ["Heading", "Text", "Table"]
-    assert report.tables[0].frame["same choice %"].tolist()[0] == "100"  # the base's bare choices are its reasoned ones
+    assert (
+        report.tables[0].frame["same choice %"].tolist()[0] == "100"
+    )  # the base's bare choices are its reasoned ones
 
 
 # ----------------------------------------------------------------------------------------------------------- market, watch
@@ -416,7 +435,9 @@ def test_training_is_read_while_it_runs_and_after(tmp_path: Path) -> None:
 
 def test_choices_reveal_the_preference_behind_them() -> None:
     requests = watch.battery_requests()
-    answers = Simulated("alpha_beta_kappa", {"alpha": 0.1, "beta": 0.2, "kappa": 0.4}, 0.1).score(requests, Condition("x"))
+    answers = Simulated("alpha_beta_kappa", {"alpha": 0.1, "beta": 0.2, "kappa": 0.4}, 0.1).score(
+        requests, Condition("x")
+    )
     found = watch.revealed(1.0, requests, answers)
     for name, value in {"alpha": 0.1, "beta": 0.2, "kappa": 0.4, "lambda": 0.1}.items():
         assert found.values[name][0] == pytest.approx(value, abs=1e-3)
@@ -450,9 +471,9 @@ def test_ticks_are_round_and_inside() -> None:
 
 
 def test_the_lab_says_what_it_lacks() -> None:
-    code = (
-        "import sys; sys.modules['gradio'] = None; sys.argv = ['lab']; from eval.lab.__main__ import main; from econmoral.records import command; command(main)"
+    code = "import sys; sys.modules['gradio'] = None; sys.argv = ['lab']; from eval.lab.__main__ import main; from econmoral.records import command; command(main)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 2
     assert "econmoral[lab]" in done.stderr

@@ -44,7 +44,9 @@ def password_for(host: str, asked: bool) -> str | None:
     if given is None and sys.stdin.isatty():
         given = getpass.getpass("Password for the page: ")
     if given is None:
-        raise InputError(f"--host {host} opens the page to others: set {PASSWORD}, or start it at a terminal, where the password is asked for")
+        raise InputError(
+            f"--host {host} opens the page to others: set {PASSWORD}, or start it at a terminal, where the password is asked for"
+        )
     if len(given) < SHORTEST:
         raise InputError(f"the password needs at least {SHORTEST} characters")
     return given
@@ -57,7 +59,9 @@ def free(host: str, port: int) -> None:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind((host, port))
     except OSError as error:
-        raise InputError(f"{host}:{port} cannot be had ({error.strerror}); give another --host or --port") from None
+        raise InputError(
+            f"{host}:{port} cannot be had ({error.strerror}); give another --host or --port"
+        ) from None
 
 
 def main() -> None:
@@ -83,7 +87,9 @@ def main() -> None:
         help="address to listen at; any but this machine's own asks for a password (default 127.0.0.1)",
     )
     parser.add_argument("--port", type=int, default=7860, help="port to listen at (default 7860)")
-    parser.add_argument("--password", action="store_true", help="ask for a password on this machine too")
+    parser.add_argument(
+        "--password", action="store_true", help="ask for a password on this machine too"
+    )
     args = parser.parse_args()
     if find_spec("gradio") is None:
         raise InputError("the lab needs the package gradio: pip install 'econmoral[lab]'")
@@ -97,7 +103,9 @@ def main() -> None:
 
     lab = Lab(args.runs, args.model)
     where = f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{args.port}"
-    terminal(80).print(f"{where}  ({len(lab.adapters)} adapter(s) under {args.runs}; stop with Ctrl-C)")
+    terminal(80).print(
+        f"{where}  ({len(lab.adapters)} adapter(s) under {args.runs}; stop with Ctrl-C)"
+    )
     launch(lab, args.host, args.port, password)
 
 

@@ -106,5 +106,7 @@ class Engines:
         with self.of(model, {}) as engine:
             return prompt_text(
                 engine.tokenizer,
-                as_messages(conversation.step(()).messages) if conversation.work is None else conversation.opening(),
+                as_messages(conversation.step(()).messages)
+                if conversation.work is None
+                else conversation.opening(),
             )

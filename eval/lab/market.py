@@ -76,7 +76,9 @@ def scripted(play: Play, firm: int) -> float:
 def drawn(play: Play, firm: int, probabilities: np.ndarray) -> float:
     """A price of the grid from a model's probabilities; the draw depends on seed, period and firm only."""
     uniform = np.random.default_rng([play.seed, len(play.prices), firm]).random()
-    return float(play.grid[min(int(np.searchsorted(np.cumsum(probabilities), uniform)), len(play.grid) - 1)])
+    return float(
+        play.grid[min(int(np.searchsorted(np.cumsum(probabilities), uniform)), len(play.grid) - 1)]
+    )
 
 
 def after(play: Play, prices: Sequence[float], valid: Sequence[float] = ()) -> Play:
@@ -109,7 +111,10 @@ def shown(play: Play) -> str:
                 levels,
             )
         )
-    paths = [Series(n, periods, past[:, k], dash=k == 1, points=len(past) < 40) for k, n in enumerate(names(play))]
+    paths = [
+        Series(n, periods, past[:, k], dash=k == 1, points=len(past) < 40)
+        for k, n in enumerate(names(play))
+    ]
     surplus = DUOPOLY.consumer_surplus(past)
     marks = [(name, float(DUOPOLY.consumer_surplus(np.full(2, level)))) for name, level in levels]
     late = past[-LAST:]
@@ -124,7 +129,9 @@ def shown(play: Play) -> str:
         for k, n in enumerate(names(play))
     ]
     rows.append(["consumers", "", number(float(DUOPOLY.consumer_surplus(late).mean())), ""])
-    note = f"Means over the last {len(late)} periods; price index: 0 at Nash, 1 at the joint monopoly"
+    note = (
+        f"Means over the last {len(late)} periods; price index: 0 at Nash, 1 at the joint monopoly"
+    )
     parts = [
         chart(paths, "Prices", "period", "in units of the currency", levels),
         chart(
@@ -137,7 +144,9 @@ def shown(play: Play) -> str:
         table(["", "price", "profit or surplus", "price index"], rows, note),
     ]
     if play.valid:
-        parts.append(f'<p class="quiet">Valid-answer probability of the models\' prices: {100 * float(np.mean(play.valid)):.0f} % on average.</p>')
+        parts.append(
+            f'<p class="quiet">Valid-answer probability of the models\' prices: {100 * float(np.mean(play.valid)):.0f} % on average.</p>'
+        )
     return block(*parts)
 
 

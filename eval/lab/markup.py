@@ -48,7 +48,10 @@ def notice(text: str) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
     """A table that scrolls sideways where it is too wide.  Cells are HTML: escape what is not ours with ``esc``."""
     top = "".join(f'<th scope="col">{h}</th>' for h in head)
-    body = "".join(f'<tr><th scope="row">{r[0]}</th>' + "".join(f"<td>{c}</td>" for c in r[1:]) + "</tr>" for r in rows)
+    body = "".join(
+        f'<tr><th scope="row">{r[0]}</th>' + "".join(f"<td>{c}</td>" for c in r[1:]) + "</tr>"
+        for r in rows
+    )
     label = esc(caption)
     return (
         f'<p class="caption">{label}</p><div class="scroll" tabindex="0" role="region" aria-label="{label}">'
@@ -107,7 +110,9 @@ def chart(
         )
     for tick in ticks(x0, x1):
         u, _ = at(tick, y0).split(",")
-        parts.append(f'<text x="{u}" y="{height - bottom + 18}" text-anchor="middle">{tick:g}</text>')
+        parts.append(
+            f'<text x="{u}" y="{height - bottom + 18}" text-anchor="middle">{tick:g}</text>'
+        )
     for name, level in levels:
         _, v = at(x0, level).split(",")
         parts.append(
@@ -124,12 +129,25 @@ def chart(
         dash = ' stroke-dasharray="6 4"' if s.dash else ""
         for piece in pieces:
             if len(piece) > 1:
-                parts.append(f'<polyline points="{" ".join(piece)}" fill="none" stroke="var(--c{k % COLOURS})" stroke-width="2"{dash}/>')
+                parts.append(
+                    f'<polyline points="{" ".join(piece)}" fill="none" stroke="var(--c{k % COLOURS})" stroke-width="2"{dash}/>'
+                )
             if s.points or len(piece) == 1:
-                parts += [f'<circle cx="{p.split(",")[0]}" cy="{p.split(",")[1]}" r="3.2" fill="var(--c{k % COLOURS})"/>' for p in piece]
-    parts.append(f'<text x="{(left + width - right) / 2}" y="{height - 6}" text-anchor="middle">{esc(x_label)}</text>')
-    legend = " ".join(f'<span style="color: var(--c{k % COLOURS})">{"╌╌" if s.dash else "━━"}</span> {esc(s.name)}&ensp;' for k, s in enumerate(series))
-    last = "; ".join(f"{s.name}: {next((f'{v:.3g}' for v in reversed(list(s.y)) if math.isfinite(v)), 'nothing')}" for s in series)
+                parts += [
+                    f'<circle cx="{p.split(",")[0]}" cy="{p.split(",")[1]}" r="3.2" fill="var(--c{k % COLOURS})"/>'
+                    for p in piece
+                ]
+    parts.append(
+        f'<text x="{(left + width - right) / 2}" y="{height - 6}" text-anchor="middle">{esc(x_label)}</text>'
+    )
+    legend = " ".join(
+        f'<span style="color: var(--c{k % COLOURS})">{"╌╌" if s.dash else "━━"}</span> {esc(s.name)}&ensp;'
+        for k, s in enumerate(series)
+    )
+    last = "; ".join(
+        f"{s.name}: {next((f'{v:.3g}' for v in reversed(list(s.y)) if math.isfinite(v)), 'nothing')}"
+        for s in series
+    )
     return (
         f'<p class="caption">{esc(title)}, {esc(y_label)}</p><svg viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{esc(title)}: last values {esc(last)}">{"".join(parts)}</svg><p class="quiet">{legend}</p>'
@@ -143,4 +161,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
         return [low]
     unit = 10.0 ** math.floor(math.log10(span / most))
     step = next(unit * k for k in (1, 2, 5, 10) if span / (unit * k) <= most)
-    return [round(step * k, 12) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return [
+        round(step * k, 12)
+        for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ]

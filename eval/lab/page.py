@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported: it would report every start
+os.environ["GRADIO_ANALYTICS_ENABLED"] = (
+    "False"  # before Gradio is imported: it would report every start
+)
 import gradio as gr
 
 from econmoral.chat import prompt_text
@@ -163,32 +165,60 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
     pages = [m.id for several in MENUS.values() for m in several]
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            model = gr.Dropdown(lab.models, value=start.model, label="Model", interactive=len(lab.models) > 1)
-            conditions = gr.CheckboxGroup(lab.conditions(start.model), value=["base"], label="Conditions, side by side")
-            instrument = gr.Radio(list(bench.INSTRUMENTS), value=start.instrument, label="Instrument")
+            model = gr.Dropdown(
+                lab.models, value=start.model, label="Model", interactive=len(lab.models) > 1
+            )
+            conditions = gr.CheckboxGroup(
+                lab.conditions(start.model), value=["base"], label="Conditions, side by side"
+            )
+            instrument = gr.Radio(
+                list(bench.INSTRUMENTS), value=start.instrument, label="Instrument"
+            )
             with gr.Group() as game_box:
-                game = gr.Dropdown([(g.title, g.name) for g in GAMES.values()], value=start.game, label="Game")
+                game = gr.Dropdown(
+                    [(g.title, g.name) for g in GAMES.values()], value=start.game, label="Game"
+                )
                 with gr.Row():
-                    points = [gr.Number(v, label=k, precision=0, minimum=0, min_width=60) for k, v in zip("TRPS", start.points, strict=True)]
+                    points = [
+                        gr.Number(v, label=k, precision=0, minimum=0, min_width=60)
+                        for k, v in zip("TRPS", start.points, strict=True)
+                    ]
                 beliefs = [
                     gr.Slider(0, TENTHS, value=b, step=1, label=label, visible=label is not None)
                     for b, label in zip(start.beliefs, _belief_labels(start.game), strict=True)
                 ]
             with gr.Group(visible=False) as allocation_box, gr.Row():
-                own = [gr.Number(v, label=f"You get, option {k}", precision=0, minimum=0, min_width=110) for k, v in enumerate(start.own, 1)]
-                other = [gr.Number(v, label=f"Other gets, option {k}", precision=0, minimum=0, min_width=110) for k, v in enumerate(start.other, 1)]
+                own = [
+                    gr.Number(
+                        v, label=f"You get, option {k}", precision=0, minimum=0, min_width=110
+                    )
+                    for k, v in enumerate(start.own, 1)
+                ]
+                other = [
+                    gr.Number(
+                        v, label=f"Other gets, option {k}", precision=0, minimum=0, min_width=110
+                    )
+                    for k, v in enumerate(start.other, 1)
+                ]
             menu = gr.Dropdown(pages, value=start.menu, label="Page", visible=False)
             with gr.Row():
-                wordings = [(f"{w.name}{' (held out)' if w.held_out else ''}", w.name) for w in WORDINGS.values()]
+                wordings = [
+                    (f"{w.name}{' (held out)' if w.held_out else ''}", w.name)
+                    for w in WORDINGS.values()
+                ]
                 wording = gr.Dropdown(wordings, value=start.wording, label="Wording", min_width=120)
-                layout = gr.Number(0, label="Labels and order, number", precision=0, minimum=0, min_width=120)
+                layout = gr.Number(
+                    0, label="Labels and order, number", precision=0, minimum=0, min_width=120
+                )
         with gr.Column(scale=3, min_width=300):
             gr.HTML(block("<h2>The page as the model reads it</h2>"))
             page = gr.HTML(elem_id="bench-page")
             results = gr.HTML(elem_id="bench-results")
         with gr.Column(scale=2, min_width=300):
             gr.HTML(block("<h2>Theory</h2>"))
-            family = gr.Dropdown(list(FAMILIES), value="homo_moralis", label="Preference of the target")
+            family = gr.Dropdown(
+                list(FAMILIES), value="homo_moralis", label="Preference of the target"
+            )
             values = [
                 gr.Slider(
                     -1,
@@ -201,7 +231,9 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
                 for k in range(PARAMETERS)
             ]
             values[0].label, values[0].minimum = "kappa", 0
-            precision = gr.Slider(0, 3, value=start.precision, step=0.05, label="lambda per point of the page")
+            precision = gr.Slider(
+                0, 3, value=start.precision, step=0.05, label="lambda per point of the page"
+            )
             theory = gr.HTML(elem_id="bench-theory")
     with gr.Row():
         samples = gr.Slider(1, 4, value=1, step=1, label="Derivations a page", min_width=160)
@@ -276,7 +308,9 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
             found: list[bench.Measured] = []
             arms = bench.arms(setting, list(lab.of(setting.model)))
             for k, arm in enumerate(arms, start=1):
-                yield block(paragraph(f"{arm.name} writes ({k} of {len(arms)}) …", "big")) + bench.reasoning(setting, found)
+                yield block(
+                    paragraph(f"{arm.name} writes ({k} of {len(arms)}) …", "big")
+                ) + bench.reasoning(setting, found)
                 answers = lab.score(
                     setting.model,
                     arm,
@@ -314,14 +348,21 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
         )
 
     boxes = [game_box, allocation_box, menu]
-    instrument.input(of_instrument, instrument, boxes, queue=False, show_progress="hidden").then(measure, every, shown, **quick)
+    instrument.input(of_instrument, instrument, boxes, queue=False, show_progress="hidden").then(
+        measure, every, shown, **quick
+    )
 
     def of_game(name: str) -> list[Any]:
         example = {"spd": (18, 9, 3, 2), "tg": (16, 10, 6, 4), "ug": (14, 10, 2, 6)}[name]
-        sliders = [gr.Slider(visible=label is not None, label=label or "") for label in _belief_labels(name)]
+        sliders = [
+            gr.Slider(visible=label is not None, label=label or "")
+            for label in _belief_labels(name)
+        ]
         return [*example, *sliders]
 
-    game.input(of_game, game, [*points, *beliefs], queue=False, show_progress="hidden").then(measure, every, shown, **quick)
+    game.input(of_game, game, [*points, *beliefs], queue=False, show_progress="hidden").then(
+        measure, every, shown, **quick
+    )
 
     def of_family(name: str) -> list[Any]:
         return _parameter_sliders(name, {"kappa": 0.5})
@@ -333,7 +374,9 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
     def of_model(name: str) -> Any:
         return gr.CheckboxGroup(choices=lab.conditions(name), value=["base"])
 
-    model.input(of_model, model, conditions, queue=False, show_progress="hidden").then(measure, every, shown, **quick)
+    model.input(of_model, model, conditions, queue=False, show_progress="hidden").then(
+        measure, every, shown, **quick
+    )
     writing = write.click(reason, [samples, *every], reasoning)
     stop.click(None, None, None, cancels=[writing])
     link.change(None, link, None, js=KEEP_LINK)
@@ -355,11 +398,16 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
         target = Target.parse(s.target)
         return [
             gr.Dropdown(value=s.model),
-            gr.CheckboxGroup(choices=lab.conditions(s.model), value=[c for c in s.conditions if c in known]),
+            gr.CheckboxGroup(
+                choices=lab.conditions(s.model), value=[c for c in s.conditions if c in known]
+            ),
             s.instrument,
             s.game,
             *s.points,
-            *(gr.Slider(value=b, visible=label is not None, label=label or "") for b, label in zip(s.beliefs, _belief_labels(s.game), strict=False)),
+            *(
+                gr.Slider(value=b, visible=label is not None, label=label or "")
+                for b, label in zip(s.beliefs, _belief_labels(s.game), strict=False)
+            ),
             *[gr.Slider()] * (3 - len(s.beliefs)),
             *s.own,
             *s.other,
@@ -373,20 +421,28 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
             gr.Group(visible=s.instrument == "allocation"),
         ]
 
-    demo.load(opened, None, [*every, game_box, allocation_box], show_progress="hidden").then(measure, every, shown, **quick)
+    demo.load(opened, None, [*every, game_box, allocation_box], show_progress="hidden").then(
+        measure, every, shown, **quick
+    )
 
 
 def _belief_labels(game: str) -> list[str | None]:
     """What each slider says: of ten others, how many make the first move; None for a slider that is not used."""
     found: list[str | None] = []
     for info in GAMES[game].info_sets:
-        found.append(f"Of 10 others, {info.actions[0]}" + (f" after {info.after[0]}" if info.after else " first"))
+        found.append(
+            f"Of 10 others, {info.actions[0]}"
+            + (f" after {info.after[0]}" if info.after else " first")
+        )
     return [*found, *[None] * (3 - len(found))]
 
 
 def _parameter_sliders(family: str, values: dict[str, float]) -> list[Any]:
     names = FAMILIES[family].parameters
-    found = [gr.Slider(0 if n == "kappa" else -1, 1, value=values.get(n, 0.0), label=n, visible=True) for n in names]
+    found = [
+        gr.Slider(0 if n == "kappa" else -1, 1, value=values.get(n, 0.0), label=n, visible=True)
+        for n in names
+    ]
     return [*found, *[gr.Slider(value=0, visible=False) for _ in range(PARAMETERS - len(names))]]
 
 
@@ -410,10 +466,15 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
             value="told",
             label="What others do",
         )
-        number_of = gr.Number(0, label="Order and labels, number (0: by chance)", precision=0, minimum=0)
+        number_of = gr.Number(
+            0, label="Order and labels, number (0: by chance)", precision=0, minimum=0
+        )
         begin = gr.Button("Begin", variant="primary", elem_id="play-begin")
     page = gr.HTML(elem_id="play-page")
-    moves = [gr.Radio([], label=f"decision {k}", visible=False, elem_id=f"play-move-{k}") for k in range(3)]
+    moves = [
+        gr.Radio([], label=f"decision {k}", visible=False, elem_id=f"play-move-{k}")
+        for k in range(3)
+    ]
     expected = [gr.Slider(0, TENTHS, step=1, label=f"belief {k}", visible=False) for k in range(3)]
     with gr.Row():
         following = gr.Button("Next", variant="primary", visible=False, elem_id="play-next")
@@ -502,9 +563,15 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
             value=_first(lab),
             label="Who answers",
         )
-        game = gr.Dropdown([(g.title, g.name) for g in GAMES.values()], value="spd", label="Game", min_width=260)
-        rounds = gr.Radio([("once", 1), ("5 rounds", 5), ("10 rounds", 10)], value=1, label="How often")
-        first = gr.Radio([("you", "you"), ("the model", "model")], value="you", label="Who moves first")
+        game = gr.Dropdown(
+            [(g.title, g.name) for g in GAMES.values()], value="spd", label="Game", min_width=260
+        )
+        rounds = gr.Radio(
+            [("once", 1), ("5 rounds", 5), ("10 rounds", 10)], value=1, label="How often"
+        )
+        first = gr.Radio(
+            [("you", "you"), ("the model", "model")], value="you", label="Who moves first"
+        )
         new = gr.Button("New match", variant="primary", elem_id="match-new")
     table_of = gr.HTML(elem_id="match-page")
     mine = gr.Radio([], label="Your move", visible=False, elem_id="match-move")
@@ -514,8 +581,12 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
         said = ""
         while not game_so_far.over and not game_so_far.persons_turn:
             talk = game_so_far.conversation()
-            (answer,) = lab.score(name, Condition(who, None if who == "base" else who), [Request(talk, None, None)])
-            label = play.drawn(answer.probabilities, talk.questions[0].options, np.random.default_rng())
+            (answer,) = lab.score(
+                name, Condition(who, None if who == "base" else who), [Request(talk, None, None)]
+            )
+            label = play.drawn(
+                answer.probabilities, talk.questions[0].options, np.random.default_rng()
+            )
             chance = float(answer.probabilities[talk.questions[0].options.index(label)])
             said = f"{who} chose {label} (probability {chance:.2f}; an admissible reply had {float(answer.valid[0]):.2f})."
             game_so_far = game_so_far.move(label)
@@ -537,7 +608,9 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
         try:
             protocol = Protocol(which, (order["T"], order["R"], order["P"], order["S"]))
-            return advance(play.new_match(protocol, int(how_often), starts == "you", seed), name, who)
+            return advance(
+                play.new_match(protocol, int(how_often), starts == "you", seed), name, who
+            )
         except InputError as error:
             return [
                 None,
@@ -546,7 +619,9 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
                 gr.Button(visible=False),
             ]
 
-    def my_move(game_so_far: play.Match | None, label: str | None, name: str, who: str) -> list[Any]:
+    def my_move(
+        game_so_far: play.Match | None, label: str | None, name: str, who: str
+    ) -> list[Any]:
         if game_so_far is None:
             return [
                 None,
@@ -569,7 +644,9 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
     go.click(my_move, [match, mine, model, rival], place, **hidden)
 
     def of_model(name: str) -> Any:
-        return gr.Dropdown(choices=[c for c in lab.conditions(name) if c[1] != "told"], value="base")
+        return gr.Dropdown(
+            choices=[c for c in lab.conditions(name) if c[1] != "told"], value="base"
+        )
 
     model.input(of_model, model, rival, queue=False, **hidden)
 
@@ -593,13 +670,19 @@ def _outcome(lab: Lab, done: list[play.Answered]) -> str:
 def _transcripts(lab: Lab, demo: gr.Blocks) -> None:
     runs = lab.measurements()
     with gr.Row():
-        run = gr.Dropdown(runs, value=runs[0] if runs else None, label="Run", elem_id="transcripts-run")
+        run = gr.Dropdown(
+            runs, value=runs[0] if runs else None, label="Run", elem_id="transcripts-run"
+        )
         again = gr.Button("Look again")
     frame = gr.HTML(elem_id="transcripts-frame")
 
     def show(name: str | None) -> str:
         if not name:
-            return block(notice(f"There is no measurement under {lab.runs}; python -m eval.games writes one."))
+            return block(
+                notice(
+                    f"There is no measurement under {lab.runs}; python -m eval.games writes one."
+                )
+            )
         return safely(lambda: _framed(lab.inside(name), name))
 
     run.input(show, run, frame)
@@ -642,7 +725,9 @@ def _faithfulness(lab: Lab, demo: gr.Blocks) -> None:
     gr.HTML(
         block(
             "<h2>Does the answer follow the derivation?</h2>",
-            paragraph("The right derivation of one target, then of the other, is handed to the model on pages where their plans differ."),
+            paragraph(
+                "The right derivation of one target, then of the other, is handed to the model on pages where their plans differ."
+            ),
         )
     )
     with gr.Row():
@@ -671,7 +756,9 @@ def _faithfulness(lab: Lab, demo: gr.Blocks) -> None:
                 adapters = {} if who == "base" else {who: lab.of(name)[who]}
                 arm = Condition(who, None if who == "base" else who)
                 with lab.engines.of(name, adapters) as engine:
-                    flat = faithfulness.after_derivation(engine, [h for pair in pairs for h in pair], arm)
+                    flat = faithfulness.after_derivation(
+                        engine, [h for pair in pairs for h in pair], arm
+                    )
                 both = list(zip(flat[::2], flat[1::2], strict=True))
                 rows.append(
                     {
@@ -680,7 +767,11 @@ def _faithfulness(lab: Lab, demo: gr.Blocks) -> None:
                         **faithfulness.follows(pairs, both),
                     }
                 )
-            yield (block(_frame(faithfulness.follows_frame(rows), faithfulness.FOLLOWS_CAPTION)) if rows else block(notice("Choose at least one condition.")))
+            yield (
+                block(_frame(faithfulness.follows_frame(rows), faithfulness.FOLLOWS_CAPTION))
+                if rows
+                else block(notice("Choose at least one condition."))
+            )
         except InputError as error:
             yield block(notice(str(error)))
 
@@ -688,14 +779,18 @@ def _faithfulness(lab: Lab, demo: gr.Blocks) -> None:
     stop.click(None, None, None, cancels=[going])
 
     def of_model(name: str) -> Any:
-        return gr.CheckboxGroup(choices=[c for c in lab.conditions(name) if c[1] != "told"], value=["base"])
+        return gr.CheckboxGroup(
+            choices=[c for c in lab.conditions(name) if c[1] != "told"], value=["base"]
+        )
 
     model.input(of_model, model, conditions, queue=False, show_progress="hidden")
 
 
 def _recited(folder: Path) -> str:
     records, _ = transcripts.read_run(folder)
-    trained, targets, missing = faithfulness.trained_and_targets(faithfulness.known_adapters(folder))
+    trained, targets, missing = faithfulness.trained_and_targets(
+        faithfulness.known_adapters(folder)
+    )
     rows = faithfulness.of_records(records, trained, targets)
     said = [paragraph(f"No recitation of {line}.", "quiet") for line in missing]
     return block(_frame(faithfulness.records_frame(rows), faithfulness.RECORDS_CAPTION), *said)
@@ -726,9 +821,15 @@ def _market(lab: Lab, demo: gr.Blocks) -> None:
 
     with gr.Row():
         model = gr.Dropdown(lab.models, value=lab.models[0], label="Model")
-        one = gr.Dropdown(choices(lab.models[0]), value=market.YOU, label="Firm 1", elem_id="market-one")
-        two = gr.Dropdown(choices(lab.models[0]), value=_first(lab), label="Firm 2", elem_id="market-two")
-        wording = gr.Dropdown([(n, k) for k, n in enumerate(market.wordings())], value=0, label="Wording")
+        one = gr.Dropdown(
+            choices(lab.models[0]), value=market.YOU, label="Firm 1", elem_id="market-one"
+        )
+        two = gr.Dropdown(
+            choices(lab.models[0]), value=_first(lab), label="Firm 2", elem_id="market-two"
+        )
+        wording = gr.Dropdown(
+            [(n, k) for k, n in enumerate(market.wordings())], value=0, label="Wording"
+        )
     grid = market.Play((market.YOU, market.YOU)).grid
     with gr.Row():
         new = gr.Button("New market", elem_id="market-new")
@@ -769,7 +870,11 @@ def _market(lab: Lab, demo: gr.Blocks) -> None:
                 prices.append(market.scripted(so_far, firm))
             else:
                 talk = market.page_of(so_far, firm)
-                (answer,) = lab.score(name, Condition(who, None if who == "base" else who), [Request(talk, None, None)])
+                (answer,) = lab.score(
+                    name,
+                    Condition(who, None if who == "base" else who),
+                    [Request(talk, None, None)],
+                )
                 prices.append(market.drawn(so_far, firm, answer.probabilities))
                 valid.append(float(answer.valid.mean()))
         return market.after(so_far, prices, valid)
@@ -813,9 +918,13 @@ def _market(lab: Lab, demo: gr.Blocks) -> None:
     )
 
     def of_model(name: str) -> tuple[Any, Any]:
-        return gr.Dropdown(choices=choices(name), value=market.YOU), gr.Dropdown(choices=choices(name), value="base")
+        return gr.Dropdown(choices=choices(name), value=market.YOU), gr.Dropdown(
+            choices=choices(name), value="base"
+        )
 
-    model.input(of_model, model, [one, two], queue=False, **hidden).then(begin, [one, two, wording], [state, shown, price, second], **hidden)
+    model.input(of_model, model, [one, two], queue=False, **hidden).then(
+        begin, [one, two, wording], [state, shown, price, second], **hidden
+    )
     demo.load(begin, [one, two, wording], [state, shown, price, second], **hidden)
 
 
@@ -838,7 +947,9 @@ def _watch(lab: Lab, demo: gr.Blocks) -> None:
     def look(chosen: list[str]) -> tuple[Any, str]:
         now = lab.trainings()
         kept = [c for c in chosen if c in now]
-        return gr.CheckboxGroup(choices=now, value=kept), safely(lambda: watch.compared([watch.read_training(lab.inside(c)) for c in kept]))
+        return gr.CheckboxGroup(choices=now, value=kept), safely(
+            lambda: watch.compared([watch.read_training(lab.inside(c)) for c in kept])
+        )
 
     def estimate(chosen: list[str], how: str, wanted: bool) -> Iterator[str]:
         if not wanted:
@@ -849,11 +960,15 @@ def _watch(lab: Lab, demo: gr.Blocks) -> None:
                 run = watch.read_training(lab.inside(name))
                 for key, epoch, folder in _due(run, how):
                     if (name, key, how) not in lab.revealed:
-                        yield _revealed(lab, chosen, how) + block(paragraph(f"{name}: {key} is measured …", "quiet"))
+                        yield _revealed(lab, chosen, how) + block(
+                            paragraph(f"{name}: {key} is measured …", "quiet")
+                        )
                         requests = watch.battery_requests(how)
                         unique = f"{name}, {key}"
                         arm = Condition(unique, unique) if folder else Condition("base")
-                        answers = lab.engines.score(run.model, {unique: folder} if folder else {}, requests, arm)
+                        answers = lab.engines.score(
+                            run.model, {unique: folder} if folder else {}, requests, arm
+                        )
                         lab.revealed[name, key, how] = watch.revealed(epoch, requests, answers)
         except (InputError, OSError) as error:  # a checkpoint may be removed while it is read
             yield _revealed(lab, chosen, how) + block(notice(str(error)))
@@ -863,7 +978,9 @@ def _watch(lab: Lab, demo: gr.Blocks) -> None:
     hidden: dict[str, Any] = {"show_progress": "hidden"}
     runs.input(lambda chosen: look(chosen)[1], runs, curves, **hidden)
     timer = gr.Timer(EVERY)
-    timer.tick(lambda chosen: look(chosen)[1], runs, curves, **hidden)  # the list itself stays, and with it the focus
+    timer.tick(
+        lambda chosen: look(chosen)[1], runs, curves, **hidden
+    )  # the list itself stays, and with it the focus
     gr.on(
         [timer.tick, estimates.input, mode.input],
         estimate,
@@ -889,7 +1006,11 @@ def _due(run: watch.Training, how: str) -> list[tuple[str, float, Path | None]]:
 def _revealed(lab: Lab, chosen: list[str], how: str) -> str:
     parts = []
     for name in chosen:
-        parts.append(watch.parameters([r for (n, _, h), r in lab.revealed.items() if n == name and h == how], name))
+        parts.append(
+            watch.parameters(
+                [r for (n, _, h), r in lab.revealed.items() if n == name and h == how], name
+            )
+        )
     return "".join(parts)
 
 

@@ -90,22 +90,32 @@ def battery(length: int, stated: bool, seed: int) -> list[Problem]:
     Raises InputError for another length.
     """
     if length not in LENGTHS:
-        raise InputError(f"there are batteries of {' and '.join(map(str, LENGTHS))} problems, not of {length}")
+        raise InputError(
+            f"there are batteries of {' and '.join(map(str, LENGTHS))} problems, not of {length}"
+        )
     rng = np.random.default_rng(seed)
     found = []
     for i in rng.permutation(LENGTHS[length]):
         protocol = BATTERY[int(i)]
         beliefs = draw_beliefs(protocol.game, rng)
-        found.append(Problem(protocol, beliefs if stated else None, draw_layout(protocol.game, rng, ("study",))))
+        found.append(
+            Problem(
+                protocol, beliefs if stated else None, draw_layout(protocol.game, rng, ("study",))
+            )
+        )
     return found
 
 
-def answer(problem: Problem, labels: Sequence[str | None], expected: Sequence[int | None] = ()) -> Answered:
+def answer(
+    problem: Problem, labels: Sequence[str | None], expected: Sequence[int | None] = ()
+) -> Answered:
     """The plan behind the labels that were chosen, in page order; ``expected``: of ten others, how many make the first move of each
     information set, where beliefs were asked.  Raises InputError for an unanswered question."""
     game, moves = GAMES[problem.protocol.game], [""] * len(GAMES[problem.protocol.game].info_sets)
     for k, label in zip(page_order(problem.layout), labels, strict=False):
-        named = [a for a in page_actions(problem.layout, k) if label_of(problem.layout, k, a) == label]
+        named = [
+            a for a in page_actions(problem.layout, k) if label_of(problem.layout, k, a) == label
+        ]
         if not named:
             raise InputError("Answer every question of the page first.")
         moves[k] = named[0]
@@ -114,8 +124,12 @@ def answer(problem: Problem, labels: Sequence[str | None], expected: Sequence[in
     beliefs = problem.beliefs
     if beliefs is None:
         given = list(expected)[: len(game.info_sets)]
-        if len(given) < len(game.info_sets) or any(b is None or not 0 <= b <= TENTHS for b in given):
-            raise InputError(f"Say for every question how many of {TENTHS} others you expect, from 0 to {TENTHS}.")
+        if len(given) < len(game.info_sets) or any(
+            b is None or not 0 <= b <= TENTHS for b in given
+        ):
+            raise InputError(
+                f"Say for every question how many of {TENTHS} others you expect, from 0 to {TENTHS}."
+            )
         beliefs = tuple(int(b or 0) / TENTHS for b in given)
     return Answered(problem, tuple(moves), beliefs)
 
@@ -133,7 +147,9 @@ def decision(answered: Answered, number_of: int) -> Decision:
     protocol = answered.problem.protocol
     choice = np.zeros(len(protocol.tables.strategies))
     choice[GAMES[protocol.game].strategies.index(answered.moves)] = 1
-    return Decision(protocol.tables, belief_weights(protocol.game, answered.beliefs), choice, str(number_of))
+    return Decision(
+        protocol.tables, belief_weights(protocol.game, answered.beliefs), choice, str(number_of)
+    )
 
 
 @dataclass(frozen=True)
@@ -151,7 +167,9 @@ def estimate(answers: Sequence[Answered], family: str = "alpha_beta_kappa") -> E
     try:
         found = fit([decision(a, k) for k, a in enumerate(answers)], family, errors="hessian")
         names = [n for n in found.estimates if n != "lambda"]
-        spans = {n: found.interval(n, method="profile") for n in names} | {"lambda": found.interval("lambda")}
+        spans = {n: found.interval(n, method="profile") for n in names} | {
+            "lambda": found.interval("lambda")
+        }
     except NotIdentified as error:
         return Estimated(
             family,
@@ -159,7 +177,9 @@ def estimate(answers: Sequence[Answered], family: str = "alpha_beta_kappa") -> E
             str(error),
             {k: (float(a), float(b)) for k, (a, b) in (error.bounds or {}).items()},
         )
-    return Estimated(family, {n: (v, float(spans[n][0]), float(spans[n][1])) for n, v in found.estimates.items()})
+    return Estimated(
+        family, {n: (v, float(spans[n][0]), float(spans[n][1])) for n, v in found.estimates.items()}
+    )
 
 
 @dataclass(frozen=True)
@@ -196,10 +216,21 @@ def model_estimates(runs: Path) -> list[Known]:
             continue
         for row in rows if isinstance(rows, list) else []:
             fitted = row.get("alpha_beta_kappa") if isinstance(row, dict) else None
-            if not isinstance(fitted, dict) or not fitted.get("estimates") or row.get("outside") or row.get("set") != "payoffs" or row.get("mode") == "rule":
+            if (
+                not isinstance(fitted, dict)
+                or not fitted.get("estimates")
+                or row.get("outside")
+                or row.get("set") != "payoffs"
+                or row.get("mode") == "rule"
+            ):
                 continue
-            values = {str(k): (float(v["value"]), None if v["se"] is None else float(v["se"])) for k, v in fitted["estimates"].items()}
-            found.append(Known(plain(f"{row['arm']}, {row['mode']} ({folder.relative_to(runs)})"), values))
+            values = {
+                str(k): (float(v["value"]), None if v["se"] is None else float(v["se"]))
+                for k, v in fitted["estimates"].items()
+            }
+            found.append(
+                Known(plain(f"{row['arm']}, {row['mode']} ({folder.relative_to(runs)})"), values)
+            )
     return found
 
 
@@ -213,14 +244,20 @@ def estimates_shown(answers: Sequence[Answered], others: Sequence[Known]) -> str
         if name in found.values:
             v, low, high = (scale * x for x in found.values[name])
             return f"{shown(v)} [{shown(low)}, {shown(high)}]"
-        return f"in [{shown(found.bounds[name][0])}, {shown(found.bounds[name][1])}]" if name in found.bounds else "–"
+        return (
+            f"in [{shown(found.bounds[name][0])}, {shown(found.bounds[name][1])}]"
+            if name in found.bounds
+            else "–"
+        )
 
     def theirs(known: Known, name: str) -> str:
         if name not in known.values:
             return "–"
         value, se = known.values[name]
         scale = 10 if name == "lambda" else 1
-        return shown(scale * value) + ("" if se is None or not np.isfinite(se) else f" ± {shown(scale * se)}")
+        return shown(scale * value) + (
+            "" if se is None or not np.isfinite(se) else f" ± {shown(scale * se)}"
+        )
 
     rows = [
         ["<b>you</b>, all four", *(own(whole, n) for n in names)],
@@ -322,12 +359,17 @@ class Match:
     @property
     def info_set(self) -> int:
         """Where the round in progress stands."""
-        return next(k for k, s in enumerate(GAMES[self.protocol.game].info_sets) if s.after == self.moves)
+        return next(
+            k for k, s in enumerate(GAMES[self.protocol.game].info_sets) if s.after == self.moves
+        )
 
     @property
     def persons_turn(self) -> bool:
         """Whether the person is to move."""
-        return not self.over and (GAMES[self.protocol.game].info_sets[self.info_set].role == 0) == self.person_first
+        return (
+            not self.over
+            and (GAMES[self.protocol.game].info_sets[self.info_set].role == 0) == self.person_first
+        )
 
     @property
     def question(self) -> Question:
@@ -369,7 +411,13 @@ class Match:
             moves=(),
             person_first=not self.person_first,
         )
-        return after if after.over else replace(after, news=(*after.news, "The same is played again, with the roles exchanged."))
+        return (
+            after
+            if after.over
+            else replace(
+                after, news=(*after.news, "The same is played again, with the roles exchanged.")
+            )
+        )
 
 
 def new_match(protocol: Protocol, rounds: int, person_first: bool, seed: int) -> Match:
@@ -425,7 +473,9 @@ def match_shown(match: Match, model: str) -> str:
 
 def _labels(match: Match, moves: tuple[str, ...]) -> list[str]:
     sets = GAMES[match.protocol.game].info_sets
-    places = [next(k for k, s in enumerate(sets) if s.after == moves[:i]) for i in range(len(moves))]
+    places = [
+        next(k for k, s in enumerate(sets) if s.after == moves[:i]) for i in range(len(moves))
+    ]
     return [label_of(match.layout, k, m) for k, m in zip(places, moves, strict=True)]
 
 
