@@ -1,11 +1,13 @@
-"""Every page, probability and derivation of a run as one HTML file that needs no network: largest shifts first.
+"""Every page, probability and derivation of a run as one HTML file that needs no network: largest
+shifts first.
 
-    python -m eval.transcripts runs/demo/eval                    # writes runs/demo/eval/transcripts.html
+    python -m eval.transcripts runs/demo/eval          # writes transcripts.html there
     python -m eval.transcripts runs/moralis --base placebo --out shifts.html
 
-A line is a decision problem as one condition answered it, beside the base: how far its choice probabilities moved (total
-variation), validity, comprehension, the share of right steps.  Opened, it shows the pages as they were asked and what was written;
-in a derivation, results that are wrong and numbers that come from nowhere are marked.  A model's text stays text.
+A line is a decision problem as one condition answered it, beside the base: how far its choice
+probabilities moved (total variation), validity, comprehension, the share of right steps.  Opened,
+it shows the pages as they were asked and what was written; in a derivation, results that are wrong
+and numbers that come from nowhere are marked.  A model's text stays text.
 """
 
 from __future__ import annotations
@@ -49,8 +51,9 @@ _PRODUCT = re.compile(r"\d+(?:\.\d+)? \* ")
 
 @dataclass(frozen=True)
 class Mark:
-    """A stretch of a derivation: ``wrong`` (a result or a comparison that does not hold) or ``unknown`` (a number that is neither
-    on the page nor worked out before)."""
+    """A stretch of a derivation: ``wrong`` (a result or a comparison that does not hold) or
+    ``unknown`` (a number that is neither on the page nor worked out before).
+    """
 
     start: int
     end: int
@@ -60,8 +63,9 @@ class Mark:
 def marks(text: str, page: str) -> list[Mark]:
     """What is wrong in a derivation on a page, in order, without overlaps.
 
-    Arithmetic steps are checked by ``read_steps``.  A number counts as known when the page or an earlier step has it or a tenth of
-    it, or when it is the first factor of a product (a weight of the preference).
+    Arithmetic steps are checked by ``read_steps``.  A number counts as known when the page or an
+    earlier step has it or a tenth of it, or when it is the first factor of a product (a weight of
+    the preference).
     """
     text = text[:20_000]
     known = {float(m[0]) for m in _NUMBER.finditer(page)}
@@ -89,11 +93,13 @@ def marks(text: str, page: str) -> list[Mark]:
     return kept
 
 
-# ---------------------------------------------------------------------------------------------------------- what a run holds
+# --------------------------------------------------------------------------------- what a run holds
 
 
 def choices_file(run: Path) -> Path:
-    """``choices.jsonl`` of a measurement, or of the one inside an adapter's folder.  Raises InputError where there is none."""
+    """``choices.jsonl`` of a measurement, or of the one inside an adapter's folder.  Raises
+    InputError where there is none.
+    """
     for path in (run, run / "choices.jsonl", run / "eval" / "choices.jsonl"):
         if path.is_file():
             return path
@@ -102,7 +108,8 @@ def choices_file(run: Path) -> Path:
 
 @dataclass(frozen=True)
 class Asked:
-    """A decision problem as it was put on paper: one conversation and its order for every page, and the names of its choices.
+    """A decision problem as it was put on paper: one conversation and its order for every page, and
+    the names of its choices.
 
     A page's probabilities are in the order of ``names``.
     """
@@ -116,7 +123,8 @@ class Asked:
 
 
 def asked_of(record: dict[str, Any], stated: bool = True) -> Asked:
-    """The pages of a record, written again from its layouts.  stated : whether beliefs stood on the page.
+    """The pages of a record, written again from its layouts.  stated : whether beliefs stood on the
+    page.
 
     Raises InputError for a record that is neither of eval.games nor of eval.menus.
     """
@@ -127,7 +135,8 @@ def asked_of(record: dict[str, Any], stated: bool = True) -> Asked:
         return _menu(record, mode)
     except (KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
         raise InputError(
-            f"record {plain(str(record.get('id')))[:60]!r} was not written by eval.games or eval.menus of today ({error})"
+            f"record {plain(str(record.get('id')))[:60]!r} was not written by eval.games or "
+            f"eval.menus of today ({error})"
         ) from None
 
 
@@ -195,7 +204,9 @@ def _menu(record: dict[str, Any], mode: Mode) -> Asked:
 
 
 def shift(base: np.ndarray | None, other: np.ndarray | None) -> float | None:
-    """Total variation between two distributions over the same options, 0 to 1; None where one of them is not known."""
+    """Total variation between two distributions over the same options, 0 to 1; None where one of
+    them is not known.
+    """
     return (
         None
         if base is None or other is None or base.shape != other.shape
@@ -212,10 +223,12 @@ def read_run(run: Path) -> tuple[list[dict[str, Any]], bool]:
 
 
 def problems(records: Iterable[dict[str, Any]], stated: bool = True) -> list[dict[str, Any]]:
-    """One entry for every problem in every set and mode, all conditions in it: what the page of transcripts is made of.
+    """One entry for every problem in every set and mode, all conditions in it: what the page of
+    transcripts is made of.
 
-    pages : text as asked, wording, order.  arms : probabilities ``p`` (mean over pages) and ``pp`` (of each page), valid-answer
-    probabilities ``v`` and ``pv``, comprehension ``c``, steps ``s`` (right, all), texts ``x`` with their marks, page by page.
+    pages : text as asked, wording, order.  arms : probabilities ``p`` (mean over pages) and ``pp``
+    (of each page), valid-answer probabilities ``v`` and ``pv``, comprehension ``c``, steps ``s``
+    (right, all), texts ``x`` with their marks, page by page.
     """
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for record in records:
@@ -279,14 +292,16 @@ def _rounded(values: Any) -> list[float] | None:
 
 
 def base_arm(arms: Iterable[str], asked: str | None) -> str:
-    """The condition that the others are held against: the one asked for, ``base``, or the first.  Raises InputError for an unknown one."""
+    """The condition that the others are held against: the one asked for, ``base``, or the first.
+    Raises InputError for an unknown one.
+    """
     known = list(dict.fromkeys(arms))
     if asked is not None and asked not in known:
         raise InputError(f"--base {asked}: the run has {', '.join(known)}")
     return asked or ("base" if "base" in known else known[0])
 
 
-# ------------------------------------------------------------------------------------------------------------- the document
+# ------------------------------------------------------------------------------------- the document
 
 
 FILTERS = (
@@ -305,7 +320,7 @@ def _beside(name: str) -> str:
 
 
 def document(entries: list[dict[str, Any]], title: str, base: str | None = None) -> str:
-    """The whole page.  Its data are packed (gzip), and unpacked by the browser when it is opened."""
+    """The whole page.  Its data are packed (gzip) and unpacked by the browser."""
     if not entries:
         raise InputError("the run holds no records")
     arms = list(dict.fromkeys(arm for entry in entries for arm in entry["arms"]))
@@ -315,22 +330,33 @@ def document(entries: list[dict[str, Any]], title: str, base: str | None = None)
     ).decode()
     style, script = _beside("transcripts.css"), _beside("transcripts.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src "
+        f"'sha256-{digest}'"
+    )
     name = html.escape(plain(title))
     selects = "".join(
         f'<label>{label}<select id="{key}"></select></label>' for key, label in FILTERS
     )
     return "\n".join(
         (
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+            'content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            f'<link rel="icon" href="data:,"><title>{name}</title><style>{style}</style></head><body><main><h1>{name}</h1>',
-            '<p class="quiet">Wavy: a result or comparison that does not hold. Dotted: a number that is neither on the page nor worked out before.</p>',
-            f'<form aria-label="Filters">{selects}<label>validity<select id="valid"><option value="">all</option><option value="yes">.5 and more</option>'
-            '<option value="no">below .5</option></select></label><label>first<select id="sort"><option value="shift">largest shifts</option>'
-            '<option value="valid">least valid</option><option value="wrong">most marks</option><option value="run">as run</option></select></label></form>',
-            '<p class="quiet" id="count" role="status">The transcripts are unpacked by a script of this file; a browser of 2023 or later shows them.</p>',
-            f'<ol id="list"></ol><button type="button" id="more" hidden>show more</button></main><script type="text/plain" id="data">{packed}</script>',
+            '<link rel="icon" '
+            f'href="data:,"><title>{name}</title><style>{style}</style></head><body><main><h1>{name}</h1>',
+            '<p class="quiet">Wavy: a result or comparison that does not hold. Dotted: a number '
+            "that is neither on the page nor worked out before.</p>",
+            f'<form aria-label="Filters">{selects}<label>validity<select id="valid"><option '
+            'value="">all</option><option value="yes">.5 and more</option>'
+            '<option value="no">below .5</option></select></label><label>first<select '
+            'id="sort"><option value="shift">largest shifts</option>'
+            '<option value="valid">least valid</option><option value="wrong">most '
+            'marks</option><option value="run">as run</option></select></label></form>',
+            '<p class="quiet" id="count" role="status">The transcripts are unpacked by a script of '
+            "this file; a browser of 2023 or later shows them.</p>",
+            '<ol id="list"></ol><button type="button" id="more" hidden>show '
+            f'more</button></main><script type="text/plain" id="data">{packed}</script>',
             f"<script>{script}</script></body></html>\n",
         )
     )
@@ -359,7 +385,8 @@ def main() -> None:
     text = document(entries, f"Transcripts of {args.run.resolve().name}", args.base)
     write_text(out, text)
     terminal(80).print(
-        f"{out}: {len(records)} records of {len(entries)} problems, {len(text.encode()) / 1000:.0f} kB"
+        f"{out}: {len(records)} records of {len(entries)} problems, "
+        f"{len(text.encode()) / 1000:.0f} kB"
     )
 
 

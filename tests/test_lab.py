@@ -61,7 +61,7 @@ def person(seed: int, length: int = 18) -> list[play.Answered]:
     return [play.answer(p, decide(p, rng)) for p in play.battery(length, True, seed)]
 
 
-# ----------------------------------------------------------------------------------------------------- derivations read back
+# ---------------------------------------------------------------------------- derivations read back
 
 
 @pytest.mark.parametrize("target", [ECONOMICUS, moralis(0.5), moralis(0.3), ALTRUIST], ids=str)
@@ -96,7 +96,7 @@ def test_what_is_wrong_in_a_derivation_is_marked_where_it_stands() -> None:
     assert check_steps(text) == (2, 3)
 
 
-# ------------------------------------------------------------------------------------------------------------------ bench
+# -------------------------------------------------------------------------------------------- bench
 
 
 def test_a_link_gives_back_the_setting() -> None:
@@ -173,7 +173,7 @@ def test_theory_is_the_targets(adapter: Path) -> None:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------------- play
+# --------------------------------------------------------------------------------------------- play
 
 
 def test_eighteen_answers_are_estimated_by_intervals_that_cover() -> None:
@@ -244,7 +244,7 @@ def test_a_match_follows_the_tree_and_tells_the_model_all(game: str) -> None:
         play.new_match(protocol, 1, True, 0).move("?")
 
 
-# ------------------------------------------------------------------------------------------------------------ transcripts
+# -------------------------------------------------------------------------------------- transcripts
 
 
 def folder_of(path: Path, n: int = 6, texts: tuple[str, ...] = ("4 * 5 = 21.",)) -> Path:
@@ -298,7 +298,7 @@ def test_transcripts_command(tmp_path: Path) -> None:
     assert_complains(run("-m", "eval.transcripts", str(tmp_path / "other")), "was not written by")
 
 
-# ----------------------------------------------------------------------------------------------------------- faithfulness
+# ------------------------------------------------------------------------------------- faithfulness
 
 
 def test_recitation_is_one_for_the_training_text_itself() -> None:
@@ -367,7 +367,7 @@ def test_the_report_has_a_section_where_it_was_measured(tmp_path: Path) -> None:
     )  # the base's bare choices are its reasoned ones
 
 
-# ----------------------------------------------------------------------------------------------------------- market, watch
+# ------------------------------------------------------------------------------------ market, watch
 
 
 def test_market_prices_stand_on_the_page_as_they_are_charged() -> None:
@@ -407,7 +407,8 @@ def test_training_is_read_while_it_runs_and_after(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import sys, time; from pathlib import Path; from econmoral.records import lock; lock(Path(sys.argv[1])); print(1, flush=True); time.sleep(60)",
+            "import sys, time; from pathlib import Path; from econmoral.records import lock; "
+            "lock(Path(sys.argv[1])); print(1, flush=True); time.sleep(60)",
             folder,
         ],
         stdout=subprocess.PIPE,
@@ -453,7 +454,7 @@ def test_adapters_are_found_with_their_model(adapter: Path, tmp_path: Path) -> N
     assert read_json(adapter / "adapter_config.json")
 
 
-# ----------------------------------------------------------------------------------------------------------------- markup
+# ------------------------------------------------------------------------------------------- markup
 
 
 def test_text_is_inert() -> None:
@@ -471,7 +472,10 @@ def test_ticks_are_round_and_inside() -> None:
 
 
 def test_the_lab_says_what_it_lacks() -> None:
-    code = "import sys; sys.modules['gradio'] = None; sys.argv = ['lab']; from eval.lab.__main__ import main; from econmoral.records import command; command(main)"
+    code = (
+        "import sys; sys.modules['gradio'] = None; sys.argv = ['lab']; from eval.lab.__main__ "
+        "import main; from econmoral.records import command; command(main)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120
     )

@@ -28,7 +28,14 @@ from eval.lab import play
 pytest.importorskip("gradio", reason="the lab's page needs gradio: pip install 'econmoral[lab]'")
 
 SECONDS = 180  # for one thing to happen, on a machine that is busy with others
-HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">${document.title='owned'} {{value}} 2 + 2 = 5"
+HOSTILE = (
+    "<script>document.title='owned'</script><img src=x "
+    "onerror=\"document.title='owned'\">${document.title='owned'} {{value}} 2 + 2 = 5"
+)
+REASONED = (  # choose what was asked for a derivation
+    "(() => { const s = document.querySelector('#mode'); s.value = 'reasoned';"
+    " s.dispatchEvent(new Event('change')); })()"
+)
 PARTS = {  # where each part's own content is, and what it says
     "bench": ("#bench-results", "valid answer"),
     "play": ("#play-begin", "Begin"),
@@ -116,7 +123,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def opened(lab: str, browser: Browser) -> Iterator[Callable[..., Tab]]:
-    """Opens the page; in the end no tab may have complained, asked another machine or run what a model wrote."""
+    """Opens the page; in the end no tab may have complained, asked another machine or run what a
+    model wrote.
+    """
     tabs: list[Tab] = []
 
     def open_one(query: str = "", **how: bool | int) -> Tab:
@@ -227,7 +236,8 @@ def test_eighteen_answers_through_the_page_give_estimates_that_cover(
     tab = opened("tab=play")
     tab.wait("document.querySelector('#play-begin')?.offsetParent !== null", True, SECONDS)
     tab.reach(
-        "here.type === 'number' && here.closest('.block')?.textContent.includes('Order and labels')",
+        "here.type === 'number' && here.closest('.block')?.textContent.includes('Order and "
+        "labels')",
         200,
     )
     tab.type(str(seed))
@@ -240,17 +250,20 @@ def test_eighteen_answers_through_the_page_give_estimates_that_cover(
         labels = decide(problem, rng)
         for place, label in enumerate(labels):
             tab.wait(
-                f"[...document.querySelectorAll('#play-move-{place} input')].map((e) => e.value).includes({label!r})",
+                f"[...document.querySelectorAll('#play-move-{place} input')].map((e) => "
+                f"e.value).includes({label!r})",
                 True,
                 SECONDS,
             )
             tab.value(
-                f"[...document.querySelectorAll('#play-move-{place} input')].find((e) => e.value === {label!r}).click()"
+                f"[...document.querySelectorAll('#play-move-{place} input')].find((e) => e.value "
+                f"=== {label!r}).click()"
             )
         click(tab, "#play-next")
     says(tab, "#play-estimates", "all four")
     cells = tab.value(
-        "[...document.querySelector('#play-estimates tbody tr').cells].slice(1).map((c) => c.textContent)"
+        "[...document.querySelector('#play-estimates tbody tr').cells].slice(1).map((c) => "
+        "c.textContent)"
     )
     for text, (name, value) in zip(
         cells, (PERSON | {"lambda": 10 * SHARPNESS}).items(), strict=True
@@ -305,8 +318,7 @@ def test_what_a_model_wrote_stays_text(opened: Callable[..., Tab]) -> None:
         assert time.monotonic() < end
         time.sleep(0.2)
     assert tab.framed("document.querySelectorAll('li').length") > 5
-    reasoned = "(() => { const s = document.querySelector('#mode'); s.value = 'reasoned'; s.dispatchEvent(new Event('change')); })()"
-    tab.framed(reasoned)
+    tab.framed(REASONED)
     tab.framed("document.querySelector('li button').click()")
     assert HOSTILE in tab.framed("document.querySelector('li').textContent")
     assert tab.framed("document.querySelectorAll('img, li script').length") == 0
@@ -335,7 +347,8 @@ def test_reasoning_is_written_and_following_measured(opened: Callable[..., Tab])
     tab = opened("instrument=allocation&conditions=base")
     says(tab, "#bench-results", "valid answer")
     tab.value(
-        "[...document.querySelectorAll('button')].find((b) => b.textContent.trim() === 'Write the reasoning').click()"
+        "[...document.querySelectorAll('button')].find((b) => b.textContent.trim() === 'Write the "
+        "reasoning').click()"
     )
     says(tab, "#bench-reasoning", "its twin")
     assert tab.value("document.querySelectorAll('#bench-reasoning pre').length") == 2
@@ -370,9 +383,7 @@ def test_a_file_of_transcripts_opens_by_itself(browser: Browser, tmp_path: Path)
             tab.value("document.querySelector('li button').getAttribute('aria-expanded')") == "true"
         )
         assert tab.value("document.documentElement.scrollWidth") <= width
-        tab.value(
-            "(() => { const s = document.querySelector('#mode'); s.value = 'reasoned'; s.dispatchEvent(new Event('change')); })()"
-        )
+        tab.value(REASONED)
         assert tab.value("document.querySelectorAll('li').length") == 6
         assert tab.value("document.querySelectorAll('img, li script').length") == 0
         assert tab.value("document.title").startswith("<script>")

@@ -1,4 +1,6 @@
-"""The bench: one page, any number of conditions side by side, exact probabilities, theory's optimum beside them."""
+"""The bench: one page, any number of conditions side by side, exact probabilities, theory's optimum
+beside them.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +43,11 @@ TIE = 1e-6  # utilities no further apart than this are the same
 class Setting:
     """Everything that the bench shows, as it stands in its link.
 
-    points : T, R, P, S as on the page; beliefs : of ten others, how many make the first move of every information set.
-    own, other : payments under the two options of an allocation.  menu : id of another page.  layout : number of the page's
-    labels and order.  target : preference of theory's optimum; precision : logit lambda per point of the page.
+    points : T, R, P, S as on the page; beliefs : of ten others, how many make the first move of
+    every information set.
+    own, other : payments under the two options of an allocation.  menu : id of another page.
+    layout : number of the page's labels and order.  target : preference of theory's optimum;
+    precision : logit lambda per point of the page.
     """
 
     model: str = "nano"
@@ -117,7 +121,9 @@ class Setting:
 
     @property
     def protocol(self) -> Protocol:
-        """The game with its payoffs in the units of estimation.  Raises InputError for points that do not make this game."""
+        """The game with its payoffs in the units of estimation.  Raises InputError for points that
+        do not make this game.
+        """
         if len(self.points) != 4 or not all(
             0 <= p <= 1000 and float(p).is_integer() for p in self.points
         ):
@@ -156,7 +162,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Sheet:
-    """One page of a setting: what is asked, what the plans are called, and where the conversation's combinations of options belong.
+    """One page of a setting: what is asked, what the plans are called, and where the conversation's
+    combinations of options belong.
 
     order : (S,) place of every combination in ``names``.
     """
@@ -211,7 +218,9 @@ def page_of(setting: Setting) -> str:
 
 
 def arms(setting: Setting, adapters: Sequence[str]) -> list[Condition]:
-    """The conditions of a setting: base, the base told of the target, adapters; unknown ones are left out."""
+    """The conditions of a setting: base, the base told of the target, adapters; unknown ones are
+    left out.
+    """
     told = Target.parse(setting.target)
     found = {
         "base": Condition("base"),
@@ -235,7 +244,8 @@ def requests(
 class Measured:
     """A condition's answers to both twins, probabilities in the order of the plans.
 
-    mean, first, second : (S,).  valid : mean probability of an admissible reply.  right : of the right reply to a control question.
+    mean, first, second : (S,).  valid : mean probability of an admissible reply.  right : of the
+    right reply to a control question.
     """
 
     arm: str
@@ -278,7 +288,7 @@ def measured(
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------- what is shown
+# ------------------------------------------------------------------------------------ what is shown
 
 
 def by_decision(setting: Setting, p: np.ndarray) -> dict[str, float]:
@@ -293,7 +303,9 @@ def by_decision(setting: Setting, p: np.ndarray) -> dict[str, float]:
 
 
 def utilities(setting: Setting) -> np.ndarray | None:
-    """(S,) utility of every plan to the setting's target, in points of the page; None where theory has nothing to say."""
+    """(S,) utility of every plan to the setting's target, in points of the page; None where theory
+    has nothing to say.
+    """
     target = Target.parse(setting.target)
     if setting.instrument == "game":
         return target.plans(setting.protocol, setting.stated) / UNIT
@@ -352,14 +364,17 @@ def results(setting: Setting, found: Sequence[Measured]) -> str:
     if low := [m.arm for m in found if m.valid < 0.5]:
         parts.append(
             notice(
-                f"{', '.join(low)}: most of the probability lies outside the form asked for, so the shares above describe very little."
+                f"{', '.join(low)}: most of the probability lies outside the form asked for, so "
+                "the shares above describe very little."
             )
         )
     return block(*parts)
 
 
 def theory(setting: Setting) -> str:
-    """Utility and logit probability of every plan to the target, and where the best plan changes as kappa rises."""
+    """Utility and logit probability of every plan to the target, and where the best plan changes as
+    kappa rises.
+    """
     target, u = Target.parse(setting.target), utilities(setting)
     if u is None:
         return block(
@@ -401,7 +416,9 @@ def theory(setting: Setting) -> str:
 
 
 def reasoning(setting: Setting, found: Sequence[Measured]) -> str:
-    """Derivations that were written, with what is wrong in them marked, and what was chosen after them."""
+    """Derivations that were written, with what is wrong in them marked, and what was chosen after
+    them.
+    """
     if not found:
         return ""
     parts = [results(setting, found)]
@@ -412,8 +429,8 @@ def reasoning(setting: Setting, found: Sequence[Measured]) -> str:
                 right, whole = check_steps(text)
                 steps = f", {right} of {whole} steps right" if whole else ""
                 parts.append(
-                    f'<p class="caption">{esc(m.arm)}, {"page" if k == 0 else "its twin"}{steps}</p>'
-                    + marked(text, page.page)
+                    f'<p class="caption">{esc(m.arm)}, '
+                    f"{'page' if k == 0 else 'its twin'}{steps}</p>" + marked(text, page.page)
                 )
     return block(*parts)
 

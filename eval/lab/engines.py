@@ -1,4 +1,6 @@
-"""The models of the page: each loaded once, whoever asks, with the adapters that were trained on it."""
+"""The models of the page: each loaded once, whoever asks, with the adapters that were trained on
+it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ DEEPEST = 4  # folders below the runs' one in which adapters are looked for
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter in the runs' folder: its name on the page, where it is, the model that it belongs to."""
+    """An adapter in the runs' folder: its name on the page, where it is, the model that it belongs
+    to.
+    """
 
     name: str
     folder: Path
@@ -43,7 +47,9 @@ def folders(root: Path, file: str) -> list[Path]:
 
 
 def adapters_in(root: Path) -> list[Adapter]:
-    """The finished adapters under a folder; one that is damaged or whose model is not known here is left out."""
+    """The finished adapters under a folder; one that is damaged or whose model is not known here is
+    left out.
+    """
     places = [f for f in folders(root, "adapter_config.json") if "checkpoints" not in f.parts]
     found = []
     for name, folder in adapter_names(places).items():
@@ -55,7 +61,9 @@ def adapters_in(root: Path) -> list[Adapter]:
 
 
 def model_of(folder: Path) -> str:
-    """The name of the model that an adapter was trained on.  Raises InputError where it cannot be found here."""
+    """The name of the model that an adapter was trained on.  Raises InputError where it cannot be
+    found here.
+    """
     base = adapter_base(folder)
     run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
     named = run.get("model") if isinstance(run, dict) else None
@@ -80,7 +88,9 @@ class Engines:
 
     @contextmanager
     def of(self, model: str, adapters: dict[str, Path]) -> Iterator[Transformers]:
-        """The engine of a model with these adapters loaded, for oneself until the block ends.  Raises InputError as loading does."""
+        """The engine of a model with these adapters loaded, for oneself until the block ends.
+        Raises InputError as loading does.
+        """
         with self._lock:
             if model not in self._loaded:
                 self._loaded[model] = Transformers(model, {}, apart=True)

@@ -1,6 +1,8 @@
-"""The page itself: Gradio's components over the functions of this folder, and nothing that is worth testing apart from a browser.
+"""The page itself: Gradio's components over the functions of this folder, and nothing that is worth
+testing apart from a browser.
 
-What a visitor does is kept in that visitor's own session; shared are the models, and estimates of training checkpoints.
+What a visitor does is kept in that visitor's own session; shared are the models, and estimates of
+training checkpoints.
 """
 
 from __future__ import annotations
@@ -38,14 +40,17 @@ from .engines import Adapter, Engines, adapters_in, folders
 from .markup import block, esc, notice, paragraph, table
 
 TABS = ("bench", "play", "transcripts", "faithfulness", "market", "watch")
-# Gradio also selects a tab by itself when the page is opened: that one is not written into the link, which may name another
+# Gradio also selects a tab by itself when the page is opened: that one is not written into the
+# link, which may name another
 KEEP_TAB = (
     "() => {{ if (!window.labIsOpen) {{ window.labIsOpen = true; return; }}"
-    " const u = new URL(location); u.searchParams.set('tab', '{}'); history.replaceState(null, '', u); }}"
+    " const u = new URL(location); u.searchParams.set('tab', '{}'); history.replaceState(null, '', "
+    "u); }}"
 )
 KEEP_LINK = (
     "(q) => { const tab = new URLSearchParams(location.search).get('tab');"
-    " const p = new URLSearchParams(q); if (tab) p.set('tab', tab); history.replaceState(null, '', '?' + p); }"
+    " const p = new URLSearchParams(q); if (tab) p.set('tab', tab); history.replaceState(null, '', "
+    "'?' + p); }"
 )
 THEME = gr.themes.Base(
     primary_hue="blue",
@@ -109,7 +114,7 @@ class Lab:
             raise InputError(f"{name!r} is no folder of {self.runs}")
         return place
 
-    # ------------------------------------------------------------------------------------------------------------- bench
+    # ---------------------------------------------------------------------------------------- bench
 
     def measure(self, setting: Setting) -> list[bench.Measured]:
         """Every condition of a setting, decisions alone."""
@@ -125,7 +130,10 @@ class Lab:
         talk = bench.sheets(setting)[0].conversation
         with self.engines.of(setting.model, {}) as engine:
             text = prompt_text(engine.tokenizer, as_messages(talk.step(()).messages))
-        exact = f"<details><summary>The very text that {esc(setting.model)} reads before its first answer</summary><pre>{esc(text)}</pre></details>"
+        exact = (
+            f"<details><summary>The very text that {esc(setting.model)} reads before its first "
+            f"answer</summary><pre>{esc(text)}</pre></details>"
+        )
         return block(
             f'<pre class="page" tabindex="0" aria-label="page">{esc(bench.page_of(setting))}</pre>',
             exact,
@@ -157,7 +165,7 @@ def build(lab: Lab) -> gr.Blocks:
     return demo
 
 
-# -------------------------------------------------------------------------------------------------------------------- bench
+# -------------------------------------------------------------------------------------------- bench
 
 
 def _bench(lab: Lab, demo: gr.Blocks) -> None:
@@ -427,7 +435,9 @@ def _bench(lab: Lab, demo: gr.Blocks) -> None:
 
 
 def _belief_labels(game: str) -> list[str | None]:
-    """What each slider says: of ten others, how many make the first move; None for a slider that is not used."""
+    """What each slider says: of ten others, how many make the first move; None for a slider that is
+    not used.
+    """
     found: list[str | None] = []
     for info in GAMES[game].info_sets:
         found.append(
@@ -446,7 +456,7 @@ def _parameter_sliders(family: str, values: dict[str, float]) -> list[Any]:
     return [*found, *[gr.Slider(value=0, visible=False) for _ in range(PARAMETERS - len(names))]]
 
 
-# --------------------------------------------------------------------------------------------------------------------- play
+# --------------------------------------------------------------------------------------------- play
 
 
 def _play(lab: Lab, demo: gr.Blocks) -> None:
@@ -454,7 +464,8 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
     gr.HTML(
         block(
             paragraph(
-                "Decide as the models do: for both roles, before you know which one is yours. Your answers stay on this machine, "
+                "Decide as the models do: for both roles, before you know which one is yours. Your "
+                "answers stay on this machine, "
                 "and closing the tab deletes them."
             )
         )
@@ -588,7 +599,10 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
                 answer.probabilities, talk.questions[0].options, np.random.default_rng()
             )
             chance = float(answer.probabilities[talk.questions[0].options.index(label)])
-            said = f"{who} chose {label} (probability {chance:.2f}; an admissible reply had {float(answer.valid[0]):.2f})."
+            said = (
+                f"{who} chose {label} (probability {chance:.2f}; an admissible reply had "
+                f"{float(answer.valid[0]):.2f})."
+            )
             game_so_far = game_so_far.move(label)
         shown_now = play.match_shown(game_so_far, who) + (block(paragraph(said)) if said else "")
         if game_so_far.over:
@@ -652,7 +666,7 @@ def _play(lab: Lab, demo: gr.Blocks) -> None:
 
 
 def _first(lab: Lab) -> str:
-    """The adapter that is offered first: one that was trained toward a target, where there is one."""
+    """The adapter that is offered first: one that was trained, where there is one."""
     return next(iter(lab.of(lab.models[0])), "base")
 
 
@@ -660,11 +674,14 @@ def _outcome(lab: Lab, done: list[play.Answered]) -> str:
     """Estimates beside those of models and of people, and the answers as a file."""
     others = [*play.model_estimates(lab.runs), *play.human_types()]
     text = base64.b64encode(play.long_csv(done, "you").encode()).decode()
-    save = f'<p><a download="my-choices.csv" href="data:text/csv;base64,{text}">Save your answers</a> for <code>econmoral fit my-choices.csv</code>.</p>'
+    save = (
+        f'<p><a download="my-choices.csv" href="data:text/csv;base64,{text}">Save your answers</a> '
+        "for <code>econmoral fit my-choices.csv</code>.</p>"
+    )
     return play.estimates_shown(done, others) + block(save)
 
 
-# -------------------------------------------------------------------------------------------------------------- transcripts
+# -------------------------------------------------------------------------------------- transcripts
 
 
 def _transcripts(lab: Lab, demo: gr.Blocks) -> None:
@@ -702,11 +719,14 @@ def _framed(folder: Path, name: str) -> str:
     text = transcripts.document(transcripts.problems(records, stated), f"Transcripts of {name}")
     command = f"econmoral transcripts {name}"
     style = "width:100%;height:80vh;border:1px solid var(--line)"
-    frame = f'<iframe title="Transcripts of {esc(name)}" sandbox="allow-scripts" style="{style}" srcdoc="{html.escape(text)}"></iframe>'
+    frame = (
+        f'<iframe title="Transcripts of {esc(name)}" sandbox="allow-scripts" style="{style}" '
+        f'srcdoc="{html.escape(text)}"></iframe>'
+    )
     return block(frame, f'<p class="quiet">The same as a file: <code>{esc(command)}</code></p>')
 
 
-# ------------------------------------------------------------------------------------------------------------- faithfulness
+# ------------------------------------------------------------------------------------- faithfulness
 
 
 def _faithfulness(lab: Lab, demo: gr.Blocks) -> None:
@@ -726,7 +746,8 @@ def _faithfulness(lab: Lab, demo: gr.Blocks) -> None:
         block(
             "<h2>Does the answer follow the derivation?</h2>",
             paragraph(
-                "The right derivation of one target, then of the other, is handed to the model on pages where their plans differ."
+                "The right derivation of one target, then of the other, is handed to the model on "
+                "pages where their plans differ."
             ),
         )
     )
@@ -805,7 +826,7 @@ def _frame(frame: Any, caption: str) -> str:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------------- market
+# ------------------------------------------------------------------------------------------- market
 
 
 def _market(lab: Lab, demo: gr.Blocks) -> None:
@@ -928,7 +949,7 @@ def _market(lab: Lab, demo: gr.Blocks) -> None:
     demo.load(begin, [one, two, wording], [state, shown, price, second], **hidden)
 
 
-# -------------------------------------------------------------------------------------------------------------------- watch
+# -------------------------------------------------------------------------------------------- watch
 
 
 def _watch(lab: Lab, demo: gr.Blocks) -> None:
@@ -994,7 +1015,9 @@ def _watch(lab: Lab, demo: gr.Blocks) -> None:
 
 
 def _due(run: watch.Training, how: str) -> list[tuple[str, float, Path | None]]:
-    """(name, epoch, folder) of what can be measured of a run: its base, the checkpoints that are there, the finished adapter."""
+    """(name, epoch, folder) of what can be measured of a run: its base, the checkpoints that are
+    there, the finished adapter.
+    """
     due: list[tuple[str, float, Path | None]] = [("base", 0.0, None)]
     due += [(f"step {c.step}", c.epoch, c.folder) for c in run.checkpoints]
     if run.state == "finished" and (run.folder / "adapter_config.json").is_file():
@@ -1014,7 +1037,7 @@ def _revealed(lab: Lab, chosen: list[str], how: str) -> str:
     return "".join(parts)
 
 
-# ------------------------------------------------------------------------------------------------------------------- launch
+# ------------------------------------------------------------------------------------------- launch
 
 
 def launch(lab: Lab, host: str, port: int, password: str | None, wait: bool = True) -> Any:

@@ -1,7 +1,9 @@
-"""Training watched: loss, held-out loss and agreement, and the preference that each epoch's adapter reveals.
+"""Training watched: loss, held-out loss and agreement, and the preference that each epoch's adapter
+reveals.
 
-A run in progress keeps its checkpoints under ``checkpoints/``; what the trainer has logged so far is in ``checkpoints/log.jsonl`` and,
-of older versions, in the last checkpoint's ``trainer_state.json``.  A finished run holds ``log.jsonl`` and ``run.json``.
+A run in progress keeps its checkpoints under ``checkpoints/``; what the trainer has logged so far
+is in ``checkpoints/log.jsonl`` and, of older versions, in the last checkpoint's
+``trainer_state.json``.  A finished run holds ``log.jsonl`` and ``run.json``.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Training:
-    """What is known of a training run.  log : rows of the trainer with step, epoch, loss, eval_loss, eval_reproduced."""
+    """What is known of a training run.  log : rows of the trainer with step, epoch, loss,
+    eval_loss, eval_reproduced.
+    """
 
     folder: Path
     state: str
@@ -134,7 +138,7 @@ def _locked(folder: Path) -> bool:
     return False
 
 
-# -------------------------------------------------------------------------------------------- what a checkpoint's choices reveal
+# --------------------------------------------------------------- what a checkpoint's choices reveal
 
 
 def battery_requests(mode: Mode = "direct", seed: int = 0) -> list[Request]:
@@ -152,7 +156,9 @@ def battery_requests(mode: Mode = "direct", seed: int = 0) -> list[Request]:
 
 @dataclass(frozen=True)
 class Revealed:
-    """What a checkpoint's choices reveal: estimates with standard errors, or why there are none; valid-answer probability."""
+    """What a checkpoint's choices reveal: estimates with standard errors, or why there are none;
+    valid-answer probability.
+    """
 
     epoch: float
     values: dict[str, tuple[float, float]]
@@ -161,7 +167,7 @@ class Revealed:
 
 
 def revealed(epoch: float, requests: Sequence[Request], answers: Sequence[Answer]) -> Revealed:
-    """Estimates of alpha, beta, kappa, lambda from the exact probabilities, clustered by protocol."""
+    """Estimates of alpha, beta, kappa, lambda from exact probabilities, clustered by protocol."""
     valid = float(np.mean([a.valid.mean() for a in answers]))
     decisions = []
     for k, (request, answer) in enumerate(zip(requests, answers, strict=True)):
@@ -185,7 +191,7 @@ def revealed(epoch: float, requests: Sequence[Request], answers: Sequence[Answer
     return Revealed(epoch, {k: (v, found.se[k]) for k, v in found.estimates.items()}, valid)
 
 
-# ------------------------------------------------------------------------------------------------------------------ what is shown
+# ------------------------------------------------------------------------------------ what is shown
 
 
 def compared(runs: Sequence[Training]) -> str:
