@@ -25,7 +25,8 @@ PERMISSIVE = re.compile(r"MIT|BSD|Apache|ISC|PSF|Python Software Foundation|MPL|
 
 def test_every_direct_dependency_has_a_range_and_its_pin_lies_in_it() -> None:
     pins = PINS | {"torch": re.findall(r"^TORCH := torch==(\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)[0]}
-    for line in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]:
+    extras = PROJECT["optional-dependencies"]
+    for line in [*PROJECT["dependencies"], *extras["dev"], *extras["lab"]]:
         wanted = Requirement(line)
         assert wanted.specifier.contains(pins[wanted.name.lower()]), line
         assert {s.operator for s in wanted.specifier} == {">=", "<"}, f"{line}: an exact version would keep others from installing econmoral beside it"
