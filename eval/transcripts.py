@@ -8,6 +8,8 @@ A line is a decision problem as one condition answered it, beside the base: how 
 probabilities moved (total variation), validity, comprehension, the share of right steps.  Opened,
 it shows the pages as they were asked and what was written; in a derivation, results that are wrong
 and numbers that come from nowhere are marked.  A model's text stays text.
+It takes measurements of games, one-page decisions, dilemmas (a line for every accident and every
+statement) and pricing (a line for every price that a model named).
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from econmoral.records import (
 from econmoral.target import number
 
 NAME = "transcripts.html"
+RECORDS = ("choices.jsonl", "conjoint.jsonl", "ratings.jsonl", "periods.jsonl")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w])")
 _COMPARED = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?) is (more|less) than (\d+(?:\.\d+)?)")
 _PRODUCT = re.compile(r"\d+(?:\.\d+)? \* ")
@@ -100,10 +103,39 @@ def choices_file(run: Path) -> Path:
     """``choices.jsonl`` of a measurement, or of the one inside an adapter's folder.  Raises
     InputError where there is none.
     """
-    for path in (run, run / "choices.jsonl", run / "eval" / "choices.jsonl"):
-        if path.is_file():
-            return path
-    raise InputError(f"{run} holds no choices.jsonl; give the folder of a measurement")
+    return run if run.is_file() else folder_of(run, RECORDS[:1]) / RECORDS[0]
+
+
+def folder_of(run: Path, files: tuple[str, ...] = RECORDS) -> Path:
+    """The folder of a measurement, or of the one inside an adapter's folder, that holds one of
+    these files.  Raises InputError where there is none.
+    """
+    places = (run.parent,) if run.is_file() else (run, run / "eval")
+    for folder in places:
+        if any((folder / file).is_file() for file in files):
+            return folder
+    raise InputError(f"{run} holds no {' or '.join(files)}; give the folder of a measurement")
+
+
+def entries_of(run: Path) -> tuple[list[dict[str, Any]], str]:
+    """What the page of transcripts is made of, and what it leaves out, if anything.
+
+    Raises InputError for a folder that holds no records, and for records of another version.
+    """
+    from .dilemmas_transcripts import dilemmas  # these read their records by what is in here
+    from .pricing_transcripts import prices
+
+    folder = folder_of(run)
+    try:
+        if (folder / "choices.jsonl").is_file():
+            return problems(*read_run(folder)), ""
+        if (folder / "periods.jsonl").is_file():
+            return prices(folder)
+        return dilemmas(folder), ""
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(
+            f"{folder}: its records were not written by today's version ({error})"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -247,7 +279,7 @@ def problems(records: Iterable[dict[str, Any]], stated: bool = True) -> list[dic
                 "what": asked.what,
                 "names": list(asked.names),
                 "pages": [
-                    {"t": _page_text(talk), "w": wording, "o": order}
+                    {"t": page_asked(talk), "w": wording, "o": order}
                     for talk, wording, order in asked.pages
                 ],
                 "arms": {},
@@ -258,7 +290,7 @@ def problems(records: Iterable[dict[str, Any]], stated: bool = True) -> list[dic
     return list(found.values())
 
 
-def _page_text(talk: Conversation) -> str:
+def page_asked(talk: Conversation) -> str:
     """The page and what is asked on it, one question a line."""
     return "\n\n".join(
         [talk.page, *([talk.work] if talk.work else []), *(q.text for q in talk.questions)]
@@ -277,17 +309,17 @@ def _answer(record: dict[str, Any], pages: list[str]) -> dict[str, Any]:
     ]
     valid = [float(np.mean(p["valid"])) for p in by_page] or record.get("valid_by_page", [])
     return {
-        "p": _rounded(record.get("probabilities")),
-        "pp": [_rounded(p.get("probabilities")) for p in by_page],
+        "p": rounded(record.get("probabilities")),
+        "pp": [rounded(p.get("probabilities")) for p in by_page],
         "v": record.get("valid_answer_probability"),
-        "pv": _rounded(valid),
+        "pv": rounded(valid),
         "c": record.get("comprehension"),
         "s": record.get("steps") or [0, 0],
         "x": marked,
     }
 
 
-def _rounded(values: Any) -> list[float] | None:
+def rounded(values: Any) -> list[float] | None:
     return None if values is None else [float(f"{v:.4g}") for v in values]
 
 
@@ -319,12 +351,19 @@ def _beside(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def document(entries: list[dict[str, Any]], title: str, base: str | None = None) -> str:
-    """The whole page.  Its data are packed (gzip) and unpacked by the browser."""
+def document(
+    entries: list[dict[str, Any]], title: str, base: str | None = None, note: str = ""
+) -> str:
+    """The whole page.  Its data are packed (gzip) and unpacked by the browser.
+
+    base : condition that the others are held against; where no problem was put to two, there is
+    none.  note : what is left out.
+    """
     if not entries:
         raise InputError("the run holds no records")
     arms = list(dict.fromkeys(arm for entry in entries for arm in entry["arms"]))
-    data = {"arms": arms, "base": base_arm(arms, base), "items": entries}
+    compared = base is not None or any(len(entry["arms"]) > 1 for entry in entries)
+    data = {"arms": arms, "base": base_arm(arms, base) if compared else None, "items": entries}
     packed = base64.b64encode(
         gzip.compress(json.dumps(data, ensure_ascii=False, allow_nan=False).encode(), 9, mtime=0)
     ).decode()
@@ -346,7 +385,7 @@ def document(entries: list[dict[str, Any]], title: str, base: str | None = None)
             '<link rel="icon" '
             f'href="data:,"><title>{name}</title><style>{style}</style></head><body><main><h1>{name}</h1>',
             '<p class="quiet">Wavy: a result or comparison that does not hold. Dotted: a number '
-            "that is neither on the page nor worked out before.</p>",
+            f"that is neither on the page nor worked out before. {html.escape(note)}</p>",
             f'<form aria-label="Filters">{selects}<label>validity<select id="valid"><option '
             'value="">all</option><option value="yes">.5 and more</option>'
             '<option value="no">below .5</option></select></label><label>first<select '
@@ -379,15 +418,11 @@ def main() -> None:
         "--out", type=Path, help=f"file to write (default: {NAME} in the measurement's folder)"
     )
     args = parser.parse_args()
-    records, stated = read_run(args.run)
-    entries = problems(records, stated)
-    out = args.out or choices_file(args.run).with_name(NAME)
-    text = document(entries, f"Transcripts of {args.run.resolve().name}", args.base)
+    entries, note = entries_of(args.run)
+    out = args.out or folder_of(args.run) / NAME
+    text = document(entries, f"Transcripts of {args.run.resolve().name}", args.base, note)
     write_text(out, text)
-    terminal(80).print(
-        f"{out}: {len(records)} records of {len(entries)} problems, "
-        f"{len(text.encode()) / 1000:.0f} kB"
-    )
+    terminal(80).print(f"{out}: {len(entries)} problems, {len(text.encode()) / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -415,21 +415,29 @@ def theory(setting: Setting) -> str:
     return block(*parts)
 
 
-def reasoning(setting: Setting, found: Sequence[Measured]) -> str:
+def reasoning(
+    setting: Setting,
+    found: Sequence[Measured],
+    begun: tuple[Condition, Sequence[Answer]] | None = None,
+) -> str:
     """Derivations that were written, with what is wrong in them marked, and what was chosen after
     them.
+
+    begun : a condition that has not answered both twins yet; its derivations are shown, and no
+    shares.
     """
-    if not found:
-        return ""
-    parts = [results(setting, found)]
-    for m in found:
-        pages = [s.conversation for s in sheets(setting, "reasoned")]
-        for k, (page, several) in enumerate(zip(pages, m.texts, strict=True)):
+    parts = [results(setting, found)] if found else []
+    pages = [s.conversation for s in sheets(setting, "reasoned")]
+    written = [(m.arm, m.texts) for m in found]
+    if begun is not None:
+        written.append((begun[0].name, tuple(a.texts for a in begun[1])))
+    for arm, texts in written:
+        for k, (page, several) in enumerate(zip(pages, texts, strict=False)):
             for text in several:
                 right, whole = check_steps(text)
                 steps = f", {right} of {whole} steps right" if whole else ""
                 parts.append(
-                    f'<p class="caption">{esc(m.arm)}, '
+                    f'<p class="caption">{esc(arm)}, '
                     f"{'page' if k == 0 else 'its twin'}{steps}</p>" + marked(text, page.page)
                 )
     return block(*parts)

@@ -76,6 +76,12 @@ def model_of(folder: Path) -> str:
     raise InputError(f"{folder} was trained on {base}, which is not on this machine")
 
 
+def written(folder: Path | None) -> int:
+    """When an adapter's weights were written, in nanoseconds; 0 where there are none (a base)."""
+    weights = folder / "adapter_model.safetensors" if folder else None
+    return weights.stat().st_mtime_ns if weights is not None and weights.is_file() else 0
+
+
 class Engines:
     """What answers.  One question at a time: others wait their turn.
 
@@ -85,6 +91,7 @@ class Engines:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loaded: dict[str, Transformers] = {}
+        self._known: dict[tuple[str, str], tuple[Path, int]] = {}  # adapters as they were loaded
 
     @contextmanager
     def of(self, model: str, adapters: dict[str, Path]) -> Iterator[Transformers]:
@@ -96,6 +103,10 @@ class Engines:
                 self._loaded[model] = Transformers(model, {}, apart=True)
             engine = self._loaded[model]
             for name, folder in adapters.items():
+                now = (folder, written(folder))
+                if name in engine.keys and self._known[model, name] != now:  # trained again
+                    engine.keys[f"{name}, earlier ({len(engine.keys)})"] = engine.keys.pop(name)
+                self._known[model, name] = now
                 engine.add(name, folder)
             yield engine
 
