@@ -18,7 +18,7 @@ from .engines import Answer, Condition, Request
 from .markets import Rules, Simulation
 from .pricing import meetings_of, told
 from .resume import prompt_hash
-from .transcripts import page_asked
+from .transcripts import Entry, page_asked
 
 MOST = 2000  # prices that are shown: more would take a browser seconds
 
@@ -43,9 +43,9 @@ class _Asked:
         return ["PRICE: 1"] * len(conversations)
 
 
-def prices(folder: Path) -> tuple[list[dict[str, Any]], str]:
-    """One entry for every price that a model named, market by market, in the form of ``problems``;
-    and which periods are left out of a long simulation.
+def prices(folder: Path) -> tuple[list[Entry], str]:
+    """One entry for every price that a model named, market by market; and
+    which periods are left out of a long simulation.
 
     A page follows from the prices before it: the simulation is run again up to each period, and
     what its firms are asked is held against the hash of what they were asked.
@@ -78,7 +78,7 @@ def prices(folder: Path) -> tuple[list[dict[str, Any]], str]:
                 talk = page if isinstance(page, Conversation) else None
                 text = page_asked(talk) if talk else str(page[-1]["content"])  # type: ignore[index]
                 said = f"price {number(round(charged[firm], 2))}"
-                one: dict[str, Any] = {
+                one: Entry = {
                     "id": f"market {meeting.number + 1}, period {t + 1}, firm {firm + 1}",
                     "set": f"market {meeting.number + 1}",
                     "mode": rules.protocol,
@@ -86,6 +86,7 @@ def prices(folder: Path) -> tuple[list[dict[str, Any]], str]:
                     "what": f"{said}; others {others}",
                     "names": [],
                     "pages": [{"t": plain(text), "w": rules.wordings, "o": "as listed"}],
+                    "arms": {},
                 }
                 written = [[plain(str(t)), []] for t in answer["texts"]]
                 one["arms"] = {

@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -99,6 +99,43 @@ def marks(text: str, page: str) -> list[Mark]:
 # --------------------------------------------------------------------------------- what a run holds
 
 
+class Page(TypedDict):
+    """A page as it was asked: text, wording, order."""
+
+    t: str
+    w: str
+    o: str
+
+
+class Shown(TypedDict):
+    """What a condition answered: probabilities ``p`` (mean over pages) and ``pp`` (of each page),
+    valid-answer probabilities ``v`` and ``pv``, comprehension ``c``, steps ``s`` (right, all), and
+    texts ``x`` with their marks, page by page; ``a``: what is said where nothing of this is known.
+    """
+
+    p: list[float] | None
+    pp: list[list[float] | None]
+    v: float | None
+    pv: list[float] | None
+    c: float | None
+    s: list[int]
+    x: list[list[list[Any]]]
+    a: NotRequired[str]
+
+
+class Entry(TypedDict):
+    """A problem with its pages, and the answers of all conditions to it."""
+
+    id: str
+    set: str
+    mode: str
+    game: str
+    what: str
+    names: list[str]
+    pages: list[Page]
+    arms: dict[str, Shown]
+
+
 def choices_file(run: Path) -> Path:
     """``choices.jsonl`` of a measurement, or of the one inside an adapter's folder.  Raises
     InputError where there is none.
@@ -117,7 +154,7 @@ def folder_of(run: Path, files: tuple[str, ...] = RECORDS) -> Path:
     raise InputError(f"{run} holds no {' or '.join(files)}; give the folder of a measurement")
 
 
-def entries_of(run: Path) -> tuple[list[dict[str, Any]], str]:
+def entries_of(run: Path) -> tuple[list[Entry], str]:
     """What the page of transcripts is made of, and what it leaves out, if anything.
 
     Raises InputError for a folder that holds no records, and for records of another version.
@@ -254,15 +291,11 @@ def read_run(run: Path) -> tuple[list[dict[str, Any]], bool]:
     return records, not isinstance(settings, dict) or settings.get("beliefs", "given") == "given"
 
 
-def problems(records: Iterable[dict[str, Any]], stated: bool = True) -> list[dict[str, Any]]:
+def problems(records: Iterable[dict[str, Any]], stated: bool = True) -> list[Entry]:
     """One entry for every problem in every set and mode, all conditions in it: what the page of
     transcripts is made of.
-
-    pages : text as asked, wording, order.  arms : probabilities ``p`` (mean over pages) and ``pp``
-    (of each page), valid-answer probabilities ``v`` and ``pv``, comprehension ``c``, steps ``s``
-    (right, all), texts ``x`` with their marks, page by page.
     """
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str, str], Entry] = {}
     for record in records:
         key = (
             str(record.get("set") or record.get("battery", "")),
@@ -297,7 +330,7 @@ def page_asked(talk: Conversation) -> str:
     )
 
 
-def _answer(record: dict[str, Any], pages: list[str]) -> dict[str, Any]:
+def _answer(record: dict[str, Any], pages: list[str]) -> Shown:
     by_page = record["pages"] if record.get("game") in GAMES else []
     texts = [p.get("texts", []) for p in by_page] or record.get("texts") or [[] for _ in pages]
     marked = [
@@ -351,9 +384,7 @@ def _beside(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def document(
-    entries: list[dict[str, Any]], title: str, base: str | None = None, note: str = ""
-) -> str:
+def document(entries: list[Entry], title: str, base: str | None = None, note: str = "") -> str:
     """The whole page.  Its data are packed (gzip) and unpacked by the browser.
 
     base : condition that the others are held against; where no problem was put to two, there is

@@ -14,11 +14,12 @@ from urllib.parse import parse_qsl
 import numpy as np
 import pytest
 from asking import measure
-from conftest import ROOT, assert_complains, run
+from conftest import ROOT, assert_complains, call, run
 
 from econmoral.choice import logit
 from econmoral.data import read_choices
 from econmoral.derivations import allocation_derivation, check_steps, game_derivation, read_steps
+from econmoral.dilemmas import case_pages, scenario_conversation
 from econmoral.estimation import fit
 from econmoral.firms import yardsticks
 from econmoral.games import BATTERY, GAMES, belief_weights, draw_beliefs, draw_protocol
@@ -26,16 +27,25 @@ from econmoral.menus import TRAIN as FRAMES
 from econmoral.menus import draw_allocation, draw_page, menu_conversation
 from econmoral.preferences import FAMILIES
 from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout, label_of, page_order
-from econmoral.records import InputError, append_lines, read_json, write_json, write_lines
+from econmoral.records import (
+    InputError,
+    append_lines,
+    read_json,
+    read_lines,
+    write_json,
+    write_lines,
+)
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval import faithfulness, transcripts
+from eval import dilemmas, faithfulness, pricing, transcripts
+from eval.conjoint import read_scenarios
 from eval.engine_transformers import Transformers
-from eval.engines import Condition, Simulated
+from eval.engines import Answer, Condition, Request, Simulated
 from eval.lab import bench, market, play, watch
 from eval.lab.bench import Setting
 from eval.lab.engines import Engines, adapters_in
 from eval.lab.markup import Series, chart, esc, ticks
 from eval.lab.markup import number as shown
+from eval.markets import Rules, Simulation
 from eval.measure import draw_problems
 from eval.report import Report
 from eval.transcripts import marks
@@ -296,6 +306,66 @@ def test_transcripts_command(tmp_path: Path) -> None:
     assert_complains(run("-m", "eval.transcripts", str(tmp_path / "nothing")), "choices.jsonl")
     write_lines(tmp_path / "other" / "choices.jsonl", [{"id": "a", "arm": "base", "game": "chess"}])
     assert_complains(run("-m", "eval.transcripts", str(tmp_path / "other")), "was not written by")
+
+
+def test_dilemmas_are_shown_accident_by_accident_and_statement_by_statement(tmp_path: Path) -> None:
+    words = ("--simulate", "kappa=0.7,lambda=4,age=0.3", "--scenarios", "6", "--out", tmp_path)
+    call(dilemmas.main, *words)
+    entries, note = transcripts.entries_of(tmp_path)
+    assert note == ""
+    assert len(entries) == 2 * 6 + 210
+    scenarios = read_scenarios(tmp_path / "scenarios.jsonl")
+    records = [row for _, row in read_lines(tmp_path / "conjoint.jsonl")]
+    for record in records:
+        asked = [
+            scenario_conversation(scenarios[record["scenario"]], page)
+            for page in case_pages(record["wording"], tuple(record["labels"]))
+        ]
+        name = f"scenario {record['scenario']}"
+        some = [e for e in entries if e["id"] in (name, f"{name}, groups exchanged")]
+        written = [page["t"] for e in some for page in e["pages"]]
+        assert all(text.startswith(talk.page) for text, talk in zip(written, asked, strict=True))
+        spared = [p[0] for e in some for p in e["arms"][record["arm"]]["pp"] if p]
+        np.testing.assert_allclose(spared, record["spared"], rtol=1e-3)
+    rated = next(e for e in entries if e["set"] == "ratings")
+    (answer,) = rated["arms"].values()
+    assert len(rated["names"]) == len(answer["p"] or ()) == 10
+    assert sum(answer["p"] or ()) == pytest.approx(1)
+    other = [r | {"wording": (r["wording"] + 1) % 3} for r in records]
+    write_lines(tmp_path / "conjoint.jsonl", other)
+    with pytest.raises(InputError, match="worded differently"):
+        transcripts.entries_of(tmp_path)
+
+
+class Uniform:
+    """An engine to which all options are alike."""
+
+    def score(self, requests: list[Request], condition: Condition, seed: int = 0) -> list[Answer]:
+        sizes = [len(r.conversation.questions[0].options) for r in requests]
+        return [Answer.certain(np.full(n, 1 / n), r) for n, r in zip(sizes, requests, strict=True)]
+
+
+def test_every_price_is_shown_with_the_page_before_it(tmp_path: Path) -> None:
+    agents = ["base", "grim"]
+    meetings = pricing.meetings_of(agents, 2, [1.0], 1)
+    played = Simulation(meetings, Rules(), Uniform(), {"base": Condition("base")})
+    played.run(4)
+    settings = {"agents": agents, "adapter": [], "firms": 2, "currency": [1.0], "runs": 1}
+    settings |= {"protocol": "compact", "prefix": "P1", "wordings": "train", "kappa": 0.5}
+    write_json(tmp_path / "run.json", {"settings": settings | {"samples": 20, "seed": 0}})
+    write_lines(tmp_path / "periods.jsonl", played.periods)
+    entries, note = transcripts.entries_of(tmp_path)
+    assert (len(entries), note) == (3 * 4, "")  # the base against itself, and against grim
+    second = next(e for e in entries if e["id"] == "market 1, period 2, firm 1")
+    charged = played.periods[0]["prices"][0]
+    assert entries[0]["arms"]["base"]["a"] == f"price {charged[0]:g}"
+    assert f"{100 * charged[0]:g}" in second["pages"][0]["t"].splitlines()[2]
+    assert json.loads(json.dumps(entries)) == entries
+    rows = [json.loads(json.dumps(row)) for row in played.periods]
+    rows[0]["prices"][0][0] += 0.05
+    write_lines(tmp_path / "periods.jsonl", rows)
+    with pytest.raises(InputError, match="worded differently"):
+        transcripts.entries_of(tmp_path)
 
 
 # ------------------------------------------------------------------------------------- faithfulness
