@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,8 +14,10 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
+import torch
 from asking import measure
 from conftest import ROOT, assert_complains, call, run
+from safetensors.torch import load_file, save_file
 
 from econmoral.choice import logit
 from econmoral.data import read_choices
@@ -522,6 +525,23 @@ def test_adapters_are_found_with_their_model(adapter: Path, tmp_path: Path) -> N
     (found,) = adapters_in(adapter.parent)
     assert (found.name, found.model) == (adapter.name, "nano")
     assert read_json(adapter / "adapter_config.json")
+
+
+def test_an_adapter_that_was_trained_again_is_loaded_again(adapter: Path, tmp_path: Path) -> None:
+    shutil.copytree(adapter, tmp_path / "one")
+    engines, setting, arm = Engines(), Setting(conditions=("one",)), Condition("one", "one")
+    asked = bench.requests(setting, arm)
+    before, base = (
+        engines.score("nano", {"one": tmp_path / "one"}, asked, c)[0].probabilities
+        for c in (arm, Condition("base"))
+    )
+    assert before is not None
+    assert base is not None
+    assert np.abs(before - base).max() > 0.01
+    weights = tmp_path / "one" / "adapter_model.safetensors"
+    save_file({k: torch.zeros_like(v) for k, v in load_file(weights).items()}, weights)
+    (after,) = engines.score("nano", {"one": tmp_path / "one"}, asked[:1], arm)
+    np.testing.assert_allclose(after.probabilities, base, atol=1e-4)
 
 
 # ------------------------------------------------------------------------------------------- markup

@@ -152,6 +152,19 @@ def click(tab: Tab, place: str) -> None:
     tab.value(f"document.querySelector({place!r}).click()")
 
 
+def test_new_adapters_and_runs_turn_up(adapter: Path, tmp_path: Path) -> None:
+    from eval.lab.page import Lab
+
+    lab = Lab(tmp_path / "runs")
+    assert lab.of("nano") == {}
+    assert lab.measurements(transcripts.RECORDS) == []
+    shutil.copytree(adapter, tmp_path / "runs" / "new")
+    folder_of(tmp_path / "runs" / "measured")
+    lab.look()
+    assert list(lab.of("nano")) == ["new"]
+    assert lab.measurements(transcripts.RECORDS) == ["measured"]
+
+
 @pytest.mark.parametrize("part", list(PARTS))
 def test_every_part_is_there_on_desk_and_phone_by_day_and_night(
     opened: Callable[..., Tab], part: str
