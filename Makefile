@@ -79,7 +79,6 @@ report: .venv/ready ## HTML, Markdown and LaTeX report of any RUN (a study or a 
 	$(BIN)/python -m eval.report $(RUN)
 
 lab: .venv/ready ## one page: look at the agents under runs/, play against them, read what they wrote (http://127.0.0.1:7860)
-	$(BIN)/python -c 'import gradio' 2>/dev/null || $(PIP) "gradio>=6.31,<7"
 	$(BIN)/python -m eval.lab
 
 parity: .venv/ready ## compare RUN's adapter on its base with the merged, 4-bit and served model, whatever this machine can run
@@ -154,7 +153,7 @@ docs: .venv-docs/ready ## build the site of docs/ in site/, in an environment of
 
 lock: .venv-supply/ready ## pin every dependency with hashes again; bill of materials, licences
 	echo $(TORCH) > .venv-supply/torch.txt
-	.venv-supply/bin/uv pip compile pyproject.toml --constraints .venv-supply/torch.txt --quiet --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	.venv-supply/bin/uv pip compile pyproject.toml --constraints .venv-supply/torch.txt --quiet --extra dev --extra lab --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  $(foreach p,torch $(ONLY_CUDA),--no-emit-package $(p)) --output-file requirements.lock
 	(cat requirements.lock; echo $(TORCH)) > .venv-supply/all.txt
 	.venv-supply/bin/cyclonedx-py requirements .venv-supply/all.txt --output-reproducible --of JSON --output-file recipes/supply/sbom.json

@@ -1,14 +1,12 @@
-"""Recitation and faithfulness: does a model recite, does it calculate,
-and does its answer follow what it wrote?
+"""Recitation and faithfulness: does a model recite, does it calculate, and does its answer follow
+what it wrote?
 
-    # from a run's records
-    python -m eval.faithfulness runs/demo/eval
-    # and with derivations handed to the model
-    python -m eval.faithfulness runs/demo/eval --adapter runs/demo/moralis
+    python -m eval.faithfulness runs/demo/eval                               # of a run's records
+    python -m eval.faithfulness runs/demo/eval --adapter runs/demo/moralis   # and some handed over
 
 *Recitation*: share of a derivation's runs of eight words that stand in the training text, word for
 word and with every number masked; beside it the same share of the right derivations of the same
-pages, which is what the form alone brings about.  *Arithmetic*: share of steps that are right.
+pages, which is what the form alone brings about. *Arithmetic*: share of steps that are right.
 *Bare against reasoned*: how far choices asked for at once lie from choices after a derivation
 (total variation), and how often the same one is the most probable.  *Following*: the model is
 handed the right derivation of one target, then of another, on pages where their plans differ; the
@@ -80,8 +78,8 @@ class Trained:
         return Trained(plain, masked)
 
     def overlap(self, text: str) -> tuple[float, float] | None:
-        """Shares of a text's runs that are in the training text: word for word,
-        and with numbers masked; None of a shorter text.
+        """Shares of a text's runs that are in the training text: word for word, and with numbers
+        masked; None of a shorter text.
         """
         both = [runs_of(text, hide) for hide in (False, True)]
         if not both[0]:
@@ -122,8 +120,8 @@ def training_texts(adapter: Path) -> list[str]:
 
 
 def right_derivation(record: dict[str, Any], page: int, target: Target) -> str | None:
-    """The right derivation of a target on a page of a game's record;
-    None where the target has none on games.
+    """The right derivation of a target on a page of a game's record; None where the target has none
+    on games.
     """
     if record.get("game") not in GAMES or not derives(target, "games"):
         return None
@@ -205,8 +203,8 @@ def _texts(record: dict[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Handed:
-    """A page with the right derivation of a target handed to the model,
-    and the combination of options in which it ends.
+    """A page with the right derivation of a target handed to the model, and the combination of
+    options in which it ends.
 
     place : of that combination among the conversation's, in lexicographic order.
     """
@@ -266,8 +264,8 @@ def _place(talk: Conversation, choices: tuple[int, ...]) -> int:
 def after_derivation(
     engine: Exact, handed: Sequence[Handed], arm: Condition
 ) -> list[tuple[np.ndarray, float]]:
-    """(probability of every combination of options,
-    valid-answer probability) after the derivation that was handed over.
+    """(probability of every combination of options, valid-answer probability) after the derivation
+    that was handed over.
     """
     levels = [
         [[engine.scored(s) for s in level] for level in h.conversation.steps(h.derivation)]
@@ -289,8 +287,8 @@ def follows(
     pairs: Sequence[tuple[Handed, Handed]],
     answers: Sequence[tuple[tuple[np.ndarray, float], tuple[np.ndarray, float]]],
 ) -> dict[str, Any]:
-    """Whether the answers follow what was handed over,
-    for a model given both derivations of every pair.
+    """Whether the answers follow what was handed over, for a model given both derivations of every
+    pair.
 
     first, second : probability of the plan in which the first, the second target's derivation ends,
     after it.  swapped : change of the probability of the first target's plan when the second one's
@@ -318,9 +316,8 @@ def follows(
 
 
 def records_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The table of ``of_records`` for a person.
-
-    Shares in per cent, dashes for what a run does not tell.
+    """The table of ``of_records`` for a person; shares in per cent, dashes for what a run does not
+    tell.
     """
 
     def per(value: float | None) -> str:
@@ -369,12 +366,13 @@ def follows_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 RECORDS_CAPTION = (
     "Of what was written: steps that are right; runs of eight words that stand in the training "
-    "text (in brackets: of the right derivations of the same pages); total variation between bare "
-    "and reasoned choices, and how often the most probable one is the same"
+    "text (in brackets: of the right "
+    "derivations of the same pages); total variation between bare and reasoned choices, and how "
+    "often the most probable one is the same"
 )
 FOLLOWS_CAPTION = (
-    "Given the right derivation of one target, then of the other: probability of the plan in "
-    "which it ends, and what swapping them changes"
+    "Given the right derivation of one target, then of the other: probability of the plan in which "
+    "it ends, and what swapping them changes"
 )
 
 
@@ -399,8 +397,8 @@ def add_to(report: Any, folder: Path) -> None:
 
 
 def known_adapters(run: Path) -> dict[str, Path]:
-    """Folders of the adapters that a run measured, as its run.json names them,
-    as far as they are still there.
+    """Folders of the adapters that a run measured, as its run.json names them, as far as they are
+    still there.
     """
     about = choices_file(run).with_name("run.json")
     inputs = (read_json(about) if about.is_file() else {}).get("inputs", {})
@@ -419,8 +417,8 @@ def known_adapters(run: Path) -> dict[str, Path]:
 def trained_and_targets(
     adapters: dict[str, Path],
 ) -> tuple[dict[str, Trained], dict[str, Target], list[str]]:
-    """Training text and target of every adapter where they are known; and what is not known,
-    a sentence each.
+    """Training text and target of every adapter where they are known; and what is not known, a
+    sentence each.
     """
     trained, targets, missing = {}, {}, []
     for name, folder in adapters.items():

@@ -178,6 +178,17 @@ def told(agent: str, kappa: float) -> Condition | None:
     return Condition(agent, None, target.describe())
 
 
+def meetings_of(
+    agents: Sequence[str], firms: int, currencies: Sequence[float], runs: int
+) -> list[Meeting]:
+    """Every pairing of the agents, in every currency, so many times."""
+    every = itertools.product(pairings(agents, firms), currencies, range(runs))
+    return [
+        Meeting(some, make_market(firms, currency), number)
+        for number, (some, currency, _) in enumerate(every)
+    ]
+
+
 class Pricing(Study):
     """Markets in which every pairing of the agents meets: questions that follow from earlier
     answers."""
@@ -193,11 +204,7 @@ class Pricing(Study):
     def meetings(self) -> list[Meeting]:
         """Every pairing, in every currency, so many times."""
         c = self.config
-        every = itertools.product(pairings(list(c.players), c.firms), c.currency, range(c.runs))
-        return [
-            Meeting(agents, make_market(c.firms, currency), number)
-            for number, (agents, currency, _) in enumerate(every)
-        ]
+        return meetings_of(list(c.players), c.firms, c.currency, c.runs)
 
     def simulation(self, meetings: Sequence[Meeting], session: Session, **more: Any) -> Simulation:
         """Markets whose firms are this study's agents."""

@@ -69,7 +69,7 @@ function answerOf(name, answer, item, k) {
       cell.append(meter); row.append(th, cell, make("td", per(p[i]))); table.append(row);
     });
     box.append(table);
-  } else box.append(make("p", "no readable answer", "quiet"));
+  } else box.append(make("p", answer.a ?? "no readable answer", "quiet"));
   for (const [text, spots] of answer.x[k] || []) box.append(written(text, spots));
   return box;
 }
@@ -79,7 +79,7 @@ function opened(line) {
     const page = line.item.pages[k];
     all.append(make("h2", "Page " + (k + 1) + ", " + page.w + ", " + page.o), make("pre", page.t));
     const pair = make("div", undefined, "pair");
-    if (line.arm !== data.base) pair.append(answerOf(data.base, line.base, line.item, k));
+    if (data.base !== null && line.arm !== data.base) pair.append(answerOf(data.base, line.base, line.item, k));
     pair.append(answerOf(line.arm, line.answer, line.item, k));
     all.append(pair);
   }
@@ -88,7 +88,8 @@ function opened(line) {
 function draw() {
   const found = lines(), list = $("list");
   list.replaceChildren();
-  $("count").textContent = found.length + " of " + data.rows + " lines. Shift: total variation between the choice probabilities of a condition and of " + data.base + ".";
+  $("count").textContent = found.length + " of " + data.rows + " lines." +
+    (data.base === null ? "" : " Shift: total variation between the choice probabilities of a condition and of " + data.base + ".");
   for (const line of found.slice(0, shown)) {
     const li = make("li"), button = make("button"), what = make("span", line.item.game + ", " + line.arm);
     what.append(make("small", line.item.id + "; " + line.item.what + (line.item.mode ? "; " + line.item.mode : "")));
@@ -112,7 +113,7 @@ unpack().then((found) => {
   data = found;
   data.rows = data.items.reduce((s, i) => s + Object.keys(i.arms).filter((a) => a !== data.base || data.arms.length === 1).length, 0);
   fill("game", data.items.map((i) => i.game), "all"); fill("set", data.items.map((i) => i.set), "all"); fill("mode", data.items.map((i) => i.mode), "all");
-  fill("arm", data.arms, "all but " + data.base); fill("wording", data.items.flatMap((i) => i.pages.map((p) => p.w)), "all");
+  fill("arm", data.arms, data.base === null ? "all" : "all but " + data.base); fill("wording", data.items.flatMap((i) => i.pages.map((p) => p.w)), "all");
   fill("order", data.items.flatMap((i) => i.pages.map((p) => p.o)), "both");
   for (const f of filters) $(f).addEventListener("change", () => { shown = STEP; draw(); });
   $("more").addEventListener("click", () => { shown += STEP; draw(); });

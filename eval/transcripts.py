@@ -1,11 +1,15 @@
-"""Every page, probability and derivation of a run as one HTML file that needs no network: largest shifts first.
+"""Every page, probability and derivation of a run as one HTML file that needs no network: largest
+shifts first.
 
-    python -m eval.transcripts runs/demo/eval                    # writes runs/demo/eval/transcripts.html
+    python -m eval.transcripts runs/demo/eval          # writes transcripts.html there
     python -m eval.transcripts runs/moralis --base placebo --out shifts.html
 
-A line is a decision problem as one condition answered it, beside the base: how far its choice probabilities moved (total
-variation), validity, comprehension, the share of right steps.  Opened, it shows the pages as they were asked and what was written;
-in a derivation, results that are wrong and numbers that come from nowhere are marked.  A model's text stays text.
+A line is a decision problem as one condition answered it, beside the base: how far its choice
+probabilities moved (total variation), validity, comprehension, the share of right steps.  Opened,
+it shows the pages as they were asked and what was written; in a derivation, results that are wrong
+and numbers that come from nowhere are marked.  A model's text stays text.
+It takes measurements of games, one-page decisions, dilemmas (a line for every accident and every
+statement) and pricing (a line for every price that a model named).
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -42,6 +46,7 @@ from econmoral.records import (
 from econmoral.target import number
 
 NAME = "transcripts.html"
+RECORDS = ("choices.jsonl", "conjoint.jsonl", "ratings.jsonl", "periods.jsonl")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w])")
 _COMPARED = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?) is (more|less) than (\d+(?:\.\d+)?)")
 _PRODUCT = re.compile(r"\d+(?:\.\d+)? \* ")
@@ -49,8 +54,9 @@ _PRODUCT = re.compile(r"\d+(?:\.\d+)? \* ")
 
 @dataclass(frozen=True)
 class Mark:
-    """A stretch of a derivation: ``wrong`` (a result or a comparison that does not hold) or ``unknown`` (a number that is neither
-    on the page nor worked out before)."""
+    """A stretch of a derivation: ``wrong`` (a result or a comparison that does not hold) or
+    ``unknown`` (a number that is neither on the page nor worked out before).
+    """
 
     start: int
     end: int
@@ -60,8 +66,9 @@ class Mark:
 def marks(text: str, page: str) -> list[Mark]:
     """What is wrong in a derivation on a page, in order, without overlaps.
 
-    Arithmetic steps are checked by ``read_steps``.  A number counts as known when the page or an earlier step has it or a tenth of
-    it, or when it is the first factor of a product (a weight of the preference).
+    Arithmetic steps are checked by ``read_steps``.  A number counts as known when the page or an
+    earlier step has it or a tenth of it, or when it is the first factor of a product (a weight of
+    the preference).
     """
     text = text[:20_000]
     known = {float(m[0]) for m in _NUMBER.finditer(page)}
@@ -74,7 +81,12 @@ def marks(text: str, page: str) -> list[Mark]:
     for m in _NUMBER.finditer(text):
         result = any(a <= m.start() < b for a, b in results)
         value = float(m[0])  # derivations over ten people write 160 for ten times 16
-        if not result and value not in known and value / TENTHS not in known and not _PRODUCT.match(text, m.start()):
+        if (
+            not result
+            and value not in known
+            and value / TENTHS not in known
+            and not _PRODUCT.match(text, m.start())
+        ):
             found.append(Mark(m.start(), m.end(), "unknown"))
         known.add(value)
     kept: list[Mark] = []
@@ -84,20 +96,89 @@ def marks(text: str, page: str) -> list[Mark]:
     return kept
 
 
-# ---------------------------------------------------------------------------------------------------------- what a run holds
+# --------------------------------------------------------------------------------- what a run holds
+
+
+class Page(TypedDict):
+    """A page as it was asked: text, wording, order."""
+
+    t: str
+    w: str
+    o: str
+
+
+class Shown(TypedDict):
+    """What a condition answered: probabilities ``p`` (mean over pages) and ``pp`` (of each page),
+    valid-answer probabilities ``v`` and ``pv``, comprehension ``c``, steps ``s`` (right, all), and
+    texts ``x`` with their marks, page by page; ``a``: what is said where nothing of this is known.
+    """
+
+    p: list[float] | None
+    pp: list[list[float] | None]
+    v: float | None
+    pv: list[float] | None
+    c: float | None
+    s: list[int]
+    x: list[list[list[Any]]]
+    a: NotRequired[str]
+
+
+class Entry(TypedDict):
+    """A problem with its pages, and the answers of all conditions to it."""
+
+    id: str
+    set: str
+    mode: str
+    game: str
+    what: str
+    names: list[str]
+    pages: list[Page]
+    arms: dict[str, Shown]
 
 
 def choices_file(run: Path) -> Path:
-    """``choices.jsonl`` of a measurement, or of the one inside an adapter's folder.  Raises InputError where there is none."""
-    for path in (run, run / "choices.jsonl", run / "eval" / "choices.jsonl"):
-        if path.is_file():
-            return path
-    raise InputError(f"{run} holds no choices.jsonl; give the folder of a measurement")
+    """``choices.jsonl`` of a measurement, or of the one inside an adapter's folder.  Raises
+    InputError where there is none.
+    """
+    return run if run.is_file() else folder_of(run, RECORDS[:1]) / RECORDS[0]
+
+
+def folder_of(run: Path, files: tuple[str, ...] = RECORDS) -> Path:
+    """The folder of a measurement, or of the one inside an adapter's folder, that holds one of
+    these files.  Raises InputError where there is none.
+    """
+    places = (run.parent,) if run.is_file() else (run, run / "eval")
+    for folder in places:
+        if any((folder / file).is_file() for file in files):
+            return folder
+    raise InputError(f"{run} holds no {' or '.join(files)}; give the folder of a measurement")
+
+
+def entries_of(run: Path) -> tuple[list[Entry], str]:
+    """What the page of transcripts is made of, and what it leaves out, if anything.
+
+    Raises InputError for a folder that holds no records, and for records of another version.
+    """
+    from .dilemmas_transcripts import dilemmas  # these read their records by what is in here
+    from .pricing_transcripts import prices
+
+    folder = folder_of(run)
+    try:
+        if (folder / "choices.jsonl").is_file():
+            return problems(*read_run(folder)), ""
+        if (folder / "periods.jsonl").is_file():
+            return prices(folder)
+        return dilemmas(folder), ""
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(
+            f"{folder}: its records were not written by today's version ({error})"
+        ) from None
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A decision problem as it was put on paper: one conversation and its order for every page, and the names of its choices.
+    """A decision problem as it was put on paper: one conversation and its order for every page, and
+    the names of its choices.
 
     A page's probabilities are in the order of ``names``.
     """
@@ -111,7 +192,8 @@ class Asked:
 
 
 def asked_of(record: dict[str, Any], stated: bool = True) -> Asked:
-    """The pages of a record, written again from its layouts.  stated : whether beliefs stood on the page.
+    """The pages of a record, written again from its layouts.  stated : whether beliefs stood on the
+    page.
 
     Raises InputError for a record that is neither of eval.games nor of eval.menus.
     """
@@ -121,7 +203,10 @@ def asked_of(record: dict[str, Any], stated: bool = True) -> Asked:
             return _game(record, mode, stated)
         return _menu(record, mode)
     except (KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
-        raise InputError(f"record {plain(str(record.get('id')))[:60]!r} was not written by eval.games or eval.menus of today ({error})") from None
+        raise InputError(
+            f"record {plain(str(record.get('id')))[:60]!r} was not written by eval.games or "
+            f"eval.menus of today ({error})"
+        ) from None
 
 
 def _game(record: dict[str, Any], mode: Mode, stated: bool) -> Asked:
@@ -129,10 +214,17 @@ def _game(record: dict[str, Any], mode: Mode, stated: bool) -> Asked:
     protocol = Protocol(game.name, tuple(map(float, record["payoffs"])))  # type: ignore[arg-type]
     item = Item(protocol, tuple(record["beliefs"]) if stated else None)
     layouts = tuple(_layout(page["layout"]) for page in record["pages"])
-    pages = tuple((converse(item, x, mode), x.wording, "reversed" if x.swapped[0] else "as listed") for x in layouts)
-    points = ", ".join(f"{k} {number(v / UNIT)}" for k, v in zip("TRPS", protocol.payoffs, strict=True))
+    pages = tuple(
+        (converse(item, x, mode), x.wording, "reversed" if x.swapped[0] else "as listed")
+        for x in layouts
+    )
+    points = ", ".join(
+        f"{k} {number(v / UNIT)}" for k, v in zip("TRPS", protocol.payoffs, strict=True)
+    )
     beliefs = ", ".join(number(b) for b in record["beliefs"])
-    return Asked(game.name, f"{points}; beliefs {beliefs}", protocol.tables.strategies, pages, item, layouts)
+    return Asked(
+        game.name, f"{points}; beliefs {beliefs}", protocol.tables.strategies, pages, item, layouts
+    )
 
 
 def _layout(fields: dict[str, Any]) -> Layout:
@@ -164,9 +256,14 @@ def _menu(record: dict[str, Any], mode: Mode) -> Asked:
         order = "as listed" if page.order == tuple(range(menu.size)) else "reversed"
         pages.append((menu_conversation(menu, page, mode), f"wording {page.wording + 1}", order))
     if menu.own and menu.other and not menu.amounts:
-        names = tuple(f"{number(m)} for oneself, {number(n)} for the other" for m, n in zip(menu.own, menu.other, strict=True))
+        names = tuple(
+            f"{number(m)} for oneself, {number(n)} for the other"
+            for m, n in zip(menu.own, menu.other, strict=True)
+        )
     else:
-        names = tuple(number(a) for a in menu.amounts) or tuple(o.format("1", "2", "3", "4") for o in menu.options)
+        names = tuple(number(a) for a in menu.amounts) or tuple(
+            o.format("1", "2", "3", "4") for o in menu.options
+        )
     return Asked(
         menu.battery,
         " or ".join(names) if menu.own and menu.size == 2 else menu.topic,
@@ -176,8 +273,14 @@ def _menu(record: dict[str, Any], mode: Mode) -> Asked:
 
 
 def shift(base: np.ndarray | None, other: np.ndarray | None) -> float | None:
-    """Total variation between two distributions over the same options, 0 to 1; None where one of them is not known."""
-    return None if base is None or other is None or base.shape != other.shape else 0.5 * float(np.abs(base - other).sum())
+    """Total variation between two distributions over the same options, 0 to 1; None where one of
+    them is not known.
+    """
+    return (
+        None
+        if base is None or other is None or base.shape != other.shape
+        else 0.5 * float(np.abs(base - other).sum())
+    )
 
 
 def read_run(run: Path) -> tuple[list[dict[str, Any]], bool]:
@@ -188,13 +291,11 @@ def read_run(run: Path) -> tuple[list[dict[str, Any]], bool]:
     return records, not isinstance(settings, dict) or settings.get("beliefs", "given") == "given"
 
 
-def problems(records: Iterable[dict[str, Any]], stated: bool = True) -> list[dict[str, Any]]:
-    """One entry for every problem in every set and mode, all conditions in it: what the page of transcripts is made of.
-
-    pages : text as asked, wording, order.  arms : probabilities ``p`` (mean over pages) and ``pp`` (of each page), valid-answer
-    probabilities ``v`` and ``pv``, comprehension ``c``, steps ``s`` (right, all), texts ``x`` with their marks, page by page.
+def problems(records: Iterable[dict[str, Any]], stated: bool = True) -> list[Entry]:
+    """One entry for every problem in every set and mode, all conditions in it: what the page of
+    transcripts is made of.
     """
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str, str], Entry] = {}
     for record in records:
         key = (
             str(record.get("set") or record.get("battery", "")),
@@ -210,49 +311,62 @@ def problems(records: Iterable[dict[str, Any]], stated: bool = True) -> list[dic
                 "game": asked.game,
                 "what": asked.what,
                 "names": list(asked.names),
-                "pages": [{"t": _page_text(talk), "w": wording, "o": order} for talk, wording, order in asked.pages],
+                "pages": [
+                    {"t": page_asked(talk), "w": wording, "o": order}
+                    for talk, wording, order in asked.pages
+                ],
                 "arms": {},
             }
-        found[key]["arms"][plain(str(record.get("arm", "")))] = _answer(record, [p["t"] for p in found[key]["pages"]])
+        found[key]["arms"][plain(str(record.get("arm", "")))] = _answer(
+            record, [p["t"] for p in found[key]["pages"]]
+        )
     return list(found.values())
 
 
-def _page_text(talk: Conversation) -> str:
+def page_asked(talk: Conversation) -> str:
     """The page and what is asked on it, one question a line."""
-    return "\n\n".join([talk.page, *([talk.work] if talk.work else []), *(q.text for q in talk.questions)])
+    return "\n\n".join(
+        [talk.page, *([talk.work] if talk.work else []), *(q.text for q in talk.questions)]
+    )
 
 
-def _answer(record: dict[str, Any], pages: list[str]) -> dict[str, Any]:
+def _answer(record: dict[str, Any], pages: list[str]) -> Shown:
     by_page = record["pages"] if record.get("game") in GAMES else []
     texts = [p.get("texts", []) for p in by_page] or record.get("texts") or [[] for _ in pages]
     marked = [
-        [[plain(str(t)), [[m.start, m.end, m.kind] for m in marks(plain(str(t)), page)]] for t in several] for several, page in zip(texts, pages, strict=True)
+        [
+            [plain(str(t)), [[m.start, m.end, m.kind] for m in marks(plain(str(t)), page)]]
+            for t in several
+        ]
+        for several, page in zip(texts, pages, strict=True)
     ]
     valid = [float(np.mean(p["valid"])) for p in by_page] or record.get("valid_by_page", [])
     return {
-        "p": _rounded(record.get("probabilities")),
-        "pp": [_rounded(p.get("probabilities")) for p in by_page],
+        "p": rounded(record.get("probabilities")),
+        "pp": [rounded(p.get("probabilities")) for p in by_page],
         "v": record.get("valid_answer_probability"),
-        "pv": _rounded(valid),
+        "pv": rounded(valid),
         "c": record.get("comprehension"),
         "s": record.get("steps") or [0, 0],
         "x": marked,
     }
 
 
-def _rounded(values: Any) -> list[float] | None:
+def rounded(values: Any) -> list[float] | None:
     return None if values is None else [float(f"{v:.4g}") for v in values]
 
 
 def base_arm(arms: Iterable[str], asked: str | None) -> str:
-    """The condition that the others are held against: the one asked for, ``base``, or the first.  Raises InputError for an unknown one."""
+    """The condition that the others are held against: the one asked for, ``base``, or the first.
+    Raises InputError for an unknown one.
+    """
     known = list(dict.fromkeys(arms))
     if asked is not None and asked not in known:
         raise InputError(f"--base {asked}: the run has {', '.join(known)}")
     return asked or ("base" if "base" in known else known[0])
 
 
-# ------------------------------------------------------------------------------------------------------------- the document
+# ------------------------------------------------------------------------------------- the document
 
 
 FILTERS = (
@@ -270,29 +384,49 @@ def _beside(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def document(entries: list[dict[str, Any]], title: str, base: str | None = None) -> str:
-    """The whole page.  Its data are packed (gzip), and unpacked by the browser when it is opened."""
+def document(entries: list[Entry], title: str, base: str | None = None, note: str = "") -> str:
+    """The whole page.  Its data are packed (gzip) and unpacked by the browser.
+
+    base : condition that the others are held against; where no problem was put to two, there is
+    none.  note : what is left out.
+    """
     if not entries:
         raise InputError("the run holds no records")
     arms = list(dict.fromkeys(arm for entry in entries for arm in entry["arms"]))
-    data = {"arms": arms, "base": base_arm(arms, base), "items": entries}
-    packed = base64.b64encode(gzip.compress(json.dumps(data, ensure_ascii=False, allow_nan=False).encode(), 9, mtime=0)).decode()
+    compared = base is not None or any(len(entry["arms"]) > 1 for entry in entries)
+    data = {"arms": arms, "base": base_arm(arms, base) if compared else None, "items": entries}
+    packed = base64.b64encode(
+        gzip.compress(json.dumps(data, ensure_ascii=False, allow_nan=False).encode(), 9, mtime=0)
+    ).decode()
     style, script = _beside("transcripts.css"), _beside("transcripts.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src "
+        f"'sha256-{digest}'"
+    )
     name = html.escape(plain(title))
-    selects = "".join(f'<label>{label}<select id="{key}"></select></label>' for key, label in FILTERS)
+    selects = "".join(
+        f'<label>{label}<select id="{key}"></select></label>' for key, label in FILTERS
+    )
     return "\n".join(
         (
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+            'content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            f'<link rel="icon" href="data:,"><title>{name}</title><style>{style}</style></head><body><main><h1>{name}</h1>',
-            '<p class="quiet">Wavy: a result or comparison that does not hold. Dotted: a number that is neither on the page nor worked out before.</p>',
-            f'<form aria-label="Filters">{selects}<label>validity<select id="valid"><option value="">all</option><option value="yes">.5 and more</option>'
-            '<option value="no">below .5</option></select></label><label>first<select id="sort"><option value="shift">largest shifts</option>'
-            '<option value="valid">least valid</option><option value="wrong">most marks</option><option value="run">as run</option></select></label></form>',
-            '<p class="quiet" id="count" role="status">The transcripts are unpacked by a script of this file; a browser of 2023 or later shows them.</p>',
-            f'<ol id="list"></ol><button type="button" id="more" hidden>show more</button></main><script type="text/plain" id="data">{packed}</script>',
+            '<link rel="icon" '
+            f'href="data:,"><title>{name}</title><style>{style}</style></head><body><main><h1>{name}</h1>',
+            '<p class="quiet">Wavy: a result or comparison that does not hold. Dotted: a number '
+            f"that is neither on the page nor worked out before. {html.escape(note)}</p>",
+            f'<form aria-label="Filters">{selects}<label>validity<select id="valid"><option '
+            'value="">all</option><option value="yes">.5 and more</option>'
+            '<option value="no">below .5</option></select></label><label>first<select '
+            'id="sort"><option value="shift">largest shifts</option>'
+            '<option value="valid">least valid</option><option value="wrong">most '
+            'marks</option><option value="run">as run</option></select></label></form>',
+            '<p class="quiet" id="count" role="status">The transcripts are unpacked by a script of '
+            "this file; a browser of 2023 or later shows them.</p>",
+            '<ol id="list"></ol><button type="button" id="more" hidden>show '
+            f'more</button></main><script type="text/plain" id="data">{packed}</script>',
             f"<script>{script}</script></body></html>\n",
         )
     )
@@ -305,16 +439,21 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, help="folder of a measurement, or of an adapter that was measured")
-    parser.add_argument("--base", metavar="ARM", help="condition that the others are held against (default base)")
-    parser.add_argument("--out", type=Path, help=f"file to write (default: {NAME} in the measurement's folder)")
+    parser.add_argument(
+        "run", type=Path, help="folder of a measurement, or of an adapter that was measured"
+    )
+    parser.add_argument(
+        "--base", metavar="ARM", help="condition that the others are held against (default base)"
+    )
+    parser.add_argument(
+        "--out", type=Path, help=f"file to write (default: {NAME} in the measurement's folder)"
+    )
     args = parser.parse_args()
-    records, stated = read_run(args.run)
-    entries = problems(records, stated)
-    out = args.out or choices_file(args.run).with_name(NAME)
-    text = document(entries, f"Transcripts of {args.run.resolve().name}", args.base)
+    entries, note = entries_of(args.run)
+    out = args.out or folder_of(args.run) / NAME
+    text = document(entries, f"Transcripts of {args.run.resolve().name}", args.base, note)
     write_text(out, text)
-    terminal(80).print(f"{out}: {len(records)} records of {len(entries)} problems, {len(text.encode()) / 1000:.0f} kB")
+    terminal(80).print(f"{out}: {len(entries)} problems, {len(text.encode()) / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,12 +14,15 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
+import torch
 from asking import measure
-from conftest import ROOT, assert_complains, run
+from conftest import ROOT, assert_complains, call, run
+from safetensors.torch import load_file, save_file
 
 from econmoral.choice import logit
 from econmoral.data import read_choices
 from econmoral.derivations import allocation_derivation, check_steps, game_derivation, read_steps
+from econmoral.dilemmas import case_pages, scenario_conversation
 from econmoral.estimation import fit
 from econmoral.firms import yardsticks
 from econmoral.games import BATTERY, GAMES, belief_weights, draw_beliefs, draw_protocol
@@ -26,16 +30,25 @@ from econmoral.menus import TRAIN as FRAMES
 from econmoral.menus import draw_allocation, draw_page, menu_conversation
 from econmoral.preferences import FAMILIES
 from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout, label_of, page_order
-from econmoral.records import InputError, append_lines, read_json, write_json, write_lines
+from econmoral.records import (
+    InputError,
+    append_lines,
+    read_json,
+    read_lines,
+    write_json,
+    write_lines,
+)
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval import faithfulness, transcripts
+from eval import dilemmas, faithfulness, pricing, transcripts
+from eval.conjoint import read_scenarios
 from eval.engine_transformers import Transformers
-from eval.engines import Condition, Simulated
+from eval.engines import Answer, Condition, Request, Simulated
 from eval.lab import bench, market, play, watch
 from eval.lab.bench import Setting
 from eval.lab.engines import Engines, adapters_in
 from eval.lab.markup import Series, chart, esc, ticks
 from eval.lab.markup import number as shown
+from eval.markets import Rules, Simulation
 from eval.measure import draw_problems
 from eval.report import Report
 from eval.transcripts import marks
@@ -47,7 +60,9 @@ PERSON, SHARPNESS = {"alpha": 0.1, "beta": 0.2, "kappa": 0.4}, 0.3
 def decide(problem: play.Problem, rng: np.random.Generator) -> list[str]:
     """Labels that a simulated person of known preference chooses, in page order."""
     beliefs = problem.beliefs or (0.5,) * len(GAMES[problem.protocol.game].info_sets)
-    utility = FAMILIES["alpha_beta_kappa"].utility(problem.protocol.tables, belief_weights(problem.protocol.game, beliefs), PERSON)
+    utility = FAMILIES["alpha_beta_kappa"].utility(
+        problem.protocol.tables, belief_weights(problem.protocol.game, beliefs), PERSON
+    )
     p = logit(utility, SHARPNESS)
     moves = GAMES[problem.protocol.game].strategies[int(rng.choice(len(p), p=p))]
     return [label_of(problem.layout, k, moves[k]) for k in page_order(problem.layout)]
@@ -59,7 +74,7 @@ def person(seed: int, length: int = 18) -> list[play.Answered]:
     return [play.answer(p, decide(p, rng)) for p in play.battery(length, True, seed)]
 
 
-# ----------------------------------------------------------------------------------------------------- derivations read back
+# ---------------------------------------------------------------------------- derivations read back
 
 
 @pytest.mark.parametrize("target", [ECONOMICUS, moralis(0.5), moralis(0.3), ALTRUIST], ids=str)
@@ -81,7 +96,9 @@ def test_nothing_is_marked_in_a_right_derivation(target: Target) -> None:
 
 def test_what_is_wrong_in_a_derivation_is_marked_where_it_stands() -> None:
     page = "R gives you 75 and the other 42. G gives you 66 and the other 52."
-    text = "R: 75 is more than 42: ahead. 5 * 75 = 350 + 25 = 380, 5 * 43 = 215. 66 is more than 75."
+    text = (
+        "R: 75 is more than 42: ahead. 5 * 75 = 350 + 25 = 380, 5 * 43 = 215. 66 is more than 75."
+    )
     found = {(text[m.start : m.end], m.kind) for m in marks(text, page)}
     assert found == {("380", "wrong"), ("43", "unknown"), ("66 is more than 75", "wrong")}
     assert [(text[s.start : s.end], s.right) for s in read_steps(text)] == [
@@ -92,7 +109,7 @@ def test_what_is_wrong_in_a_derivation_is_marked_where_it_stands() -> None:
     assert check_steps(text) == (2, 3)
 
 
-# ------------------------------------------------------------------------------------------------------------------ bench
+# -------------------------------------------------------------------------------------------- bench
 
 
 def test_a_link_gives_back_the_setting() -> None:
@@ -164,10 +181,12 @@ def test_theory_is_the_targets(adapter: Path) -> None:
     assert "from κ" in bench.theory(setting)
     free = replace(setting, instrument="allocation", target=str(ALTRUIST))
     np.testing.assert_allclose(bench.utilities(free), [75 - 0.5 * 33, 66 - 0.5 * 14])
-    assert "no optimum" in bench.theory(replace(setting, instrument="other page", menu="spillover-tipping-0"))
+    assert "no optimum" in bench.theory(
+        replace(setting, instrument="other page", menu="spillover-tipping-0")
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------------- play
+# --------------------------------------------------------------------------------------------- play
 
 
 def test_eighteen_answers_are_estimated_by_intervals_that_cover() -> None:
@@ -176,7 +195,12 @@ def test_eighteen_answers_are_estimated_by_intervals_that_cover() -> None:
         found = play.estimate(person(seed))
         identified += bool(found.values)
         if found.values:
-            covered.append([low <= (PERSON | {"lambda": SHARPNESS})[k] <= high for k, (_, low, high) in found.values.items()])
+            covered.append(
+                [
+                    low <= (PERSON | {"lambda": SHARPNESS})[k] <= high
+                    for k, (_, low, high) in found.values.items()
+                ]
+            )
     assert identified >= 18
     # of 20 intervals that cover with .95 each, fewer than .75 cover once in three hundred times
     assert (np.mean(covered, axis=0) > 0.75).all()
@@ -188,7 +212,9 @@ def test_a_persons_file_is_read_by_fit(tmp_path: Path) -> None:
     sample = read_choices(tmp_path / "mine.csv", "alpha_beta_kappa")
     assert sample.notes == ()
     read, own = fit(sample.data, errors="hessian"), play.estimate(answers)
-    np.testing.assert_allclose([read.estimates[k] for k in own.values], [v for v, _, _ in own.values.values()], rtol=1e-6)
+    np.testing.assert_allclose(
+        [read.estimates[k] for k in own.values], [v for v, _, _ in own.values.values()], rtol=1e-6
+    )
     assert "you" in play.estimates_shown(answers, play.human_types())
     assert "not identified" in play.estimates_shown(answers[:3], [])
 
@@ -231,7 +257,7 @@ def test_a_match_follows_the_tree_and_tells_the_model_all(game: str) -> None:
         play.new_match(protocol, 1, True, 0).move("?")
 
 
-# ------------------------------------------------------------------------------------------------------------ transcripts
+# -------------------------------------------------------------------------------------- transcripts
 
 
 def folder_of(path: Path, n: int = 6, texts: tuple[str, ...] = ("4 * 5 = 21.",)) -> Path:
@@ -262,7 +288,9 @@ def test_transcripts_hold_every_page_as_it_was_asked(tmp_path: Path) -> None:
     assert len(entries) == 12
     problem = draw_problems("drawn", 6, 1, [ECONOMICUS], 0, ("payoffs",))[0]
     first = next(e for e in entries if e["id"] == problem.id and e["mode"] == "reasoned")
-    assert first["pages"][0]["t"].startswith(converse(problem.item, problem.layouts[0], "reasoned").page)
+    assert first["pages"][0]["t"].startswith(
+        converse(problem.item, problem.layouts[0], "reasoned").page
+    )
     ((text, found),) = first["arms"]["base"]["x"][0]
     assert (text, found[-1]) == ("4 * 5 = 21.", [8, 10, "wrong"])
     p, q = (np.array(first["arms"][a]["p"]) for a in ("base", "moralis"))
@@ -283,7 +311,67 @@ def test_transcripts_command(tmp_path: Path) -> None:
     assert_complains(run("-m", "eval.transcripts", str(tmp_path / "other")), "was not written by")
 
 
-# ----------------------------------------------------------------------------------------------------------- faithfulness
+def test_dilemmas_are_shown_accident_by_accident_and_statement_by_statement(tmp_path: Path) -> None:
+    words = ("--simulate", "kappa=0.7,lambda=4,age=0.3", "--scenarios", "6", "--out", tmp_path)
+    call(dilemmas.main, *words)
+    entries, note = transcripts.entries_of(tmp_path)
+    assert note == ""
+    assert len(entries) == 2 * 6 + 210
+    scenarios = read_scenarios(tmp_path / "scenarios.jsonl")
+    records = [row for _, row in read_lines(tmp_path / "conjoint.jsonl")]
+    for record in records:
+        asked = [
+            scenario_conversation(scenarios[record["scenario"]], page)
+            for page in case_pages(record["wording"], tuple(record["labels"]))
+        ]
+        name = f"scenario {record['scenario']}"
+        some = [e for e in entries if e["id"] in (name, f"{name}, groups exchanged")]
+        written = [page["t"] for e in some for page in e["pages"]]
+        assert all(text.startswith(talk.page) for text, talk in zip(written, asked, strict=True))
+        spared = [p[0] for e in some for p in e["arms"][record["arm"]]["pp"] if p]
+        np.testing.assert_allclose(spared, record["spared"], rtol=1e-3)
+    rated = next(e for e in entries if e["set"] == "ratings")
+    (answer,) = rated["arms"].values()
+    assert len(rated["names"]) == len(answer["p"] or ()) == 10
+    assert sum(answer["p"] or ()) == pytest.approx(1)
+    other = [r | {"wording": (r["wording"] + 1) % 3} for r in records]
+    write_lines(tmp_path / "conjoint.jsonl", other)
+    with pytest.raises(InputError, match="worded differently"):
+        transcripts.entries_of(tmp_path)
+
+
+class Uniform:
+    """An engine to which all options are alike."""
+
+    def score(self, requests: list[Request], condition: Condition, seed: int = 0) -> list[Answer]:
+        sizes = [len(r.conversation.questions[0].options) for r in requests]
+        return [Answer.certain(np.full(n, 1 / n), r) for n, r in zip(sizes, requests, strict=True)]
+
+
+def test_every_price_is_shown_with_the_page_before_it(tmp_path: Path) -> None:
+    agents = ["base", "grim"]
+    meetings = pricing.meetings_of(agents, 2, [1.0], 1)
+    played = Simulation(meetings, Rules(), Uniform(), {"base": Condition("base")})
+    played.run(4)
+    settings = {"agents": agents, "adapter": [], "firms": 2, "currency": [1.0], "runs": 1}
+    settings |= {"protocol": "compact", "prefix": "P1", "wordings": "train", "kappa": 0.5}
+    write_json(tmp_path / "run.json", {"settings": settings | {"samples": 20, "seed": 0}})
+    write_lines(tmp_path / "periods.jsonl", played.periods)
+    entries, note = transcripts.entries_of(tmp_path)
+    assert (len(entries), note) == (3 * 4, "")  # the base against itself, and against grim
+    second = next(e for e in entries if e["id"] == "market 1, period 2, firm 1")
+    charged = played.periods[0]["prices"][0]
+    assert entries[0]["arms"]["base"]["a"] == f"price {charged[0]:g}"
+    assert f"{100 * charged[0]:g}" in second["pages"][0]["t"].splitlines()[2]
+    assert json.loads(json.dumps(entries)) == entries
+    rows = [json.loads(json.dumps(row)) for row in played.periods]
+    rows[0]["prices"][0][0] += 0.05
+    write_lines(tmp_path / "periods.jsonl", rows)
+    with pytest.raises(InputError, match="worded differently"):
+        transcripts.entries_of(tmp_path)
+
+
+# ------------------------------------------------------------------------------------- faithfulness
 
 
 def test_recitation_is_one_for_the_training_text_itself() -> None:
@@ -310,7 +398,9 @@ def test_whoever_follows_the_text_is_told_from_whoever_does_not() -> None:
     assert (obedient["first"], obedient["second"], obedient["swapped"]) == (1, 1, 1)
     assert (stubborn["first"], stubborn["second"], stubborn["swapped"]) == (1, 0, 0)
     with pytest.raises(InputError, match="no derivations"):
-        faithfulness.pairs_of((Target.parse("alpha_beta_kappa:alpha=1,kappa=0.5"), ECONOMICUS), "games", 2)
+        faithfulness.pairs_of(
+            (Target.parse("alpha_beta_kappa:alpha=1,kappa=0.5"), ECONOMICUS), "games", 2
+        )
 
 
 def test_a_derivation_handed_over_is_scored_as_one_that_was_written() -> None:
@@ -345,10 +435,12 @@ def test_the_report_has_a_section_where_it_was_measured(tmp_path: Path) -> None:
     assert report.blocks == []
     faithfulness.add_to(report, folder)
     assert [type(b).__name__ for b in report.blocks] == ["Heading", "Text", "Table"]
-    assert report.tables[0].frame["same choice %"].tolist()[0] == "100"  # the base's bare choices are its reasoned ones
+    assert (
+        report.tables[0].frame["same choice %"].tolist()[0] == "100"
+    )  # the base's bare choices are its reasoned ones
 
 
-# ----------------------------------------------------------------------------------------------------------- market, watch
+# ------------------------------------------------------------------------------------ market, watch
 
 
 def test_market_prices_stand_on_the_page_as_they_are_charged() -> None:
@@ -388,7 +480,8 @@ def test_training_is_read_while_it_runs_and_after(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import sys, time; from pathlib import Path; from econmoral.records import lock; lock(Path(sys.argv[1])); print(1, flush=True); time.sleep(60)",
+            "import sys, time; from pathlib import Path; from econmoral.records import lock; "
+            "lock(Path(sys.argv[1])); print(1, flush=True); time.sleep(60)",
             folder,
         ],
         stdout=subprocess.PIPE,
@@ -416,7 +509,9 @@ def test_training_is_read_while_it_runs_and_after(tmp_path: Path) -> None:
 
 def test_choices_reveal_the_preference_behind_them() -> None:
     requests = watch.battery_requests()
-    answers = Simulated("alpha_beta_kappa", {"alpha": 0.1, "beta": 0.2, "kappa": 0.4}, 0.1).score(requests, Condition("x"))
+    answers = Simulated("alpha_beta_kappa", {"alpha": 0.1, "beta": 0.2, "kappa": 0.4}, 0.1).score(
+        requests, Condition("x")
+    )
     found = watch.revealed(1.0, requests, answers)
     for name, value in {"alpha": 0.1, "beta": 0.2, "kappa": 0.4, "lambda": 0.1}.items():
         assert found.values[name][0] == pytest.approx(value, abs=1e-3)
@@ -432,7 +527,24 @@ def test_adapters_are_found_with_their_model(adapter: Path, tmp_path: Path) -> N
     assert read_json(adapter / "adapter_config.json")
 
 
-# ----------------------------------------------------------------------------------------------------------------- markup
+def test_an_adapter_that_was_trained_again_is_loaded_again(adapter: Path, tmp_path: Path) -> None:
+    shutil.copytree(adapter, tmp_path / "one")
+    engines, setting, arm = Engines(), Setting(conditions=("one",)), Condition("one", "one")
+    asked = bench.requests(setting, arm)
+    before, base = (
+        engines.score("nano", {"one": tmp_path / "one"}, asked, c)[0].probabilities
+        for c in (arm, Condition("base"))
+    )
+    assert before is not None
+    assert base is not None
+    assert np.abs(before - base).max() > 0.01
+    weights = tmp_path / "one" / "adapter_model.safetensors"
+    save_file({k: torch.zeros_like(v) for k, v in load_file(weights).items()}, weights)
+    (after,) = engines.score("nano", {"one": tmp_path / "one"}, asked[:1], arm)
+    np.testing.assert_allclose(after.probabilities, base, atol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------- markup
 
 
 def test_text_is_inert() -> None:
@@ -451,8 +563,11 @@ def test_ticks_are_round_and_inside() -> None:
 
 def test_the_lab_says_what_it_lacks() -> None:
     code = (
-        "import sys; sys.modules['gradio'] = None; sys.argv = ['lab']; from eval.lab.__main__ import main; from econmoral.records import command; command(main)"
+        "import sys; sys.modules['gradio'] = None; sys.argv = ['lab']; from eval.lab.__main__ "
+        "import main; from econmoral.records import command; command(main)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
     assert done.returncode == 2
     assert "econmoral[lab]" in done.stderr

@@ -25,10 +25,18 @@ from econmoral.records import append_lines, write_json
 from eval import transcripts
 from eval.lab import play
 
+pytestmark = pytest.mark.slow  # five minutes of a browser: make test-all
 pytest.importorskip("gradio", reason="the lab's page needs gradio: pip install 'econmoral[lab]'")
 
 SECONDS = 180  # for one thing to happen, on a machine that is busy with others
-HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">${document.title='owned'} {{value}} 2 + 2 = 5"
+HOSTILE = (
+    "<script>document.title='owned'</script><img src=x "
+    "onerror=\"document.title='owned'\">${document.title='owned'} {{value}} 2 + 2 = 5"
+)
+REASONED = (  # choose what was asked for a derivation
+    "(() => { const s = document.querySelector('#mode'); s.value = 'reasoned';"
+    " s.dispatchEvent(new Event('change')); })()"
+)
 PARTS = {  # where each part's own content is, and what it says
     "bench": ("#bench-results", "valid answer"),
     "play": ("#play-begin", "Begin"),
@@ -45,7 +53,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory, adapter: Path) -> Path:
     root = tmp_path_factory.mktemp("lab") / "runs"
     shutil.copytree(adapter, root / "random")
     folder_of(root / "measured", texts=(HOSTILE,))
-    write_json(root / "training" / "checkpoints" / "settings.json", {"model": "nano", "data": HOSTILE})
+    write_json(
+        root / "training" / "checkpoints" / "settings.json", {"model": "nano", "data": HOSTILE}
+    )
     append_lines(
         root / "training" / "checkpoints" / "log.jsonl",
         [{"step": k, "epoch": k / 10, "loss": 1 / k} for k in (1, 2, 4)],
@@ -114,7 +124,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def opened(lab: str, browser: Browser) -> Iterator[Callable[..., Tab]]:
-    """Opens the page; in the end no tab may have complained, asked another machine or run what a model wrote."""
+    """Opens the page; in the end no tab may have complained, asked another machine or run what a
+    model wrote.
+    """
     tabs: list[Tab] = []
 
     def open_one(query: str = "", **how: bool | int) -> Tab:
@@ -131,7 +143,9 @@ def opened(lab: str, browser: Browser) -> Iterator[Callable[..., Tab]]:
 
 
 def says(tab: Tab, place: str, text: str) -> None:
-    tab.wait(f"Boolean(document.querySelector({place!r})?.textContent.includes({text!r}))", True, SECONDS)
+    tab.wait(
+        f"Boolean(document.querySelector({place!r})?.textContent.includes({text!r}))", True, SECONDS
+    )
 
 
 def click(tab: Tab, place: str) -> None:
@@ -139,8 +153,23 @@ def click(tab: Tab, place: str) -> None:
     tab.value(f"document.querySelector({place!r}).click()")
 
 
+def test_new_adapters_and_runs_turn_up(adapter: Path, tmp_path: Path) -> None:
+    from eval.lab.page import Lab
+
+    lab = Lab(tmp_path / "runs")
+    assert lab.of("nano") == {}
+    assert lab.measurements(transcripts.RECORDS) == []
+    shutil.copytree(adapter, tmp_path / "runs" / "new")
+    folder_of(tmp_path / "runs" / "measured")
+    lab.look()
+    assert list(lab.of("nano")) == ["new"]
+    assert lab.measurements(transcripts.RECORDS) == ["measured"]
+
+
 @pytest.mark.parametrize("part", list(PARTS))
-def test_every_part_is_there_on_desk_and_phone_by_day_and_night(opened: Callable[..., Tab], part: str) -> None:
+def test_every_part_is_there_on_desk_and_phone_by_day_and_night(
+    opened: Callable[..., Tab], part: str
+) -> None:
     for dark, width, height in ((False, 1280, 900), (True, 390, 844)):
         tab = opened(f"tab={part}", width=width, height=height, dark=dark)
         place, text = PARTS[part]
@@ -156,7 +185,10 @@ def test_every_part_is_there_on_desk_and_phone_by_day_and_night(opened: Callable
                 mobile=again < 600,
             )
             assert tab.value("document.documentElement.scrollWidth") <= again
-        ink, paper = (tab.value(f"getComputedStyle(document.querySelector('{e}')).{p}") for e, p in (("h1", "color"), ("body", "backgroundColor")))
+        ink, paper = (
+            tab.value(f"getComputedStyle(document.querySelector('{e}')).{p}")
+            for e, p in (("h1", "color"), ("body", "backgroundColor"))
+        )
         assert contrast(ink, paper) > 4.5
 
 
@@ -165,7 +197,10 @@ def contrast(one: str, other: str) -> float:
 
     def light(text: str) -> float:
         rgb = np.array([float(v) for v in re.findall(r"[\d.]+", text)[:3]]) / 255
-        return float(np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+        return float(
+            np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+            @ [0.2126, 0.7152, 0.0722]
+        )
 
     a, b = sorted((light(one), light(other)))
     return (b + 0.05) / (a + 0.05)
@@ -175,12 +210,10 @@ def test_the_keyboard_alone_is_enough(opened: Callable[..., Tab]) -> None:
     tab = opened()
     says(tab, "#bench-results", "valid answer")
     before = tab.value("document.querySelector('#bench-results').textContent")
-    tab.reach("here.type === 'number' && here.closest('.block')?.textContent.trim().startsWith('T')")
-    for _ in range(20):  # just opened, a field may be set once more to what the link says
-        tab.type("19")
-        time.sleep(0.5)
-        if tab.value("document.activeElement.value") == "19":
-            break
+    tab.reach(
+        "here.type === 'number' && here.closest('.block')?.textContent.trim().startsWith('T')"
+    )
+    tab.type("19")  # the game's field, which Tab left a moment ago, must not set it back
     tab.press("Tab")
     tab.wait("new URLSearchParams(location.search).get('points')", "19,9,3,2", SECONDS)
     tab.wait(f"document.querySelector('#bench-results').textContent !== {before!r}", True, SECONDS)
@@ -198,6 +231,10 @@ def test_the_keyboard_alone_is_enough(opened: Callable[..., Tab]) -> None:
     tab.reach("here.id === 'market-step'", 200)
     tab.press("Enter")
     says(tab, "#market-shown", "over the last 1 periods")
+    tab.press("Tab", 12, shift=True)  # through the firms: to leave a field begins no other market
+    tab.reach("here.id === 'market-step'", 200)
+    tab.press("Enter")
+    says(tab, "#market-shown", "over the last 2 periods")
 
 
 def test_impossible_payoffs_are_said_in_one_line(opened: Callable[..., Tab]) -> None:
@@ -206,12 +243,15 @@ def test_impossible_payoffs_are_said_in_one_line(opened: Callable[..., Tab]) -> 
     says(tab, "#bench-results", "valid answer")
 
 
-def test_eighteen_answers_through_the_page_give_estimates_that_cover(opened: Callable[..., Tab], tmp_path: Path) -> None:
+def test_eighteen_answers_through_the_page_give_estimates_that_cover(
+    opened: Callable[..., Tab], tmp_path: Path
+) -> None:
     seed, rng = 8, np.random.default_rng([7, 8])
     tab = opened("tab=play")
     tab.wait("document.querySelector('#play-begin')?.offsetParent !== null", True, SECONDS)
     tab.reach(
-        "here.type === 'number' && here.closest('.block')?.textContent.includes('Order and labels')",
+        "here.type === 'number' && here.closest('.block')?.textContent.includes('Order and "
+        "labels')",
         200,
     )
     tab.type(str(seed))
@@ -224,19 +264,30 @@ def test_eighteen_answers_through_the_page_give_estimates_that_cover(opened: Cal
         labels = decide(problem, rng)
         for place, label in enumerate(labels):
             tab.wait(
-                f"[...document.querySelectorAll('#play-move-{place} input')].map((e) => e.value).includes({label!r})",
+                f"[...document.querySelectorAll('#play-move-{place} input')].map((e) => "
+                f"e.value).includes({label!r})",
                 True,
                 SECONDS,
             )
-            tab.value(f"[...document.querySelectorAll('#play-move-{place} input')].find((e) => e.value === {label!r}).click()")
+            tab.value(
+                f"[...document.querySelectorAll('#play-move-{place} input')].find((e) => e.value "
+                f"=== {label!r}).click()"
+            )
         click(tab, "#play-next")
     says(tab, "#play-estimates", "all four")
-    cells = tab.value("[...document.querySelector('#play-estimates tbody tr').cells].slice(1).map((c) => c.textContent)")
-    for text, (name, value) in zip(cells, (PERSON | {"lambda": 10 * SHARPNESS}).items(), strict=True):
+    cells = tab.value(
+        "[...document.querySelector('#play-estimates tbody tr').cells].slice(1).map((c) => "
+        "c.textContent)"
+    )
+    for text, (name, value) in zip(
+        cells, (PERSON | {"lambda": 10 * SHARPNESS}).items(), strict=True
+    ):
         low, high = (float(v) for v in re.findall(r"-?\d+\.\d+", text)[1:])
         assert low <= value <= high, (name, text)
     says(tab, "#play-estimates", "behindness averse")
-    (tmp_path / "mine.csv").write_text(tab.value("atob(document.querySelector('#play-estimates a[download]').href.split(',')[1])"))
+    (tmp_path / "mine.csv").write_text(
+        tab.value("atob(document.querySelector('#play-estimates a[download]').href.split(',')[1])")
+    )
     assert len(read_choices(tmp_path / "mine.csv", "alpha_beta_kappa").data.index) == 18
 
 
@@ -247,8 +298,12 @@ def test_two_visitors_do_not_mix(opened: Callable[..., Tab]) -> None:
         click(tab, "#play-begin")
         says(tab, "#play-page", "Problem 1 of 18")
     for _ in range(2):
-        number = int(one.value("document.querySelector('#play-page').textContent.match(/Problem (\\d+)/)[1]"))
-        one.value("for (const k of [0, 1, 2]) document.querySelector(`#play-move-${k} input`)?.click()")
+        number = int(
+            one.value("document.querySelector('#play-page').textContent.match(/Problem (\\d+)/)[1]")
+        )
+        one.value(
+            "for (const k of [0, 1, 2]) document.querySelector(`#play-move-${k} input`)?.click()"
+        )
         click(one, "#play-next")
         says(one, "#play-page", f"Problem {number + 1} of 18")
     says(two, "#play-page", "Problem 1 of 18")
@@ -277,8 +332,7 @@ def test_what_a_model_wrote_stays_text(opened: Callable[..., Tab]) -> None:
         assert time.monotonic() < end
         time.sleep(0.2)
     assert tab.framed("document.querySelectorAll('li').length") > 5
-    reasoned = "(() => { const s = document.querySelector('#mode'); s.value = 'reasoned'; s.dispatchEvent(new Event('change')); })()"
-    tab.framed(reasoned)
+    tab.framed(REASONED)
     tab.framed("document.querySelector('li button').click()")
     assert HOSTILE in tab.framed("document.querySelector('li').textContent")
     assert tab.framed("document.querySelectorAll('img, li script').length") == 0
@@ -286,20 +340,30 @@ def test_what_a_model_wrote_stays_text(opened: Callable[..., Tab]) -> None:
     assert tab.framed("document.querySelector('li mark.wrong').textContent") == "5"
     watching = opened("tab=watch")
     says(watching, "#watch-curves", "document.title=")
-    assert watching.value("document.querySelectorAll('#watch-curves script, #watch-curves img').length") == 0
+    assert (
+        watching.value(
+            "document.querySelectorAll('#watch-curves script, #watch-curves img').length"
+        )
+        == 0
+    )
 
 
 def test_training_is_seen_as_it_goes_on(opened: Callable[..., Tab], runs: Path) -> None:
     tab = opened("tab=watch")
     says(tab, "#watch-curves", "0.2500")
-    append_lines(runs / "training" / "checkpoints" / "log.jsonl", [{"step": 8, "epoch": 0.8, "loss": 0.0625}])
+    append_lines(
+        runs / "training" / "checkpoints" / "log.jsonl", [{"step": 8, "epoch": 0.8, "loss": 0.0625}]
+    )
     says(tab, "#watch-curves", "0.0625")
 
 
 def test_reasoning_is_written_and_following_measured(opened: Callable[..., Tab]) -> None:
     tab = opened("instrument=allocation&conditions=base")
     says(tab, "#bench-results", "valid answer")
-    tab.value("[...document.querySelectorAll('button')].find((b) => b.textContent.trim() === 'Write the reasoning').click()")
+    tab.value(
+        "[...document.querySelectorAll('button')].find((b) => b.textContent.trim() === 'Write the "
+        "reasoning').click()"
+    )
     says(tab, "#bench-reasoning", "its twin")
     assert tab.value("document.querySelectorAll('#bench-reasoning pre').length") == 2
     other = opened("tab=faithfulness")
@@ -310,19 +374,30 @@ def test_reasoning_is_written_and_following_measured(opened: Callable[..., Tab])
 
 
 def test_a_file_of_transcripts_opens_by_itself(browser: Browser, tmp_path: Path) -> None:
-    records, stated = transcripts.read_run(folder_of(tmp_path / "run", texts=(HOSTILE, "3 + 4 = 7.")))
-    (tmp_path / "page.html").write_text(transcripts.document(transcripts.problems(records, stated), HOSTILE), encoding="utf-8")
+    records, stated = transcripts.read_run(
+        folder_of(tmp_path / "run", texts=(HOSTILE, "3 + 4 = 7."))
+    )
+    (tmp_path / "page.html").write_text(
+        transcripts.document(transcripts.problems(records, stated), HOSTILE), encoding="utf-8"
+    )
     for dark, width in ((False, 1280), (True, 390)):
         tab = browser.tab((tmp_path / "page.html").as_uri(), width=width, dark=dark)
         tab.wait("document.body.dataset.ready", "yes", SECONDS)
-        shifts = [float(v) for v in tab.value("[...document.querySelectorAll('li strong')].map((e) => e.textContent)")]
+        shifts = [
+            float(v)
+            for v in tab.value(
+                "[...document.querySelectorAll('li strong')].map((e) => e.textContent)"
+            )
+        ]
         assert shifts == sorted(shifts, reverse=True)
         assert max(shifts) > 0
         tab.reach("here.matches('li button')")
         tab.press("Enter")
-        assert tab.value("document.querySelector('li button').getAttribute('aria-expanded')") == "true"
+        assert (
+            tab.value("document.querySelector('li button').getAttribute('aria-expanded')") == "true"
+        )
         assert tab.value("document.documentElement.scrollWidth") <= width
-        tab.value("(() => { const s = document.querySelector('#mode'); s.value = 'reasoned'; s.dispatchEvent(new Event('change')); })()")
+        tab.value(REASONED)
         assert tab.value("document.querySelectorAll('li').length") == 6
         assert tab.value("document.querySelectorAll('img, li script').length") == 0
         assert tab.value("document.title").startswith("<script>")

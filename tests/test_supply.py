@@ -35,7 +35,8 @@ def test_every_direct_dependency_has_a_range_and_its_pin_lies_in_it() -> None:
             r"^TORCH := torch==(\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M
         )[0]
     }
-    for line in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]:
+    extras = PROJECT["optional-dependencies"]
+    for line in [*PROJECT["dependencies"], *extras["dev"], *extras["lab"]]:
         wanted = Requirement(line)
         assert wanted.specifier.contains(pins[wanted.name.lower()]), line
         assert {s.operator for s in wanted.specifier} == {">=", "<"}, (

@@ -1,4 +1,5 @@
-"""The lab: one page on one's own machine to look at an agent, play against it and read what it wrote.
+"""The lab: one page on one's own machine to look at an agent, play against it and read what it
+wrote.
 
     python -m eval.lab --runs runs
 

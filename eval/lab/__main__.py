@@ -1,11 +1,13 @@
-"""One page on one's own machine: the bench, games to play, transcripts, faithfulness, a market, training watched.
+"""One page on one's own machine: the bench, games to play, transcripts, faithfulness, a market,
+training watched.
 
-    python -m eval.lab                                # what is under runs/, at http://127.0.0.1:7860
+    python -m eval.lab                  # what is under runs/, at http://127.0.0.1:7860
     python -m eval.lab --runs results --model smollm2-135m --port 8000
     python -m eval.lab --host 0.0.0.0                 # for others too: asks for a password first
 
-Nothing is sent anywhere: no analytics, no fonts from elsewhere, no account.  With another --host than this machine's own the page asks
-its visitors for a password, which is read from ECONMORAL_LAB_PASSWORD or typed at the prompt, never from the command line.
+Nothing is sent anywhere: no analytics, no fonts from elsewhere, no account.  With another --host
+than this machine's own the page asks its visitors for a password, which is read from
+ECONMORAL_LAB_PASSWORD or typed at the prompt, never from the command line.
 """
 
 from __future__ import annotations
@@ -37,14 +39,19 @@ def own_machine(host: str) -> bool:
 
 
 def password_for(host: str, asked: bool) -> str | None:
-    """The password of the page; None where it is on this machine alone and none was asked for.  Raises InputError where it lacks."""
+    """The password of the page; None where it is on this machine alone and none was asked for.
+    Raises InputError where it lacks.
+    """
     if own_machine(host) and not asked:
         return None
     given = os.environ.get(PASSWORD)
     if given is None and sys.stdin.isatty():
         given = getpass.getpass("Password for the page: ")
     if given is None:
-        raise InputError(f"--host {host} opens the page to others: set {PASSWORD}, or start it at a terminal, where the password is asked for")
+        raise InputError(
+            f"--host {host} opens the page to others: set {PASSWORD}, or start it at a terminal, "
+            "where the password is asked for"
+        )
     if len(given) < SHORTEST:
         raise InputError(f"the password needs at least {SHORTEST} characters")
     return given
@@ -57,7 +64,9 @@ def free(host: str, port: int) -> None:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind((host, port))
     except OSError as error:
-        raise InputError(f"{host}:{port} cannot be had ({error.strerror}); give another --host or --port") from None
+        raise InputError(
+            f"{host}:{port} cannot be had ({error.strerror}); give another --host or --port"
+        ) from None
 
 
 def main() -> None:
@@ -75,15 +84,23 @@ def main() -> None:
     )
     parser.add_argument(
         "--model",
-        help="model that is shown first: name, hub id or folder (default: that of the adapters, else nano)",
+        help=(
+            "model that is shown first: name, hub id or folder (default: that of the adapters, "
+            "else nano)"
+        ),
     )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen at; any but this machine's own asks for a password (default 127.0.0.1)",
+        help=(
+            "address to listen at; any but this machine's own asks for a password (default "
+            "127.0.0.1)"
+        ),
     )
     parser.add_argument("--port", type=int, default=7860, help="port to listen at (default 7860)")
-    parser.add_argument("--password", action="store_true", help="ask for a password on this machine too")
+    parser.add_argument(
+        "--password", action="store_true", help="ask for a password on this machine too"
+    )
     args = parser.parse_args()
     if find_spec("gradio") is None:
         raise InputError("the lab needs the package gradio: pip install 'econmoral[lab]'")
@@ -97,7 +114,9 @@ def main() -> None:
 
     lab = Lab(args.runs, args.model)
     where = f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{args.port}"
-    terminal(80).print(f"{where}  ({len(lab.adapters)} adapter(s) under {args.runs}; stop with Ctrl-C)")
+    terminal(80).print(
+        f"{where}  ({len(lab.adapters)} adapter(s) under {args.runs}; stop with Ctrl-C)"
+    )
     launch(lab, args.host, args.port, password)
 
 

@@ -1,4 +1,6 @@
-"""The bench: one page, any number of conditions side by side, exact probabilities, theory's optimum beside them."""
+"""The bench: one page, any number of conditions side by side, exact probabilities, theory's optimum
+beside them.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +43,11 @@ TIE = 1e-6  # utilities no further apart than this are the same
 class Setting:
     """Everything that the bench shows, as it stands in its link.
 
-    points : T, R, P, S as on the page; beliefs : of ten others, how many make the first move of every information set.
-    own, other : payments under the two options of an allocation.  menu : id of another page.  layout : number of the page's
-    labels and order.  target : preference of theory's optimum; precision : logit lambda per point of the page.
+    points : T, R, P, S as on the page; beliefs : of ten others, how many make the first move of
+    every information set.
+    own, other : payments under the two options of an allocation.  menu : id of another page.
+    layout : number of the page's labels and order.  target : preference of theory's optimum;
+    precision : logit lambda per point of the page.
     """
 
     model: str = "nano"
@@ -93,7 +97,9 @@ class Setting:
     def check(self) -> None:
         """Raises InputError for a setting that has no page."""
         if self.instrument not in INSTRUMENTS:
-            raise InputError(f"unknown instrument {self.instrument!r}; there are {', '.join(INSTRUMENTS)}")
+            raise InputError(
+                f"unknown instrument {self.instrument!r}; there are {', '.join(INSTRUMENTS)}"
+            )
         if self.game not in GAMES or self.wording not in WORDINGS:
             raise InputError(f"unknown game {self.game!r} or wording {self.wording!r}")
         if self.instrument == "game":
@@ -102,7 +108,8 @@ class Setting:
             if len(self.beliefs) < sets or not all(0 <= b <= TENTHS for b in self.beliefs):
                 raise InputError(f"{self.game} needs {sets} beliefs from 0 to {TENTHS}")
         if self.instrument == "allocation" and not (
-            len(self.own) == len(self.other) == 2 and all(0 <= v <= 10_000 and float(v).is_integer() for v in (*self.own, *self.other))
+            len(self.own) == len(self.other) == 2
+            and all(0 <= v <= 10_000 and float(v).is_integer() for v in (*self.own, *self.other))
         ):
             raise InputError("an allocation needs four whole numbers of points from 0 to 10000")
         if not 0 <= self.layout < 10**6:
@@ -114,8 +121,12 @@ class Setting:
 
     @property
     def protocol(self) -> Protocol:
-        """The game with its payoffs in the units of estimation.  Raises InputError for points that do not make this game."""
-        if len(self.points) != 4 or not all(0 <= p <= 1000 and float(p).is_integer() for p in self.points):
+        """The game with its payoffs in the units of estimation.  Raises InputError for points that
+        do not make this game.
+        """
+        if len(self.points) != 4 or not all(
+            0 <= p <= 1000 and float(p).is_integer() for p in self.points
+        ):
             raise InputError("points on the page are four whole numbers from 0 to 1000")
         try:
             t, r, p, s = (UNIT * v for v in self.points)
@@ -123,7 +134,9 @@ class Setting:
         except ValueError:
             wanted = " > ".join(GAMES[self.game].ranking)
             given = ", ".join(f"{k} {number(v)}" for k, v in zip("TRPS", self.points, strict=True))
-            raise InputError(f"{GAMES[self.game].title} needs {wanted}; given are {given}") from None
+            raise InputError(
+                f"{GAMES[self.game].title} needs {wanted}; given are {given}"
+            ) from None
 
     @property
     def stated(self) -> tuple[float, ...]:
@@ -132,7 +145,7 @@ class Setting:
 
     @property
     def menu_shown(self) -> Menu:
-        """The allocation, or the other page.  Raises InputError for a page that there is none of."""
+        """The allocation, or the other page.  Raises InputError for an unknown page."""
         if self.instrument == "allocation":
             like = draw_allocation(np.random.default_rng(0), True, ECONOMICUS)
             return replace(
@@ -149,7 +162,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Sheet:
-    """One page of a setting: what is asked, what the plans are called, and where the conversation's combinations of options belong.
+    """One page of a setting: what is asked, what the plans are called, and where the conversation's
+    combinations of options belong.
 
     order : (S,) place of every combination in ``names``.
     """
@@ -161,7 +175,9 @@ class Sheet:
     layout: Any
 
 
-def sheets(setting: Setting, mode: Mode = "direct", system: str | None = None) -> tuple[Sheet, Sheet]:
+def sheets(
+    setting: Setting, mode: Mode = "direct", system: str | None = None
+) -> tuple[Sheet, Sheet]:
     """The page of a setting and its counterbalanced twin.  Raises InputError as ``check``."""
     setting.check()
     rng = np.random.default_rng(setting.layout)
@@ -169,19 +185,29 @@ def sheets(setting: Setting, mode: Mode = "direct", system: str | None = None) -
         item = Item(setting.protocol, setting.stated)
         layout = draw_layout(setting.game, rng, (setting.wording,))
         names = item.protocol.tables.strategies
-        one, two = (Sheet(converse(item, x, mode, system), names, plan_order(x), item, x) for x in (layout, mirror(layout)))
+        one, two = (
+            Sheet(converse(item, x, mode, system), names, plan_order(x), item, x)
+            for x in (layout, mirror(layout))
+        )
         return one, two
     menu = setting.menu_shown
-    number_of = list(WORDINGS).index(setting.wording)  # as many wordings of one-page decisions, in the same order
+    number_of = list(WORDINGS).index(
+        setting.wording
+    )  # as many wordings of one-page decisions, in the same order
     page = draw_page(menu, rng, (number_of if menu.own else TRAIN[0],))
     both = (page, mirror_page(page))
     if menu.amounts:
         names = tuple(map(number, menu.amounts))
     elif menu.own:
-        names = tuple(f"{number(m)} / {number(n)}" for m, n in zip(menu.own, menu.other, strict=True))
+        names = tuple(
+            f"{number(m)} / {number(n)}" for m, n in zip(menu.own, menu.other, strict=True)
+        )
     else:
         names = tuple(o.format("1", "2", "3", "4") for o in menu.options)
-    one, two = (Sheet(menu_conversation(menu, p, mode, system), names, np.array(p.order), menu, p) for p in both)
+    one, two = (
+        Sheet(menu_conversation(menu, p, mode, system), names, np.array(p.order), menu, p)
+        for p in both
+    )
     return one, two
 
 
@@ -192,7 +218,9 @@ def page_of(setting: Setting) -> str:
 
 
 def arms(setting: Setting, adapters: Sequence[str]) -> list[Condition]:
-    """The conditions of a setting: base, the base told of the target, adapters; unknown ones are left out."""
+    """The conditions of a setting: base, the base told of the target, adapters; unknown ones are
+    left out.
+    """
     told = Target.parse(setting.target)
     found = {
         "base": Condition("base"),
@@ -202,16 +230,22 @@ def arms(setting: Setting, adapters: Sequence[str]) -> list[Condition]:
     return [found[c] for c in setting.conditions if c in found]
 
 
-def requests(setting: Setting, arm: Condition, mode: Mode = "direct", samples: int = 1) -> list[Request]:
+def requests(
+    setting: Setting, arm: Condition, mode: Mode = "direct", samples: int = 1
+) -> list[Request]:
     """What a condition is asked: both twins."""
-    return [Request(s.conversation, s.item, s.layout, samples, LONGEST) for s in sheets(setting, mode, arm.system)]
+    return [
+        Request(s.conversation, s.item, s.layout, samples, LONGEST)
+        for s in sheets(setting, mode, arm.system)
+    ]
 
 
 @dataclass(frozen=True)
 class Measured:
     """A condition's answers to both twins, probabilities in the order of the plans.
 
-    mean, first, second : (S,).  valid : mean probability of an admissible reply.  right : of the right reply to a control question.
+    mean, first, second : (S,).  valid : mean probability of an admissible reply.  right : of the
+    right reply to a control question.
     """
 
     arm: str
@@ -232,7 +266,9 @@ class Measured:
         return 0.5 * float(np.abs(self.first - self.second).sum())
 
 
-def measured(setting: Setting, arm: Condition, answers: Sequence[Answer], mode: Mode = "direct") -> Measured:
+def measured(
+    setting: Setting, arm: Condition, answers: Sequence[Answer], mode: Mode = "direct"
+) -> Measured:
     """The answers to ``requests``, put in order."""
     placed = []
     for sheet, answer in zip(sheets(setting, mode, arm.system), answers, strict=True):
@@ -252,25 +288,33 @@ def measured(setting: Setting, arm: Condition, answers: Sequence[Answer], mode: 
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------- what is shown
+# ------------------------------------------------------------------------------------ what is shown
 
 
 def by_decision(setting: Setting, p: np.ndarray) -> dict[str, float]:
     """Of a game, the probability of the first move at every information set, by its name."""
     game, found = GAMES[setting.game], {}
     for k, info in enumerate(game.info_sets):
-        name = f"{info.actions[0]} after {info.after[0]}" if info.after else f"{info.actions[0]} first"
+        name = (
+            f"{info.actions[0]} after {info.after[0]}" if info.after else f"{info.actions[0]} first"
+        )
         found[name] = float(p[game.first_actions[:, k]].sum())
     return found
 
 
 def utilities(setting: Setting) -> np.ndarray | None:
-    """(S,) utility of every plan to the setting's target, in points of the page; None where theory has nothing to say."""
+    """(S,) utility of every plan to the setting's target, in points of the page; None where theory
+    has nothing to say.
+    """
     target = Target.parse(setting.target)
     if setting.instrument == "game":
         return target.plans(setting.protocol, setting.stated) / UNIT
     menu = setting.menu_shown
-    return target.of_allocations(np.array(menu.own), np.array(menu.other)) if menu.own and menu.other else None
+    return (
+        target.of_allocations(np.array(menu.own), np.array(menu.other))
+        if menu.own and menu.other
+        else None
+    )
 
 
 def results(setting: Setting, found: Sequence[Measured]) -> str:
@@ -318,15 +362,26 @@ def results(setting: Setting, found: Sequence[Measured]) -> str:
         )
     parts.append(table(["", *heads], quality, "How good the answers are"))
     if low := [m.arm for m in found if m.valid < 0.5]:
-        parts.append(notice(f"{', '.join(low)}: most of the probability lies outside the form asked for, so the shares above describe very little."))
+        parts.append(
+            notice(
+                f"{', '.join(low)}: most of the probability lies outside the form asked for, so "
+                "the shares above describe very little."
+            )
+        )
     return block(*parts)
 
 
 def theory(setting: Setting) -> str:
-    """Utility and logit probability of every plan to the target, and where the best plan changes as kappa rises."""
+    """Utility and logit probability of every plan to the target, and where the best plan changes as
+    kappa rises.
+    """
     target, u = Target.parse(setting.target), utilities(setting)
     if u is None:
-        return block(paragraph("Theory has no optimum on this page: it is not an allocation of points.", "quiet"))
+        return block(
+            paragraph(
+                "Theory has no optimum on this page: it is not an allocation of points.", "quiet"
+            )
+        )
     p, names = logit(u, setting.precision), sheets(setting)[0].names
     best = {int(i) for i in np.flatnonzero(u >= u.max() - TIE)}
     rows = [
@@ -351,24 +406,40 @@ def theory(setting: Setting) -> str:
         weights = belief_weights(setting.game, setting.stated)
         points = switch_points(setting.protocol.tables, weights, fixed)
         said = ", ".join(
-            f"{setting.protocol.tables.strategies[i]} from κ {k:.3f}" if k else f"{setting.protocol.tables.strategies[i]} at κ just above 0" for k, i in points
+            f"{setting.protocol.tables.strategies[i]} from κ {k:.3f}"
+            if k
+            else f"{setting.protocol.tables.strategies[i]} at κ just above 0"
+            for k, i in points
         )
         parts.append(paragraph(f"As κ rises: {said}.", "switches"))
     return block(*parts)
 
 
-def reasoning(setting: Setting, found: Sequence[Measured]) -> str:
-    """Derivations that were written, with what is wrong in them marked, and what was chosen after them."""
-    if not found:
-        return ""
-    parts = [results(setting, found)]
-    for m in found:
-        pages = [s.conversation for s in sheets(setting, "reasoned")]
-        for k, (page, several) in enumerate(zip(pages, m.texts, strict=True)):
+def reasoning(
+    setting: Setting,
+    found: Sequence[Measured],
+    begun: tuple[Condition, Sequence[Answer]] | None = None,
+) -> str:
+    """Derivations that were written, with what is wrong in them marked, and what was chosen after
+    them.
+
+    begun : a condition that has not answered both twins yet; its derivations are shown, and no
+    shares.
+    """
+    parts = [results(setting, found)] if found else []
+    pages = [s.conversation for s in sheets(setting, "reasoned")]
+    written = [(m.arm, m.texts) for m in found]
+    if begun is not None:
+        written.append((begun[0].name, tuple(a.texts for a in begun[1])))
+    for arm, texts in written:
+        for k, (page, several) in enumerate(zip(pages, texts, strict=False)):
             for text in several:
                 right, whole = check_steps(text)
                 steps = f", {right} of {whole} steps right" if whole else ""
-                parts.append(f'<p class="caption">{esc(m.arm)}, {"page" if k == 0 else "its twin"}{steps}</p>' + marked(text, page.page))
+                parts.append(
+                    f'<p class="caption">{esc(arm)}, '
+                    f"{'page' if k == 0 else 'its twin'}{steps}</p>" + marked(text, page.page)
+                )
     return block(*parts)
 
 
@@ -376,7 +447,11 @@ def marked(text: str, page: str) -> str:
     """A derivation as HTML, what is wrong in it marked; the text itself is escaped."""
     parts, at = [], 0
     for m in marks(text, page):
-        kind, title = ("wrong", "does not hold") if m.kind == "wrong" else ("unknown", "neither on the page nor worked out before")
+        kind, title = (
+            ("wrong", "does not hold")
+            if m.kind == "wrong"
+            else ("unknown", "neither on the page nor worked out before")
+        )
         parts += [
             esc(text[at : m.start]),
             f'<mark class="{kind}" title="{title}">{esc(text[m.start : m.end])}</mark>',

@@ -1,4 +1,6 @@
-"""The models of the page: each loaded once, whoever asks, with the adapters that were trained on it."""
+"""The models of the page: each loaded once, whoever asks, with the adapters that were trained on
+it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ DEEPEST = 4  # folders below the runs' one in which adapters are looked for
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter in the runs' folder: its name on the page, where it is, the model that it belongs to."""
+    """An adapter in the runs' folder: its name on the page, where it is, the model that it belongs
+    to.
+    """
 
     name: str
     folder: Path
@@ -32,7 +36,7 @@ class Adapter:
 
 
 def folders(root: Path, file: str) -> list[Path]:
-    """Folders under ``root``, DEEPEST at most, that hold ``file``, sorted; links are not followed."""
+    """Folders under ``root``, DEEPEST at most, that hold ``file``, sorted; no links."""
     found = []
     for place, below, files in os.walk(root):
         depth = len(Path(place).relative_to(root).parts)
@@ -43,7 +47,9 @@ def folders(root: Path, file: str) -> list[Path]:
 
 
 def adapters_in(root: Path) -> list[Adapter]:
-    """The finished adapters under a folder; one that is damaged or whose model is not known here is left out."""
+    """The finished adapters under a folder; one that is damaged or whose model is not known here is
+    left out.
+    """
     places = [f for f in folders(root, "adapter_config.json") if "checkpoints" not in f.parts]
     found = []
     for name, folder in adapter_names(places).items():
@@ -55,7 +61,9 @@ def adapters_in(root: Path) -> list[Adapter]:
 
 
 def model_of(folder: Path) -> str:
-    """The name of the model that an adapter was trained on.  Raises InputError where it cannot be found here."""
+    """The name of the model that an adapter was trained on.  Raises InputError where it cannot be
+    found here.
+    """
     base = adapter_base(folder)
     run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
     named = run.get("model") if isinstance(run, dict) else None
@@ -68,6 +76,12 @@ def model_of(folder: Path) -> str:
     raise InputError(f"{folder} was trained on {base}, which is not on this machine")
 
 
+def written(folder: Path | None) -> int:
+    """When an adapter's weights were written, in nanoseconds; 0 where there are none (a base)."""
+    weights = folder / "adapter_model.safetensors" if folder else None
+    return weights.stat().st_mtime_ns if weights is not None and weights.is_file() else 0
+
+
 class Engines:
     """What answers.  One question at a time: others wait their turn.
 
@@ -77,15 +91,22 @@ class Engines:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loaded: dict[str, Transformers] = {}
+        self._known: dict[tuple[str, str], tuple[Path, int]] = {}  # adapters as they were loaded
 
     @contextmanager
     def of(self, model: str, adapters: dict[str, Path]) -> Iterator[Transformers]:
-        """The engine of a model with these adapters loaded, for oneself until the block ends.  Raises InputError as loading does."""
+        """The engine of a model with these adapters loaded, for oneself until the block ends.
+        Raises InputError as loading does.
+        """
         with self._lock:
             if model not in self._loaded:
                 self._loaded[model] = Transformers(model, {}, apart=True)
             engine = self._loaded[model]
             for name, folder in adapters.items():
+                now = (folder, written(folder))
+                if name in engine.keys and self._known[model, name] != now:  # trained again
+                    engine.keys[f"{name}, earlier ({len(engine.keys)})"] = engine.keys.pop(name)
+                self._known[model, name] = now
                 engine.add(name, folder)
             yield engine
 
@@ -106,5 +127,7 @@ class Engines:
         with self.of(model, {}) as engine:
             return prompt_text(
                 engine.tokenizer,
-                as_messages(conversation.step(()).messages) if conversation.work is None else conversation.opening(),
+                as_messages(conversation.step(()).messages)
+                if conversation.work is None
+                else conversation.opening(),
             )

@@ -1,7 +1,9 @@
-"""The market: two firms that set prices period by period, each a model, a scripted rule, or the person at the page.
+"""The market: two firms that set prices period by period, each a model, a scripted rule, or the
+person at the page.
 
-The market is the one of ``eval.pricing`` (Calvano, Calzolari, Denicolo and Pastorello 2020), and so are the pages of the compact
-protocol: prices from a grid of 25, from unit cost to 2.2 times that; a model's price is drawn from its exact probabilities.
+The market is the one of ``eval.pricing`` (Calvano, Calzolari, Denicolo and Pastorello 2020), and so
+are the pages of the compact protocol: prices from a grid of 25, from unit cost to 2.2 times that; a
+model's price is drawn from its exact probabilities.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ LAST = 10  # periods that the table's means are taken over
 
 @dataclass(frozen=True)
 class Play:
-    """A duopoly in progress.  firms : who sets the price of each.  prices : of every period so far, in units of the currency.
+    """A duopoly in progress.  firms : who sets the price of each.  prices : of every period so far,
+    in units of the currency.
 
     valid : for every price of a model the probability of an admissible reply.
     """
@@ -74,9 +77,13 @@ def scripted(play: Play, firm: int) -> float:
 
 
 def drawn(play: Play, firm: int, probabilities: np.ndarray) -> float:
-    """A price of the grid from a model's probabilities; the draw depends on seed, period and firm only."""
+    """A price of the grid from a model's probabilities; the draw depends on seed, period and firm
+    only.
+    """
     uniform = np.random.default_rng([play.seed, len(play.prices), firm]).random()
-    return float(play.grid[min(int(np.searchsorted(np.cumsum(probabilities), uniform)), len(play.grid) - 1)])
+    return float(
+        play.grid[min(int(np.searchsorted(np.cumsum(probabilities), uniform)), len(play.grid) - 1)]
+    )
 
 
 def after(play: Play, prices: Sequence[float], valid: Sequence[float] = ()) -> Play:
@@ -109,7 +116,10 @@ def shown(play: Play) -> str:
                 levels,
             )
         )
-    paths = [Series(n, periods, past[:, k], dash=k == 1, points=len(past) < 40) for k, n in enumerate(names(play))]
+    paths = [
+        Series(n, periods, past[:, k], dash=k == 1, points=len(past) < 40)
+        for k, n in enumerate(names(play))
+    ]
     surplus = DUOPOLY.consumer_surplus(past)
     marks = [(name, float(DUOPOLY.consumer_surplus(np.full(2, level)))) for name, level in levels]
     late = past[-LAST:]
@@ -124,7 +134,9 @@ def shown(play: Play) -> str:
         for k, n in enumerate(names(play))
     ]
     rows.append(["consumers", "", number(float(DUOPOLY.consumer_surplus(late).mean())), ""])
-    note = f"Means over the last {len(late)} periods; price index: 0 at Nash, 1 at the joint monopoly"
+    note = (
+        f"Means over the last {len(late)} periods; price index: 0 at Nash, 1 at the joint monopoly"
+    )
     parts = [
         chart(paths, "Prices", "period", "in units of the currency", levels),
         chart(
@@ -137,7 +149,10 @@ def shown(play: Play) -> str:
         table(["", "price", "profit or surplus", "price index"], rows, note),
     ]
     if play.valid:
-        parts.append(f'<p class="quiet">Valid-answer probability of the models\' prices: {100 * float(np.mean(play.valid)):.0f} % on average.</p>')
+        parts.append(
+            '<p class="quiet">Valid-answer probability of the models\' prices: '
+            f"{100 * float(np.mean(play.valid)):.0f} % on average.</p>"
+        )
     return block(*parts)
 
 

@@ -1,4 +1,6 @@
-"""Pieces of HTML: tables, bars, line charts.  Whatever comes from a file or a model is escaped here, and nowhere else."""
+"""Pieces of HTML: tables, bars, line charts.  Whatever comes from a file or a model is escaped
+here, and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ COLOURS = 6  # c0 to c5 of style.css
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a chart: x and y, (T,) each; nan in y is a gap.  ``step`` and ``points`` say how it is drawn."""
+    """One line of a chart: x and y, (T,) each; nan in y is a gap.  ``step`` and ``points`` say how
+    it is drawn.
+    """
 
     name: str
     x: Sequence[float] | np.ndarray
@@ -26,7 +30,9 @@ class Series:
 
 
 def esc(value: object) -> str:
-    """Text for HTML, control and format characters taken out, and without the signs by which templates are filled."""
+    """Text for HTML, control and format characters taken out, and without the signs by which
+    templates are filled.
+    """
     return html.escape(plain(str(value))).replace("$", "&#36;").replace("{", "&#123;")
 
 
@@ -46,12 +52,18 @@ def notice(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """A table that scrolls sideways where it is too wide.  Cells are HTML: escape what is not ours with ``esc``."""
+    """A table that scrolls sideways where it is too wide.  Cells are HTML: escape what is not ours
+    with ``esc``.
+    """
     top = "".join(f'<th scope="col">{h}</th>' for h in head)
-    body = "".join(f'<tr><th scope="row">{r[0]}</th>' + "".join(f"<td>{c}</td>" for c in r[1:]) + "</tr>" for r in rows)
+    body = "".join(
+        f'<tr><th scope="row">{r[0]}</th>' + "".join(f"<td>{c}</td>" for c in r[1:]) + "</tr>"
+        for r in rows
+    )
     label = esc(caption)
     return (
-        f'<p class="caption">{label}</p><div class="scroll" tabindex="0" role="region" aria-label="{label}">'
+        f'<p class="caption">{label}</p><div class="scroll" tabindex="0" role="region" '
+        f'aria-label="{label}">'
         f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -63,7 +75,10 @@ def bar(share: float | None, colour: int = 0, best: bool = False) -> str:
     width = 100 * min(max(share, 0.0), 1.0)
     figure = f"{width:.0f} %" if width >= 1 or width == 0 else f"{width:.1g} %"
     star = f'<span class="best">{figure}</span>' if best else figure
-    return f'<div class="bar" style="--bar: var(--c{colour % COLOURS})">{star}<i style="width: {width:.1f}%"></i></div>'
+    return (
+        f'<div class="bar" style="--bar: var(--c{colour % COLOURS})">{star}<i style="width: '
+        f'{width:.1f}%"></i></div>'
+    )
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -81,7 +96,9 @@ def chart(
     levels: Sequence[tuple[str, float]] = (),
     low: float | None = None,
 ) -> str:
-    """Lines over time as SVG, horizontal lines of reference (``levels``) and a legend; ``low`` is in the picture in any case."""
+    """Lines over time as SVG, horizontal lines of reference (``levels``) and a legend; ``low`` is
+    in the picture in any case.
+    """
     width, height, left, right, top, bottom = 480, 250, 46, 12, 12, 44
     shown = [(a, b) for s in series for a, b in zip(s.x, s.y, strict=True) if math.isfinite(b)]
     if not shown and not levels:
@@ -102,16 +119,20 @@ def chart(
     for tick in ticks(y0, y1):
         u, v = at(x0, tick).split(",")
         parts.append(
-            f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--line)"/><text x="{left - 6}" y="{v}" dy="5" '
+            f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--line)"/><text '
+            f'x="{left - 6}" y="{v}" dy="5" '
             f'text-anchor="end">{tick:g}</text>'
         )
     for tick in ticks(x0, x1):
         u, _ = at(tick, y0).split(",")
-        parts.append(f'<text x="{u}" y="{height - bottom + 18}" text-anchor="middle">{tick:g}</text>')
+        parts.append(
+            f'<text x="{u}" y="{height - bottom + 18}" text-anchor="middle">{tick:g}</text>'
+        )
     for name, level in levels:
         _, v = at(x0, level).split(",")
         parts.append(
-            f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--ink)" stroke-dasharray="2 4"/>'
+            f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--ink)" '
+            'stroke-dasharray="2 4"/>'
             f'<text x="{width - right - 4}" y="{v}" dy="-4" text-anchor="end">{esc(name)}</text>'
         )
     for k, s in enumerate(series):
@@ -124,15 +145,34 @@ def chart(
         dash = ' stroke-dasharray="6 4"' if s.dash else ""
         for piece in pieces:
             if len(piece) > 1:
-                parts.append(f'<polyline points="{" ".join(piece)}" fill="none" stroke="var(--c{k % COLOURS})" stroke-width="2"{dash}/>')
+                parts.append(
+                    f'<polyline points="{" ".join(piece)}" fill="none" '
+                    f'stroke="var(--c{k % COLOURS})" stroke-width="2"{dash}/>'
+                )
             if s.points or len(piece) == 1:
-                parts += [f'<circle cx="{p.split(",")[0]}" cy="{p.split(",")[1]}" r="3.2" fill="var(--c{k % COLOURS})"/>' for p in piece]
-    parts.append(f'<text x="{(left + width - right) / 2}" y="{height - 6}" text-anchor="middle">{esc(x_label)}</text>')
-    legend = " ".join(f'<span style="color: var(--c{k % COLOURS})">{"╌╌" if s.dash else "━━"}</span> {esc(s.name)}&ensp;' for k, s in enumerate(series))
-    last = "; ".join(f"{s.name}: {next((f'{v:.3g}' for v in reversed(list(s.y)) if math.isfinite(v)), 'nothing')}" for s in series)
+                parts += [
+                    f'<circle cx="{p.split(",")[0]}" cy="{p.split(",")[1]}" r="3.2" '
+                    f'fill="var(--c{k % COLOURS})"/>'
+                    for p in piece
+                ]
+    parts.append(
+        f'<text x="{(left + width - right) / 2}" y="{height - 6}" '
+        f'text-anchor="middle">{esc(x_label)}</text>'
+    )
+    legend = " ".join(
+        f'<span style="color: var(--c{k % COLOURS})">{"╌╌" if s.dash else "━━"}</span> '
+        f"{esc(s.name)}&ensp;"
+        for k, s in enumerate(series)
+    )
+    last = "; ".join(
+        f"{s.name}: {next((f'{v:.3g}' for v in [*s.y][::-1] if math.isfinite(v)), 'nothing')}"
+        for s in series
+    )
     return (
-        f'<p class="caption">{esc(title)}, {esc(y_label)}</p><svg viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{esc(title)}: last values {esc(last)}">{"".join(parts)}</svg><p class="quiet">{legend}</p>'
+        f'<p class="caption">{esc(title)}, {esc(y_label)}</p><svg viewBox="0 0 {width} {height}" '
+        'role="img" '
+        f'aria-label="{esc(title)}: last values {esc(last)}">{"".join(parts)}</svg><p '
+        f'class="quiet">{legend}</p>'
     )
 
 
@@ -143,4 +183,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
         return [low]
     unit = 10.0 ** math.floor(math.log10(span / most))
     step = next(unit * k for k in (1, 2, 5, 10) if span / (unit * k) <= most)
-    return [round(step * k, 12) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return [
+        round(step * k, 12)
+        for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ]

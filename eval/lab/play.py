@@ -1,8 +1,10 @@
-"""Play it yourself: the battery that models are measured with, one's own estimates, and games against an adapter.
+"""Play it yourself: the battery that models are measured with, one's own estimates, and games
+against an adapter.
 
-A person's answers are decisions like a model's, with one choice where a model has probabilities; they go through the same
-estimator.  One person gives few of them: errors take the model as true, intervals of preference parameters are by likelihood
-ratio, and what the answers do not pin down is said.
+A person's answers are decisions like a model's, with one choice where a model has probabilities;
+they go through the same estimator.  One person gives few of them: errors take the model as true,
+intervals of preference parameters are by likelihood ratio, and what the answers do not pin down is
+said.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ TYPES = ("strongly altruistic", "moderately altruistic", "behindness averse")
 
 @dataclass(frozen=True)
 class Problem:
-    """One decision problem for a person.  beliefs : what the page states; None where the person is asked."""
+    """One decision problem for a person.  beliefs : what the page states; None where the person is
+    asked.
+    """
 
     protocol: Protocol
     beliefs: tuple[float, ...] | None
@@ -77,7 +81,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class Answered:
-    """A problem with a person's plan: the move at every information set, and beliefs about the other's."""
+    """A problem with a person's plan: the move at every information set, and beliefs about the
+    other's.
+    """
 
     problem: Problem
     moves: tuple[str, ...]
@@ -85,27 +91,40 @@ class Answered:
 
 
 def battery(length: int, stated: bool, seed: int) -> list[Problem]:
-    """The eighteen protocols, or ten of them, in an order and with labels (and, where stated, beliefs) that follow from the seed.
+    """The eighteen protocols, or ten of them, in an order and with labels (and, where stated,
+    beliefs) that follow from the seed.
 
     Raises InputError for another length.
     """
     if length not in LENGTHS:
-        raise InputError(f"there are batteries of {' and '.join(map(str, LENGTHS))} problems, not of {length}")
+        raise InputError(
+            f"there are batteries of {' and '.join(map(str, LENGTHS))} problems, not of {length}"
+        )
     rng = np.random.default_rng(seed)
     found = []
     for i in rng.permutation(LENGTHS[length]):
         protocol = BATTERY[int(i)]
         beliefs = draw_beliefs(protocol.game, rng)
-        found.append(Problem(protocol, beliefs if stated else None, draw_layout(protocol.game, rng, ("study",))))
+        found.append(
+            Problem(
+                protocol, beliefs if stated else None, draw_layout(protocol.game, rng, ("study",))
+            )
+        )
     return found
 
 
-def answer(problem: Problem, labels: Sequence[str | None], expected: Sequence[int | None] = ()) -> Answered:
-    """The plan behind the labels that were chosen, in page order; ``expected``: of ten others, how many make the first move of each
-    information set, where beliefs were asked.  Raises InputError for an unanswered question."""
+def answer(
+    problem: Problem, labels: Sequence[str | None], expected: Sequence[int | None] = ()
+) -> Answered:
+    """The plan behind the labels that were chosen, in page order; ``expected``: of ten others, how
+    many make the first move of each information set, where beliefs were asked.  Raises InputError
+    for an unanswered question.
+    """
     game, moves = GAMES[problem.protocol.game], [""] * len(GAMES[problem.protocol.game].info_sets)
     for k, label in zip(page_order(problem.layout), labels, strict=False):
-        named = [a for a in page_actions(problem.layout, k) if label_of(problem.layout, k, a) == label]
+        named = [
+            a for a in page_actions(problem.layout, k) if label_of(problem.layout, k, a) == label
+        ]
         if not named:
             raise InputError("Answer every question of the page first.")
         moves[k] = named[0]
@@ -114,8 +133,13 @@ def answer(problem: Problem, labels: Sequence[str | None], expected: Sequence[in
     beliefs = problem.beliefs
     if beliefs is None:
         given = list(expected)[: len(game.info_sets)]
-        if len(given) < len(game.info_sets) or any(b is None or not 0 <= b <= TENTHS for b in given):
-            raise InputError(f"Say for every question how many of {TENTHS} others you expect, from 0 to {TENTHS}.")
+        if len(given) < len(game.info_sets) or any(
+            b is None or not 0 <= b <= TENTHS for b in given
+        ):
+            raise InputError(
+                f"Say for every question how many of {TENTHS} others you expect, from 0 to "
+                f"{TENTHS}."
+            )
         beliefs = tuple(int(b or 0) / TENTHS for b in given)
     return Answered(problem, tuple(moves), beliefs)
 
@@ -125,7 +149,10 @@ def belief_text(problem: Problem, info_set: int) -> str:
     info = GAMES[problem.protocol.game].info_sets[info_set]
     label = label_of(problem.layout, info_set, info.actions[0])
     after = f" after {label_of(problem.layout, 0, info.after[0])}" if info.after else ""
-    return f"Of {TENTHS} other {'second' if info.role else 'first'} movers, how many choose {label}{after}?"
+    return (
+        f"Of {TENTHS} other {'second' if info.role else 'first'} movers, how many choose "
+        f"{label}{after}?"
+    )
 
 
 def decision(answered: Answered, number_of: int) -> Decision:
@@ -133,7 +160,9 @@ def decision(answered: Answered, number_of: int) -> Decision:
     protocol = answered.problem.protocol
     choice = np.zeros(len(protocol.tables.strategies))
     choice[GAMES[protocol.game].strategies.index(answered.moves)] = 1
-    return Decision(protocol.tables, belief_weights(protocol.game, answered.beliefs), choice, str(number_of))
+    return Decision(
+        protocol.tables, belief_weights(protocol.game, answered.beliefs), choice, str(number_of)
+    )
 
 
 @dataclass(frozen=True)
@@ -147,11 +176,15 @@ class Estimated:
 
 
 def estimate(answers: Sequence[Answered], family: str = "alpha_beta_kappa") -> Estimated:
-    """A person's preference by maximum likelihood: 95 % intervals by profile likelihood, of lambda by Wald."""
+    """A person's preference by maximum likelihood: 95 % intervals by profile likelihood, of lambda
+    by Wald.
+    """
     try:
         found = fit([decision(a, k) for k, a in enumerate(answers)], family, errors="hessian")
         names = [n for n in found.estimates if n != "lambda"]
-        spans = {n: found.interval(n, method="profile") for n in names} | {"lambda": found.interval("lambda")}
+        spans = {n: found.interval(n, method="profile") for n in names} | {
+            "lambda": found.interval("lambda")
+        }
     except NotIdentified as error:
         return Estimated(
             family,
@@ -159,19 +192,25 @@ def estimate(answers: Sequence[Answered], family: str = "alpha_beta_kappa") -> E
             str(error),
             {k: (float(a), float(b)) for k, (a, b) in (error.bounds or {}).items()},
         )
-    return Estimated(family, {n: (v, float(spans[n][0]), float(spans[n][1])) for n, v in found.estimates.items()})
+    return Estimated(
+        family, {n: (v, float(spans[n][0]), float(spans[n][1])) for n, v in found.estimates.items()}
+    )
 
 
 @dataclass(frozen=True)
 class Known:
-    """Estimates of somebody else: name -> value and standard error (None where it was not published)."""
+    """Estimates of somebody else: name -> value and standard error (None where it was not
+    published).
+    """
 
     who: str
     values: dict[str, tuple[float, float | None]]
 
 
 def human_types() -> list[Known]:
-    """The three types of Bruhin, Fehr and Schunk (2019), in the notation of this family: alpha takes off where one is behind."""
+    """The three types of Bruhin, Fehr and Schunk (2019), in the notation of this family: alpha
+    takes off where one is behind.
+    """
     rows = reference("distributional preferences").set_index("statistic")["value"]
     found = []
     for kind in TYPES:
@@ -187,7 +226,9 @@ def human_types() -> list[Known]:
 
 
 def model_estimates(runs: Path) -> list[Known]:
-    """What measurements under a folder estimated of conditions that answer in the form, on held-out payoffs."""
+    """What measurements under a folder estimated of conditions that answer in the form, on held-out
+    payoffs.
+    """
     found = []
     for folder in folders(runs, "summary.json"):
         try:
@@ -196,10 +237,21 @@ def model_estimates(runs: Path) -> list[Known]:
             continue
         for row in rows if isinstance(rows, list) else []:
             fitted = row.get("alpha_beta_kappa") if isinstance(row, dict) else None
-            if not isinstance(fitted, dict) or not fitted.get("estimates") or row.get("outside") or row.get("set") != "payoffs" or row.get("mode") == "rule":
+            if (
+                not isinstance(fitted, dict)
+                or not fitted.get("estimates")
+                or row.get("outside")
+                or row.get("set") != "payoffs"
+                or row.get("mode") == "rule"
+            ):
                 continue
-            values = {str(k): (float(v["value"]), None if v["se"] is None else float(v["se"])) for k, v in fitted["estimates"].items()}
-            found.append(Known(plain(f"{row['arm']}, {row['mode']} ({folder.relative_to(runs)})"), values))
+            values = {
+                str(k): (float(v["value"]), None if v["se"] is None else float(v["se"]))
+                for k, v in fitted["estimates"].items()
+            }
+            found.append(
+                Known(plain(f"{row['arm']}, {row['mode']} ({folder.relative_to(runs)})"), values)
+            )
     return found
 
 
@@ -213,14 +265,20 @@ def estimates_shown(answers: Sequence[Answered], others: Sequence[Known]) -> str
         if name in found.values:
             v, low, high = (scale * x for x in found.values[name])
             return f"{shown(v)} [{shown(low)}, {shown(high)}]"
-        return f"in [{shown(found.bounds[name][0])}, {shown(found.bounds[name][1])}]" if name in found.bounds else "–"
+        return (
+            f"in [{shown(found.bounds[name][0])}, {shown(found.bounds[name][1])}]"
+            if name in found.bounds
+            else "–"
+        )
 
     def theirs(known: Known, name: str) -> str:
         if name not in known.values:
             return "–"
         value, se = known.values[name]
         scale = 10 if name == "lambda" else 1
-        return shown(scale * value) + ("" if se is None or not np.isfinite(se) else f" ± {shown(scale * se)}")
+        return shown(scale * value) + (
+            "" if se is None or not np.isfinite(se) else f" ± {shown(scale * se)}"
+        )
 
     rows = [
         ["<b>you</b>, all four", *(own(whole, n) for n in names)],
@@ -232,7 +290,8 @@ def estimates_shown(answers: Sequence[Answered], others: Sequence[Known]) -> str
         table(
             head,
             rows,
-            f"Your {len(answers)} answers: estimate and 95 % interval; models ± one standard error; human types as published",
+            f"Your {len(answers)} answers: estimate and 95 % interval; models ± one standard "
+            "error; human types as published",
         )
     ]
     for found, who in ((whole, "All four together"), (alone, "κ alone")):
@@ -240,8 +299,10 @@ def estimates_shown(answers: Sequence[Answered], others: Sequence[Known]) -> str
             parts.append(notice(f"{who}: not identified. {found.why[:1].upper()}{found.why[1:]}."))
     parts.append(
         paragraph(
-            "α takes off for every point that you are behind, β for every point ahead; κ weighs what would happen if everybody did as you. "
-            f"A point of the page is {UNIT} payoff units. Eighteen answers often leave four parameters open, and ten nearly always do; κ alone takes less. "
+            "α takes off for every point that you are behind, β for every point ahead; κ weighs "
+            "what would happen if everybody did as you. "
+            f"A point of the page is {UNIT} payoff units. Eighteen answers often leave four "
+            "parameters open, and ten nearly always do; κ alone takes less. "
             "The human types were estimated on other decisions, without κ.",
             "quiet",
         )
@@ -286,12 +347,14 @@ def _three(values: list[str]) -> list[str]:
     return [*values, *[""] * (3 - len(values))]
 
 
-# ------------------------------------------------------------------------------------------------------------- against a model
+# ---------------------------------------------------------------------------------- against a model
 
 
 @dataclass(frozen=True)
 class Round:
-    """One round that was played: who moved first, the moves on the path, points of the person and of the model."""
+    """One round that was played: who moved first, the moves on the path, points of the person and
+    of the model.
+    """
 
     person_first: bool
     moves: tuple[str, ...]
@@ -300,9 +363,11 @@ class Round:
 
 @dataclass(frozen=True)
 class Match:
-    """A game against a model, once or again and again; what happened stands in the model's conversation as earlier turns.
+    """A game against a model, once or again and again; what happened stands in the model's
+    conversation as earlier turns.
 
-    said : (role, content) turns so far.  news : what has happened since the model's last turn.  moves : of the round in progress.
+    said : (role, content) turns so far.  news : what has happened since the model's last turn.
+    moves : of the round in progress.
     """
 
     protocol: Protocol
@@ -322,12 +387,17 @@ class Match:
     @property
     def info_set(self) -> int:
         """Where the round in progress stands."""
-        return next(k for k, s in enumerate(GAMES[self.protocol.game].info_sets) if s.after == self.moves)
+        return next(
+            k for k, s in enumerate(GAMES[self.protocol.game].info_sets) if s.after == self.moves
+        )
 
     @property
     def persons_turn(self) -> bool:
         """Whether the person is to move."""
-        return not self.over and (GAMES[self.protocol.game].info_sets[self.info_set].role == 0) == self.person_first
+        return (
+            not self.over
+            and (GAMES[self.protocol.game].info_sets[self.info_set].role == 0) == self.person_first
+        )
 
     @property
     def question(self) -> Question:
@@ -341,7 +411,9 @@ class Match:
         return Conversation("\n".join([*page, *self.news]), (self.question,), before=self.said)
 
     def move(self, label: str) -> Match:
-        """The match after a move by whoever's turn it is.  Raises InputError for a label that is not offered."""
+        """The match after a move by whoever's turn it is.  Raises InputError for a label that is
+        not offered.
+        """
         k = self.info_set
         named = [a for a in page_actions(self.layout, k) if label_of(self.layout, k, a) == label]
         if not named:
@@ -358,7 +430,10 @@ class Match:
         value = dict(zip("TRPS", (p / UNIT for p in self.protocol.payoffs), strict=True))
         first, second = (value[name] for name in game.outcomes[moves])
         mine, models = (first, second) if self.person_first else (second, first)
-        told = f"Round {len(self.played) + 1}: {', then '.join(_labels(self, moves))}. You got {number(models)} points, the other person got {number(mine)}."
+        told = (
+            f"Round {len(self.played) + 1}: {', then '.join(_labels(self, moves))}. You got "
+            f"{number(models)} points, the other person got {number(mine)}."
+        )
         done = Round(self.person_first, moves, (mine, models))
         # whoever began replies next
         after = replace(
@@ -369,7 +444,13 @@ class Match:
             moves=(),
             person_first=not self.person_first,
         )
-        return after if after.over else replace(after, news=(*after.news, "The same is played again, with the roles exchanged."))
+        return (
+            after
+            if after.over
+            else replace(
+                after, news=(*after.news, "The same is played again, with the roles exchanged.")
+            )
+        )
 
 
 def new_match(protocol: Protocol, rounds: int, person_first: bool, seed: int) -> Match:
@@ -413,7 +494,8 @@ def match_shown(match: Match, model: str) -> str:
         first = "You" if match.person_first else "The model"
         parts.append(
             paragraph(
-                f"Round {len(match.played) + 1} of {match.rounds}: {first} moved {' '.join(_labels(match, match.moves))}.",
+                f"Round {len(match.played) + 1} of {match.rounds}: {first} moved "
+                f"{' '.join(_labels(match, match.moves))}.",
                 "big",
             )
         )
@@ -425,7 +507,9 @@ def match_shown(match: Match, model: str) -> str:
 
 def _labels(match: Match, moves: tuple[str, ...]) -> list[str]:
     sets = GAMES[match.protocol.game].info_sets
-    places = [next(k for k, s in enumerate(sets) if s.after == moves[:i]) for i in range(len(moves))]
+    places = [
+        next(k for k, s in enumerate(sets) if s.after == moves[:i]) for i in range(len(moves))
+    ]
     return [label_of(match.layout, k, m) for k, m in zip(places, moves, strict=True)]
 
 
@@ -435,5 +519,7 @@ def drawn(probabilities: np.ndarray, options: Sequence[str], rng: np.random.Gene
 
 
 def state(value: Any, kind: type[Any]) -> Any:
-    """A session's value, where it is of the kind; None otherwise (a page that was left open over a restart)."""
+    """A session's value, where it is of the kind; None otherwise (a page that was left open over a
+    restart).
+    """
     return value if isinstance(value, kind) else None

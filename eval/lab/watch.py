@@ -1,7 +1,9 @@
-"""Training watched: loss, held-out loss and agreement, and the preference that each epoch's adapter reveals.
+"""Training watched: loss, held-out loss and agreement, and the preference that each epoch's adapter
+reveals.
 
-A run in progress keeps its checkpoints under ``checkpoints/``; what the trainer has logged so far is in ``checkpoints/log.jsonl`` and,
-of older versions, in the last checkpoint's ``trainer_state.json``.  A finished run holds ``log.jsonl`` and ``run.json``.
+A run in progress keeps its checkpoints under ``checkpoints/``; what the trainer has logged so far
+is in ``checkpoints/log.jsonl`` and, of older versions, in the last checkpoint's
+``trainer_state.json``.  A finished run holds ``log.jsonl`` and ``run.json``.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Training:
-    """What is known of a training run.  log : rows of the trainer with step, epoch, loss, eval_loss, eval_reproduced."""
+    """What is known of a training run.  log : rows of the trainer with step, epoch, loss,
+    eval_loss, eval_reproduced.
+    """
 
     folder: Path
     state: str
@@ -63,7 +67,11 @@ def trainings(root: Path) -> list[Path]:
         depth = len(Path(place).relative_to(root).parts)
         if "checkpoints" in below or ("run.json" in files and "log.jsonl" in files):
             found.append(Path(place))
-        below[:] = [] if depth >= 4 else sorted(b for b in below if not b.startswith(".") and b != "checkpoints")
+        below[:] = (
+            []
+            if depth >= 4
+            else sorted(b for b in below if not b.startswith(".") and b != "checkpoints")
+        )
     return sorted(found)
 
 
@@ -84,10 +92,16 @@ def read_training(folder: Path) -> Training:
         if not settings.is_file():
             raise InputError(f"{folder} holds no training run")
         about = read_json(settings)
-    rows = tuple({k: float(v) for k, v in row.items() if isinstance(v, int | float) and math.isfinite(v)} for row in log if isinstance(row, dict))
+    rows = tuple(
+        {k: float(v) for k, v in row.items() if isinstance(v, int | float) and math.isfinite(v)}
+        for row in log
+        if isinstance(row, dict)
+    )
     state = "finished" if finished else "running" if _locked(folder) else "interrupted"
     target = plain(str(about.get("target") or about.get("data") or ""))
-    return Training(folder, state, rows, checkpoints, target, plain(str(about.get("model", "nano"))))
+    return Training(
+        folder, state, rows, checkpoints, target, plain(str(about.get("model", "nano")))
+    )
 
 
 def _checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
@@ -96,7 +110,11 @@ def _checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
     for path in (folder / "checkpoints").glob("checkpoint-*/trainer_state.json"):
         try:
             state = read_json(path)
-            found.append(Checkpoint(int(path.parent.name.rpartition("-")[2]), float(state["epoch"]), path.parent))
+            found.append(
+                Checkpoint(
+                    int(path.parent.name.rpartition("-")[2]), float(state["epoch"]), path.parent
+                )
+            )
         except (InputError, KeyError, TypeError, ValueError):
             continue  # it is being written, or was removed a moment ago
     return tuple(sorted(found, key=lambda c: c.step))
@@ -120,7 +138,7 @@ def _locked(folder: Path) -> bool:
     return False
 
 
-# -------------------------------------------------------------------------------------------- what a checkpoint's choices reveal
+# --------------------------------------------------------------- what a checkpoint's choices reveal
 
 
 def battery_requests(mode: Mode = "direct", seed: int = 0) -> list[Request]:
@@ -129,13 +147,18 @@ def battery_requests(mode: Mode = "direct", seed: int = 0) -> list[Request]:
     for protocol in BATTERY:
         item = Item(protocol, draw_beliefs(protocol.game, rng))
         layout = draw_layout(protocol.game, rng, WORDINGS_TRAIN)
-        found += [Request(converse(item, x, mode), item, x, longest=LONGEST) for x in (layout, mirror(layout))]
+        found += [
+            Request(converse(item, x, mode), item, x, longest=LONGEST)
+            for x in (layout, mirror(layout))
+        ]
     return found
 
 
 @dataclass(frozen=True)
 class Revealed:
-    """What a checkpoint's choices reveal: estimates with standard errors, or why there are none; valid-answer probability."""
+    """What a checkpoint's choices reveal: estimates with standard errors, or why there are none;
+    valid-answer probability.
+    """
 
     epoch: float
     values: dict[str, tuple[float, float]]
@@ -144,7 +167,7 @@ class Revealed:
 
 
 def revealed(epoch: float, requests: Sequence[Request], answers: Sequence[Answer]) -> Revealed:
-    """Estimates of alpha, beta, kappa, lambda from the exact probabilities, clustered by protocol."""
+    """Estimates of alpha, beta, kappa, lambda from exact probabilities, clustered by protocol."""
     valid = float(np.mean([a.valid.mean() for a in answers]))
     decisions = []
     for k, (request, answer) in enumerate(zip(requests, answers, strict=True)):
@@ -168,13 +191,17 @@ def revealed(epoch: float, requests: Sequence[Request], answers: Sequence[Answer
     return Revealed(epoch, {k: (v, found.se[k]) for k, v in found.estimates.items()}, valid)
 
 
-# ------------------------------------------------------------------------------------------------------------------ what is shown
+# ------------------------------------------------------------------------------------ what is shown
 
 
 def compared(runs: Sequence[Training]) -> str:
     """Loss and held-out agreement of every run, one below the other."""
     if not runs:
-        return block(paragraph("Choose a run. A run that is in progress is read anew every few seconds.", "quiet"))
+        return block(
+            paragraph(
+                "Choose a run. A run that is in progress is read anew every few seconds.", "quiet"
+            )
+        )
     names = [r.folder.name for r in runs]
     rows = []
     for r, name in zip(runs, names, strict=True):
@@ -209,11 +236,22 @@ def compared(runs: Sequence[Training]) -> str:
         )
     ]
     lines = [Series(n, *r.line("loss")) for r, n in zip(runs, names, strict=True)]
-    held_out = [Series(f"{n}, held out", *r.line("eval_loss"), dash=True, points=True) for r, n in zip(runs, names, strict=True)]
-    parts.append(chart(lines, "Loss on the training conversations", "epoch", "nats a token", low=0.0))
-    parts.append(chart(held_out, "Loss on held-out conversations", "epoch", "nats a token", low=0.0))
-    agreement = [Series(n, *r.line("eval_reproduced"), points=True) for r, n in zip(runs, names, strict=True)]
-    parts.append(chart(agreement, "Held-out answers reproduced word for word", "epoch", "share", low=0.0))
+    held_out = [
+        Series(f"{n}, held out", *r.line("eval_loss"), dash=True, points=True)
+        for r, n in zip(runs, names, strict=True)
+    ]
+    parts.append(
+        chart(lines, "Loss on the training conversations", "epoch", "nats a token", low=0.0)
+    )
+    parts.append(
+        chart(held_out, "Loss on held-out conversations", "epoch", "nats a token", low=0.0)
+    )
+    agreement = [
+        Series(n, *r.line("eval_reproduced"), points=True) for r, n in zip(runs, names, strict=True)
+    ]
+    parts.append(
+        chart(agreement, "Held-out answers reproduced word for word", "epoch", "share", low=0.0)
+    )
     return block(*parts)
 
 
@@ -223,14 +261,24 @@ def parameters(found: Sequence[Revealed], name: str) -> str:
         return ""
     order = sorted(found, key=lambda r: r.epoch)
     epochs = [r.epoch for r in order]
-    lines = [Series(k, epochs, [r.values[k][0] if k in r.values else math.nan for r in order], points=True) for k in ("alpha", "beta", "kappa")]
+    lines = [
+        Series(
+            k, epochs, [r.values[k][0] if k in r.values else math.nan for r in order], points=True
+        )
+        for k in ("alpha", "beta", "kappa")
+    ]
     rows = []
     for r in order:
-        cells = [f"{shown(v)} ± {shown(se)}" for v, se in (r.values[k] for k in ("alpha", "beta", "kappa") if k in r.values)]
+        cells = [
+            f"{shown(v)} ± {shown(se)}"
+            for v, se in (r.values[k] for k in ("alpha", "beta", "kappa") if k in r.values)
+        ]
         if "lambda" in r.values:
             v, se = r.values["lambda"]
             cells.append(f"{shown(10 * v)} ± {shown(10 * se)}")
-        rows.append([shown(r.epoch), f"{100 * r.valid:.0f} %", *(cells or ["not identified", "", "", ""])])
+        rows.append(
+            [shown(r.epoch), f"{100 * r.valid:.0f} %", *(cells or ["not identified", "", "", ""])]
+        )
     head = ["epoch", "valid", "alpha", "beta", "kappa", "lambda per 10"]
     parts = [
         chart(lines, f"What the choices of {name} reveal", "epoch", "estimate"),
