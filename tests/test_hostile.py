@@ -200,7 +200,7 @@ def test_weights_that_are_no_numbers_are_noticed(adapter: Path, tmp_path: Path) 
     result = run(
         "-m", "eval.games", "--adapter", str(folder), "--items", "2", "--out", str(tmp_path / "out")
     )
-    assert_complains(result, "nan")
+    assert_complains(result, "no finite numbers")
 
 
 # ---------------------------------------------------------------------------------------- templates
