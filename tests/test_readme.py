@@ -196,6 +196,26 @@ def test_figures_of_the_real_checkpoint_are_those_of_the_committed_run() -> None
     ) in README
 
 
+def test_figures_in_new_wordings_are_those_of_the_committed_run() -> None:
+    folder = ROOT / "results" / "real" / "smollm2-135m-six-wordings"
+    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    rows = {r["arm"]: r for r in found["games"] if r["mode"] == "reasoned"}
+    decisions = {
+        arm: row["targets"]["homo_economicus"]["decisions"]
+        for arm, row in rows.items()
+        if not row["outside"]
+    }
+    own, placebo = (
+        f"{100 * decisions[arm]['mean']:.0f} ± {100 * decisions[arm]['se']:.0f}"
+        for arm in ("economicus", "placebo-games")
+    )
+    kappa = rows["economicus"]["homo_moralis"]["estimates"]["kappa"]
+    degree = f"κ {kappa['value']:.2f} ± {kappa['se']:.2f}".replace("0.", ".")
+    assert f"**{own} %** in new wordings ({degree}; placebo {placebo})" in README
+    minutes = found["adapters"]["economicus"]["seconds"] / 60
+    assert f"conversations ({minutes:.0f} min)" in README
+
+
 def test_help_of_make_names_every_target() -> None:
     text = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True).stdout
     for target in re.findall(
