@@ -327,16 +327,23 @@ def figure(found: dict[str, Any], path: Path) -> None:
     panels = [
         panel for panel in (*panels, (menus, "accuracy", "Allocations: new payoffs")) if panel[0]
     ]
-    chart = plt.figure(figsize=(10.4, 3.9 * ((len(panels) + 2) // 2)), layout="constrained")
-    axes = [chart.add_subplot((len(panels) + 2) // 2, 2, k + 1) for k in range(len(panels) + 1)]
+    drawn = [r for r in menus if not r["outside"] and "alpha" in r["structural"]]
+    n = max(1, len(panels) + bool(drawn))
+    chart = plt.figure(figsize=(5.2 * min(n, 2), 3.9 * ((n + 1) // 2)), layout="constrained")
+    axes = [chart.add_subplot((n + 1) // 2, min(n, 2), k + 1) for k in range(n)]
     for axis, (rows, what, title) in zip(axes, panels, strict=False):
         draw_shares(axis, rows, what)
         axis.set_title(title, fontsize=10)
-    right = axes[-1]
-    drawn = [r for r in menus if not r["outside"] and "alpha" in r["structural"]]
+    if drawn:
+        draw_weights(axes[-1], drawn)
+    save(chart, path)
+
+
+def draw_weights(axis: Any, drawn: list[dict[str, Any]]) -> None:
+    """Estimated weights on the other's payoff, and those of the targets."""
     for i, r in enumerate(drawn):
         a, b = r["structural"]["alpha"], r["structural"]["beta"]
-        right.errorbar(
+        axis.errorbar(
             a["value"],
             b["value"],
             xerr=1.96 * a["se"],
@@ -348,20 +355,18 @@ def figure(found: dict[str, Any], path: Path) -> None:
         )
     for target, name in ((ALTRUIST, "altruistic"), (SPITEFUL, "spiteful"), (ECONOMICUS, "selfish")):
         alpha, beta = (target.theta.get(k, 0.0) for k in ("alpha", "beta"))
-        right.plot(alpha, beta, "x", color="black", ms=9)
-        right.annotate(f" target: {name}", (alpha, beta), fontsize=8, va="bottom")
-    right.set(
+        axis.plot(alpha, beta, "x", color="black", ms=9)
+        axis.annotate(f" target: {name}", (alpha, beta), fontsize=8, va="bottom")
+    axis.set(
         xlabel="weight on the other when behind",
         ylabel="weight on the other when ahead",
         xlim=(-1.2, 1.2),
         ylim=(-1.2, 1.2),
     )
-    right.axhline(0, color="#dddddd", lw=1)
-    right.axvline(0, color="#dddddd", lw=1)
-    right.set_title("Allocations: estimated preference (95 % intervals)", fontsize=10)
-    if drawn:
-        right.legend(fontsize=8)
-    save(chart, path)
+    axis.axhline(0, color="#dddddd", lw=1)
+    axis.axvline(0, color="#dddddd", lw=1)
+    axis.set_title("Allocations: estimated preference (95 % intervals)", fontsize=10)
+    axis.legend(fontsize=8)
 
 
 def draw_shares(axis: Any, rows: list[dict[str, Any]], what: str) -> None:
