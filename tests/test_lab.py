@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
-import torch
 from asking import measure
 from conftest import ROOT, assert_complains, call, run
 from safetensors.torch import load_file, save_file
@@ -539,7 +538,8 @@ def test_an_adapter_that_was_trained_again_is_loaded_again(adapter: Path, tmp_pa
     assert base is not None
     assert np.abs(before - base).max() > 0.01
     weights = tmp_path / "one" / "adapter_model.safetensors"
-    save_file({k: torch.zeros_like(v) for k, v in load_file(weights).items()}, weights)
+    idle = {k: 0 * v if ".lora_B." in k else v for k, v in load_file(weights).items()}
+    save_file(idle, weights)
     (after,) = engines.score("nano", {"one": tmp_path / "one"}, asked[:1], arm)
     np.testing.assert_allclose(after.probabilities, base, atol=1e-4)
 
