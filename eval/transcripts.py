@@ -353,6 +353,7 @@ def _answer(record: dict[str, Any], pages: list[str]) -> Shown:
 
 
 def rounded(values: Any) -> list[float] | None:
+    """Numbers with four digits, as the page shows them; None stays None."""
     return None if values is None else [float(f"{v:.4g}") for v in values]
 
 
