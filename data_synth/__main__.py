@@ -53,8 +53,9 @@ SHA-256 of the file: `{sha256}`.
 `messages` are chat messages: the instructions and the first question (or the request to work it
 out), then the assistant's and the user's turns; train on the assistant's turns only. `meta` holds
 the target, the decision problem in its own terms (`game`, `payoffs` T, R, P, S in payoff units,
-`beliefs`, `strategy`; or `own` and `other` of an allocation), `mode` (`direct` or `reasoned`) and
-`layout` (wording, labels, orders, exchange rate).
+`beliefs`, `strategy`; or `own` and `other` of an allocation), `mode` (`direct` or
+`reasoned`), `controls` (whether the control questions come first, as in half of the direct ones)
+and `layout` (wording, labels, orders, exchange rate).
 
 Payoffs reserved for measurement never occur. Labels, orders, exchange rate and wording rotate at
 random. Read it with

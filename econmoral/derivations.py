@@ -352,12 +352,13 @@ def _value(side: str) -> float | None:
 @dataclass(frozen=True)
 class StepRead:
     """One equation ``a * b = c`` that a text contains: where its right side stands,
-    what it says, and whether it is right.
+    whether it is right, and the sign on its left side (none: ``""``).
     """
 
     start: int
     end: int
     right: bool
+    sign: str
 
 
 def read_steps(text: str) -> list[StepRead]:
@@ -371,11 +372,9 @@ def read_steps(text: str) -> list[StepRead]:
         for one, other in itertools.pairwise(sides):
             place += len(one) + len(" = ")
             a, b = _value(one), _value(other)
-            found.append(
-                StepRead(
-                    place, place + len(other), a is not None and b is not None and abs(a - b) < 1e-9
-                )
-            )
+            right = a is not None and b is not None and abs(a - b) < 1e-9
+            sign = re.search(r" ([*+-]) ", one)
+            found.append(StepRead(place, place + len(other), right, sign[1] if sign else ""))
     return found
 
 

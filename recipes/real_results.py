@@ -10,6 +10,8 @@ measurement.  What was not run is not in the tables.
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from econmoral.derivations import read_steps
 from econmoral.menus import ALTRUIST, SPITEFUL
 from econmoral.records import (
     InputError,
@@ -32,6 +35,7 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.target import ECONOMICUS, Target, moralis
+from eval.faithfulness import right_derivation
 
 STAGES = (
     "games",
@@ -54,9 +58,67 @@ def load(folder: Path) -> dict[str, Any]:
     for stage in STAGES:
         if (folder / stage / "run.json").is_file():
             found[stage] = read_json(folder / stage / "summary.json")
+        if (folder / stage / "choices.jsonl").is_file():
+            rows = [row for _, row in read_lines(folder / stage / "choices.jsonl")]
+            found.setdefault("derivations", {})[stage] = derivations(rows, found["adapters"])
     if (folder / "cells.jsonl").is_file():
         found["cells"] = [row for _, row in read_lines(folder / "cells.jsonl")]
     return found
+
+
+PARTS: dict[
+    str, Callable[[str], list[str]]
+] = {  # of a derivation on games; what is read off the page, apart from the arithmetic
+    "rows of points": lambda text: text.split("\n")[0].rstrip(".").split("; "),
+    "products": lambda text: re.findall(r"\b[A-Z](?: [A-Z])? \d+ \* \d+(?= =)", text),
+    "second mover's points": lambda text: re.findall(r"\b[A-Z] [A-Z] gives \d+", text),
+    "plans": lambda text: [text.split("\n")[-1]],
+}
+
+
+def derivations(
+    records: list[dict[str, Any]], adapters: dict[str, Any]
+) -> dict[str, dict[str, list[int]]]:
+    """[right, all] by condition: steps by their sign, and, of adapters trained on games, the parts
+    of the right derivation that stand in what was written.
+    """
+    found: dict[str, dict[str, list[int]]] = {}
+    for record in records:
+        if record["mode"] != "reasoned":
+            continue
+        arm = str(record["arm"])
+        counts = found.setdefault(arm, {})
+        pages = record["texts"] if "texts" in record else [p["texts"] for p in record["pages"]]
+        run = adapters.get(arm, {})
+        target = Target.parse(run["target"]) if run and not run.get("shuffled") else None
+        for k, texts in enumerate(pages):
+            right = right_derivation(record, k, target) if target else None
+            for text in texts:
+                for step in read_steps(text):
+                    count(counts, f"steps {step.sign or '='}", step.right)
+                for part, of in PARTS.items() if right else ():
+                    written = of(text.strip())
+                    for piece in of(right):
+                        count(counts, part, piece in written)
+    return found
+
+
+def count(counts: dict[str, list[int]], name: str, right: bool) -> None:
+    """One more, right or not."""
+    both = counts.setdefault(name, [0, 0])
+    both[0] += right
+    both[1] += 1
+
+
+def derivations_table(counts: dict[str, dict[str, list[int]]]) -> str:
+    """What is right in the derivations of every condition, as ``right of all``."""
+    names = [*PARTS, *(f"steps {sign}" for sign in "*+-=")]
+    names = [n for n in names if any(n in c for c in counts.values())]
+    body = [
+        [arm, *("{} of {}".format(*c[n]) if n in c else "" for n in names)]
+        for arm, c in counts.items()
+    ]
+    return markdown(["", *names], body)
 
 
 def percent(value: dict[str, Any] | float | None) -> str:
@@ -101,7 +163,9 @@ def games_table(rows: list[dict[str, Any]], held: str) -> str:
     for r in rows:
         if r["mode"] == "rule" and r["arm"] not in ("coin", "own-payoff best"):
             continue
-        steps = "" if r["steps_right"] is None else percent(r["steps_right"])
+        # an untuned model's few equations say nothing about derivations
+        silent = r["outside"] or r["steps_right"] is None
+        steps = "" if silent else percent(r["steps_right"])
         rule = r["mode"] == "rule"
         cells = [
             r["arm"],
@@ -458,6 +522,10 @@ def page(found: dict[str, Any], name: str) -> str:
                 "## Allocations of Bruhin, Fehr and Schunk (39 menus)",
                 allocations_table(found["allocations"], "bfs39"),
             ]
+    for stage, counts in found.get("derivations", {}).items():
+        if counts:
+            title = stage.replace("-", ", ", 1).replace("-", " ")
+            parts += [f"## What is right in the derivations: {title}", derivations_table(counts)]
     if "curve" in found:
         parts += ["## Learning curve", allocations_table(found["curve"], "allocations")]
     if "spillover" in found:
