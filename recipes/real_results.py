@@ -96,7 +96,9 @@ def derivations(
             for text in texts:
                 for step in read_steps(text):
                     count(counts, f"steps {step.sign or '='}", step.right)
-                for part, of in PARTS.items() if right else ():
+                if right is None:
+                    continue
+                for part, of in PARTS.items():
                     written = of(text.strip())
                     for piece in of(right):
                         count(counts, part, piece in written)
