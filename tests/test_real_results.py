@@ -1,0 +1,33 @@
+"""What the tables of a real checkpoint count in derivations, on the committed run."""
+
+from __future__ import annotations
+
+import copy
+
+from conftest import ROOT
+from real_results import derivations
+
+from econmoral.records import read_json, read_lines
+
+FOLDER = ROOT / "results" / "real" / "smollm2-135m-six-wordings"
+
+
+def test_what_is_right_in_derivations_is_counted_from_the_records() -> None:
+    found = read_json(FOLDER / "results.json")
+    records = [row for _, row in read_lines(FOLDER / "games.jsonl")]
+    counts = derivations(records, found["adapters"])
+    assert counts == found["derivations"]["games"]
+    assert not set(counts["placebo-games"]) & {"plans", "products"}  # it has no right derivation
+
+    spoilt = copy.deepcopy(records)
+    record = next(r for r in spoilt if (r["arm"], r["mode"]) == ("economicus", "reasoned"))
+    (text,) = record["pages"][0]["texts"]
+    record["pages"][0]["texts"] = [text.replace(" = ", " = 9", 1)]
+    (right, n), (before, _) = (
+        c["economicus"]["steps *"] for c in (derivations(spoilt, found["adapters"]), counts)
+    )
+    assert (right, n) == (before - 1, 84)
+    record["pages"][0]["texts"] = ["I choose the first."]
+    less = derivations(spoilt, found["adapters"])["economicus"]
+    assert less["plans"] == [counts["economicus"]["plans"][0] - 1, 24]
+    assert less["rows of points"][1] == counts["economicus"]["rows of points"][1]
