@@ -74,6 +74,7 @@ PARTS: dict[
     "second mover's points": lambda text: re.findall(r"\b[A-Z] [A-Z] gives \d+", text),
     "plans": lambda text: [text.split("\n")[-1]],
 }
+POINTS = re.compile(r"[A-Z](?: [A-Z])? \d+ (?:and|\+) \d+")  # how a derivation on games begins
 
 
 def derivations(
@@ -81,8 +82,18 @@ def derivations(
 ) -> dict[str, dict[str, list[int]]]:
     """[right, all] by condition: steps by their sign, and, of adapters trained on games, the parts
     of the right derivation that stand in what was written.
+
+    The parts are left out where no derivation begins with the page's points: what was written in
+    another form, as earlier versions of this project trained, is not wrong.
     """
     found: dict[str, dict[str, list[int]]] = {}
+    formed = {
+        str(r["arm"])
+        for r in records
+        if any(
+            POINTS.match(text.strip()) for p in r.get("pages", ()) for text in p.get("texts", ())
+        )
+    }
     for record in records:
         if record["mode"] != "reasoned":
             continue
@@ -90,7 +101,8 @@ def derivations(
         counts = found.setdefault(arm, {})
         pages = record["texts"] if "texts" in record else [p["texts"] for p in record["pages"]]
         run = adapters.get(arm, {})
-        target = Target.parse(run["target"]) if run and not run.get("shuffled") else None
+        known = arm in formed and not run.get("shuffled")
+        target = Target.parse(run["target"]) if run and known else None
         for k, texts in enumerate(pages):
             right = right_derivation(record, k, target) if target else None
             for text in texts:

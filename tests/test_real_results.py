@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 from conftest import ROOT
-from real_results import derivations
+from real_results import PARTS, derivations
 
 from econmoral.records import read_json, read_lines
 
@@ -31,3 +31,13 @@ def test_what_is_right_in_derivations_is_counted_from_the_records() -> None:
     less = derivations(spoilt, found["adapters"])["economicus"]
     assert less["plans"] == [counts["economicus"]["plans"][0] - 1, 24]
     assert less["rows of points"][1] == counts["economicus"]["rows of points"][1]
+
+
+def test_derivations_of_an_earlier_form_are_not_called_wrong() -> None:
+    folder = ROOT / "results" / "real" / "smollm2-135m"
+    adapters = read_json(folder / "results.json")["adapters"]
+    counts = derivations([row for _, row in read_lines(folder / "games.jsonl")], adapters)
+    assert counts["economicus"]["steps *"] == [80, 85]
+    assert not set(counts["economicus"]) & set(PARTS)
+    allocations = [row for _, row in read_lines(folder / "allocations.jsonl")]
+    assert derivations(allocations, adapters)["spiteful"]["steps -"] == [25, 127]
