@@ -12,20 +12,23 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from econmoral.games import GAMES
+from econmoral.games import GAMES, Protocol
 from econmoral.menus import Menu, MenuPage
 from econmoral.prompts import (
     TENTHS,
     Item,
     Layout,
     label_of,
+    layout_of,
     page_actions,
     page_order,
     path_labels,
     shown_payoffs,
     tenths,
 )
+from econmoral.records import InputError, plain
 from econmoral.target import Target, Weights, number
 
 
@@ -142,6 +145,22 @@ def game_derivation(item: Item, layout: Layout, target: Target) -> tuple[str, in
     game = GAMES[layout.game]
     plan = (first, *(replies[k] for k in range(1, len(game.info_sets))))
     return "\n".join([*points, *lines]), game.strategies.index(plan)
+
+
+def right_derivation(record: dict[str, Any], page: int, target: Target) -> str | None:
+    """A target's derivation on a page of a game's record; None where it has none on games.
+
+    Raises InputError for a record that eval.games does not write.
+    """
+    if record.get("game") not in GAMES or not derives(target, "games"):
+        return None
+    try:
+        t, r, p, s = map(float, record["payoffs"])
+        item = Item(Protocol(record["game"], (t, r, p, s)), tuple(record["beliefs"]))
+        return game_derivation(item, layout_of(record["pages"][page]["layout"]), target)[0]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        name = plain(str(record.get("id")))[:60]
+        raise InputError(f"record {name!r} is none of eval.games of today ({error})") from None
 
 
 def _points(

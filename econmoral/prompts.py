@@ -14,6 +14,7 @@ what.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -252,6 +253,22 @@ def draw_layout(game: str, rng: np.random.Generator, wordings: tuple[str, ...]) 
         rows=tuple(int(i) for i in rng.permutation(len(GAMES[game].outcomes))),
         beliefs_first=bool(rng.integers(2)),
         rate=RATES[rng.integers(len(RATES))],
+    )
+
+
+def layout_of(fields: dict[str, Any]) -> Layout:
+    """The layout that a record of eval.games holds; the inverse of ``dataclasses.asdict``."""
+    (a, b), (c, d) = fields["labels"]
+    one, two = fields["swapped"]
+    return Layout(
+        str(fields["game"]),
+        str(fields["wording"]),
+        ((a, b), (c, d)),
+        (bool(one), bool(two)),
+        tuple(fields["rows"]),
+        bool(fields["beliefs_first"]),
+        str(fields["rate"]),
+        int(fields.get("scale", 1)),
     )
 
 

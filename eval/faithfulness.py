@@ -27,7 +27,13 @@ import numpy as np
 import pandas as pd
 
 from econmoral.conversation import Conversation, joint
-from econmoral.derivations import allocation_derivation, check_steps, derives, game_derivation
+from econmoral.derivations import (
+    allocation_derivation,
+    check_steps,
+    derives,
+    game_derivation,
+    right_derivation,
+)
 from econmoral.games import GAMES, draw_beliefs, draw_protocol
 from econmoral.menus import TRAIN, draw_allocation, draw_page, menu_conversation
 from econmoral.prompts import WORDINGS_TRAIN, Item, choices_of, converse, draw_layout
@@ -44,7 +50,7 @@ from econmoral.records import (
 from econmoral.target import ECONOMICUS, Target
 
 from .engines import Condition, Exact
-from .transcripts import asked_of, choices_file, read_run, shift
+from .transcripts import choices_file, read_run, shift
 
 RUN = 8  # words in a row
 NAME = "faithfulness.json"
@@ -117,17 +123,6 @@ def training_texts(adapter: Path) -> list[str]:
 
 
 # ----------------------------------------------------------------------------- from a run's records
-
-
-def right_derivation(record: dict[str, Any], page: int, target: Target) -> str | None:
-    """The right derivation of a target on a page of a game's record; None where the target has none
-    on games.
-    """
-    if record.get("game") not in GAMES or not derives(target, "games"):
-        return None
-    asked = asked_of(record)
-    assert asked.item is not None  # of a game
-    return game_derivation(asked.item, asked.layouts[page], target)[0]
 
 
 def of_records(

@@ -32,7 +32,7 @@ from econmoral.conversation import Conversation, Mode
 from econmoral.derivations import read_steps
 from econmoral.games import GAMES, UNIT, Protocol
 from econmoral.menus import MENUS, MenuPage, menu_conversation
-from econmoral.prompts import TENTHS, Item, Layout, converse
+from econmoral.prompts import TENTHS, Item, Layout, converse, layout_of
 from econmoral.records import (
     InputError,
     command,
@@ -213,7 +213,7 @@ def _game(record: dict[str, Any], mode: Mode, stated: bool) -> Asked:
     game = GAMES[record["game"]]
     protocol = Protocol(game.name, tuple(map(float, record["payoffs"])))  # type: ignore[arg-type]
     item = Item(protocol, tuple(record["beliefs"]) if stated else None)
-    layouts = tuple(_layout(page["layout"]) for page in record["pages"])
+    layouts = tuple(layout_of(page["layout"]) for page in record["pages"])
     pages = tuple(
         (converse(item, x, mode), x.wording, "reversed" if x.swapped[0] else "as listed")
         for x in layouts
@@ -224,21 +224,6 @@ def _game(record: dict[str, Any], mode: Mode, stated: bool) -> Asked:
     beliefs = ", ".join(number(b) for b in record["beliefs"])
     return Asked(
         game.name, f"{points}; beliefs {beliefs}", protocol.tables.strategies, pages, item, layouts
-    )
-
-
-def _layout(fields: dict[str, Any]) -> Layout:
-    (a, b), (c, d) = fields["labels"]
-    one, two = fields["swapped"]
-    return Layout(
-        str(fields["game"]),
-        str(fields["wording"]),
-        ((a, b), (c, d)),
-        (bool(one), bool(two)),
-        tuple(fields["rows"]),
-        bool(fields["beliefs_first"]),
-        str(fields["rate"]),
-        int(fields.get("scale", 1)),
     )
 
 

@@ -22,7 +22,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from econmoral.derivations import read_steps
+from econmoral.derivations import read_steps, right_derivation
 from econmoral.menus import ALTRUIST, SPITEFUL
 from econmoral.records import (
     InputError,
@@ -35,7 +35,6 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.faithfulness import right_derivation
 
 STAGES = (
     "games",

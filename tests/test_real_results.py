@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 from conftest import ROOT
 from real_results import PARTS, derivations
 
-from econmoral.records import read_json, read_lines
+from econmoral.records import InputError, read_json, read_lines
 
 FOLDER = ROOT / "results" / "real" / "smollm2-135m-six-wordings"
 
@@ -31,6 +32,10 @@ def test_what_is_right_in_derivations_is_counted_from_the_records() -> None:
     less = derivations(spoilt, found["adapters"])["economicus"]
     assert less["plans"] == [counts["economicus"]["plans"][0] - 1, 24]
     assert less["rows of points"][1] == counts["economicus"]["rows of points"][1]
+
+    del record["payoffs"]
+    with pytest.raises(InputError, match="is none of eval.games"):
+        derivations(spoilt, found["adapters"])
 
 
 def test_derivations_of_an_earlier_form_are_not_called_wrong() -> None:
