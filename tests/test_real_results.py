@@ -34,7 +34,7 @@ def test_what_is_right_in_derivations_is_counted_from_the_records() -> None:
     assert less["rows of points"][1] == counts["economicus"]["rows of points"][1]
 
     del record["payoffs"]
-    with pytest.raises(InputError, match="is none of eval.games"):
+    with pytest.raises(InputError, match=r"is none of eval\.games"):
         derivations(spoilt, found["adapters"])
 
 
