@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +33,12 @@ class Cell:
     product: Path
 
 
-def run(cells: list[Cell], out: Path) -> None:
-    """Run what is not there yet.
+def run(cells: list[Cell], out: Path, jobs: int = 1) -> None:
+    """Run what is not there yet, ``jobs`` commands at once.
 
-    Raises InputError at the first command that fails, and where a cell is there that another
-    command has left: with another model, seed or size.  What is done stays done.
+    Several write what they have to say to logs/ instead of the terminal.  Raises InputError when a
+    command fails, once those beside it have ended, and where a cell is there that another command
+    has left: with another model, seed or size.  What is done stays done.
     """
     import torch  # late: bad input is reported before it is loaded
 
@@ -55,35 +57,54 @@ def run(cells: list[Cell], out: Path) -> None:
             [str(REPOSITORY), *filter(None, [environment.get("PYTHONPATH")])]
         )
     gpus = min(1, torch.cuda.device_count())  # every command uses one
-    for number, cell in enumerate(cells, start=1):
-        if cell.product.exists():
-            continue
-        print(f"[{number}/{len(cells)}] $ python {' '.join(cell.words)}", flush=True)
-        began = time.monotonic()
-        code = -1
-        try:
-            code = call([sys.executable, *cell.words], environment)
-        finally:  # an attempt that failed or was interrupted has its cost too
-            seconds = time.monotonic() - began
-            tokens = (
-                read_json(cell.product).get("tokens")
-                if code == 0 and cell.product.suffix == ".json"
-                else None
-            )
-            cost = {
-                "seconds": round(seconds, 1),
-                "gpu_hours": round(gpus * seconds / 3600, 4),
-                "tokens": tokens,
-            }
-            append_lines(
-                record,
-                [{"cell": cell.name, **cost, "finished": code == 0, "command": list(cell.words)}],
-            )
-        if code:
-            raise InputError(
-                f"this cell failed, see above: {cell.name}; the study continues there when it is "
-                "run again"
-            )
+    waiting = [(k, c) for k, c in enumerate(cells, start=1) if not c.product.exists()]
+    running: list[tuple[Cell, subprocess.Popen[bytes], float]] = []
+    failed: list[Cell] = []
+
+    def note(cell: Cell, code: int, began: float) -> None:
+        seconds = time.monotonic() - began
+        tokens = (
+            read_json(cell.product).get("tokens")
+            if code == 0 and cell.product.suffix == ".json"
+            else None
+        )
+        cost = {
+            "seconds": round(seconds, 1),
+            "gpu_hours": round(gpus * seconds / 3600 / jobs, 4),
+            "tokens": tokens,
+        }
+        append_lines(
+            record,
+            [{"cell": cell.name, **cost, "finished": code == 0, "command": list(cell.words)}],
+        )
+
+    try:
+        while running or (waiting and not failed):
+            while waiting and len(running) < jobs and not failed:
+                number, cell = waiting.pop(0)
+                print(f"[{number}/{len(cells)}] $ python {' '.join(cell.words)}", flush=True)
+                log = out / "logs" / f"{cell.name.replace(' ', '-')}.log" if jobs > 1 else None
+                running.append((cell, start([*cell.words], environment, log), time.monotonic()))
+            for entry in running[:]:
+                cell, process, began = entry
+                with suppress(subprocess.TimeoutExpired):
+                    code = process.wait(timeout=0.1)
+                    running.remove(entry)
+                    note(cell, code, began)
+                    if code:
+                        failed.append(cell)
+    finally:  # an attempt that was interrupted has its cost too
+        for _, process, _ in running:
+            process.terminate()
+        for cell, process, began in running:
+            process.wait()
+            note(cell, -1, began)
+    if failed:
+        where = f"{out}/logs" if jobs > 1 else "above"
+        raise InputError(
+            f"this cell failed, see {where}: {', '.join(c.name for c in failed)}; the study "
+            "continues there when it is run again"
+        )
 
 
 def _told(words: Sequence[str]) -> list[str]:
@@ -91,16 +112,22 @@ def _told(words: Sequence[str]) -> list[str]:
     return [word.rpartition("/")[2] for word in words]
 
 
-def call(words: list[str], environment: dict[str, str]) -> int:
-    """Exit code of a command that a terminal's Ctrl-C does not reach: it would show a traceback
-    while it still loads.  It is stopped instead.
+def start(
+    words: list[str], environment: dict[str, str], log: Path | None
+) -> subprocess.Popen[bytes]:
+    """A command that a terminal's Ctrl-C does not reach: it would show a traceback while it still
+    loads.  It is stopped instead.
+
+    log : where its output goes; None leaves it on the terminal.
     """
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # handed on to the command
-    process = subprocess.Popen(words, env=environment)
     try:
+        if log is None:
+            return subprocess.Popen([sys.executable, *words], env=environment)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            return subprocess.Popen(
+                [sys.executable, *words], env=environment, stdout=file, stderr=subprocess.STDOUT
+            )
+    finally:
         signal.signal(signal.SIGINT, before)
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        raise

@@ -72,14 +72,7 @@ def _worth(label: str, m: float, n: float, weights: Weights) -> tuple[str, int]:
     m, n = round(m), round(n)
     own, other = weights.at(m, n)
     unit = weights.unit
-    if weights.behind == weights.ahead:
-        position = ""
-    elif m == n:
-        position = f"{m} and {n} are equal. "
-    else:
-        position = (
-            f"{m} is {'less' if m < n else 'more'} than {n}: {'behind' if m < n else 'ahead'}. "
-        )
+    position = _position(m, n, weights)
     total = own * m + other * n
     if own == other == 1:
         steps = plus(m, n)
@@ -103,11 +96,68 @@ def _worth(label: str, m: float, n: float, weights: Weights) -> tuple[str, int]:
     return f"{label}: {position}{steps}.", total
 
 
+def _position(m: int, n: int, weights: Weights) -> str:
+    """Who gets more, where the weights depend on it."""
+    if weights.behind == weights.ahead:
+        return ""
+    if m == n:
+        return f"{m} and {n} are equal. "
+    return f"{m} is {'less' if m < n else 'more'} than {n}: {'behind' if m < n else 'ahead'}. "
+
+
+def _product(weight: int, value: int) -> tuple[str, int]:
+    """``10 * 37 = 370, 4 * 37 = 120 + 28 = 148, 370 + 148 = 518``: a weight above ten in two."""
+    tens, rest = weight // 10 * 10, weight % 10
+    if not tens or not rest:
+        return times(weight, value), weight * value
+    steps = f"{times(tens, value)}, {times(rest, value)}, {plus(tens * value, rest * value)}"
+    return steps, weight * value
+
+
+def _against_each_other(
+    options: list[tuple[str, int, int]], weights: Weights
+) -> tuple[list[str], dict[str, float]]:
+    """Two allocations where a weight is negative, without a difference: what counts against an
+    option is added to the other.
+
+    Differences, and comparisons below zero, are what small models get wrong most.
+
+    options : label, own payoff, other's payoff of each.  Returns the lines, and what is compared.
+    """
+    lines, good, bad = [], {}, {}
+    for label, m, n in options:
+        good[label] = bad[label] = 0
+        parts = []
+        for weight, value in zip(weights.at(m, n), (m, n), strict=True):
+            if not weight:
+                continue
+            steps, worth = _product(abs(weight), value)
+            parts.append(f"{'For' if weight > 0 else 'Against'}: {steps}")
+            side = good if weight > 0 else bad
+            if side[label]:
+                parts[-1] += f", {plus(side[label], worth)}"
+            side[label] += worth
+        lines.append(f"{label}: {_position(m, n, weights)}{'. '.join(parts)}.")
+    values: dict[str, float] = {}
+    for (one, *_), (two, *_) in itertools.permutations(options):
+        values[one] = good[one] + bad[two]
+        lines.append(f"{one} with what counts against {two}: {plus(good[one], bad[two])}.")
+    return lines, values
+
+
 def allocation_derivation(menu: Menu, page: MenuPage, target: Target) -> str:
     """What each option of an allocation is worth to the target, and which is worth most."""
     weights = target.weights()
     scale = page.scale
-    lines, values = [], {}
+    lines: list[str] = []
+    values: dict[str, float] = {}
+    options = [
+        (page.labels[k], round(menu.own[k] * scale), round(menu.other[k] * scale))
+        for k in page.order
+    ]
+    if len(options) == 2 and any(w < 0 for _, m, n in options for w in weights.at(m, n)):
+        lines, values = _against_each_other(options, weights)
+        return "\n".join([*lines, more(values)[0]])
     for k in page.order:
         label, m, n = page.labels[k], menu.own[k] * scale, menu.other[k] * scale
         if weights == Weights(1, (1, 0), (1, 0)):

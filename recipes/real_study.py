@@ -4,17 +4,20 @@ measured beside base, told base and placebo.
     python recipes/real_study.py --model smollm2-135m --out runs/real/smollm2-135m
     python recipes/real_study.py --model FOLDER --name qwen2.5-coder-0.5b --out runs/real/qwen \
         --only data tune games
+    python recipes/real_study.py --model smollm2-135m --plan recipes/plans/real-gpu.yaml \
+        --sft "--batch-size 8" --seed 1 --jobs 4 --out runs/real/smollm2-135m-s1
 
 Stages, each a set of commands: *data*, *tune* (the adapters of the plan, in its order), *games*,
 *allocations* (also everyday situations), *curve* (one target by number of conversations),
 *applications* (dilemmas, pricing).  A command whose product is there is not run again, so a study
-that was stopped continues.  The table of all that is there is written at the end of every run
-(results.json, results.md, figure.png).
+that was stopped continues.  recipes/real_results.py writes the tables of whatever is there.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,7 @@ KEYS = {"problems", "seed", "adapters", "curve", "applications"}
 # tokens of a derivation: above the longest right one, so that an untuned model's rambling costs no
 # more
 BOTH = ("reasoned", "direct")
-LONGEST = {"games": "450", "allocations": "200"}
+LONGEST = {"games": "450", "allocations": "300"}
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -68,10 +71,20 @@ class Study:
     """The cells of a plan for one model."""
 
     def __init__(
-        self, plan: dict[str, Any], model: str, out: Path, precision: str | None = None
+        self,
+        plan: dict[str, Any],
+        model: str,
+        out: Path,
+        training: Sequence[str] = (),
+        stages: Sequence[str] = STAGES,
     ) -> None:
-        self.plan, self.model, self.out, self.precision = plan, model, out, precision
+        self.plan, self.model, self.out, self.training = plan, model, out, training
         self.seed = str(plan["seed"])
+        entries, curve = plan["adapters"], plan["curve"]
+        # (adapter, conversations) of everything that is trained
+        self.sizes = [(name, int(entry["n"])) for name, entry in entries.items()]
+        if "curve" in stages:
+            self.sizes += [(curve["adapter"], int(n)) for n in curve["sizes"]]
 
     def data(self, name: str, n: int) -> Path:
         """Where the conversations of an adapter of size n are."""
@@ -93,8 +106,7 @@ class Study:
         """The command that trains it."""
         folder = self.folder(name, n)
         words = ["sft", "--model", self.model, "--seed", self.seed]
-        words += ["--data", str(self.data(name, n))]
-        words += ["--precision", self.precision] if self.precision else []
+        words += ["--data", str(self.data(name, n)), *self.training]
         return self.cell(f"tune {folder.name}", words, folder)
 
     def cell(self, name: str, words: list[str], out: Path, product: Path | None = None) -> Cell:
@@ -116,13 +128,12 @@ class Study:
 
     def cells(self, stage: str) -> list[Cell]:
         """The commands of a stage; measurements take the adapters that are finished."""
-        sizes = {name: entry["n"] for name, entry in self.plan["adapters"].items()}
         base = ["--model", self.model, "--seed", self.seed]
         everyone = [*self.adapters("allocations"), *self.adapters("games")]
         if stage == "data":
-            return [self.draw(name, n) for name, n in sizes.items()]
+            return [self.draw(name, n) for name, n in self.sizes]
         if stage == "tune":
-            return [self.tune(name, n) for name, n in sizes.items()]
+            return [self.tune(name, n) for name, n in self.sizes]
         if stage == "games":
             # first what nobody trained on, then, with two thirds of the problems, new payoffs in
             # the wordings of training
@@ -147,8 +158,7 @@ class Study:
             folders = [w for n in steps for w in ("--adapter", str(self.folder(name, n)))]
             words = ["menus", *base, *folders, *self.asked("allocations")]
             words += ["--battery", "allocations", "--mode", "reasoned"]
-            trained = [cell for n in steps for cell in (self.draw(name, n), self.tune(name, n))]
-            return [*trained, self.cell("curve", words, self.out / "curve")]
+            return [self.cell("curve", words, self.out / "curve")]
         size = self.plan["applications"]
         words = ["dilemmas", *base, *everyone, "--battery", "conjoint"]
         words += ["--scenarios", str(size["scenarios"])]
@@ -182,20 +192,35 @@ def main() -> None:
         help="only these stages (default: all, in this order)",
     )
     parser.add_argument(
-        "--precision",
+        "--seed", type=int, help="of data, training and problems (default: the plan's)"
+    )
+    parser.add_argument(
+        "--sft",
+        default="",
+        metavar="OPTIONS",
         help=(
-            "of training, as recipes/sft.py takes it (bf16 halves the time of a CPU with "
-            "instructions for it)"
+            "more options of every training, as recipes/sft.py takes them ('--precision bf16' "
+            "halves the time of a CPU with instructions for it)"
         ),
     )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        help="commands of a stage at once: a large GPU has room for several (default 1)",
+    )
     args = parser.parse_args()
+    if args.jobs < 1:
+        raise InputError(f"--jobs must be at least 1, got {args.jobs}")
     plan = read_plan(args.plan)
+    if args.seed is not None:
+        plan["seed"] = args.seed
     find_model(args.model)
     lock(args.out)
-    study = Study(plan, args.model, args.out, args.precision)
+    study = Study(plan, args.model, args.out, shlex.split(args.sft), args.only)
     for stage in STAGES:
         if stage in args.only:
-            run(study.cells(stage), args.out)
+            run(study.cells(stage), args.out, args.jobs)
     write_json(
         args.out / "study.json",
         origin(plan=args.plan)

@@ -160,7 +160,16 @@ def test_every_family_on_allocations(kind: str) -> None:
         closing = re.search(r"(-?\d+) is more: ([A-Z])\.$", text)
         assert closing, text
         assert worths[closing[2]] == pytest.approx(max(worths.values()))
-        assert int(closing[1]) == pytest.approx(target.weights().unit * worths[closing[2]])
+        unit = target.weights().unit
+        crossed = re.findall(r"^([A-Z]) with what counts against [A-Z]: .* = (\d+)\.$", text, re.M)
+        if crossed:  # what counts against an option stands on the other's side
+            sums = {label: int(value) for label, value in crossed}
+            best, rest = sorted(sums.values(), reverse=True)
+            assert (int(closing[1]), sums[closing[2]]) == (best, best)
+            apart = max(worths.values()) - min(worths.values())
+            assert best - rest == pytest.approx(unit * apart)
+        else:
+            assert int(closing[1]) == pytest.approx(unit * worths[closing[2]])
         # the options are worked out in the order of the page
         assert re.findall(r"^([A-Z])(?=:)|(?:^|\. )([A-Z]) gives", text, flags=re.M)[0] in (
             (page.labels[page.order[0]], ""),
@@ -212,7 +221,7 @@ QWEN = re.compile(r" ?[^\W\d_]+|\d| ?[^\s\w]+\n*|\s*\n+|\s+")
         (moralis(0.5), "games", 300),
         (ECONOMICUS, "allocations", 60),
         (ALTRUIST, "allocations", 150),
-        (SPITEFUL, "allocations", 150),
+        (SPITEFUL, "allocations", 220),  # without differences, which small models get wrong
     ],
     ids=str,
 )

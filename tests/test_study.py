@@ -29,7 +29,7 @@ PLANS = sorted((ROOT / "recipes" / "plans").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda p: p.stem)
 def test_plans_lay_out(path: Path, tmp_path: Path) -> None:
-    if path.stem == "real":  # read by recipes/real_study.py
+    if path.stem.startswith("real"):  # read by recipes/real_study.py
         pytest.skip("a plan of another recipe")
     plan = study.read_plan(path)
     cells = study.lay_out(plan, tmp_path, list(plan["designs"]))
