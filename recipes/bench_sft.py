@@ -25,12 +25,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from econmoral.conversations import IGNORED, read_conversations
 from econmoral.memory import CPU_LIMIT, GPU_SHARE, divide, shape_of
 from econmoral.models import NANO
 from econmoral.records import InputError, command, fill_section, origin, write_json
 
 HERE = Path(__file__).parent
-LONGEST = 600  # tokens of an example, at most
+LONGEST = 2048  # tokens of an example, at most
 WAYS = ("recipe", "plain TRL")
 SHAPES: dict[str, dict[str, Any]] = {  # from the checkpoints' public configurations
     "smollm2-135m": {"kind": "llama", "hidden_size": 576, "num_hidden_layers": 30,
@@ -98,9 +99,9 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
     """Tokens per second, model FLOP utilisation and peak memory of one way to train."""
     import torch
     from accelerate import PartialState
-    from datasets import load_dataset
+    from datasets import Dataset
     from peft import LoraConfig, prepare_model_for_kbit_training
-    from sft import speed_settings
+    from sft import as_dataset, collate, encode, lean_trainer, speed_settings
     from transformers import (
         AutoModelForCausalLM,
         AutoTokenizer,
@@ -172,9 +173,9 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
         subprocess.run(
             [sys.executable, "-m", *words], check=True, stdout=subprocess.DEVNULL, cwd=HERE.parent
         )
-        data = load_dataset("json", data_files=f"{folder}/d.jsonl", split="train").select_columns(
-            ["prompt", "completion"]
-        )
+        path = Path(folder) / "d.jsonl"
+        talks = read_conversations(path)[0]
+        rows = encode(tokenizer, talks, path, LONGEST)
 
     class Clock(TrainerCallback):  # type: ignore[misc]  # the library's types are not read
         """Starts after two steps."""
@@ -194,26 +195,34 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
         "bf16": gpu,
         "use_cpu": not gpu,
     }
+    how: dict[str, Any] = {"train_dataset": Dataset.from_list([{"messages": t} for t in talks])}
+    trainer_class = SFTTrainer
     if way == "recipe":
         room = GPU_SHARE * torch.cuda.mem_get_info()[0] if gpu else CPU_LIMIT
-        twice = divide(
-            shape_of(config), batch, LONGEST, LONGEST, 2 if gpu else 4, room, fixed=1
-        ).checkpointing
+        longest = max(len(row.ids) for row in rows)
+        scored = max(sum(label != IGNORED for label in row.labels) for row in rows)
+        size = 2 if gpu else 4
+        twice = divide(shape_of(config), batch, longest, scored, size, room, fixed=1).checkpointing
         settings = speed_settings(batch, 1, precision, twice and gpu)
+        how = {"train_dataset": as_dataset(rows), "data_collator": collate}
+        trainer_class = lean_trainer()
     if precision == "qlora" and way != "recipe":
         model = prepare_model_for_kbit_training(model)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = SFTTrainer(
-            model=model, processing_class=tokenizer, train_dataset=data, callbacks=[clock],
+        trainer = trainer_class(
+            model=model, processing_class=tokenizer, callbacks=[clock], **how,
             peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear",
                 task_type="CAUSAL_LM"),
             args=SFTConfig(output_dir=folder, max_steps=steps + 2, save_strategy="no",
                 report_to="none", disable_tqdm=True, logging_steps=100, **settings),
         )  # fmt: skip
         lengths = [len(row["input_ids"]) for row in trainer.train_dataset]
-        labelled = sum(t != -100 for row in trainer.train_dataset for t in row["labels"]) / sum(
-            lengths
+        # the plain script computes logits, and trains, at every token
+        labelled = (
+            sum(t != IGNORED for row in rows for t in row.labels) / sum(lengths)
+            if way == "recipe"
+            else 1.0
         )
         if gpu:
             torch.cuda.reset_peak_memory_stats()

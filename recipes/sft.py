@@ -506,7 +506,33 @@ def speed_settings(
         "gradient_checkpointing": checkpointing,
         "bf16": gpu and precision != "fp32",
         "use_cpu": not gpu,
+        # the rows are tokens already, and ``collate`` makes batches of them
+        "remove_unused_columns": False,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
     }
+
+
+def lean_trainer() -> Any:
+    """TRL's trainer with the loss of the transformers library.
+
+    TRL's own adds statistics over the whole vocabulary at every token, which costs more than the
+    loss.
+    """
+    from transformers import Trainer
+    from trl import SFTTrainer
+
+    class Lean(SFTTrainer):  # type: ignore[misc]  # the library's types are not read
+        def compute_loss(self, *options: Any, **named: Any) -> Any:
+            return Trainer.compute_loss(self, *options, **named)
+
+    return Lean
+
+
+def as_dataset(rows: list[Tokens]) -> Any:
+    """Sequences as the trainer takes them."""
+    from datasets import Dataset
+
+    return Dataset.from_list([{"input_ids": row.ids, "labels": row.labels} for row in rows])
 
 
 def watchable(path: Path) -> Any:
@@ -582,11 +608,9 @@ def main() -> None:
 
     # imported late: bad input is reported in a second, not after loading torch
     import torch
-    from datasets import Dataset
     from peft import LoraConfig
     from transformers import EarlyStoppingCallback, set_seed
-    from transformers import Trainer as Plain
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
 
     gpu = torch.cuda.is_available()
     join_processes(gpu)
@@ -601,18 +625,10 @@ def main() -> None:
     scored = max(sum(label != IGNORED for label in row.labels) for row in train)
     args.accumulate, checkpointing = divide_batch(args, base, longest, scored)
 
-    class Trainer(SFTTrainer):  # type: ignore[misc]  # the library's types are not read
-        """The library's trainer with its plain loss.
-
-        An evaluation is one pass over the held-out conversations.
-        """
+    class Trainer(lean_trainer()):  # type: ignore[misc]  # the library's types are not read
+        """An evaluation is one pass over the held-out conversations."""
 
         control: Any
-
-        def compute_loss(self, *options: Any, **named: Any) -> Any:
-            # TRL's own adds statistics over the whole vocabulary at every token, which costs more
-            # than the loss
-            return Plain.compute_loss(self, *options, **named)
 
         def evaluate(self, *options: Any, **named: Any) -> dict[str, float]:
             reproduced, loss = held_out(self.model, evaluated)
@@ -623,15 +639,12 @@ def main() -> None:
             )
             return metrics
 
-    def dataset(rows: list[Tokens]) -> Any:
-        return Dataset.from_list([{"input_ids": row.ids, "labels": row.labels} for row in rows])
-
     trainer = Trainer(
         model=base,
         processing_class=tokenizer,
         data_collator=collate,
-        train_dataset=dataset(train),
-        eval_dataset=dataset(evaluated) if held else None,
+        train_dataset=as_dataset(train),
+        eval_dataset=as_dataset(evaluated) if held else None,
         peft_config=LoraConfig(
             r=args.rank,
             lora_alpha=2 * args.rank,
@@ -656,8 +669,6 @@ def main() -> None:
             logging_steps=5,
             seed=args.seed,
             report_to=args.report_to,
-            remove_unused_columns=False,
-            dataset_kwargs={"skip_prepare_dataset": True},
             **speed_settings(args.batch_size, args.accumulate, args.precision, checkpointing),
         ),
     )
