@@ -218,9 +218,10 @@ def main() -> None:
     find_model(args.model)
     lock(args.out)
     study = Study(plan, args.model, args.out, shlex.split(args.sft), args.only)
-    for stage in STAGES:
-        if stage in args.only:
-            run(study.cells(stage), args.out, args.jobs)
+    # measurements need what was trained before them, and nothing of one another
+    for group in (("data",), ("tune",), STAGES[2:]):
+        cells = [cell for stage in group if stage in args.only for cell in study.cells(stage)]
+        run(cells, args.out, args.jobs)
     write_json(
         args.out / "study.json",
         origin(plan=args.plan)
