@@ -51,6 +51,13 @@ CHECK = Conversation(
 BATCH_TOKENS = 16_384
 
 
+SINGLE = 4e9  # bytes of a checkpoint's files up to which a GPU measures it in single precision
+
+
+def _weight_bytes(folder: Path) -> int:
+    return sum(p.stat().st_size for p in folder.glob("*.safetensors"))
+
+
 class Transformers(Exact):
     """A checkpoint and its adapters (name -> folder);
     ``four_bit`` loads the base in nf4 (wherever bitsandbytes runs).
@@ -71,7 +78,9 @@ class Transformers(Exact):
         self.place = place = base_for(model, adapters.values())
         check_files(place)  # before a library reads any of it
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
+        # of a small checkpoint half precision saves nothing, and single is exact
+        half = self.device == "cuda" and _weight_bytes(place.folder) > SINGLE
+        dtype = torch.bfloat16 if half else torch.float32
         check_adapters(adapters.values(), place, load_tokenizer(place), given)
         self.tokenizer, loaded = load_checkpoint(place, dtype, four_bit)
         if not four_bit:
@@ -130,11 +139,11 @@ class Transformers(Exact):
         """A copy of the model with the condition's adapter added to its weights,
         where that is faster and the same.
 
-        On a CPU in single precision the adapter's own products cost as much as a third of writing a
+        In single precision: the adapter's own products cost as much as a third of writing a
         derivation.  The copy is held against the model with its adapter on one page; where they
         differ by more than AGREE there is none.
         """
-        if self.apart or self.device != "cpu" or self.model.dtype != torch.float32 or self.four_bit:
+        if self.apart or self.model.dtype != torch.float32 or self.four_bit:
             return None
         if self._copy is None or self._copy[0] != condition.adapter:
             copy = (
@@ -142,7 +151,7 @@ class Transformers(Exact):
                 .merge_and_unload(adapter_names=[self.keys[str(condition.adapter)]])
                 .eval()
             )
-            page = torch.tensor([self.scored(CHECK.steps()[0][0]).context])
+            page = torch.tensor([self.scored(CHECK.steps()[0][0]).context], device=self.device)
             apart = (
                 (
                     self.model(input_ids=page).logits[0, -1].log_softmax(-1)
