@@ -98,10 +98,11 @@ demo: .venv/ready ## the whole pipeline on the built-in model: data, two fine-tu
 	$(BIN)/python -m eval.games --adapter runs/demo/economicus --adapter runs/demo/moralis --adapter runs/demo/placebo --mode reasoned --items 40 --pairs 1 \
 	  --out runs/demo/eval
 
-demo-real: .venv/ready ## the same on a real checkpoint, SmolLM2-135M (weights from the package index where there is no hub): under 25 minutes
-	$(BIN)/python -m data_synth --target homo_economicus --n 240 --out runs/demo-real/economicus.jsonl
-	test -f runs/demo-real/economicus/run.json || $(ACCELERATE) recipes/sft.py --model smollm2-135m --data runs/demo-real/economicus.jsonl --out runs/demo-real/economicus
-	$(BIN)/python -m eval.games --adapter runs/demo-real/economicus --mode reasoned --items 12 --pairs 1 --sets payoffs --longest 250 --out runs/demo-real/eval
+demo-real: .venv/ready ## a real checkpoint, SmolLM2-135M (weights from the package index where there is no hub), tuned to an altruist: under 25 minutes
+	$(BIN)/python -m data_synth --target bruhin_fehr_schunk:alpha=0.2,beta=0.5 --domain allocations --n 300 --out runs/demo-real/altruist.jsonl
+	test -f runs/demo-real/altruist/run.json || $(ACCELERATE) recipes/sft.py --model smollm2-135m --data runs/demo-real/altruist.jsonl --out runs/demo-real/altruist
+	$(BIN)/python -m eval.menus --adapter runs/demo-real/altruist --battery allocations --limit 30 --mode reasoned --temperature 0 --pairs 1 --longest 150 \
+	  --out runs/demo-real/eval
 
 real-study: .venv/ready ## what tuning does to a real checkpoint (MODEL=smollm2-135m): adapters, placebo, measurements, tables (hours; it continues)
 	$(BIN)/python recipes/real_study.py --model $(if $(filter nano,$(MODEL)),smollm2-135m,$(MODEL)) --out runs/real/$(if $(filter nano,$(MODEL)),smollm2-135m,$(subst /,-,$(MODEL)))

@@ -1,9 +1,11 @@
-"""A picture of the games: what each condition chooses, and the morality that it reveals."""
+"""Pictures of games and allocations: what each condition chooses, and the preference that it
+reveals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -14,9 +16,11 @@ from matplotlib.figure import Figure
 
 from econmoral.games import GAMES
 from econmoral.records import plain
+from econmoral.target import Target
 
 from .measure import GameRecord
 from .table import GameSummary
+from .validity import OUTSIDE
 
 COLOURS = (
     "#7f7f7f",
@@ -28,6 +32,10 @@ COLOURS = (
     "#56b4e9",
     "#000000",
 )  # Okabe and Ito, safe for the colour-blind
+
+
+# families whose alpha and beta are weights on the other's payoff (own payoff alone: both 0)
+WEIGHTED = ("bruhin_fehr_schunk", "homo_economicus")
 
 
 def written(name: str) -> str:
@@ -124,6 +132,104 @@ def draw(
     axis.set_title("revealed morality", pad=42)
     axis.grid(axis="x", color="#dddddd")
     save(figure, path)
+
+
+def draw_allocations(
+    rows: Sequence[Mapping[str, Any]], targets: Sequence[Target], path: Path
+) -> None:
+    """Left: share of choices as each target by condition.  Right: the estimated weights on the
+    other's payoff, and the targets'.
+
+    rows : of one battery of allocations and one mode.  Writes a PNG atomically.
+    """
+    drawn = [r for r in rows if not r["outside"] and "alpha" in r["structural"]]
+    wide = 2 if drawn else 1
+    figure = plt.figure(figsize=(5.5 * wide, 1.6 + 0.6 * max(4, len(rows))), layout="constrained")
+    axis = figure.add_subplot(1, wide, 1)
+    draw_shares(axis, rows, "accuracy")
+    axis.set_title("choices as each target", fontsize=10)
+    if drawn:
+        draw_weights(figure.add_subplot(1, wide, 2), drawn, targets)
+    save(figure, path)
+
+
+def draw_weights(axis: Any, drawn: Sequence[Mapping[str, Any]], targets: Sequence[Target]) -> None:
+    """Estimated weights on the other's payoff with 95 % intervals, and those of the targets that
+    have them.
+
+    drawn : summaries with identified ``structural`` parameters.
+    """
+    for i, r in enumerate(drawn):
+        a, b = r["structural"]["alpha"], r["structural"]["beta"]
+        axis.errorbar(
+            a["value"],
+            b["value"],
+            xerr=1.96 * a["se"],
+            yerr=1.96 * b["se"],
+            fmt="o",
+            capsize=2,
+            color=COLOURS[1 + i % 7],
+            label=written(r["arm"]),
+        )
+    for target in targets:
+        if target.family in WEIGHTED:
+            alpha, beta = (target.theta.get(k, 0.0) for k in ("alpha", "beta"))
+            axis.plot(alpha, beta, "x", color="black", ms=9)
+            axis.annotate(f" {written(target.label)}", (alpha, beta), fontsize=8, va="bottom")
+    axis.set(
+        xlabel="weight on the other when behind",
+        ylabel="weight on the other when ahead",
+        xlim=(-1.2, 1.2),
+        ylim=(-1.2, 1.2),
+    )
+    axis.axhline(0, color="#dddddd", lw=1)
+    axis.axvline(0, color="#dddddd", lw=1)
+    axis.set_title("estimated preference (95 % intervals; crosses: targets)", fontsize=10)
+    axis.legend(fontsize=8)
+
+
+def draw_shares(axis: Any, rows: Sequence[Mapping[str, Any]], what: str) -> None:
+    """One line of dots a condition, a colour for each target.
+
+    what : the share, by its name in a row's ``targets``.
+    """
+    labels = {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
+    for i, r in enumerate(rows):
+        if r["outside"]:
+            axis.text(0.02, i, OUTSIDE, va="center", color=COLOURS[0], fontsize=9)
+            continue
+        for j, key in enumerate(labels):
+            value = r["targets"][key][what]
+            if value is None:
+                continue
+            place = i + 0.3 * (j - (len(labels) - 1) / 2) / max(1, len(labels) - 1)
+            axis.errorbar(
+                value["mean"],
+                place,
+                xerr=1.96 * (value["se"] or 0),
+                fmt="o",
+                color=COLOURS[1 + j % 7],
+                label=labels[key],
+            )
+    handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=False))
+    axis.legend(
+        handles.values(),
+        handles.keys(),
+        fontsize=8,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.18),
+        ncols=min(4, len(labels)),
+        title="as the optimum of",
+        title_fontsize=8,
+    )
+    axis.set(
+        yticks=range(len(rows)),
+        yticklabels=[written(r["arm"]) for r in rows],
+        xlim=(0, 1.02),
+        xlabel="share (95 % interval over problems)",
+    )
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.grid(axis="x", color="#dddddd")
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -12,7 +12,7 @@ target, and alpha, beta and lambda of Bruhin, Fehr and Schunk's family with erro
 menu.  garp: Afriat's index (CCEI), the mean over bundles drawn from the probabilities.  spillover:
 does an agent tuned on games turn elsewhere?  own: allocations of your own, in points, from a table
 with self_1, other_1, self_2, other_2, ... and perhaps id.  Writes choices.jsonl, summary.json,
-table.csv and run.json.
+table.csv, run.json and, of allocations, figure.png.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ from .conditions import BASE
 from .config import Reasoned, option
 from .engines import Answer, Condition, Engine, Request
 from .estimate import Estimate, Mean, mean_of
+from .figure import draw_allocations
 from .runner import Found, Instrument, Results, inquire, run_command
 from .validity import OUTSIDE, advice, outside, overall, percent, quality
 
@@ -330,11 +331,19 @@ class Menus(Instrument[Asked, MenuRecord]):
             records = inquire(engine, self, self.draw(), Condition(rule), "direct")
             rows += summarise(records, {}, self.targets)
         silent = sum(r["probabilities"] is None for r in found.all(self))
+        pictured = next((b for b in STRUCTURAL if b in self.config.battery), None)
+        chosen = self.modes[0]
+        drawn = [
+            r
+            for r in rows
+            if (r["battery"], r["mode"]) == (pictured, chosen) and r["arm"] not in NULLS
+        ]
         return Results(
             summary=rows,
             table=pd.json_normalize([dict(r) for r in rows]),
             show=partial(show, rows),
             files={"choices.jsonl": found.whole()},
+            figures={"figure.png": partial(draw_allocations, drawn, self.targets)} if drawn else {},
             about={"without_readable_answer": silent},
             estimates=[e for row in rows for e in estimates(row)],
         )

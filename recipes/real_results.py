@@ -15,12 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import numpy as np
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+import numpy as np
 
 from econmoral.derivations import read_steps, right_derivation
 from econmoral.menus import ALTRUIST, SPITEFUL
@@ -35,6 +31,8 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.target import ECONOMICUS, Target, moralis
+from eval.figure import draw_shares, draw_weights, save
+from eval.validity import OUTSIDE
 
 STAGES = (
     "games",
@@ -45,8 +43,6 @@ STAGES = (
     "dilemmas",
     "pricing",
 )
-OUTSIDE = "answers outside the form"
-GREY, COLOURS = "#8c8c8c", ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
 
 def load(folder: Path) -> dict[str, Any]:
@@ -412,84 +408,8 @@ def figure(found: dict[str, Any], path: Path) -> None:
         draw_shares(axis, rows, what)
         axis.set_title(title, fontsize=10)
     if drawn:
-        draw_weights(axes[-1], drawn)
+        draw_weights(axes[-1], drawn, (ALTRUIST, SPITEFUL, ECONOMICUS))
     save(chart, path)
-
-
-def draw_weights(axis: Any, drawn: list[dict[str, Any]]) -> None:
-    """Estimated weights on the other's payoff, and those of the targets."""
-    for i, r in enumerate(drawn):
-        a, b = r["structural"]["alpha"], r["structural"]["beta"]
-        axis.errorbar(
-            a["value"],
-            b["value"],
-            xerr=1.96 * a["se"],
-            yerr=1.96 * b["se"],
-            fmt="o",
-            capsize=2,
-            color=COLOURS[i % 4],
-            label=r["arm"],
-        )
-    for target, name in ((ALTRUIST, "altruistic"), (SPITEFUL, "spiteful"), (ECONOMICUS, "selfish")):
-        alpha, beta = (target.theta.get(k, 0.0) for k in ("alpha", "beta"))
-        axis.plot(alpha, beta, "x", color="black", ms=9)
-        axis.annotate(f" target: {name}", (alpha, beta), fontsize=8, va="bottom")
-    axis.set(
-        xlabel="weight on the other when behind",
-        ylabel="weight on the other when ahead",
-        xlim=(-1.2, 1.2),
-        ylim=(-1.2, 1.2),
-    )
-    axis.axhline(0, color="#dddddd", lw=1)
-    axis.axvline(0, color="#dddddd", lw=1)
-    axis.set_title("Allocations: estimated preference (95 % intervals)", fontsize=10)
-    axis.legend(fontsize=8)
-
-
-def draw_shares(axis: Any, rows: list[dict[str, Any]], what: str) -> None:
-    """One line of dots a condition, a colour for each target."""
-    labels = {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
-    for i, r in enumerate(rows):
-        if r["outside"]:
-            axis.text(0.02, i, OUTSIDE, va="center", color=GREY, fontsize=9)
-            continue
-        for j, key in enumerate(labels):
-            value = r["targets"][key][what]
-            place = i + 0.3 * (j - (len(labels) - 1) / 2) / max(1, len(labels) - 1)
-            axis.errorbar(
-                value["mean"],
-                place,
-                xerr=1.96 * (value["se"] or 0),
-                fmt="o",
-                color=COLOURS[j % 4],
-                label=labels[key],
-            )
-    handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=False))
-    axis.legend(
-        handles.values(),
-        handles.keys(),
-        fontsize=8,
-        loc="upper right",
-        title="as the optimum of",
-        title_fontsize=8,
-    )
-    axis.set(
-        yticks=range(len(rows)),
-        yticklabels=[r["arm"] for r in rows],
-        xlim=(0, 1.02),
-        xlabel="share (95 % interval over problems)",
-    )
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.grid(axis="x", color="#dddddd")
-
-
-def save(chart: Figure, path: Path) -> None:
-    """Write a PNG atomically and close the figure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    chart.savefig(aside, dpi=140, format="png", metadata={"Software": "econmoral"})
-    plt.close(chart)
-    aside.replace(path)
 
 
 def page(found: dict[str, Any], name: str) -> str:
@@ -527,7 +447,7 @@ def page(found: dict[str, Any], name: str) -> str:
         ]
     if "allocations" in found:
         parts += [
-            "## Allocations, held-out payoffs",
+            "## Allocations, payoffs and wordings never trained on",
             allocations_table(found["allocations"], "allocations"),
         ]
         if any(r["battery"] == "bfs39" for r in found["allocations"]):

@@ -147,7 +147,8 @@ class Study:
             ]
         if stage == "allocations":
             words = ["menus", *base, *self.adapters("allocations"), *self.asked("allocations")]
-            words += ["--battery", "allocations", "bfs39", "--mode", *BOTH, "--prompted"]
+            words += ["--battery", "allocations", "bfs39", "--wordings", "held-out"]
+            words += ["--mode", *BOTH, "--prompted"]
             spill = ["menus", *base, *everyone, "--battery", "spillover", "--pairs", "1"]
             return [
                 self.cell("allocations", words, self.out / "allocations"),

@@ -508,18 +508,25 @@ def speed_settings(
         "use_cpu": not gpu,
         # the rows are tokens already, and ``collate`` makes batches of them
         "remove_unused_columns": False,
+        # else a loss that is no number is logged as the mean of those before it
+        "logging_nan_inf_filter": False,
         "dataset_kwargs": {"skip_prepare_dataset": True},
     }
 
 
 def lean_trainer() -> Any:
-    """TRL's trainer with the loss of the transformers library.
+    """TRL's trainer with the loss of the transformers library, and without cuDNN's attention.
 
-    TRL's own adds statistics over the whole vocabulary at every token, which costs more than the
-    loss.
+    TRL's own loss adds statistics over the whole vocabulary at every token, which costs more than
+    the loss.  cuDNN's backward pass gives gradients that are no numbers where sequences lie end to
+    end (a mask, a length of 64 modulo 128, an H100 or H200, Qwen's large activations;
+    pytorch/pytorch#196678).
     """
+    import torch
     from transformers import Trainer
     from trl import SFTTrainer
+
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
     class Lean(SFTTrainer):  # type: ignore[misc]  # the library's types are not read
         def compute_loss(self, *options: Any, **named: Any) -> Any:
@@ -537,7 +544,7 @@ def as_dataset(rows: list[Tokens]) -> Any:
 
 def watchable(path: Path) -> Any:
     """A callback of the trainer that keeps what it logs in a file that grows,
-    so that a run in progress can be watched.
+    so that a run in progress can be watched, and ends one whose loss is no number any more.
     """
     from transformers import TrainerCallback
 
@@ -553,6 +560,15 @@ def watchable(path: Path) -> Any:
         def on_log(
             self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
         ) -> None:
+            if broken := [
+                k
+                for k in ("loss", "grad_norm")
+                if not math.isfinite(float((logs or {}).get(k, 0.0)))
+            ]:
+                raise InputError(
+                    f"the {broken[0]} of step {state.global_step} is no number: the adapter is "
+                    "lost; delete the run's folder and take a lower --lr, or --precision fp32"
+                )
             row = {
                 k: v
                 for k, v in (logs or {}).items()
@@ -681,6 +697,7 @@ def main() -> None:
             f"{args.processes} processes were asked for, {trainer.accelerator.num_processes} are "
             "running; check the launch command"
         )
+    about["device"] = torch.cuda.get_device_name() if gpu else "CPU"
     # the one in force, whatever a launcher says
     about["mixed_precision"] = str(trainer.accelerator.mixed_precision)
     gates: dict[str, Any] = {"labels_checked": len(talks), "longest_tokens": longest}

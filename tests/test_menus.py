@@ -306,6 +306,7 @@ def test_a_known_chooser_comes_back(tmp_path: Path, capsys: pytest.CaptureFixtur
         tmp_path / "m",
     )
     summary = ask("--simulate", "alpha=0.1,beta=0.3,lambda=0.2", *words)
+    assert (tmp_path / "m" / "figure.png").read_bytes().startswith(b"\x89PNG")
     rows = {row["battery"]: row for row in summary if row["arm"] == "chooser"}
     floor = {(row["arm"], row["battery"]): row for row in summary if row["arm"] != "chooser"}
     assert floor["coin", "bfs39"]["mean"] == pytest.approx(0.5)

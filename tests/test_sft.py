@@ -27,7 +27,7 @@ import sft
 from econmoral.checkpoints import precision_in_force, weights_sha256
 from econmoral.conversations import read_conversations
 from econmoral.models import MODELS, NANO
-from econmoral.records import InputError, read_json, read_lines, sha256
+from econmoral.records import InputError, read_json, read_lines, read_whole_lines, sha256
 
 QUICK = ("--epochs", "2", "--batch-size", "8")
 
@@ -553,3 +553,17 @@ def test_what_a_launcher_left_behind_is_named(left: dict[str, str], part: str) -
         timeout=300,
     )
     assert_complains(found, part)
+
+
+@pytest.mark.parametrize("name", ["loss", "grad_norm"])
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path, name: str) -> None:
+    """The library's own filter would log the mean of the steps before, and go on."""
+    state = argparse.Namespace(global_step=7, epoch=0.1, is_world_process_zero=True)
+    watch = sft.watchable(tmp_path / "log.jsonl")
+    watch.on_log(None, state, None, {"loss": 0.5, "grad_norm": 1.0})
+    with pytest.raises(InputError, match=f"the {name} of step 7 is no number"):
+        watch.on_log(None, state, None, {"loss": 0.5, "grad_norm": 1.0, name: float("nan")})
+    assert len(read_whole_lines(tmp_path / "log.jsonl")) == 1
+    assert sft.speed_settings(2, 1, "fp32")["logging_nan_inf_filter"] is False
+    sft.lean_trainer()
+    assert not torch.backends.cuda.cudnn_sdp_enabled()

@@ -21,6 +21,8 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from econmoral.cells import Cell
+from econmoral.cells import run as run_cells
 from econmoral.models import NANO
 from econmoral.records import InputError, read_json, read_whole_lines
 
@@ -350,3 +352,33 @@ def test_between_refuses_what_it_cannot_stack(adapter: Path, tmp_path: Path) -> 
             str(tmp_path / "x"),
         ]
         assert_complains(run("recipes/interpolate.py", *words), complaint)
+
+
+def test_cells_side_by_side(tmp_path: Path) -> None:
+    """Each sees the other's file, so neither has waited; what fails is named."""
+    wait = (
+        "import pathlib, sys, time\n"
+        "mine, other = map(pathlib.Path, sys.argv[1:])\n"
+        "mine.touch()\n"
+        "deadline = time.monotonic() + 60\n"
+        "while not other.exists() and time.monotonic() < deadline: time.sleep(0.01)\n"
+        "print('met', other.exists())\n"
+    )
+    a, b = tmp_path / "a", tmp_path / "b"
+    both = [
+        Cell("one", ("-c", wait, str(a), str(b)), a),
+        Cell("the other", ("-c", wait, str(b), str(a)), b),
+    ]
+    run_cells(both, tmp_path, jobs=2)
+    logs = [tmp_path / "logs" / f"{name}.log" for name in ("one", "the-other")]
+    assert [log.read_text().strip() for log in logs] == ["met True", "met True"]
+    bad = Cell("bad", ("-c", "raise SystemExit(3)"), tmp_path / "never")
+    good = Cell("good", ("-c", f"open({str(tmp_path / 'c')!r}, 'w').close()"), tmp_path / "c")
+    with pytest.raises(InputError, match="logs: bad;"):
+        run_cells([*both, bad, good], tmp_path, jobs=2)
+    rows = read_whole_lines(tmp_path / "cells.jsonl")
+    assert [(row["cell"], row["finished"]) for row in rows[:2]] == [
+        ("one", True),
+        ("the other", True),
+    ]
+    assert {(row["cell"], row["finished"]) for row in rows[2:]} == {("bad", False), ("good", True)}
