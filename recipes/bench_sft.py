@@ -29,6 +29,7 @@ from econmoral.conversations import IGNORED, read_conversations
 from econmoral.memory import CPU_LIMIT, GPU_SHARE, divide, shape_of
 from econmoral.models import NANO
 from econmoral.records import InputError, command, fill_section, origin, write_json
+from econmoral.training import as_dataset, collate, encode, lean_trainer, speed_settings
 
 HERE = Path(__file__).parent
 LONGEST = 2048  # tokens of an example, at most
@@ -101,7 +102,6 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
     from accelerate import PartialState
     from datasets import Dataset
     from peft import LoraConfig, prepare_model_for_kbit_training
-    from sft import as_dataset, collate, encode, lean_trainer, speed_settings
     from transformers import (
         AutoModelForCausalLM,
         AutoTokenizer,

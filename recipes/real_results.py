@@ -30,9 +30,10 @@ from econmoral.records import (
     write_json,
     write_text,
 )
+from econmoral.rooms import room
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.figure import draw_shares, draw_weights, save
-from eval.validity import OUTSIDE
+
+figures, OUTSIDE = room("eval.figure"), room("eval.validity").OUTSIDE
 
 STAGES = (
     "games",
@@ -405,11 +406,11 @@ def figure(found: dict[str, Any], path: Path) -> None:
     chart = plt.figure(figsize=(5.2 * min(n, 2), 3.9 * ((n + 1) // 2)), layout="constrained")
     axes = [chart.add_subplot((n + 1) // 2, min(n, 2), k + 1) for k in range(n)]
     for axis, (rows, what, title) in zip(axes, panels, strict=False):
-        draw_shares(axis, rows, what)
+        figures.draw_shares(axis, rows, what)
         axis.set_title(title, fontsize=10)
     if drawn:
-        draw_weights(axes[-1], drawn, (ALTRUIST, SPITEFUL, ECONOMICUS))
-    save(chart, path)
+        figures.draw_weights(axes[-1], drawn, (ALTRUIST, SPITEFUL, ECONOMICUS))
+    figures.save(chart, path)
 
 
 def page(found: dict[str, Any], name: str) -> str:

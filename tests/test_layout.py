@@ -30,7 +30,8 @@ HEAVY = {
 CORE = (
     "rooms", "records", "cells", "models", "packaged", "memory", "adapters", "chat", "checkpoints",
     "games", "preferences", "choice", "target", "replies", "conversation", "prompts", "human",
-    "robust", "menus", "derivations", "conversations", "dilemmas", "market", "firms", "pricing",
+    "robust", "menus", "derivations", "conversations", "training", "processes", "card",
+    "dilemmas", "market", "firms", "pricing",
     "identification", "likelihood", "inference", "tables", "results", "mixtures", "estimation",
     "audit", "power", "amce", "sheet", "data", "otree", "fitting", "cloning", "commands", "lessons",
     "__main__", "__init__",
@@ -70,6 +71,9 @@ def test_rooms_are_entered_only_where_allowed(path: Path) -> None:
             or path.name
             in (
                 "checkpoints.py",
+                "training.py",
+                "processes.py",
+                "card.py",
                 "packaged.py",
                 "cells.py",
                 "bench.py",

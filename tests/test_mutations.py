@@ -38,7 +38,7 @@ MUTATIONS = {
         "test_conversations.py::test_every_turn_is_what_measurement_scores",
     ),
     "loss one place late": (
-        "recipes/sft.py",
+        "econmoral/training.py",
         "[k - 1 for k, label",
         "[min(k, len(row_labels) - 2) for k, label",
         "test_sft.py::test_logits_at_labelled_places_alone_give_the_whole_loss_and_its_gradient",

@@ -24,6 +24,7 @@ from twins import TEMPLATES
 sys.path.insert(0, str(ROOT / "recipes"))
 import sft
 
+from econmoral import card, processes, training
 from econmoral.checkpoints import precision_in_force, weights_sha256
 from econmoral.conversations import read_conversations
 from econmoral.models import MODELS, NANO
@@ -187,7 +188,7 @@ def test_upload_happens_only_when_asked_and_loses_nothing(
     monkeypatch.setattr(
         "huggingface_hub.HfApi.upload_folder", lambda self, **named: calls.append(named)
     )
-    sft.push(finished, "someone/economicus")
+    card.push(finished, "someone/economicus")
     assert calls[0] == ("someone/economicus", {"private": True, "exist_ok": True})
     assert calls[1]["folder_path"] == finished
 
@@ -198,7 +199,7 @@ def test_upload_happens_only_when_asked_and_loses_nothing(
     with pytest.raises(
         InputError, match="is finished but was not uploaded to someone/economicus: no rights"
     ):
-        sft.push(finished, "someone/economicus")
+        card.push(finished, "someone/economicus")
     assert (finished / "run.json").is_file()
 
 
@@ -212,7 +213,7 @@ def test_finished_run_is_not_overwritten(finished: Path, data: Path) -> None:
 def test_what_is_encoded_is_exact_and_a_fault_is_named(data: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(NANO)
     talks, _ = read_conversations(data)
-    rows = sft.encode(tokenizer, talks, data, 2048)
+    rows = training.encode(tokenizer, talks, data, 2048)
     assert len(rows) == len(talks)
     for row, talk in zip(rows, talks, strict=True):
         said = [m["content"] for m in talk if m["role"] == "assistant"]
@@ -223,13 +224,13 @@ def test_what_is_encoded_is_exact_and_a_fault_is_named(data: Path) -> None:
     with pytest.raises(
         InputError, match=f"longer than {longest - 1} tokens, the longest has {longest}"
     ):
-        sft.encode(tokenizer, talks, data, longest - 1)
+        training.encode(tokenizer, talks, data, longest - 1)
     # held-out conversations too are named by their place in the file
     tokenizer.chat_template = tokenizer.chat_template.replace(
         "{{", "{{ raise_exception('no') if messages[0]['content'] == 'odd' else", 1
     )
     with pytest.raises(InputError, match="conversation 31: "):
-        sft.encode(
+        training.encode(
             tokenizer,
             [
                 *talks[:1],
@@ -245,7 +246,7 @@ def test_a_template_that_rewrites_earlier_turns_makes_a_sequence_of_every_turn(d
     tokenizer = AutoTokenizer.from_pretrained(NANO)
     tokenizer.chat_template = (TEMPLATES / "qwen3.jinja").read_text(encoding="utf-8")
     talks = read_conversations(data)[0][:4]
-    rows = sft.encode(tokenizer, talks, data, 4096)
+    rows = training.encode(tokenizer, talks, data, 4096)
     assert len(rows) == sum(m["role"] == "assistant" for talk in talks for m in talk) > len(talks)
     for row in rows:  # context, then one turn, then nothing
         labelled = [k for k, label in enumerate(row.labels) if label != -100]
@@ -258,7 +259,7 @@ def test_logits_at_labelled_places_alone_give_the_whole_loss_and_its_gradient(da
     """
     tokenizer = AutoTokenizer.from_pretrained(NANO)
     model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32).eval()
-    rows = sft.encode(tokenizer, read_conversations(data)[0][:3], data, 4096)
+    rows = training.encode(tokenizer, read_conversations(data)[0][:3], data, 4096)
     counts = [sum(label != -100 for label in row.labels) for row in rows]
     plain = sum(
         model(input_ids=torch.tensor([row.ids]), labels=torch.tensor([row.labels])).loss
@@ -269,7 +270,7 @@ def test_logits_at_labelled_places_alone_give_the_whole_loss_and_its_gradient(da
     plain.backward()
     wanted = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
-    inputs = sft.collate(rows)
+    inputs = training.collate(rows)
     assert inputs["logits_to_keep"].numel() == inputs["labels"].numel() == sum(counts)
     found = model(**inputs)
     assert found.logits.shape[1] == sum(counts)
@@ -278,7 +279,7 @@ def test_logits_at_labelled_places_alone_give_the_whole_loss_and_its_gradient(da
     for name, p in model.named_parameters():
         np.testing.assert_allclose(p.grad.numpy(), wanted[name].numpy(), atol=2e-5, err_msg=name)
     # and what is held out is scored at the same places
-    right, loss = sft.held_out(model, rows)
+    right, loss = training.held_out(model, rows)
     assert float(np.average(loss, weights=counts)) == pytest.approx(plain.item(), abs=1e-5)
     assert right.dtype == bool
 
@@ -306,15 +307,15 @@ def test_rows_of_other_kinds_are_converted_when_asked(
 def test_what_was_not_learnt_is_said() -> None:
     rng = np.random.default_rng(0)
     none, some, all_ = np.zeros(40, bool), rng.random(40) < 0.5, np.ones(40, bool)
-    assert sft.learnt(none, some)["target_learnt"] is True
-    assert sft.learnt(some, all_)["held_out_reproduced"] == 1.0
+    assert training.learnt(none, some)["target_learnt"] is True
+    assert training.learnt(some, all_)["held_out_reproduced"] == 1.0
     for before, after in (
         (some, some),
         (all_, some),
         (none, np.arange(40) == 0),
         (np.zeros(1, bool), np.ones(1, bool)),
     ):
-        found = sft.learnt(before, after)
+        found = training.learnt(before, after)
         assert found["target_learnt"] is False
         assert "not learnt" in found["warning"]
 
@@ -438,9 +439,9 @@ def test_bad_options_get_one_line(options: tuple[str, ...], part: str) -> None:
 
 
 def test_four_bits_without_bitsandbytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sft, "find_spec", lambda name: None)
+    monkeypatch.setattr(training, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="needs the package bitsandbytes"):
-        sft.choose_precision("qlora", MODELS["nano"])
+        training.choose_precision("qlora", MODELS["nano"])
 
 
 def test_unknown_keys_in_the_configuration_are_errors(tmp_path: Path) -> None:
@@ -536,13 +537,13 @@ def test_the_precision_is_the_recipes_whatever_the_launcher_says(
 def test_what_a_launcher_left_behind_is_named(left: dict[str, str], part: str) -> None:
     """In a process of its own: the library keeps what it found in the environment."""
     code = (
-        "import sys; sys.path.insert(0, 'recipes'); import sft; from econmoral.records import "
-        "command; command(lambda: sft.join_processes(False))"
+        "from econmoral.processes import join_processes; from econmoral.records import command; "
+        "command(lambda: join_processes(False))"
     )
     known = {
         k: v
         for k, v in os.environ.items()
-        if k not in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", *sft.MPI)
+        if k not in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", *processes.MPI)
     }
     found = subprocess.run(
         [sys.executable, "-c", code],
@@ -559,11 +560,11 @@ def test_what_a_launcher_left_behind_is_named(left: dict[str, str], part: str) -
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path, name: str) -> None:
     """The library's own filter would log the mean of the steps before, and go on."""
     state = argparse.Namespace(global_step=7, epoch=0.1, is_world_process_zero=True)
-    watch = sft.watchable(tmp_path / "log.jsonl")
+    watch = training.watchable(tmp_path / "log.jsonl")
     watch.on_log(None, state, None, {"loss": 0.5, "grad_norm": 1.0})
     with pytest.raises(InputError, match=f"the {name} of step 7 is no number"):
         watch.on_log(None, state, None, {"loss": 0.5, "grad_norm": 1.0, name: float("nan")})
     assert len(read_whole_lines(tmp_path / "log.jsonl")) == 1
-    assert sft.speed_settings(2, 1, "fp32")["logging_nan_inf_filter"] is False
-    sft.lean_trainer()
+    assert training.speed_settings(2, 1, "fp32")["logging_nan_inf_filter"] is False
+    training.lean_trainer()
     assert not torch.backends.cuda.cudnn_sdp_enabled()
