@@ -101,7 +101,7 @@ def arguments() -> argparse.Namespace:
         "--domain", choices=DOMAINS, default="games",
         help=(
             "games; allocations between oneself and another person; dilemmas: near transfer to "
-            "eval.dilemmas (default games)"
+            "econmoral dilemmas (default games)"
         ),
     )  # fmt: skip
     parser.add_argument(
@@ -179,7 +179,7 @@ def write(rows: Iterator[dict[str, Any]], args: argparse.Namespace, rival: Targe
         domain=args.domain,
         target=args.target,
         rival="the rival target" if args.domain != "games" else rival,
-        command=" ".join(["python -m data_synth", *sys.argv[1:]]),
+        command=" ".join([program("python -m data_synth"), *sys.argv[1:]]),
         git=about["git"],
         sha256=sha256(args.out),
         games=", ".join(

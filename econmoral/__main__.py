@@ -106,6 +106,18 @@ def calculator(name: str, words: list[str]) -> None:
         module.show(args, result)
 
 
+def as_console(text: str) -> str:
+    """A help text with ``econmoral games`` for ``python -m eval.games``, as it is without the
+    repository; likewise for every other room.
+    """
+    for name, (module, _) in ROOMS.items():
+        module = module.removesuffix(".__main__")
+        script = f"{module.replace('.', '/')}.py"
+        for usual in (f"python -m {module}", f"accelerate launch {script}", f"python {script}"):
+            text = text.replace(f"{usual} ", f"econmoral {name} ")
+    return text
+
+
 def main() -> None:
     """Entry point."""
     name, words = sys.argv[1] if len(sys.argv) > 1 else "--help", sys.argv[2:]
@@ -121,7 +133,9 @@ def main() -> None:
         print(f"econmoral {metadata.version('econmoral')}")
     elif name in ROOMS:
         sys.argv = [f"econmoral {name}", *words]
-        room(ROOMS[name][0]).main()
+        module = room(ROOMS[name][0])
+        module.__doc__ = as_console(module.__doc__ or "")  # its --help shows it
+        module.main()
     elif name in CALCULATOR:
         calculator(name, words)
     else:

@@ -72,7 +72,7 @@ ByProblem = dict[str, GameRecord]
 class CompareConfig(Config):
     """Options of ``python -m eval.compare``."""
 
-    folders: tuple[Path, ...] = option((), "folders written by eval.games", positional=True)
+    folders: tuple[Path, ...] = option((), "folders written by econmoral games", positional=True)
     against: str = option(
         BASE.name, "condition that the others are compared with; placebo: the one"
     )

@@ -4,9 +4,9 @@
     class Coins(Source):
         items: int = option(20, "coins that are thrown", at_least=1)
 
-The type of a field says how its words are read: ``tuple[str, ...]`` takes several, ``bool`` none,
-``X | None`` may be left out.  The same checks hold for a command line and for Python; the values go
-into run.json.
+The type of a field says how its words are read: ``tuple[str, ...]`` takes several,
+``tuple[str, str]`` two, ``bool`` none, ``X | None`` may be left out.  The same checks hold for a
+command line and for Python; the values go into run.json.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType
-from typing import Any, ClassVar, Self, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from econmoral.adapters import adapter_base
 from econmoral.models import find_model
@@ -49,14 +49,15 @@ def option(
     return field(default=default, metadata=about)
 
 
-def _kind(hint: Any) -> tuple[type, bool, bool]:
-    """(type of one value, whether there are several, whether it may be left out)."""
+def _kind(hint: Any) -> tuple[type, str | int, bool]:
+    """(type of one value; ``+`` for several or their number, 0 for a single one; whether it may be
+    left out)."""
     parts = get_args(hint)
-    if Ellipsis in parts:
-        return parts[0], True, False
+    if get_origin(hint) is tuple:
+        return parts[0], "+" if Ellipsis in parts else len(parts), False
     if NoneType in parts:
-        return next(p for p in parts if p is not NoneType), False, True
-    return hint, False, False
+        return next(p for p in parts if p is not NoneType), 0, True
+    return hint, 0, False
 
 
 def _words(name: str) -> str:
@@ -83,6 +84,8 @@ class Config:
         values = list(value) if several and not isinstance(value, str | Path) else [value]
         name = _words(entry.name)
         about = entry.metadata
+        if several not in (0, "+", len(values)):
+            raise InputError(f"{name} takes {several} values, got {len(values)}")
         for i, single in enumerate(values):
             if one is Path and isinstance(single, str):
                 values[i] = Path(single)
@@ -139,13 +142,13 @@ def parse(config: type[C], prog: str, about: str, words: Sequence[str] | None = 
         more: dict[str, Any] = {"choices": meta["choices"]} if meta["choices"] else {}
         more |= {"metavar": meta["metavar"]} if meta["metavar"] else {}
         if meta["positional"]:
-            nargs: dict[str, Any] = {"nargs": "+"} if several else {}
+            nargs: dict[str, Any] = {"nargs": several} if several else {}
             parser.add_argument(entry.name, type=one, help=text, **nargs)
             continue
         if several and meta["repeat"]:
             more |= {"action": "append"}
         elif several:
-            more |= {"nargs": "+"}
+            more |= {"nargs": several}
         # what is given replaces a default, it is not added to it
         parser.add_argument(name, type=one, default=None if several else default, help=text, **more)
     given = vars(parser.parse_args(words))

@@ -16,7 +16,6 @@ whoever wrote it.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich.console import Console
 
 from econmoral.conversation import Conversation, joint
 from econmoral.derivations import (
@@ -47,8 +47,9 @@ from econmoral.records import (
     terminal,
     write_json,
 )
-from econmoral.target import ECONOMICUS, Target
+from econmoral.target import ECONOMICUS, Target, moralis
 
+from .config import Config, option, parse
 from .engines import Condition, Exact
 from .transcripts import choices_file, read_run, shift
 
@@ -57,6 +58,39 @@ NAME = "faithfulness.json"
 MOST_TEXTS = 4000  # training answers that are read
 _WORD = re.compile(r"\d+(?:\.\d+)?|\w+|[^\w\s]")
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
+
+
+@dataclass(frozen=True)
+class FaithfulnessConfig(Config):
+    """Options of ``python -m eval.faithfulness``."""
+
+    run: Path | None = option(None, "folder of a measurement", positional=True)
+    adapter: tuple[Path, ...] = option(
+        (), "hand derivations to this adapter and its base; repeat for several", repeat=True
+    )
+    targets: tuple[str, str] = option(
+        (str(ECONOMICUS), str(moralis(0.5))), "whose derivations are handed over", metavar="TARGET"
+    )
+    domain: str = option(
+        "games", "pages on which they are handed over", choices=("games", "allocations")
+    )
+    pages: int = option(24, "pages on which they are handed over")
+    seed: int = option(0, "of these pages", at_least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.run is None:
+            raise InputError("give run, the folder of a measurement")
+        if not 2 <= self.pages <= 1000:
+            raise InputError(f"--pages must lie between 2 and 1000, got {self.pages}")
+        for name in self.targets:
+            Target.parse(name)
+
+    @property
+    def folder(self) -> Path:
+        """What ``run`` names."""
+        assert self.run is not None
+        return self.run
 
 
 def runs_of(text: str, masked: bool) -> list[tuple[str, ...]]:
@@ -427,71 +461,49 @@ def trained_and_targets(
     return trained, targets, missing
 
 
-def main() -> None:
-    """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog=program("python -m eval.faithfulness"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("run", type=Path, help="folder of a measurement")
-    parser.add_argument(
-        "--adapter",
-        type=Path,
-        action="append",
-        default=[],
-        help="hand derivations to this adapter and its base; repeat for several",
-    )
-    parser.add_argument(
-        "--targets",
-        nargs=2,
-        default=[str(ECONOMICUS), "homo_moralis:kappa=0.5"],
-        metavar="TARGET",
-        help="whose derivations are handed over",
-    )
-    parser.add_argument(
-        "--domain",
-        choices=("games", "allocations"),
-        default="games",
-        help="pages on which they are handed over (default games)",
-    )
-    parser.add_argument(
-        "--pages", type=int, default=24, help="pages on which they are handed over (default 24)"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    if not 2 <= args.pages <= 1000 or args.seed < 0:
-        raise InputError("--pages must lie between 2 and 1000, --seed must not be negative")
-    one, two = (Target.parse(t) for t in args.targets)
-    records, _ = read_run(args.run)
-    trained, known, missing = trained_and_targets(known_adapters(args.run))
+def run(config: FaithfulnessConfig, console: Console) -> dict[str, Any]:
+    """Read a measurement and, where adapters are given, hand derivations over; what is written to
+    NAME beside the records.
+    """
+    records, _ = read_run(config.folder)
+    trained, known, missing = trained_and_targets(known_adapters(config.folder))
     rows = of_records(records, trained, known)
-    console = terminal(120)
     console.print(records_frame(rows).to_string(index=False))
     for line in missing:
         console.print(f"no recitation of {line}")
-    handed = []
-    if args.adapter:
-        from .conditions import adapter_names  # what needs torch is loaded last
-        from .engine_transformers import Transformers
-        from .lab.engines import model_of
-
-        names = adapter_names(args.adapter)
-        engine = Transformers(model_of(args.adapter[0]), names)
-        pairs = pairs_of((one, two), args.domain, args.pages, args.seed)
-        for arm in (Condition("base"), *(Condition(n, n) for n in names)):
-            flat = after_derivation(engine, [h for pair in pairs for h in pair], arm)
-            handed.append(
-                {
-                    "arm": arm.name,
-                    "targets": [one.label, two.label],
-                    **follows(pairs, list(zip(flat[::2], flat[1::2], strict=True))),
-                }
-            )
+    handed = hand_over(config) if config.adapter else []
+    if handed:
         console.print(follows_frame(handed).to_string(index=False))
-    out = choices_file(args.run).with_name(NAME)
-    write_json(out, {"records": rows, "handed": handed, "missing": missing})
+    out = choices_file(config.folder).with_name(NAME)
+    found = {"records": rows, "handed": handed, "missing": missing}
+    write_json(out, found)
     console.print(f"{out}")
+    return found
+
+
+def hand_over(config: FaithfulnessConfig) -> list[dict[str, Any]]:
+    """The rows of ``follows_frame``: derivations of both targets, handed to base and adapters."""
+    from .conditions import adapter_names  # what needs torch is loaded last
+    from .engine_transformers import Transformers
+    from .lab.engines import model_of
+
+    one, two = (Target.parse(name) for name in config.targets)
+    names = adapter_names(config.adapter)
+    engine = Transformers(model_of(config.adapter[0]), names)
+    pairs = pairs_of((one, two), config.domain, config.pages, config.seed)
+    handed = []
+    for arm in (Condition("base"), *(Condition(n, n) for n in names)):
+        flat = after_derivation(engine, [h for pair in pairs for h in pair], arm)
+        answers = list(zip(flat[::2], flat[1::2], strict=True))
+        about = {"arm": arm.name, "targets": [one.label, two.label]}
+        handed.append(about | follows(pairs, answers))
+    return handed
+
+
+def main() -> None:
+    """Entry point."""
+    config = parse(FaithfulnessConfig, program("python -m eval.faithfulness"), __doc__ or "")
+    run(config, terminal(120))
 
 
 if __name__ == "__main__":

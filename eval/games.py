@@ -67,7 +67,7 @@ class GamesConfig(Reasoned):
     battery: str = option(
         "drawn",
         "random held-out payoffs, the 18 fixed protocols, or these and all one-page batteries of "
-        "eval.menus",
+        "econmoral menus",
         choices=("drawn", "games18", "all"),
     )
     games: tuple[str, ...] = option(DRAWN, "games of random decisions", choices=tuple(GAMES))

@@ -14,7 +14,6 @@ statement) and pricing (a line for every price that a model named).
 
 from __future__ import annotations
 
-import argparse
 import base64
 import gzip
 import hashlib
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
+from rich.console import Console
 
 from econmoral.conversation import Conversation, Mode
 from econmoral.derivations import read_steps
@@ -45,11 +45,37 @@ from econmoral.records import (
 )
 from econmoral.target import number
 
+from .config import Config, option, parse
+
 NAME = "transcripts.html"
 RECORDS = ("choices.jsonl", "conjoint.jsonl", "ratings.jsonl", "periods.jsonl")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w])")
 _COMPARED = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?) is (more|less) than (\d+(?:\.\d+)?)")
 _PRODUCT = re.compile(r"\d+(?:\.\d+)? \* ")
+
+
+@dataclass(frozen=True)
+class TranscriptsConfig(Config):
+    """Options of ``python -m eval.transcripts``."""
+
+    run: Path | None = option(
+        None, "folder of a measurement, or of an adapter that was measured", positional=True
+    )
+    base: str | None = option(
+        None, "condition that the others are held against (default base)", metavar="ARM"
+    )
+    out: Path | None = option(None, f"file to write (default: {NAME} in the measurement's folder)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.run is None:
+            raise InputError("give run, the folder of a measurement")
+
+    @property
+    def folder(self) -> Path:
+        """What ``run`` names."""
+        assert self.run is not None
+        return self.run
 
 
 @dataclass(frozen=True)
@@ -418,28 +444,21 @@ def document(entries: list[Entry], title: str, base: str | None = None, note: st
     )
 
 
+def run(config: TranscriptsConfig, console: Console) -> Path:
+    """Write the page of a measurement; the file."""
+    entries, note = entries_of(config.folder)
+    out = config.out or folder_of(config.folder) / NAME
+    title = f"Transcripts of {config.folder.resolve().name}"
+    text = document(entries, title, config.base, note)
+    write_text(out, text)
+    console.print(f"{out}: {len(entries)} problems, {len(text.encode()) / 1000:.0f} kB")
+    return out
+
+
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog=program("python -m eval.transcripts"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "run", type=Path, help="folder of a measurement, or of an adapter that was measured"
-    )
-    parser.add_argument(
-        "--base", metavar="ARM", help="condition that the others are held against (default base)"
-    )
-    parser.add_argument(
-        "--out", type=Path, help=f"file to write (default: {NAME} in the measurement's folder)"
-    )
-    args = parser.parse_args()
-    entries, note = entries_of(args.run)
-    out = args.out or folder_of(args.run) / NAME
-    text = document(entries, f"Transcripts of {args.run.resolve().name}", args.base, note)
-    write_text(out, text)
-    terminal(80).print(f"{out}: {len(entries)} problems, {len(text.encode()) / 1000:.0f} kB")
+    config = parse(TranscriptsConfig, program("python -m eval.transcripts"), __doc__ or "")
+    run(config, terminal(80))
 
 
 if __name__ == "__main__":

@@ -19,10 +19,9 @@ NAMES = {"arm", "arms", "run", "agent", "adapter", "condition", "name", "label"}
 TESTS = {"startswith", "endswith", "removeprefix", "removesuffix"}
 
 
-# doors that take no configuration yet: they read what measurements have written, and files of any
-# kind are dictionaries
+# they read what measurements have written, and files of any kind are dictionaries
 READERS = ("faithfulness.py", "transcripts.py")
-PARSERS = ("config.py", "bench.py", "__main__.py", *READERS)
+PARSERS = ("config.py", "bench.py", "__main__.py")
 
 
 def tree(path: Path) -> ast.Module:

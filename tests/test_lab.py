@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from asking import measure
 from conftest import ROOT, assert_complains, call, run
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from econmoral.choice import logit
@@ -39,6 +40,7 @@ from econmoral.records import (
 )
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval import dilemmas, faithfulness, pricing, transcripts
+from eval.config import parse
 from eval.conjoint import read_scenarios
 from eval.engine_transformers import Transformers
 from eval.engines import Answer, Condition, Request, Simulated
@@ -308,6 +310,56 @@ def test_transcripts_command(tmp_path: Path) -> None:
     assert_complains(run("-m", "eval.transcripts", str(tmp_path / "nothing")), "choices.jsonl")
     write_lines(tmp_path / "other" / "choices.jsonl", [{"id": "a", "arm": "base", "game": "chess"}])
     assert_complains(run("-m", "eval.transcripts", str(tmp_path / "other")), "was not written by")
+
+
+def test_the_readers_of_a_measurement_are_checked_from_python_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = parse(
+        faithfulness.FaithfulnessConfig,
+        "faithfulness",
+        "",
+        ["--targets", "homo_economicus", "homo_moralis:kappa=0.3", str(tmp_path), "--pages", "8"],
+    )
+    assert config == faithfulness.FaithfulnessConfig(
+        run=tmp_path, targets=("homo_economicus", "homo_moralis:kappa=0.3"), pages=8
+    )
+    assert (config.adapter, config.domain, config.seed) == ((), "games", 0)
+    shown = parse(transcripts.TranscriptsConfig, "transcripts", "", [str(tmp_path)])
+    assert (shown.folder, shown.base, shown.out) == (tmp_path, None, None)
+    with pytest.raises(SystemExit):  # a folder is needed
+        parse(transcripts.TranscriptsConfig, "transcripts", "", [])
+    assert "required: run" in capsys.readouterr().err
+    for values, said in (
+        ({"run": None}, "the folder of a measurement"),
+        ({"pages": 1}, "--pages must lie between 2 and 1000, got 1"),
+        ({"pages": 1001}, "--pages must lie"),
+        ({"seed": -1}, "--seed must be at least 0"),
+        ({"targets": ("homo_economicus",)}, "--targets takes 2 values, got 1"),
+        ({"targets": ("homo_economicus", "nobody")}, "nobody"),
+        ({"domain": "menus"}, "--domain: invalid choice 'menus'"),
+    ):
+        with pytest.raises(InputError) as refusal:
+            faithfulness.FaithfulnessConfig(**({"run": tmp_path} | values))  # type: ignore[arg-type]
+        assert said in str(refusal.value)
+    with pytest.raises(InputError, match="the folder of a measurement"):
+        transcripts.TranscriptsConfig()
+
+
+def test_the_readers_of_a_measurement_run_from_python(tmp_path: Path, adapter: Path) -> None:
+    run, quiet = folder_of(tmp_path / "run"), Console(quiet=True)
+    asked = faithfulness.FaithfulnessConfig(run=run, adapter=(adapter,), pages=2)
+    found = faithfulness.run(asked, quiet)
+    assert read_json(run / "faithfulness.json") == found
+    assert [row["arm"] for row in found["records"]] == ["base", "moralis"]
+    assert [row["arm"] for row in found["handed"]] == ["base", adapter.name]
+    assert all(row["pages"] == 2 and 0 <= row["valid"] <= 1 for row in found["handed"])
+    assert faithfulness.run(asked.changed(adapter=()), quiet)["handed"] == []
+    out = tmp_path / "elsewhere.html"
+    assert transcripts.run(transcripts.TranscriptsConfig(run=run, out=out), quiet) == out
+    assert "Transcripts of run" in out.read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="the run has base, moralis"):
+        transcripts.run(transcripts.TranscriptsConfig(run=run, base="nobody"), quiet)
 
 
 def test_dilemmas_are_shown_accident_by_accident_and_statement_by_statement(tmp_path: Path) -> None:

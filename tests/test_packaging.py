@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import OFFLINE, ROOT, assert_complains, run
 
-from econmoral.__main__ import CALCULATOR, ROOMS
+from econmoral.__main__ import CALCULATOR, ROOMS, as_console
 
 PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
     "setuptools"
@@ -137,7 +137,23 @@ def test_usage_names_the_command_as_it_was_called(
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: econmoral {name} ")
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: econmoral {name} ")
+    for usual in ("python -m", "python recipes", "accelerate launch"):
+        assert usual not in said
+
+
+def test_examples_name_the_installed_command_and_nothing_else_changes() -> None:
+    text = (
+        "python -m eval.lab --runs x\n``python -m eval.parity --adapter a``, python -m eval.labs x"
+    )
+    assert as_console(text) == (
+        "econmoral lab --runs x\n``econmoral parity --adapter a``, python -m eval.labs x"
+    )
+    assert as_console("accelerate launch recipes/sft.py --model nano") == (
+        "econmoral sft --model nano"
+    )
+    assert as_console("python -m data_synth --n 3") == "econmoral data --n 3"
 
 
 def test_a_built_in_plan_has_a_name(tmp_path: Path) -> None:

@@ -463,7 +463,7 @@ def comparison(
         if not agent.outside and not asked & set(agent.answers):
             raise InputError(
                 f"{agent.name} answered none of the decisions in decisions.csv; measure it with "
-                "eval.menus --own decisions.csv"
+                "econmoral menus --own decisions.csv"
             )
     return compare(data, parts, types, ids, agents)
 

@@ -775,9 +775,7 @@ def _transcripts(lab: Lab, demo: gr.Blocks, look: gr.Button) -> None:
     def show(name: str | None) -> str:
         if not name:
             return block(
-                notice(
-                    f"There is no measurement under {lab.runs}; python -m eval.games writes one."
-                )
+                notice(f"There is no measurement under {lab.runs}; econmoral games writes one.")
             )
         return safely(lambda: _framed(lab.inside(name), name))
 
