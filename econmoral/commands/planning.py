@@ -37,7 +37,7 @@ def add_to(commands: Any) -> None:
     )
     sub.add_argument("--alpha", type=float, default=0.05, help="two-sided level (default 0.05)")
     sub.add_argument(
-        "--power", type=float, help="that is asked for (default 0.8); not of a parameter's --subjects"
+        "--power", type=float, help="asked for (default 0.8); not with --parameter and --subjects"
     )
     sub.add_argument("--share", type=float, help="baseline share (default 0.5)")
     sub.add_argument(
@@ -96,8 +96,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"{', '.join(idle)} does nothing {kind}; leave it out")
     if args.parameter and args.subjects is not None and args.power is not None:
         raise InputError(
-            "--power does nothing with --parameter and --subjects, whose power is what is computed; "
-            "leave out --power, or --subjects to find their number"
+            "--power does nothing with --parameter and --subjects, whose power is computed; leave "
+            "out --power, or --subjects to find their number"
         )
     if args.subjects is not None and not 3 <= args.subjects <= 10**8:
         raise InputError(f"--subjects must lie between 3 and 100000000, got {args.subjects}")
