@@ -34,7 +34,7 @@ from econmoral.records import (
     write_json,
     write_text,
 )
-from econmoral.target import ECONOMICUS, Target, moralis
+from econmoral.target import ECONOMICUS, Target, moralis, told_apart
 
 STAGES = (
     "games",
@@ -165,7 +165,7 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 def games_table(rows: list[dict[str, Any]], held: str) -> str:
     """Base, told, placebo and adapters on games, both modes."""
     rows = [r for r in rows if r["set"] == held]
-    labels = {key: t["label"] for r in rows for key, t in r["targets"].items()}
+    labels = told_apart({key: t["label"] for r in rows for key, t in r["targets"].items()})
     head = ["", "mode", "valid %", "control %", "steps %"]
     head += (
         [f"decisions as {label} %" for label in labels.values()]
@@ -199,7 +199,9 @@ def games_table(rows: list[dict[str, Any]], held: str) -> str:
 def allocations_table(rows: list[dict[str, Any]], battery: str) -> str:
     """Base, told, placebo and adapters on allocations."""
     rows = [r for r in rows if r["battery"] == battery]
-    labels = {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
+    labels = told_apart(
+        {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
+    )
     head = [
         "",
         "mode",
@@ -448,7 +450,9 @@ def draw_weights(axis: Any, drawn: list[dict[str, Any]]) -> None:
 
 def draw_shares(axis: Any, rows: list[dict[str, Any]], what: str) -> None:
     """One line of dots a condition, a colour for each target."""
-    labels = {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
+    labels = told_apart(
+        {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
+    )
     for i, r in enumerate(rows):
         if r["outside"]:
             axis.text(0.02, i, OUTSIDE, va="center", color=GREY, fontsize=9)
