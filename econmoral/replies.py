@@ -164,7 +164,7 @@ def read_reply(text: str, options: tuple[str, ...]) -> tuple[int | None, Outcome
     thinking before it.  A reply that names several options without deciding on one, names none, or
     whose thinking never closes, is unreadable; one that declines is refused.
     """
-    spoken = _without_thinking(text)
+    spoken = without_thinking(text)
     if spoken is None:
         return None, "unreadable"
     said = _ALL_BUT.sub("except", _plain(spoken[:LONGEST_REPLY]))
@@ -175,7 +175,7 @@ def read_reply(text: str, options: tuple[str, ...]) -> tuple[int | None, Outcome
     return None, "refused" if _REFUSAL.search(said) else "unreadable"
 
 
-def _without_thinking(text: str) -> str | None:
+def without_thinking(text: str) -> str | None:
     """What is said after the thinking; None when that never ends."""
     closed = list(_CLOSES.finditer(text))
     after = text[closed[-1].end() :] if closed else text
