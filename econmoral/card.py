@@ -17,7 +17,7 @@ Final training loss {loss:.4f}. Data SHA-256 `{data}`. Everything about the run 
 {learnt}
 
 ```bash
-python -m eval.games --adapter {out}
+econmoral games --adapter {out}
 vllm serve {source} --enable-lora --max-lora-rank {rank} --lora-modules {name}={out}
 ```
 

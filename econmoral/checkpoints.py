@@ -16,10 +16,11 @@ import hashlib
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ ADAPTER_TYPES = {"torch.float64", "torch.float32", "torch.float16", "torch.bfloa
 ZERO_ROWS = 0.2  # share of a matrix's rows that may be empty
 # bytes at the end of a file that are all zero: no checkpoint ends so, an interrupted download does
 ZEROS = 4096
+# settings that change no probability: what is drawn in training, kept in memory or sampled
+IDLE = re.compile(r"dropout|_token_id$|^initializer_range$|^use_cache$")
 UNPACK = (
     "take the checkpoint in full precision that it was made from (--precision qlora quantises "
     "that as it is loaded)"
@@ -59,12 +62,11 @@ class Place:
         return str(found["note"]) if found and "note" in found else None
 
     def record(self) -> dict[str, Any]:
-        """What a run's record says of the weights: name, hash,
-        and how they were de-quantised where they were.
+        """What a run's record says of the weights: name, hash, the settings that say what is
+        computed with them, and how they were de-quantised where they were.
         """
-        return {"source": self.source, "sha256": weights_sha256(self.folder)} | (
-            about(self.folder) or {}
-        )
+        known = {"source": self.source, "sha256": weights_sha256(self.folder)}
+        return known | {"configuration": architecture(self.folder)} | (about(self.folder) or {})
 
 
 def warn(line: str) -> None:
@@ -144,6 +146,43 @@ def state(name: str) -> str:
 
 
 # --- what the weights are
+
+
+def architecture(folder: Path) -> dict[str, Any]:
+    """The settings of a checkpoint's config.json on which its probabilities rest, by name: those
+    that its kind of model has of its own, defaults filled in, but for ``IDLE`` ones.
+
+    Raises InputError for a configuration that cannot be read.
+    """
+    from transformers import AutoConfig, PretrainedConfig
+
+    try:
+        config = AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        ).get_text_config()
+    except Exception as error:  # the library has no common kind for a damaged configuration
+        raise InputError(f"cannot load {folder}: {_brief(error)}") from None
+    own = {f.name for f in fields(config)} - {f.name for f in fields(PretrainedConfig)}
+    values = json.loads(config.to_json_string(use_diff=False))
+    kept = {n: values[n] for n in sorted(own & values.keys()) if not IDLE.search(n)}
+    return {"model_type": config.model_type} | kept
+
+
+def changed_setting(then: Any, now: Any) -> str | None:
+    """The first setting of two records of ``architecture`` that differs, with both values.
+
+    What only one of them has is another version of the library, or a record from before there were
+    any: no difference.
+    """
+    if not isinstance(then, dict) or not isinstance(now, dict):
+        return None
+    name = next((n for n in sorted(then.keys() & now.keys()) if then[n] != now[n]), None)
+    return None if name is None else f"{plain(name)}: {_short(then[name])}, not {_short(now[name])}"
+
+
+def _short(value: Any) -> str:
+    text = plain(json.dumps(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def weights_sha256(folder: Path) -> str:
@@ -543,22 +582,28 @@ def base_for(model: str, adapters: Iterable[Path]) -> Place:
 
 
 def check_recorded(folder: Path, place: Place, given: bool) -> None:
-    """Hold the hash of the base that an adapter was trained on against the base at hand.
+    """Hold the hash of the base that an adapter was trained on, and the settings that it was
+    computed with, against the base at hand.
 
     given : the base was named explicitly, which wins, with a warning.  Raises InputError when it
     was not and they differ.
     """
     recorded = recorded_base(folder)
-    if "sha256" not in recorded or recorded["sha256"] == (here := weights_sha256(place.folder)):
+    if "sha256" in recorded and recorded["sha256"] != (here := weights_sha256(place.folder)):
+        what = (
+            f"{folder} was trained on other weights of {place.source} "
+            f"({str(recorded['sha256'])[:12]}...) than these ({here[:12]}...)"
+        )
+    elif "configuration" in recorded and (
+        change := changed_setting(recorded["configuration"], architecture(place.folder))
+    ):
+        what = f"{folder} was trained on another configuration of {place.source} ({change})"
+    else:
         return
-    what = (
-        f"{folder} was trained on other weights of {place.source} "
-        f"({str(recorded['sha256'])[:12]}...) than these ({here[:12]}...)"
-    )
     if not given:
         raise InputError(
-            f"{what}; give --model with the folder of the right ones, or name these explicitly to "
-            "measure it on them all the same"
+            f"{what}; give --model with the folder of the right one, or name this one explicitly "
+            "to measure it there all the same"
         )
     warn(f"{what}; its figures stand for this combination")
 

@@ -208,7 +208,7 @@ def _text(value: Any) -> str:
     return (
         str(int(value))
         if isinstance(value, bool)
-        else f"{value:g}"
+        else str(value).removesuffix(".0")
         if isinstance(value, float)
         else str(value)
     )

@@ -18,6 +18,7 @@ import numpy as np
 
 from econmoral.conversation import NUMBER, Conversation, Message, Question
 from econmoral.records import InputError
+from econmoral.replies import without_thinking
 from econmoral.target import number
 
 ROUNDS = 3  # rounds that the compact page shows
@@ -351,9 +352,14 @@ def parse_full(text: str, ceiling: float) -> Reply | None:
     """The reply of a firm, or None when its last line is not ``PRICE:``
     and one admissible number in [0, ceiling].
 
-    Only the last line is read as a price; whatever the notes say about prices stays a note.
+    Only the last line is read as a price; whatever the notes say about prices stays a note, and
+    thinking is left aside.  A reply that is too long has no last line, for a cut one may end in the
+    middle of a number.
     """
-    lines = text[:REPLY].strip().splitlines()
+    spoken = without_thinking(text)
+    if spoken is None or len(spoken) > REPLY:
+        return None
+    lines = spoken.strip().splitlines()
     last = lines[-1].strip()[:60] if lines else ""
     found = re.fullmatch(
         r"[*`# ]{0,6}PRICE:[*`$ ]{0,6}([0-9]{1,7}(?:\.[0-9]{1,6})?)[*`. ]{0,6}", last

@@ -19,8 +19,15 @@ Outcome = Literal["answered", "unreadable", "refused"]
 OUTCOMES: tuple[Outcome, ...] = ("answered", "unreadable", "refused")
 LONGEST_REPLY = 20_000  # characters that are looked at, thinking left aside
 
-_OPENS = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]", re.IGNORECASE)
-_CLOSES = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]", re.IGNORECASE)
+_THINKING = r"(?:think|thinking|thought|reasoning|scratchpad|seed:think)"
+_OPENS = re.compile(
+    rf"<{_THINKING}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|channel\|>(?:analysis|commentary)",
+    re.IGNORECASE,
+)
+_CLOSES = re.compile(
+    rf"</{_THINKING}>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|channel\|>final<\|message\|>",
+    re.IGNORECASE,
+)
 _PLAIN: dict[int, str | None] = {0xFF01 + i: chr(0x21 + i) for i in range(94)}  # full-width forms
 _PLAIN |= {ord(c): None for c in '*_`"\u201c\u201d\u201e\u00ab\u00bb#|\u200b\u200c\u200d\ufeff'}
 _PLAIN |= (
@@ -41,7 +48,7 @@ _REFUSAL = re.compile(
 # Words that lead to an answer.  Blanks are single ones by then, and every repetition is bounded:
 # no reply takes long.
 _FILLER = (
-    r"(?:would|will|shall|should|must|can|do|have|had|having|am|been|was|to|decide|decided|going"
+    r"(?:would|will|shall|should|must|can|do|have|had|having|am|been|to|decide|decided|going"
     r"|inclined|tend|need|want|wish|like|think|believe|that|therefore|thus|hence|so|then|still"
     r"|also|rather|just|now|hereby|I|I'd|I'll|I'm|we|we'd|we'll|\w{2,14}ly)"
 )
@@ -62,7 +69,11 @@ _ABOUT = r"(?: (?:of|for|to|in|on)(?: (?:this|the|my|each|it))?(?: [a-z]{1,12})?
 _IS = r" ?(?:is|(?:would|will|should|must)(?: \w{2,12})? be|:|=|->|=>|→|⇒) ?:? ?"
 _PREFIX = r"(?:(?:the )?(?:option|case|letter|choice|alternative|answer|plan)[ :]{1,2}|the )?\(?\[?"
 _START = r"(?:^|(?<=[.!?:;,\n(] )|(?<=[\n(]))"
-_SUBJECT = r"\b(?:I|we|let me|let us|let's|I'd|I'll|I'm|I've|we'd|we'll|we're)"
+# "I would have chosen K" tells of a choice that was not made, "I would have to choose K" of one
+_SUBJECT = (
+    r"\b(?:I|we|let me|let us|let's|I'd|I'll|I'm|I've|we'd|we'll|we're)"
+    r"(?!(?:(?<='d)| (?:would|could|should|might)) have (?!to\b))"
+)
 _NOT_IF = "".join(
     f"(?<!{word} )"
     for word in ("if", "when", "whether", "should", "suppose", "unless", "do", "can")
@@ -107,10 +118,41 @@ _STANDS_ALONE = re.compile(
 )
 _REJECTS = re.compile(
     r"(?i)\b(?:not|never|neither|nor|avoid|reject|against|unlike|than|over|instead of|versus|vs"
-    r"|without)\b|n't\b"
+    r"|without|except)\b|n't\b"
 )
+# what stands before "I would choose K" and takes it back
+_DOUBT = re.compile(
+    r"(?i)(?:(?:n't|\bnot)(?: \w{2,10})? (?:think|believe|feel|say|suppose|see why|know (?:if"
+    r"|whether|that|why))(?: that)?|\b(?:doubt|unlikely|not sure|unsure|not certain)(?: that| if"
+    r"| whether)?) $"
+)
+_UNDECIDED = re.compile(
+    r"(?i)\b(?:was|were) (?:going|tempted|inclined|about) to\b|(?:\bwould|'d) have (?!to\b)"
+    r"|\bdoubt\b|\b(?:almost|nearly)\b"
+)
+_REJECTED = re.compile(
+    r"(?i) (?:is|was|are|do|does|did|would|will|should|must|can|could|seems|feels|looks|sounds)"
+    r"(?:n't\b|not\b|(?: \w{2,12}){0,2}? (?:not|never|no|wrong|worse|worst|unfair|unacceptable"
+    r"|unethical|immoral|selfish|greedy|cruel|bad|out of)\b)"
+)
+_ASKED = re.compile(r"[^.!?;:\n]{0,80}\?")  # the rest of a sentence that is a question
+_ALL_BUT = re.compile(r"(?i)\b(?:anything|everything|all|any) but\b")
 _IF = re.compile(r"(?i)^(?:if|when|whether|suppose|should|unless)\b")
 _CLAUSE = re.compile(r"[.!?;:\n]|,? ?\bbut\b")
+_SCALE = re.compile(
+    r"(?i)\b(?:scale|range) ?(?:of|from|between|is|:)? ?\(?-?[0-9]+(?:\.[0-9]+)?%? ?(?:[-–—]|to|and"
+    r"|through) ?([0-9]+(?:\.[0-9]+)?)"
+)
+# before a number: it is bounded, or left out
+_BOUNDED = re.compile(
+    r"(?i)(?:\b(?:(?:more|less|fewer|greater|higher|lower|larger|smaller) than|over|under|above"
+    r"|below|minus|negative)(?: (?:a|the|about))? ?|[<≥≤≠] ?)$"
+)
+_LEFT_OUT = re.compile(
+    r"(?i)(?:\b(?:not|never|except|rather than|other than|instead of)|n't)(?: (?:a|an|the|exactly"
+    r"|give|say|choose|offer|charge|rate)){0,2} $"
+)
+IN_NO_LIST = "0.0000007"  # stands for a number that none of the options can be
 _EDGES = " .,:;!?()[]{}<>'~-=\n\t"
 
 
@@ -122,10 +164,10 @@ def read_reply(text: str, options: tuple[str, ...]) -> tuple[int | None, Outcome
     thinking before it.  A reply that names several options without deciding on one, names none, or
     whose thinking never closes, is unreadable; one that declines is refused.
     """
-    spoken = _without_thinking(text)
+    spoken = without_thinking(text)
     if spoken is None:
         return None, "unreadable"
-    said = _plain(spoken[:LONGEST_REPLY])
+    said = _ALL_BUT.sub("except", _plain(spoken[:LONGEST_REPLY]))
     numbers = bool(options) and all(re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?", o) for o in options)
     named = _number(said, options) if numbers else _label(said, options)
     if named is not None:
@@ -133,7 +175,7 @@ def read_reply(text: str, options: tuple[str, ...]) -> tuple[int | None, Outcome
     return None, "refused" if _REFUSAL.search(said) else "unreadable"
 
 
-def _without_thinking(text: str) -> str | None:
+def without_thinking(text: str) -> str | None:
     """What is said after the thinking; None when that never ends."""
     closed = list(_CLOSES.finditer(text))
     after = text[closed[-1].end() :] if closed else text
@@ -197,8 +239,10 @@ def _label(text: str, options: tuple[str, ...]) -> int | None:
                 (a_word or alone) and not _STANDS_ALONE.match(rest)
             ):
                 continue  # a word of the sentence, or "So K gives me 50", which only looks ahead
-            # "I choose K or M" decides nothing
-            found.append(None if another.match(rest) else index(name))
+            # "I choose K or M", "I doubt I would choose K" and "Why choose K?" decide nothing
+            idle = another.match(rest) or _REJECTED.match(rest) or _ASKED.match(rest)
+            idle = idle or _DOUBT.search(text[max(0, m.start() - 60) : m.start()])
+            found.append(None if idle else index(name))
         return found
 
     mine = r" (?:it is\b(?! not)|is my|is our|is what I|would be my)"
@@ -253,7 +297,9 @@ def _alone(
     again = rf"(?! ?(?:{spelt}){edge}(?: ?[.,;!?)]| (?:and|or)\b|$|\n))"  # "K, M" decides nothing
     because = r" (?:because|since|as (?:it|this|the|I)\b|over\b|rather than|instead of|for the)"
     first = re.match(
-        rf"{name}(?: ?[.!)(]| ?(?:[,;]|[-–—] ){again}|$|\n| ?: ?(?:$|\n)|(?i:{because}))", text
+        rf"{name}(?! ?[-–—] ?(?i:no|nope|never|not)\b)"
+        rf"(?: ?[.!)(]| ?(?:[,;]|[-–—] ){again}|$|\n| ?: ?(?:$|\n)|(?i:{because}))",
+        text,
     )
     if first:
         yield index(first["name"])
@@ -275,8 +321,12 @@ def _mentioned(
         a_word = m["name"] in ("A", "I", "a", "i") and not re.match(
             r" ?(?:$|[\n.,;:!?)\]])", text[m.end() : m.end() + 3]
         )
-        if not a_word and not _REJECTS.search(before) and not _IF.match(before.strip()):
-            yield index(m["name"])
+        if a_word or _REJECTS.search(before) or _IF.match(before.strip()):
+            continue
+        rest = text[m.end() : m.end() + 80]
+        # "K is unfair" is no decision, and none for another option either
+        idle = _UNDECIDED.search(before) or _REJECTED.match(rest) or _ASKED.match(rest)
+        yield None if idle else index(m["name"])
 
 
 # ------------------------------------------------------------------------------------------ numbers
@@ -285,19 +335,38 @@ def _mentioned(
 def _number(text: str, options: tuple[str, ...]) -> int | None:
     """The number of the list that a cleaned reply decides on, or None."""
     values = {float(o): i for i, o in reversed(list(enumerate(options)))}
-    word = re.sub(rf"{_UNIT}$", "", text.strip(_EDGES).casefold()).strip(_EDGES)
+    top = max(values)
+    if any(float(m[1]) < top for m in _SCALE.finditer(text)):
+        return None  # a number of another scale
+
+    def value(number: float, unit: str | None) -> int | None:
+        percent = unit is not None and re.match(r" ?(?:%|per)", unit)
+        return None if percent and top != 100 else values.get(number)
+
+    said = text.strip(_EDGES).casefold()
+    unit = re.search(rf"{_UNIT}$", said)
+    word = said[: unit.start() if unit else None].strip(_EDGES)
     if word in _WORDS:
-        return values.get(_WORDS[word])
+        return value(_WORDS[word], unit and unit[0])
     text = _digits(text, values)
     token = (
-        rf"(?<![\w.,/$€£¥₹^*+-]){_MONEY}?(?P<n>-?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)){_UNIT}?"
+        rf"(?<![\w.,/$€£¥₹^*+-]){_MONEY}?(?P<n>-?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+))(?P<unit>{_UNIT})?"
+        r"(?! ?(?i:hundred|thousand|million|billion|dozen|and a (?:half|quarter))\b)"
         r"(?![\w^*+]|[.,/:][0-9])(?P<range>(?: ?(?:[-–—~]|to|or|and) ?[$€£]?[0-9])?+)"
     )
 
-    def values_of(pattern: str) -> list[int | None]:
-        return [
-            None if m["range"] else values.get(float(m["n"])) for m in re.finditer(pattern, text)
-        ]
+    def values_of(pattern: str, anywhere: bool = False) -> list[int | None]:
+        found: list[int | None] = []
+        for m in re.finditer(pattern, text):
+            before = text[max(0, m.start() - 60) : m.start()]
+            if anywhere and _LEFT_OUT.search(before):
+                continue
+            idle = m["range"] or _DOUBT.search(before) or _ASKED.match(text[m.end() : m.end() + 80])
+            if anywhere:
+                clause = _CLAUSE.split(before)[-1]
+                idle = idle or _BOUNDED.search(before) or _UNDECIDED.search(clause)
+            found.append(None if idle else value(float(m["n"]), m["unit"]))
+        return found
 
     for lead in (_FINAL, _NUMBER_LEAD):
         some, one = _one(values_of(rf"(?i:{lead}\(?\[?{token})"))
@@ -311,7 +380,7 @@ def _number(text: str, options: tuple[str, ...]) -> int | None:
     some, one = _one(lines + values_of(rf"\A[(\[]?{token}[)\]]?{opens}"))
     if some:
         return one
-    return None if _REFUSAL.search(text) else _one(values_of(token))[1]
+    return None if _REFUSAL.search(text) else _one(values_of(token, anywhere=True))[1]
 
 
 def _digits(text: str, values: dict[float, int]) -> str:
@@ -337,10 +406,11 @@ def _digits(text: str, values: dict[float, int]) -> str:
         rf"|:)? ?\(?{span}\)?,?"
     )
     text = re.sub(rf"(?i)\b{scale}|\b(?:between|from) {span}|\({span}[^()\n]{{0,20}}\)", " ", text)
+    # 10/10 is no 10 of a list that goes up to 100
     text = re.sub(
-        r"(?i)(?<=[0-9]) ?(?:/|out of) ?(?:a (?:possible|total of) |the "
-        r")?[0-9]+(?:\.[0-9]+)?(?![.,/]?[0-9])",
-        "",
+        r"(?i)(?<![0-9.])([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(?:/|out of) ?(?:a (?:possible|total of) "
+        r"|the )?([0-9]+(?:\.[0-9]+)?)(?![.,/]?[0-9])",
+        lambda m: m[1] if float(m[2]) >= max(values) else IN_NO_LIST,
         text,
     )
     marks = list(re.finditer(r"^([0-9]{1,2})[.)] (?=\S)", text, re.MULTILINE))

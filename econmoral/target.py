@@ -10,6 +10,7 @@ Training data, records, tables and reports carry targets; nothing downstream nam
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -253,3 +254,15 @@ ECONOMICUS = Target("homo_economicus")
 def moralis(kappa: float) -> Target:
     """*Homo moralis* of degree kappa."""
     return Target("homo_moralis", (("kappa", kappa),))
+
+
+def labels(targets: Sequence[Target]) -> list[str]:
+    """Short labels, or whole strings where two targets share one."""
+    apart = told_apart({str(t): t.label for t in targets})
+    return [apart[str(t)] for t in targets]
+
+
+def told_apart(labels: Mapping[str, str]) -> dict[str, str]:
+    """Whole string -> label, for columns: the string itself where two labels, rounded, are one."""
+    short = list(labels.values())
+    return {key: label if short.count(label) == 1 else key for key, label in labels.items()}

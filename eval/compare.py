@@ -43,7 +43,7 @@ from econmoral.records import (
     write_json,
     write_text,
 )
-from econmoral.target import ECONOMICUS, Target, moralis
+from econmoral.target import ECONOMICUS, Target, labels, moralis
 
 from .conditions import BASE
 from .config import Config, option, parse
@@ -212,15 +212,6 @@ def answering(arms: Mapping[str, ByProblem]) -> tuple[dict[str, ByProblem], dict
         else:
             inside[name] = answered
     return inside, others
-
-
-def labels(targets: Sequence[Target]) -> list[str]:
-    """Short labels, or whole strings where two targets share one."""
-    short = [t.label for t in targets]
-    return [
-        label if short.count(label) == 1 else str(t)
-        for label, t in zip(short, targets, strict=True)
-    ]
 
 
 def shares(record: GameRecord, targets: Sequence[Target]) -> dict[str, float]:

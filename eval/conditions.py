@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import TypedDict
 
 from econmoral.adapters import check_adapter
+from econmoral.dilemmas import NULLS
 from econmoral.records import InputError, plain, read_json
-from econmoral.target import Target
+from econmoral.target import Target, labels
 
 from .engines import Condition
 
 BASE = Condition("base")
+# what tables call people, choosers that see nothing and their own columns: an adapter's folder of
+# that name would stand in its place, or it in the adapter's
+TAKEN = {BASE.name, "chooser", "arm", "measure", "humans", "first listed", "most for itself"}
+TAKEN |= set(NULLS)
 
 
 class Training(TypedDict):
@@ -94,12 +99,19 @@ def adapters_of(folders: Sequence[Path]) -> tuple[Adapter, ...]:
 
 
 def adapter_names(folders: Sequence[Path]) -> dict[str, Path]:
-    """Name -> folder.  Raises InputError for one that is given twice."""
+    """Name -> folder.
+
+    Raises InputError for one that is given twice, or whose name another row or column has.
+    """
     names = [plain(f.resolve().name) for f in folders]
-    if len(set(names)) < len(names) or BASE.name in names:
+    if len(set(names)) < len(names) or TAKEN & set(names):
         names = [plain(str(f)).strip("/").replace("/", "-").replace(".", "_") for f in folders]
     if len(set(names)) < len(names):
         raise InputError("the same --adapter was given twice")
+    if taken := sorted(TAKEN & set(names)):
+        raise InputError(
+            f"--adapter {taken[0]}: tables call something else {taken[0]!r}; rename the folder"
+        )
     return dict(zip(names, folders, strict=True))
 
 
@@ -108,11 +120,7 @@ def told_conditions(targets: Sequence[Target]) -> list[Condition]:
 
     Raises InputError for a target that is given twice.
     """
-    labels = [t.label for t in targets]
-    names = [
-        label if labels.count(label) == 1 else str(t)
-        for label, t in zip(labels, targets, strict=True)
-    ]
+    names = labels(targets)
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise InputError(f"--targets: {twice} is given twice")

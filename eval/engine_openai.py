@@ -45,6 +45,8 @@ AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 ROOM_TO_THINK = (
     4096  # tokens, for a server whose model thinks before it replies and cannot be told not to
 )
+CUT = ("length", "max_tokens", "model_length")  # why a text ended: it was too long
+FILTERED = ("content_filter", "refusal")  # or it was declined, by the server or the model
 LONGEST_ERROR = 4000  # bytes of an explanation that are looked at
 
 # Sampling as it is meant, spelled out: a server's defaults are the checkpoint's own (top_k,
@@ -71,6 +73,7 @@ _UNKNOWN = re.compile(
     re.IGNORECASE,
 )
 _OUT_OF_RANGE = re.compile(r"must be|should be|range|greater|less", re.IGNORECASE)
+_FILTER = re.compile(r"\bcontent_filter\b|\bcontent_policy_violation\b")  # codes of errors
 _TOO_LONG = re.compile(r"context length|context window|too large|too long|exceed", re.IGNORECASE)
 
 
@@ -89,6 +92,10 @@ TROUBLE = (
 
 class Unanswered(Exception):
     """A request that got no usable reply in TRIES tries."""
+
+
+class Filtered(Unanswered):
+    """A request that the server's filter of contents did not let through."""
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -219,8 +226,8 @@ class Endpoint:
         """What ``read`` finds in the reply.  Tries again on a busy, failing, slow or garbled
         server, and in other words on one that refuses a field.
 
-        Raises InputError when the server refuses for good (no such model, no rights), Unanswered
-        after the last try.
+        Raises InputError when the server refuses for good (no such model, no rights), Filtered
+        when it does not pass on what it was sent, Unanswered after the last try.
         """
         headers = {
             "Content-Type": "application/json",
@@ -242,6 +249,8 @@ class Endpoint:
                     OSError, http.client.HTTPException
                 ):  # the explanation may break off too
                     said = error.read(LONGEST_ERROR).decode("utf-8", "replace")
+                if error.code == 400 and _FILTER.search(said):
+                    raise Filtered(" ".join(said.split())) from None
                 if (
                     error.code in (400, 404, 422)
                     and changes <= len(DIALECT)
@@ -265,11 +274,16 @@ class Endpoint:
         raise Unanswered(trouble)
 
     def post_all(
-        self, path: str, bodies: Sequence[Mapping[str, Any]], read: Callable[[Any], Any]
+        self,
+        path: str,
+        bodies: Sequence[Mapping[str, Any]],
+        read: Callable[[Any], Any],
+        filtered: Callable[[str], Any] | None = None,
     ) -> list[Any]:
         """Replies in the order of the requests, None for one that never came.
 
-        Raises InputError when none came at all.
+        filtered : the reply that stands for what the server's filter said instead of one; without
+        it such a request is one that never came.  Raises InputError when none came at all.
         """
         troubles: list[str] = []
 
@@ -277,7 +291,9 @@ class Endpoint:
             try:
                 return self.post(path, body, read)
             except Unanswered as error:
-                troubles.append(str(error))
+                if filtered is not None and isinstance(error, Filtered):
+                    return filtered(str(error))
+                troubles.append(str(error)[:200])
                 return None
 
         with ThreadPoolExecutor(self.concurrency) as pool:
@@ -320,11 +336,13 @@ def message_of(reply: Any) -> tuple[str, str, int]:
     The text is empty for a refusal without words.
     """
     choice = reply["choices"][0]
-    content = choice["message"].get("content") or choice["message"].get("refusal") or ""
+    content, why = choice["message"].get("content"), str(choice.get("finish_reason") or "stop")
+    if not content and (refusal := choice["message"].get("refusal")):
+        content, why = refusal, "refusal"
     if isinstance(content, list):
         content = "".join(str(part.get("text") or "") for part in content)
     used = (reply.get("usage") or {}).get("total_tokens") or 0
-    return str(content), str(choice.get("finish_reason") or "stop"), int(used)
+    return str(content or ""), why, int(used)
 
 
 class Served(Exact):
@@ -419,7 +437,7 @@ class Served(Exact):
             self.endpoint.post_all("/completions", bodies, texts_of), samples, strict=True
         ):
             texts = [
-                (self.until_end(text), why == "length" and self.until_end(text) == text)
+                (self.until_end(text), why in CUT and self.until_end(text) == text)
                 for text, why in reply or []
             ]
             self.endpoint.finished.update(why for _, why in reply or [])
@@ -467,7 +485,9 @@ class Chat:
             for i, text in zip(silent, again, strict=True):
                 found[i] = text
         self.endpoint.finished.update(
-            "length" if text.cut else "stop" for text in found if not text.lost
+            "content_filter" if text.refused else "length" if text.cut else "stop"
+            for text in found
+            if not text.lost
         )
         return found
 
@@ -481,13 +501,15 @@ class Chat:
         fixed |= {"chat_template_kwargs": {"enable_thinking": False}}
         bodies = [fixed | {"messages": messages, "seed": seed} for messages, seed in jobs]
         replies = []
-        for reply in self.endpoint.post_all("/chat/completions", bodies, message_of):
+        for reply in self.endpoint.post_all(
+            "/chat/completions", bodies, message_of, lambda said: (said, "content_filter", 0)
+        ):
             if reply is None:
                 replies.append(Written("", lost=True))
             else:
                 text, why, used = reply
                 self.tokens += used
-                replies.append(Written(text, cut=why in ("length", "max_tokens")))
+                replies.append(Written(text, cut=why in CUT, refused=why in FILTERED))
         return replies
 
 

@@ -156,17 +156,20 @@ class ScoredStep:
 
 
 class Written(str):
-    """A text that was written; ``cut``: at the longest length; ``lost``:
-    it never came (an endpoint's).
+    """A text that was written; ``cut``: at the longest length; ``lost``: it never came (an
+    endpoint's); ``refused``: it was declined or ended by a filter of contents, whatever it says.
     """
 
-    __slots__ = ("cut", "lost")
+    __slots__ = ("cut", "lost", "refused")
     cut: bool
     lost: bool
+    refused: bool
 
-    def __new__(cls, text: str, cut: bool = False, lost: bool = False) -> Written:
+    def __new__(
+        cls, text: str, cut: bool = False, lost: bool = False, refused: bool = False
+    ) -> Written:
         written = super().__new__(cls, text)
-        written.cut, written.lost = cut, lost
+        written.cut, written.lost, written.refused = cut, lost, refused
         return written
 
 
@@ -537,6 +540,9 @@ class _Talk:
             return
         self.cut += getattr(reply, "cut", False)
         self.said.append(str(reply))
+        if getattr(reply, "refused", False):
+            self.outcome = "refused"
+            return
         if self.derivation is None:
             self.derivation = str(reply) or " "
             return

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from econmoral.games import GAMES
 from econmoral.records import plain
-from econmoral.target import Target
+from econmoral.target import Target, told_apart
 
 from .measure import GameRecord
 from .table import GameSummary
@@ -193,7 +193,9 @@ def draw_shares(axis: Any, rows: Sequence[Mapping[str, Any]], what: str) -> None
 
     what : the share, by its name in a row's ``targets``.
     """
-    labels = {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
+    labels = told_apart(
+        {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
+    )
     for i, r in enumerate(rows):
         if r["outside"]:
             axis.text(0.02, i, OUTSIDE, va="center", color=COLOURS[0], fontsize=9)

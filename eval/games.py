@@ -30,7 +30,7 @@ from econmoral.conversation import Mode
 from econmoral.games import GAMES
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, read_json, read_lines, sha256
-from econmoral.target import ECONOMICUS, Target, moralis
+from econmoral.target import ECONOMICUS, Target, labels, moralis
 
 from .choosers import parse_parameters
 from .conditions import BASE
@@ -241,11 +241,8 @@ class Games(Instrument[Problem, GameRecord]):
 
             if not of_mode:
                 raise InputError("no condition answers in the form")
-            degrees = {
-                t.label: t.kappa
-                for t in self.targets
-                if t.outcome_only or t.family == "homo_moralis"
-            }
+            some = [t for t in self.targets if t.outcome_only or t.family == "homo_moralis"]
+            degrees = {name: t.kappa for name, t in zip(labels(some), some, strict=True)}
             draw_choices(shown, of_mode, degrees, path)
 
         held, figures = self.config.sets[0], {}

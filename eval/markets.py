@@ -251,6 +251,7 @@ class Simulation:
     ) -> tuple[int, list[Priced]]:
         condition, left, asked = self.conditions[agent], list(places), dict.fromkeys(places, 0)
         texts: dict[Place, list[str]] = {place: [] for place in places}
+        refused = dict.fromkeys(places, 0)
         pages = {
             (i, firm): render_full(self._view(i, firm, past), self.rules.prefix, condition.system)
             for i, firm in places
@@ -264,7 +265,10 @@ class Simulation:
                 i, firm = place
                 asked[place] += 1
                 texts[place].append(text)
-                reply = parse_full(text, self.ceilings[i])
+                refused[place] += getattr(text, "refused", False)
+                # a text that was cut may end in the middle of its price
+                ended = getattr(text, "cut", False) or getattr(text, "refused", False)
+                reply = None if ended else parse_full(text, self.ceilings[i])
                 if reply is None:
                     again.append(place)
                 else:
@@ -284,8 +288,8 @@ class Simulation:
                     "texts": texts[place],
                     "outcomes": {
                         "answered": named,
-                        "unreadable": asked[place] - named,
-                        "refused": 0,
+                        "unreadable": asked[place] - named - refused[place],
+                        "refused": refused[place],
                     },
                     "prompt_hash": prompt_hash([pages[place]]),
                 }

@@ -230,7 +230,8 @@ class Null:
             elif self.rule == "most for itself" and menu.own:
                 best = np.array(menu.own) == max(menu.own)
                 p = best / best.sum()
-            answers.append(Answer.certain(listed(p, r.layout), r))
+            # it is asked no control question: what does not read understands nothing
+            answers.append(Answer(listed(p, r.layout), np.ones(len(r.conversation.questions))))
         return answers
 
 

@@ -176,7 +176,11 @@ def theory_lines(targets: Sequence[Target]) -> dict[str, float]:
     homo moralis."""
     plain = [t for t in targets if not any(v for name, v in t.values if name != "kappa")]
     return {
-        "homo economicus" if t.kappa == 0 else f"homo moralis {t.kappa:g}": t.kappa for t in plain
+        # in full: two that round alike are two lines
+        "homo economicus"
+        if t.kappa == 0
+        else f"homo moralis {str(t.kappa).removesuffix('.0')}": t.kappa
+        for t in plain
     }
 
 

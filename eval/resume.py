@@ -15,13 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, cast
 from typing import Protocol as Interface
-from typing import cast
 
 from econmoral.conversation import Conversation, Message
 from econmoral.records import append_lines, read_whole_lines, write_lines
 
-from .engines import LONGEST_DERIVATION, Answer, Condition, Engine, Request
+from .engines import LONGEST_DERIVATION, Answer, Condition, Engine, Request, Written
 
 FOLDER = "answers"  # in the folder of the results
 
@@ -99,10 +99,10 @@ class Remembering:
             writer = self._opened()
             texts = writer.write(list(new.values()), condition, seed, longest)  # type: ignore[attr-defined]
             came = [not getattr(t, "lost", False) for t in texts]
-            said = {k: str(t) if c else "" for k, t, c in zip(new, texts, came, strict=True)}
+            said = {k: t if c else "" for k, t, c in zip(new, texts, came, strict=True)}
             self._keep(condition, {k: said[k] for k, c in zip(new, came, strict=True) if c})
             kept.update(said)
-        return [str(kept[k]) for k in keys]
+        return [cast(str, kept[k]) for k in keys]
 
     def _keys(self, requests: Sequence[Request], seed: int) -> list[str]:
         keys: list[str] = []
@@ -133,7 +133,7 @@ class Remembering:
             rows, kept = read_whole_lines(path), self._kept.setdefault(name, {})
             for n, row in enumerate(rows):
                 try:
-                    answers = [a["text"] if "text" in a else Answer.read(a) for a in row["answers"]]
+                    answers = [_text(a) if "text" in a else Answer.read(a) for a in row["answers"]]
                     kept.update(zip(row["asked"], answers, strict=True))
                 except (KeyError, TypeError, ValueError, AttributeError):
                     # as a line that was cut short: what comes after it is asked again
@@ -143,9 +143,18 @@ class Remembering:
 
     def _keep(self, condition: Condition, answers: Mapping[str, Answer | str]) -> None:
         """Answers that came, on disk: one that an endpoint lost is asked again by the next run."""
-        rows = [a.record() if isinstance(a, Answer) else {"text": a} for a in answers.values()]
+        rows = [a.record() if isinstance(a, Answer) else _kept(a) for a in answers.values()]
         if rows:
             append_lines(self._path(condition), [{"asked": list(answers), "answers": rows}])
+
+
+def _kept(text: str) -> dict[str, object]:
+    """A free reply as JSON holds it, with how it ended where that is not by itself."""
+    return {"text": str(text)} | {k: True for k in ("cut", "refused") if getattr(text, k, False)}
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    return Written(row["text"], bool(row.get("cut")), refused=bool(row.get("refused")))
 
 
 def _hash(what: object) -> str:

@@ -423,7 +423,7 @@ def _run(study: Study, console: Console, other: Session | None) -> Results:
     for name, rows in results.files.items():
         write_lines(place / name, rows)
     write_json(place / "summary.json", finite(results.summary))
-    write_text(place / "table.csv", results.table.map(spreadsheet_cell).to_csv(index=False))
+    write_text(place / "table.csv", spreadsheet(results.table))
     results.show(console)
     for name, draw in results.figures.items():
         (place / name).unlink(missing_ok=True)  # of an earlier run
@@ -455,6 +455,11 @@ def manifest(study: Study, session: Session) -> dict[str, object]:
 def run_command(study: type[Study], about: str | None) -> None:
     """A study's command: its options from the command line, then ``run``."""
     run(study(parse(study.Config, program(f"python -m eval.{study.name}"), about or "")))
+
+
+def spreadsheet(frame: pd.DataFrame) -> str:
+    """A table as CSV, without formulas in its cells and its header."""
+    return frame.map(spreadsheet_cell).rename(columns=spreadsheet_cell).to_csv(index=False)
 
 
 def try_to_draw(draw: Callable[[], None], path: Path, console: Console) -> None:

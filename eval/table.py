@@ -18,7 +18,7 @@ from econmoral.estimation import NotIdentified, fit
 from econmoral.games import GAMES, draw_beliefs, draw_protocol
 from econmoral.prompts import WORDINGS
 from econmoral.robust import clustered_covariance
-from econmoral.target import ECONOMICUS, Target, moralis
+from econmoral.target import ECONOMICUS, Target, labels, moralis, told_apart
 
 from .estimate import Estimate, Mean, Value, mean_of
 from .measure import GameRecord, protocol_of
@@ -151,8 +151,8 @@ def reference_arms(records: Sequence[GameRecord], targets: Sequence[Target]) -> 
         "own-payoff best": partial(best, target=ECONOMICUS),
         "both-alike best": partial(best, target=moralis(1.0)),
     }
-    for target in targets:
-        rules[f"constant, {target.label}"] = partial(constant, chosen=constants(target))
+    for label, target in zip(labels(targets), targets, strict=True):
+        rules[f"constant, {label}"] = partial(constant, chosen=constants(target))
     return [row for arm, rule in rules.items() for row in with_probabilities(records, arm, rule)]
 
 
@@ -209,7 +209,7 @@ def by_decision(record: GameRecord, target: Target) -> float:
         first = float(p[[s[k] == info.actions[0] for s in game.strategies]].sum())
         wanted = {game.strategies[i][k] for i in best}
         taken = set(info.actions)
-        if first != 0.5:
+        if abs(first - 0.5) > 1e-9:  # rounding decides nothing
             taken = {info.actions[0] if first > 0.5 else info.actions[1]}
         right.append(len(taken & wanted) / len(taken))
     return float(np.mean(right))
@@ -385,8 +385,9 @@ def table(rows: Sequence[GameSummary]) -> pd.DataFrame:
 
     ``valid %`` stands beside every figure; who answers outside the form has no figures.
     """
-    labels = {key: t["label"] for row in rows for key, t in row["targets"].items()}
-    return pd.DataFrame([_cells(row, labels) for row in rows]).fillna("")
+    named = {key: t["label"] for row in rows for key, t in row["targets"].items()}
+    apart = told_apart(named)
+    return pd.DataFrame([_cells(row, apart) for row in rows]).fillna("")
 
 
 def _cells(row: GameSummary, labels: dict[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from econmoral.adapters import check_adapter
-from econmoral.checkpoints import check_fit, locate, recorded_base
+from econmoral.checkpoints import changed_setting, check_fit, locate, recorded_base
 from econmoral.records import InputError, command, origin, program, read_json, write_json
 
 
@@ -67,6 +67,10 @@ def main() -> None:
     recorded = [recorded_base(folder) for folder in args.adapters]
     if len({r["sha256"] for r in recorded if "sha256" in r}) > 1:
         raise InputError("the two adapters were trained on different weights of the same base")
+    if change := changed_setting(*(r.get("configuration") for r in recorded)):
+        raise InputError(
+            f"the two adapters were trained on different configurations of the same base ({change})"
+        )
     base = args.model or str(configs[0]["base_model_name_or_path"])
     place = locate(base, packaged="package" in recorded[0], weights=False)
     for folder in args.adapters:

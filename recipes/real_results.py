@@ -31,7 +31,7 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.rooms import room
-from econmoral.target import ECONOMICUS, Target, moralis
+from econmoral.target import ECONOMICUS, Target, moralis, told_apart
 
 figures, OUTSIDE = room("eval.figure"), room("eval.validity").OUTSIDE
 
@@ -162,7 +162,7 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 def games_table(rows: list[dict[str, Any]], held: str) -> str:
     """Base, told, placebo and adapters on games, both modes."""
     rows = [r for r in rows if r["set"] == held]
-    labels = {key: t["label"] for r in rows for key, t in r["targets"].items()}
+    labels = told_apart({key: t["label"] for r in rows for key, t in r["targets"].items()})
     head = ["", "mode", "valid %", "control %", "steps %"]
     head += (
         [f"decisions as {label} %" for label in labels.values()]
@@ -196,7 +196,9 @@ def games_table(rows: list[dict[str, Any]], held: str) -> str:
 def allocations_table(rows: list[dict[str, Any]], battery: str) -> str:
     """Base, told, placebo and adapters on allocations."""
     rows = [r for r in rows if r["battery"] == battery]
-    labels = {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
+    labels = told_apart(
+        {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
+    )
     head = [
         "",
         "mode",

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from econmoral.records import InputError, command, fill_section, origin, read_json, write_json
+from econmoral.target import told_apart
 
 HERE = Path(__file__).parent
 ECONOMICUS, MORALIS = "homo_economicus", "homo_moralis:kappa=0.5"
@@ -152,7 +153,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
     validity and comprehension beside every figure.
     """
     parts = []
-    labels = {key: t["label"] for r in rows for key, t in r["targets"].items()}
+    labels = told_apart({key: t["label"] for r in rows for key, t in r["targets"].items()})
     heads = [f"{label}: {title}" for label in labels.values() for _, title, _ in FIGURES]
     for mode in ("reasoned", "direct"):
         for held in ("payoffs", "wordings"):

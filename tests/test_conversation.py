@@ -68,6 +68,11 @@ LETTERS = [
     ("- K", 0), ("Sure! K", 0), ("Sure, I choose K!", 0),
     ("I will reply with K.", 0), ("I choose: K", 0), ("The best choice is K.", 0),
     ("Final decision: **M**", 1), ("I'd say M", 1), ("Ok.\nK\n", 0),
+    ("I would have chosen K had it been fair. M", 1), ("I would have to choose M.", 1),
+    ("I was going to choose K. My answer is M.", 1), ("K, no doubt.", 0),
+    ("<seed:think>I choose K</seed:think>M", 1), ("◁think▷I choose K◁/think▷M", 1),
+    ("<|begin_of_thought|>I choose K<|end_of_thought|>M", 1),
+    ("<|channel|>analysis<|message|>I choose K<|end|><|channel|>final<|message|>M", 1),
 ]  # fmt: skip
 
 UNREAD = [
@@ -78,7 +83,12 @@ UNREAD = [
     "Mmm", "the k of it", "I like it", "I'm", "<think>K", "<think>K</think><think>M",
     "<think>I choose K", "It's M's turn or K's", "if I choose K, I get 50", "I don't choose M.",
     "So K gives me 50 and M gives me 30.", "neither K nor M", "Do you choose K or M?", "never K",
-    "K-M", "choose between K and M", "Ќ",
+    "K-M", "choose between K and M", "Ќ", "K is not acceptable to me.", "K is unfair.",
+    "K would be wrong.", "K isn't fair.", "The answer K is wrong.", "K - no. M - yes",
+    "Anything but K.", "All except K", "I was going to choose K, but M is fairer.",
+    "I don't think I would choose K.", "I doubt I would choose K.", "I almost chose K.",
+    "I do not believe that I would pick K.", "I'm not sure I would choose K.",
+    "Why would I choose K?", "◁think▷I choose K", "<seed:think>I choose K",
 ]  # fmt: skip
 
 REFUSED = [
@@ -182,6 +192,16 @@ def test_labels_that_are_words_or_several_words(
         ("I offer 40 points, I keep 60.", RATINGS, None), ("0", TENTHS, 0), ("-0", TENTHS, 0),
         ("zero", TENTHS, 0), ("None", TENTHS, None), ("-5", ("-5", "5"), 0),
         ("The second mover gets 20 points.", RATINGS, 2),
+        # another scale, another unit, a bound, what is taken back
+        ("10/10", RATINGS, None), ("I'd rate it 10 out of 10.", RATINGS, None),
+        ("On a scale of 1 to 10, I'd say 10.", RATINGS, None), ("10/10", TENTHS, 10),
+        ("I offer 40 out of 100", ("0", "20", "40"), 2), ("5 1/2", TENTHS, None),
+        ("10%", TENTHS, None), ("ten percent", TENTHS, None), ("10 percent", RATINGS, 1),
+        ("5 thousand", TENTHS, None), ("5 and a half", TENTHS, None),
+        ("More than 50.", RATINGS, None), ("<50", RATINGS, None), ("≥50", RATINGS, None),
+        ("minus 50", RATINGS, None), ("Not 50.", RATINGS, None), ("Not 50 but 40.", RATINGS, 4),
+        ("Anything but 50", RATINGS, None), ("I don't think I'd rate it 50.", RATINGS, None),
+        ("I was going to say 50.", RATINGS, None), ("I would have said 50.", RATINGS, None),
     ],
 )  # fmt: skip
 def test_numbers_are_read_as_models_write_them(
@@ -287,7 +307,7 @@ def test_every_number_of_the_list_is_read(number: str, frame: str) -> None:
     [
         "K ", "K, ", "I choose ", "I would ", "I really think that I would ", "1", "1 ", "1, ",
         "1,000,", "1.", "(", "[", "<think>", "</think>", "so ", "- ", "\n", "a ", "not K ",
-        "\\boxed{", "'", "$", "0 to ",
+        "\\boxed{", "'", "$", "0 to ", "1/1 ", "more than 5 ",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("options", [KM, RATINGS], ids=["letters", "numbers"])

@@ -277,6 +277,8 @@ def test_theory_speaks_of_kantian_targets_only() -> None:
         Target.parse("bruhin_fehr_schunk:alpha=0.2,beta=0.5"),
     ]
     assert theory_lines(targets) == {"homo economicus": 0.0, "homo moralis 0.25": 0.25}
+    close = [moralis(0.1234561), moralis(0.1234564)]  # alike to six digits
+    assert list(theory_lines(close).values()) == [0.1234561, 0.1234564]
 
 
 # -------------------------------------------------------------------------------------------- pages

@@ -970,6 +970,44 @@ def test_content_in_parts_and_refusals_as_a_field() -> None:
     assert remote.tokens == 21
 
 
+def test_what_a_filter_ended_is_refused_and_its_text_kept() -> None:
+    """As servers say it: a reason, a field, an error instead of a reply (Azure's)."""
+    error = {"error": {"code": "content_filter", "message": "The response was filtered"}}
+    declined = {"choices": [{"message": {"content": None, "refusal": "Blocked."}}]}
+    said = [
+        (chat_reply("K", "content_filter"), "K"),
+        (chat_reply(None, "content_filter"), ""),
+        (chat_reply("Blocked.", "refusal"), "Blocked."),
+        (good(declined), "Blocked."),
+        ((400, json.dumps(error).encode()), json.dumps(error)),
+        (chat_reply("M"), "M"),
+    ]
+    order = iter(said)
+    with server(lambda path, body: next(order)[0]) as address:
+        remote = chat(address, concurrency=1)
+        (answer,) = remote.score([single(samples=6)], BASE)
+    assert answer.outcomes == {"answered": 1, "unreadable": 0, "refused": 5}
+    np.testing.assert_allclose(answer.probabilities, [0, 1])
+    assert answer.texts == tuple(text for _, text in said)
+    assert "5 texts ended by 'content_filter'" in remote.writer.note  # type: ignore[attr-defined]
+    assert remote.writer.endpoint.failures == 0  # type: ignore[attr-defined]
+
+
+def test_a_filtered_derivation_ends_its_conversation() -> None:
+    asked: list[int] = []
+
+    def respond(path: str, body: dict[str, Any]) -> Reply:
+        asked.append(len(body["messages"]))
+        return chat_reply("If I take K, then", "content_filter")
+
+    talk = Conversation("A page.", (Question("Which?", ("K", "M")),), work="Think first.")
+    with server(respond) as address:
+        (answer,) = chat(address).score([Request(talk, None, None, samples=3)], BASE)
+    assert answer.outcomes == {"answered": 0, "unreadable": 0, "refused": 3}
+    assert len(asked) == 3  # and no answer is asked for
+    assert answer.texts == ("If I take K, then",) * 3
+
+
 def test_a_misbehaving_endpoint_loses_no_item() -> None:
     asked = [single("K", "M") for _ in range(40)]
     order, lock = random.Random(1), threading.Lock()

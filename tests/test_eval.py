@@ -229,6 +229,32 @@ def test_rules_are_what_they_say() -> None:
     assert {"constant, economicus", "constant, moralis 0.5"} <= set(by_arm)
 
 
+def test_targets_whose_labels_round_alike_keep_their_columns() -> None:
+    close = [moralis(0.1234561), moralis(0.1234564)]
+    assert close[0].label == close[1].label
+    records = measured(
+        Simulated("homo_moralis", {"kappa": 0.5}, 0.1),
+        draw_problems("drawn", 4, 1, close, 2, ["payoffs"]),
+    )
+    frame = table(summaries(records + reference_arms(records, close), close))
+    for target in close:
+        assert f"{target}: decisions %" in frame
+        assert f"constant, {target}" in set(frame["arm"])
+
+
+def test_a_coin_is_a_coin_however_its_numbers_round() -> None:
+    records = measured(
+        Simulated("homo_moralis", {"kappa": 0.5}, 0.1),
+        draw_problems("drawn", 12, 1, HALF, 2, ["payoffs"]),
+    )
+    for r in records:
+        exact = np.full(len(r["strategies"]), 1 / len(r["strategies"]))
+        noise = 1e-12 * np.cos(np.arange(len(exact)))
+        for target in HALF:
+            found = by_decision({**r, "probabilities": (exact + noise).tolist()}, target)
+            assert found == by_decision({**r, "probabilities": exact.tolist()}, target)
+
+
 def test_single_decisions_are_judged_by_hand() -> None:
     record = {
         "id": "a",

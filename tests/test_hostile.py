@@ -26,6 +26,7 @@ from endpoint import Reply, chat_reply, good, server
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
+from econmoral import dilemmas
 from econmoral.adapters import check_adapter
 from econmoral.chat import check_template, prompt_text
 from econmoral.conversation import Conversation, Question
@@ -38,6 +39,8 @@ from econmoral.records import (
     read_whole_lines,
     spreadsheet_cell,
 )
+from eval import menus
+from eval.conditions import TAKEN, adapter_names
 from eval.engine_openai import Chat, Endpoint, prompt_log_probabilities, read_reply
 from eval.engine_transformers import Transformers
 from eval.engines import Condition, Request, Sampled
@@ -266,6 +269,23 @@ def test_a_name_is_no_markup_no_terminal_sequence_and_no_formula(
     arms = pd.read_csv(tmp_path / "out" / "table.csv")["arm"]
     assert "'=1+1[bold]:smile:[2J" in set(arms)
     assert not any(arm.startswith("=") for arm in arms)
+
+
+@pytest.mark.parametrize(
+    "name", ["base", "humans", "measure", "coin", "arm", "chooser", "most for itself"]
+)
+def test_an_adapter_takes_nobody_elses_place_in_a_table(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two columns, or two rows, of one name would be one: the later wins."""
+    assert list(adapter_names([tmp_path / name])) != [name]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"call something else '{name}'; rename the folder"):
+        adapter_names([Path(name)])
+
+
+def test_every_chooser_that_sees_nothing_has_its_name_to_itself() -> None:
+    assert {*dilemmas.NULLS, *menus.NULLS} <= TAKEN
 
 
 @pytest.mark.parametrize(

@@ -506,6 +506,51 @@ def test_other_weights_under_the_same_name_are_noticed(
             assert "other weights" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("changed", "part"),
+    [
+        ({"rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"}}, "rope_parameters"),
+        ({"num_attention_heads": 8, "num_key_value_heads": 8}, "num_attention_heads: 4, not 8"),
+        ({"rms_norm_eps": 1e-3}, "rms_norm_eps"),
+        ({"hidden_act": "gelu"}, "hidden_act"),
+        # what a library writes, trains with or samples with changes no probability
+        ({"transformers_version": "5.16.1", "dtype": "float32", "_name_or_path": "elsewhere"}, ""),
+        ({"use_cache": False, "attention_dropout": 0.1, "eos_token_id": 0, "note": "mine"}, ""),
+    ],
+)
+def test_another_configuration_of_the_same_weights_is_noticed(
+    changed: dict[str, Any],
+    part: str,
+    tuned: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = copy(tmp_path / "base")
+    rewrite(tuned, dict, base_model_name_or_path=str(base))
+    record = locate(str(base)).record()
+    write_json(tuned / "run.json", {"weights": record})
+    twin = Path(shutil.copytree(tuned, tmp_path / "twin"))
+    check_adapters([tuned], locate(str(base)))
+    write_json(base / "config.json", read_json(base / "config.json") | changed)
+    now = locate(str(base)).record()
+    assert now["sha256"] == record["sha256"]
+    write_json(twin / "run.json", {"weights": now})
+    if part:
+        with pytest.raises(InputError, match=f"another configuration of .*{part}"):
+            check_adapters([tuned], locate(str(base)))
+        check_adapters([tuned], locate(str(base)), given=True)
+        assert part in capsys.readouterr().err
+        options = ["--adapters", tuned, twin, "--weight", 0.5, "--out", tmp_path / "i"]
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, options)])
+        with pytest.raises(InputError, match=f"different configurations .*{part}"):
+            interpolate.main()
+    # a record from before there were configurations
+    write_json(tuned / "run.json", {"weights": {"sha256": record["sha256"]}})
+    check_adapters([tuned], locate(str(base)))
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("where", ["chat_template.jinja", "tokenizer_config.json", "several"])
 def test_another_chat_template_beside_the_adapter_is_said(
     tuned: Path, where: str, capsys: pytest.CaptureFixture[str]

@@ -320,6 +320,8 @@ def test_a_known_chooser_comes_back(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert rows["bfs39"]["valid_answer_probability"] == rows["bfs39"]["comprehension"] == 1
     assert 0.95 < rows["garp"]["ccei"] <= 1  # drawn with a little noise
     assert floor["coin", "garp"]["ccei"] < 0.8
+    # what does not read is asked no control question: 100 % right would be a model's best
+    assert all(row["comprehension"] is None for row in floor.values())
     assert rows["bfs39"]["correlation_with_humans"] > 0.8
     own = rows["bfs39"]["targets"]["bruhin_fehr_schunk:alpha=0.1,beta=0.3"]
     assert own["accuracy"]["mean"] == own["where_they_differ"]["mean"] == 1

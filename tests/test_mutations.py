@@ -252,9 +252,21 @@ MUTATIONS = {
     ),
     "an adapter on other weights": (
         "econmoral/checkpoints.py",
-        'if "sha256" not in recorded or',
-        "if True or",
+        'if "sha256" in recorded and',
+        "if False and",
         "test_loader.py::test_other_weights_under_the_same_name_are_noticed",
+    ),
+    "an adapter on another configuration": (
+        "econmoral/checkpoints.py",
+        '"configuration" in recorded and (',
+        "False and (",
+        "test_loader.py::test_another_configuration_of_the_same_weights_is_noticed",
+    ),
+    "a filtered reply that is read": (
+        "eval/engine_openai.py",
+        "refused=why in FILTERED",
+        "refused=False",
+        "test_engines.py::test_what_a_filter_ended_is_refused_and_its_text_kept",
     ),
     "a merge that leaves the adapter beside": (
         "eval/engine_transformers.py",

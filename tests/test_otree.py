@@ -16,6 +16,8 @@ import yaml
 from conftest import ROOT
 from shell import call, complains, json_of
 
+from econmoral.otree import _text
+
 TUTORIAL = (ROOT / "docs" / "tutorial-lab.md").read_text(encoding="utf-8")
 MAP = yaml.safe_load((ROOT / "docs" / "map.yaml").read_text(encoding="utf-8"))
 
@@ -123,6 +125,12 @@ def test_rows_recodes_dropouts_and_those_who_never_began(tmp_path: Path) -> None
     assert kept[-1][:2] == ["cc", "1"]
     assert len(kept) == 6
     assert "complete rows are kept" in said
+
+
+def test_a_number_of_a_map_is_the_columns_text_in_full() -> None:
+    """Two payments that are alike to six digits are two values."""
+    assert _text(1234567.5) == "1234567.5"
+    assert (_text(1.0), _text(0.25), _text(True), _text(7)) == ("1", "0.25", "1", "7")
 
 
 def test_participants_can_be_chosen(tmp_path: Path) -> None:

@@ -150,6 +150,10 @@ def test_what_cannot_be_is_refused(wrong: dict) -> None:
         ),
         (("--effect", ".1", "--parameter", "kappa", "--exact"), "spread"),
         (("--effect", ".1", "--parameter", "kappa", "--family", "altruism"), "no parameter"),
+        (
+            ("--effect", ".1", "--parameter", "kappa", "--subjects", "9", "--power", ".9"),
+            "--power does nothing with --parameter and --subjects",
+        ),
         (("--effect", ".1", "--subjects", "1"), "--subjects"),
         (("--effect", ".1", "--alpha", ".9"), "--alpha"),
     ],

@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from econmoral.pricing import (
     render_full,
 )
 from econmoral.records import InputError, finite, read_json
-from eval.engines import Answer, Condition, Request, Sampled
+from eval.engines import Answer, Condition, Request, Sampled, Written
 from eval.markets import Meeting, Rules, Simulation, make_market, pairings
 from eval.outcomes import (
     converged,
@@ -267,10 +268,48 @@ def test_hostile_notes_do_no_harm(text: str) -> None:
         "price 1.5",
         "PRICE: \u0661.5",
         "PRICE: nan",
+        "<think>perhaps\nPRICE: 1.55",
+        "x" * 19_990 + "\nPRICE: 1.55",  # whose first 20,000 characters end in "PRICE: 1"
     ],
 )
 def test_no_price_is_no_price(text: str) -> None:
     assert parse_full(text, 300) is None
+
+
+def test_a_price_that_was_thought_of_is_none() -> None:
+    found = parse_full("<think>PRICE: 1.20\n" + 25_000 * "x" + "</think>\nPRICE: 1.55", 300)
+    assert found is not None
+    assert found.price == pytest.approx(155)
+
+
+class Ending:
+    """Its first reply is cut, its second one filtered."""
+
+    calls = 0
+
+    def write(
+        self,
+        conversations: list[list[dict[str, str]]],
+        arm: Condition,
+        seed: int,
+        longest: int = 60,
+    ) -> list[str]:
+        self.calls += 1
+        ended = {1: Written("PRICE: 1", cut=True), 2: Written("PRICE: 1.20", refused=True)}
+        return [ended.get(self.calls, "PRICE: 1.60")] * len(conversations)
+
+
+def test_a_price_in_a_cut_or_filtered_reply_is_none(tmp_path: Path) -> None:
+    sessions = [Meeting(("base", "nash"), make_market(2, 1.0), 0)]
+    owner = SimpleNamespace(of=lambda arm: "one")
+    # the second time from what is kept
+    for load in (Ending, lambda: pytest.fail("asked again")):
+        engine = Remembering(tmp_path, owner, load, sampled=True)
+        simulation = Simulation(sessions, Rules("full"), engine)
+        assert simulation.run(1)[0, 0, 0] == pytest.approx(1.6)
+        (one,) = simulation.quality["base"]
+        assert one["outcomes"] == {"answered": 1, "unreadable": 1, "refused": 1}
+        assert one["texts"] == ["PRICE: 1", "PRICE: 1.20", "PRICE: 1.60"]
 
 
 class Writer:

@@ -35,8 +35,9 @@ from eval.report.claims import CLAIMS, claim_four, claim_one, claim_three, claim
 from eval.report.designs import Dial, Dose
 from eval.report.lead import of_games, sentence
 from eval.report.measured import nominal_kappa, program, read_cost, trained_on
-from eval.report.render import to_csv, to_html, to_latex, to_markdown
+from eval.report.render import to_csv, to_html, to_latex, to_markdown, write
 from eval.report.sections import rivals
+from eval.runner import spreadsheet
 from eval.table import add_shifts, reference_arms, summaries
 
 TARGETS = [ECONOMICUS, moralis(0.5)]
@@ -409,10 +410,35 @@ def test_tables_for_papers_and_spreadsheets() -> None:
     rows = list(csv.reader(to_csv(frame).splitlines()))
     assert rows[1] == ["'=HYPERLINK(1)", "-0.02 ± 0.01"]
     assert rows[2][1] == "'@x"
+    named = pd.DataFrame({"measure": [1], "=1+1": [2], "@SUM(A1)": [3]})  # adapters as columns
+    assert to_csv(named).splitlines()[0] == "measure,'=1+1,'@SUM(A1)"
+    assert spreadsheet(named) == to_csv(named)
+    assert r"a\textless{}b\textgreater{} \textbar{}" in to_latex(frame, "a<b> | \x1b\u202e")
+    assert "\x1b" not in to_latex(frame, "\x1b")
     latex = to_latex(frame, "100 % of it")
     assert r"a\_b \& 5 \% \#1" in latex
     assert r"\caption{100 \% of it}" in latex
     assert r"$\pm$" in latex
+
+
+def test_names_that_give_one_file_name_give_two_files(tmp_path: Path) -> None:
+    report, frame = Report("r"), pd.DataFrame({"x": [1]})
+    for folder in ("b.1", "b-1", "\u6a21\u578b", "\u6570\u636e"):
+        report.table(f"games {folder}", frame, "c")
+        report.figure(f"games {folder}", folder.encode(), "a")
+    write(report, tmp_path)
+    assert len(list((tmp_path / "tables").glob("*.csv"))) == 4
+    assert {p.read_bytes().decode() for p in (tmp_path / "figures").iterdir()} == {
+        "b.1", "b-1", "\u6a21\u578b", "\u6570\u636e"
+    }  # fmt: skip
+
+
+def test_a_measurement_without_a_page_is_not_taken_for_another(tmp_path: Path) -> None:
+    for name in ("run.json", "summary.json"):
+        write_json(tmp_path / name, {})
+    write_lines(tmp_path / "choices.jsonl", [{"arm": "base", "scene": "family", "mean": 3.0}])
+    with pytest.raises(InputError, match=r"has no page of its own; its figures are in .*table.csv"):
+        build(tmp_path)
 
 
 def test_renderers_escape_everything() -> None:

@@ -71,6 +71,8 @@ def test_run_leaves_adapter_card_log_and_manifest(finished: Path, data: Path) ->
     )
     # whatever the launcher says; a continued run without it ends with the same bits
     assert about["mixed_precision"] == "no"
+    settings = about["weights"].pop("configuration")
+    assert settings["rope_parameters"]["rope_theta"] == 1000000
     assert about["weights"] == {"source": str(NANO), "sha256": weights_sha256(NANO)}
     assert about["gates"]["labels_checked"] == 32
     assert about["gates"]["base_unchanged"] is True

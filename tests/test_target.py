@@ -11,7 +11,7 @@ from oracle import expected, optimum, plans, worth
 from econmoral.games import GAMES, Protocol, draw_beliefs, draw_protocol
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError
-from econmoral.target import ECONOMICUS, Target, Weights, moralis
+from econmoral.target import ECONOMICUS, Target, Weights, labels, moralis
 
 KINDS = (
     "homo_economicus", "fehr_schmidt:alpha=0.5,beta=0.25", "fehr_schmidt:beta=2",
@@ -42,16 +42,18 @@ def test_what_is_written_reads_back_as_the_same_target(
 def test_names_are_the_short_ones() -> None:
     assert str(moralis(0.5)) == "homo_moralis:kappa=0.5"
     assert str(moralis(1.0)) == "homo_moralis:kappa=1"
-    labels = {
+    short = {
         "homo_moralis:kappa=0.5": "moralis 0.5",
         "bruhin_fehr_schunk:beta=-0.1,alpha=-0.4": "bfs -0.4 -0.1",
         "homo_economicus": "economicus",
     }
-    assert {text: Target.parse(text).label for text in labels} == labels
+    assert {text: Target.parse(text).label for text in short} == short
     # a label that does not say which parameter it gives would name two targets
     assert (
         Target.parse("fehr_schmidt:alpha=0.5").label != Target.parse("fehr_schmidt:beta=0.5").label
     )
+    several = [moralis(0.1234561), moralis(0.1234564), ECONOMICUS]
+    assert labels(several) == [str(several[0]), str(several[1]), "economicus"]
     assert Target.of("homo_moralis", 0.3) == moralis(0.3)
     assert Target.of("homo_economicus", 0.3) == ECONOMICUS
 

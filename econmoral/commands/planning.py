@@ -24,6 +24,7 @@ from econmoral.power import (
 )
 from econmoral.records import InputError, terminal
 
+POWER = 0.8  # where none is given
 SHARES_ONLY = ("share", "correlation")
 PARAMETER_ONLY = ("family", "theta", "one_arm", "exact", "draws")
 
@@ -35,7 +36,9 @@ def add_to(commands: Any) -> None:
         "--effect", type=float, required=True, help="difference in shares, or in the parameter"
     )
     sub.add_argument("--alpha", type=float, default=0.05, help="two-sided level (default 0.05)")
-    sub.add_argument("--power", type=float, default=0.8, help="(default 0.8)")
+    sub.add_argument(
+        "--power", type=float, help="asked for (default 0.8); not with --parameter and --subjects"
+    )
     sub.add_argument("--share", type=float, help="baseline share (default 0.5)")
     sub.add_argument(
         "--spread",
@@ -91,6 +94,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if idle := [f"--{name.replace('_', '-')}" for name in other if getattr(args, name) is not None]:
         kind = "with --parameter" if args.parameter else "without --parameter"
         raise InputError(f"{', '.join(idle)} does nothing {kind}; leave it out")
+    if args.parameter and args.subjects is not None and args.power is not None:
+        raise InputError(
+            "--power does nothing with --parameter and --subjects, whose power is computed; leave "
+            "out --power, or --subjects to find their number"
+        )
     if args.subjects is not None and not 3 <= args.subjects <= 10**8:
         raise InputError(f"--subjects must lie between 3 and 100000000, got {args.subjects}")
     try:
@@ -100,12 +108,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _shares(args: argparse.Namespace) -> dict[str, Any]:
+    power = POWER if args.power is None else args.power
     share = 0.5 if args.share is None else args.share
     correlation = 0.5 if args.correlation is None else args.correlation
-    if not 0 < args.alpha < args.power < 1:
+    if not 0 < args.alpha < power < 1:
         raise ValueError(
             f"--alpha must lie between 0 and --power, and that below 1, got {args.alpha:g} and "
-            f"{args.power:g}"
+            f"{power:g}"
         )
     c = contrast(args.effect, share, args.spread, args.icc, correlation)
     about = {
@@ -117,23 +126,23 @@ def _shares(args: argparse.Namespace) -> dict[str, Any]:
     }
     kinds = studies(args.decisions)
     if args.subjects is None:
-        found = {s.name: size(c, s, args.alpha, args.power) for s in kinds}
+        found = {s.name: size(c, s, args.alpha, power) for s in kinds}
         return {
             **{name: f.units if f else None for name, f in found.items()},
             "power_there": {name: f.power if f else None for name, f in found.items()},
             "rests_on": {name: f.by if f else None for name, f in found.items()},
-            "assumptions": about | {"power": args.power},
+            "assumptions": about | {"power": power},
         }
 
     def least(study: Study) -> float | None:
         return detectable(
-            args.subjects, study, args.alpha, args.power, share, args.spread, args.icc, correlation
+            args.subjects, study, args.alpha, power, share, args.spread, args.icc, correlation
         )
 
     return {
         "power": {s.name: reached(c, s, args.subjects, args.alpha) for s in kinds},
         "detectable_effect": {s.name: least(s) for s in kinds},
-        "assumptions": about | {"power": args.power, "subjects": args.subjects},
+        "assumptions": about | {"power": power, "subjects": args.subjects},
     }
 
 
@@ -184,9 +193,10 @@ def _parameter(args: argparse.Namespace) -> dict[str, Any]:
             "exact probabilities of one and the same chooser have no noise to test against; give "
             "the spread over items (--spread or --icc)"
         )
-    draws = 200 if args.draws is None else args.draws
+    draws, power = 200 if args.draws is None else args.draws, None
     if args.subjects is None:
-        found = subjects_for(study, args.power, draws)
+        power = POWER if args.power is None else args.power
+        found = subjects_for(study, power, draws)
     else:
         if args.subjects * study.decisions > 100_000:
             raise ValueError(
@@ -211,7 +221,7 @@ def _parameter(args: argparse.Namespace) -> dict[str, Any]:
             "arms": study.arms,
             "exact": study.exact,
             "alpha": study.alpha,
-            "power": args.power,
+            "power": power,
         },
     }
 

@@ -30,6 +30,7 @@ from .designs import GAME_DESIGNS, Persistence
 from .measured import (
     BASE,
     DESIGNS,
+    OTHER,
     Application,
     Games,
     measurements,
@@ -62,6 +63,11 @@ def build(folder: Path) -> Report:
         raise InputError(
             f"{folder} holds no study and no finished measurement; run econmoral study, games, "
             "menus, dilemmas or pricing first"
+        )
+    if all(kind == OTHER for kind, _ in found):
+        raise InputError(
+            f"{folder} holds a measurement that has no page of its own; its figures are in "
+            f"{found[0][1] / 'table.csv'}"
         )
     try:
         return assemble(folder, found)
@@ -165,6 +171,8 @@ def add_others(
             applications.setdefault(kind, Application(add(report, place), trained_on(place)))
         elif kind in ELSEWHERE:
             ELSEWHERE[kind](report, place)
+        elif kind == OTHER:
+            report.text(f"{place.name}/ has no page of its own; its figures are in its table.csv.")
     return applications
 
 

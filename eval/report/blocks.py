@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,14 +110,13 @@ class Report:
         self, name: str, frame: pd.DataFrame, caption: str, shown: Sequence[str] | None = None
     ) -> None:
         """Add a table; a name that is taken gets a number."""
-        taken, number = {b.name for b in self.tables}, 1
-        while (unique := f"{name} {number}" if number > 1 else name) in taken:
-            number += 1
+        unique = _unique(name, [b.name for b in self.tables])
         self.blocks.append(Table(unique, frame, caption, shown))
 
     def figure(self, name: str, png: bytes, alt: str) -> None:
-        """Add a picture with what it shows in words."""
-        self.blocks.append(Figure(name, png, alt))
+        """Add a picture with what it shows in words; a name that is taken gets a number."""
+        unique = _unique(name, [b.name for b in self.figures])
+        self.blocks.append(Figure(unique, png, alt))
 
     def picture(self, name: str, drawing: Drawing, alt: str) -> None:
         """Add a figure of ours; one that cannot be drawn costs nothing else."""
@@ -139,6 +139,19 @@ class Report:
     def figures(self) -> list[Figure]:
         """The figures, in order."""
         return [b for b in (*self.lead, *self.blocks) if isinstance(b, Figure)]
+
+
+def anchor(text: str) -> str:
+    """An identifier for a heading, a file name for a table."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _unique(name: str, taken: Sequence[str]) -> str:
+    """The name, with a number where another one would have the same file."""
+    files, number = set(map(anchor, taken)), 1
+    while anchor(unique := f"{name} {number}" if number > 1 else name) in files:
+        number += 1
+    return unique
 
 
 def png(drawing: Drawing) -> bytes:

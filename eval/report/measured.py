@@ -46,6 +46,8 @@ SIGNS = {
     **{name: (f"{name}.json",) for name in ("calibration", "retention", "compare", "parity")},
 }  # the files of a finished measurement
 
+OTHER = "other"  # an instrument of the user's own, or one battery by itself
+
 
 @dataclass(frozen=True)
 class Games:
@@ -283,7 +285,7 @@ def kinds_of(folder: Path) -> list[str]:
     found = []
     if all((folder / file).is_file() for file in ("run.json", "summary.json", "choices.jsonl")):
         first = next(iter(read_lines(folder / "choices.jsonl")))[1]
-        found.append("games" if "game" in first else "menus")
+        found.append("games" if "game" in first else "menus" if "battery" in first else OTHER)
     return found + [
         name for name, files in SIGNS.items() if all((folder / file).is_file() for file in files)
     ]

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from econmoral.records import plain, spreadsheet_cell, write_text
+from econmoral.records import plain, write_text
+from econmoral.tables import latex_text
 
-from .blocks import LONG, LONGEST_WORD, Block, Figure, Heading, Report, Table, Text, cell
+from ..runner import spreadsheet
+from .blocks import LONG, LONGEST_WORD, Block, Figure, Heading, Report, Table, Text, anchor, cell
 
 VERDICTS = ("supported", "not supported", "not measured")
 
@@ -91,11 +93,6 @@ nav ul { columns: 2; padding-left: 1.1rem; font-size: .9rem; }
   details > * { display: block; }
 }
 """
-
-
-def anchor(text: str) -> str:
-    """An identifier for a heading, a file name for a table."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _escaped(text: str) -> str:
@@ -228,18 +225,10 @@ def to_markdown(report: Report) -> str:
 
 def to_latex(frame: pd.DataFrame, caption: str) -> str:
     """A table for a paper (booktabs)."""
-    special = {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "–": "--",
-        "±": r"$\pm$",
-        "κ": r"$\kappa$",
-    }
-    special |= {c: f"\\{c}" for c in "&%$#_{}"}
+    special = str.maketrans({"–": "--", "±": r"$\pm$", "κ": r"$\kappa$"})
 
     def esc(text: str) -> str:
-        return "".join(special.get(c, c) for c in text)
+        return latex_text(text).translate(special)
 
     rows = [" & ".join(esc(cell(v)) for v in row) + r" \\" for row in frame.itertuples(index=False)]
     head = " & ".join(esc(cell(c)) for c in frame.columns) + r" \\"
@@ -257,7 +246,7 @@ def to_latex(frame: pd.DataFrame, caption: str) -> str:
 
 def to_csv(frame: pd.DataFrame) -> str:
     """A table for a spreadsheet, without formulas."""
-    return frame.map(lambda value: spreadsheet_cell(cell(value))).to_csv(index=False)
+    return spreadsheet(frame.map(cell).rename(columns=cell))
 
 
 def write(report: Report, out: Path) -> None:
