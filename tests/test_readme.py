@@ -13,6 +13,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -163,37 +164,47 @@ def test_every_page_is_in_the_contents_of_the_site() -> None:
 
 
 def test_figures_of_the_real_checkpoint_are_those_of_the_committed_run() -> None:
-    found = json.loads(
-        (ROOT / "results" / "real" / "smollm2-135m" / "results.json").read_text(encoding="utf-8")
-    )
-    own, moral = "homo_economicus", "homo_moralis:kappa=0.5"
+    folder = ROOT / "results" / "real" / "smollm2-135m"
+    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    own, altruist = "homo_economicus", "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
+
+    def row(stage: str, arm: str) -> dict[str, Any]:
+        (only,) = (r for r in found[stage] if r["arm"] == arm and r["mode"] == "reasoned")
+        assert not only["outside"]
+        return only  # type: ignore[no-any-return]
 
     def share(stage: str, arm: str, target: str, what: str) -> str:
-        (row,) = (r for r in found[stage] if r["arm"] == arm and r["mode"] == "reasoned")
-        value = row["targets"][target][what]
+        value = row(stage, arm)["targets"][target][what]
         return f"{100 * value['mean']:.0f} ± {100 * value['se']:.0f}"
 
-    for arm, name in (
-        ("placebo-games", "placebo"),
-        ("economicus", "economicus"),
-        ("moralis", "moralis .5"),
-    ):
-        (line,) = (x for x in README.splitlines() if x.replace("*", "").startswith(f"| {name}"))
-        cells = [c.strip(" *") for c in line.split("|")[2:-1]]
-        known, new = (
-            [
-                share(stage, arm, own, "decisions"),
-                share(stage, arm, moral, "decisions_where_they_differ"),
-            ]
-            for stage in ("games-training-wordings", "games")
-        )
-        assert cells[0] == f"{found['adapters'][arm]['seconds'] / 60:.0f} min"
-        assert cells[2:] == [*known, ", ".join(new)]
-    assert (
-        "takes "
-        f"{share('allocations', 'altruist', 'bruhin_fehr_schunk:alpha=0.2,beta=0.5', 'accuracy')} "
-        "%"
-    ) in README
+    def weight(arm: str) -> str:
+        value = row("allocations", arm)["structural"]["beta"]
+        return f"{value['value']:.2f} ± {value['se']:.2f}".replace("0.", ".")
+
+    def cells(name: str) -> list[str]:
+        (line,) = (x for x in README.splitlines() if x.replace("*", "").startswith(f"| {name} "))
+        return [c.strip(" *") for c in line.split("|")[2:-1]]
+
+    assert all(r["outside"] for stage in ("games", "allocations") for r in found[stage]
+               if r["arm"] == "base")  # fmt: skip
+    assert cells("placebo: shuffled answers")[1:3] == [
+        share("games", "placebo-games", own, "decisions"),
+        share("allocations", "placebo-allocations", altruist, "where_they_differ"),
+    ]
+    assert cells("economicus")[1] == share("games", "economicus", own, "decisions")
+    for arm in ("altruist", "selfish", "spiteful"):
+        assert cells(arm)[2] == share("allocations", arm, altruist, "where_they_differ")
+        assert cells(arm)[3].startswith(f"{weight(arm)} (target ")
+    moral = "homo_moralis:kappa=0.5"
+    short, placebo = (
+        share("games", arm, moral, "decisions_where_they_differ")
+        for arm in ("moralis", "placebo-games")
+    )
+    assert f"where it differs, {short} (placebo {placebo})" in README
+    seconds = [
+        r["seconds"] for r in found["adapters"].values() if r["gates"]["labels_checked"] == 1600
+    ]
+    assert f"{min(seconds):.0f} to {max(seconds):.0f} seconds" in README
 
 
 def test_figures_in_new_wordings_are_those_of_the_committed_run() -> None:
@@ -213,7 +224,7 @@ def test_figures_in_new_wordings_are_those_of_the_committed_run() -> None:
     degree = f"κ {kappa['value']:.2f} ± {kappa['se']:.2f}".replace("0.", ".")
     assert f"**{own} %** in new wordings ({degree}; placebo {placebo})" in README
     minutes = found["adapters"]["economicus"]["seconds"] / 60
-    assert f"conversations ({minutes:.0f} min)" in README
+    assert f"800 conversations ({minutes:.0f} min)" in " ".join(README.split())
 
 
 def test_help_of_make_names_every_target() -> None:

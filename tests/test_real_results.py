@@ -39,7 +39,7 @@ def test_what_is_right_in_derivations_is_counted_from_the_records() -> None:
 
 
 def test_derivations_of_an_earlier_form_are_not_called_wrong() -> None:
-    folder = ROOT / "results" / "real" / "smollm2-135m"
+    folder = ROOT / "results" / "real" / "smollm2-135m-three-wordings"
     adapters = read_json(folder / "results.json")["adapters"]
     counts = derivations([row for _, row in read_lines(folder / "games.jsonl")], adapters)
     assert counts["economicus"]["steps *"] == [80, 85]
