@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,7 +142,8 @@ class Report:
 
 def anchor(text: str) -> str:
     """An identifier for a heading, a file name for a table."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    kept = (c if c.isascii() and c.isalnum() else " " for c in text.lower())
+    return "-".join("".join(kept).split())
 
 
 def _unique(name: str, taken: Sequence[str]) -> str:
