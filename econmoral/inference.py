@@ -36,8 +36,9 @@ def jacobian_of(b: np.ndarray) -> np.ndarray:
     """(K + 1, 1 + K) derivative of ``theta_of``; rows: parameters, then lambda."""
     k = len(b)
     jacobian = np.zeros((k, k))
-    jacobian[: k - 1, 0] = -b[1:] / b[0] ** 2
-    jacobian[: k - 1, 1:] = np.eye(k - 1) / b[0]
+    with np.errstate(divide="ignore", invalid="ignore"):  # of lambda = 0, which callers refuse
+        jacobian[: k - 1, 0] = -b[1:] / b[0] ** 2
+        jacobian[: k - 1, 1:] = np.eye(k - 1) / b[0]
     jacobian[k - 1, 0] = 1
     return jacobian
 
