@@ -81,8 +81,8 @@ MUTATIONS = {
     ),
     "the placebo served for the adapter": (
         "eval/engine_transformers.py",
-        "set_adapter(self.keys[condition.adapter])",
-        "set_adapter(next(iter(self.keys.values())))",
+        "named = {self.keys[name]: folder for name, folder in adapters.items()}",
+        "named = {self.keys[name]: next(iter(adapters.values())) for name in adapters}",
         "test_eval.py::test_adapters_bring_their_targets_and_placebos_do_not",
     ),
     "figures of who answers outside the form": (
