@@ -71,20 +71,14 @@ class Study:
     """The cells of a plan for one model."""
 
     def __init__(
-        self,
-        plan: dict[str, Any],
-        model: str,
-        out: Path,
-        training: Sequence[str] = (),
-        stages: Sequence[str] = STAGES,
+        self, plan: dict[str, Any], model: str, out: Path, training: Sequence[str] = ()
     ) -> None:
         self.plan, self.model, self.out, self.training = plan, model, out, training
         self.seed = str(plan["seed"])
         entries, curve = plan["adapters"], plan["curve"]
-        # (adapter, conversations) of everything that is trained
-        self.sizes = [(name, int(entry["n"])) for name, entry in entries.items()]
-        if "curve" in stages:
-            self.sizes += [(curve["adapter"], int(n)) for n in curve["sizes"]]
+        # (adapter, conversations) of the adapters, and of the learning curve's
+        self.whole = [(name, int(entry["n"])) for name, entry in entries.items()]
+        self.curve = [(str(curve["adapter"]), int(n)) for n in curve["sizes"]]
 
     def data(self, name: str, n: int) -> Path:
         """Where the conversations of an adapter of size n are."""
@@ -126,14 +120,15 @@ class Study:
         """Options of every measurement in which derivations are written."""
         return ["--pairs", "1", "--temperature", "0", "--longest", LONGEST[domain]]
 
-    def cells(self, stage: str) -> list[Cell]:
-        """The commands of a stage; measurements take the adapters that are finished."""
+    def trained(self, stage: str, only: Sequence[str]) -> list[tuple[str, int]]:
+        """What the stage *data* or *tune* makes; a curve that is asked for brings its own."""
+        whole = self.whole if stage in only else []
+        return whole + (self.curve if "curve" in only else [])
+
+    def measurements(self, stage: str) -> list[Cell]:
+        """The commands of a stage that measures, with the adapters that are finished."""
         base = ["--model", self.model, "--seed", self.seed]
         everyone = [*self.adapters("allocations"), *self.adapters("games")]
-        if stage == "data":
-            return [self.draw(name, n) for name, n in self.sizes]
-        if stage == "tune":
-            return [self.tune(name, n) for name, n in self.sizes]
         if stage == "games":
             # first what nobody trained on, then, with two thirds of the problems, new payoffs in
             # the wordings of training
@@ -155,8 +150,7 @@ class Study:
                 self.cell("spillover", spill, self.out / "spillover"),
             ]
         if stage == "curve":
-            name, steps = self.plan["curve"]["adapter"], self.plan["curve"]["sizes"]
-            folders = [w for n in steps for w in ("--adapter", str(self.folder(name, n)))]
+            folders = [w for size in self.curve for w in ("--adapter", str(self.folder(*size)))]
             words = ["menus", *base, *folders, *self.asked("allocations")]
             words += ["--battery", "allocations", "--mode", "reasoned"]
             return [self.cell("curve", words, self.out / "curve")]
@@ -213,16 +207,21 @@ def main() -> None:
     args = parser.parse_args()
     if args.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {args.jobs}")
+    try:
+        training = shlex.split(args.sft)
+    except ValueError as error:  # a quotation mark that is not closed
+        raise InputError(f"--sft {args.sft!r} cannot be read ({error})") from None
     plan = read_plan(args.plan)
     if args.seed is not None:
         plan["seed"] = args.seed
     find_model(args.model)
     lock(args.out)
-    study = Study(plan, args.model, args.out, shlex.split(args.sft), args.only)
-    # measurements need what was trained before them, and nothing of one another
-    for group in (("data",), ("tune",), STAGES[2:]):
-        cells = [cell for stage in group if stage in args.only for cell in study.cells(stage)]
-        run(cells, args.out, args.jobs)
+    study, only = Study(plan, args.model, args.out, training), args.only
+    run([study.draw(*size) for size in study.trained("data", only)], args.out, args.jobs)
+    run([study.tune(*size) for size in study.trained("tune", only)], args.out, args.jobs)
+    # measurements need nothing of one another
+    measured = [cell for s in STAGES[2:] if s in only for cell in study.measurements(s)]
+    run(measured, args.out, args.jobs)
     write_json(
         args.out / "study.json",
         origin(plan=args.plan)

@@ -191,6 +191,22 @@ def test_figures_of_the_real_checkpoint_are_those_of_the_committed_run() -> None
         share("games", "placebo-games", own, "decisions"),
         share("allocations", "placebo-allocations", altruist, "where_they_differ"),
     ]
+
+    def valid(*arms: str) -> str:
+        both = zip(("games", "allocations"), arms, strict=True)
+        shown = [
+            r["valid_answer_probability"]
+            for stage, arm in both
+            for r in found[stage]
+            if (r["arm"], r["mode"]) == (arm, "reasoned")
+        ]
+        return ", ".join(f"{100 * v:.0f}" for v in shown)
+
+    assert cells("base")[0] == valid("base", "base")
+    assert cells("placebo: shuffled answers")[0] == valid("placebo-games", "placebo-allocations")
+    (constant,) = (r for r in found["games"] if r["arm"] == "constant, economicus")
+    mean, se = (constant["targets"][own]["decisions"][k] for k in ("mean", "se"))
+    assert f"({100 * mean:.0f} ± {100 * se:.0f} %)" in README
     assert cells("economicus")[1] == share("games", "economicus", own, "decisions")
     for arm in ("altruist", "selfish", "spiteful"):
         assert cells(arm)[2] == share("allocations", arm, altruist, "where_they_differ")

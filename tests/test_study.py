@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import real_study
 import study
 import torch
 from conftest import ROOT, assert_complains, run
@@ -382,3 +383,27 @@ def test_cells_side_by_side(tmp_path: Path) -> None:
         ("the other", True),
     ]
     assert {(row["cell"], row["finished"]) for row in rows[2:]} == {("bad", False), ("good", True)}
+
+
+@pytest.mark.parametrize("name", ["real", "real-gpu"])
+def test_a_study_of_a_real_checkpoint_lays_out(name: str, tmp_path: Path) -> None:
+    """A curve brings its own trainings; nothing is made twice; measurements name what is there."""
+    plan = real_study.read_plan(ROOT / "recipes" / "plans" / f"{name}.yaml")
+    about = real_study.Study(plan, "smollm2-135m", tmp_path, ["--batch-size", "8"])
+    assert about.trained("tune", ["games"]) == []
+    assert about.trained("tune", ["curve"]) == about.curve
+    everything = about.trained("tune", real_study.STAGES)
+    cells = [c for size in everything for c in (about.draw(*size), about.tune(*size))]
+    assert len({c.product for c in cells}) == len(cells) == 2 * len(set(everything))
+    assert all(c.words[-4:-2] == ("--batch-size", "8") for c in cells if "sft" in c.words)
+    (tmp_path / "adapters" / "economicus").mkdir(parents=True)
+    (tmp_path / "adapters" / "economicus" / "run.json").write_text("{}")
+    games, again = about.measurements("games")
+    assert games.words.count("--adapter") == again.words.count("--adapter") == 1
+    assert "held-out" in about.measurements("allocations")[0].words
+
+
+def test_options_of_a_study_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    words = ("recipes/real_study.py", "--model", "nano", "--out", str(tmp_path / "s"))
+    assert_complains(run(*words, "--sft", "--lr '1"), "--sft")
+    assert_complains(run(*words, "--jobs", "0"), "--jobs")
