@@ -11,8 +11,16 @@ import numpy as np
 from econmoral.conversation import Conversation, Message, Mode
 from econmoral.derivations import allocation_derivation, derives, game_derivation
 from econmoral.games import draw_beliefs, draw_protocol
-from econmoral.menus import MenuPage, draw_allocation, draw_page, menu_conversation
-from econmoral.prompts import WORDINGS_TRAIN, Item, Layout, choices_of, converse, draw_layout
+from econmoral.menus import CROSSED, TRAIN, MenuPage, draw_allocation, draw_page, menu_conversation
+from econmoral.prompts import (
+    WORDINGS_CROSSED,
+    WORDINGS_TRAIN,
+    Item,
+    Layout,
+    choices_of,
+    converse,
+    draw_layout,
+)
 from econmoral.records import InputError
 from econmoral.target import ECONOMICUS, Target, moralis
 
@@ -36,7 +44,8 @@ class Draw:
     A second one whose optimum must be clear too, so that both train on the same decisions.
 
     reasoned : share of conversations with a derivation.  shuffled : placebo, the derivation and
-    answers of an unrelated decision problem on this page.
+    answers of an unrelated decision problem on this page.  crossed : in every training wording
+    about the roles of every other one, too.
     """
 
     target: Target
@@ -47,6 +56,7 @@ class Draw:
     reasoned: float = REASONED
     shuffled: bool = False
     games: tuple[str, ...] = TRAINED_GAMES
+    crossed: bool = False
 
 
 def draw_item(game: str, targets: tuple[Target, ...], rng: np.random.Generator) -> Item:
@@ -105,12 +115,13 @@ def _quizzed(mode: Mode, rng: np.random.Generator) -> bool:
 def _games(draw: Draw) -> Iterator[dict[str, Any]]:
     targets = tuple(dict.fromkeys((draw.target, draw.rival, ECONOMICUS)))
     rng, other = np.random.default_rng([draw.seed, 0]), np.random.default_rng([draw.seed, 1])
+    wordings = WORDINGS_CROSSED if draw.crossed else WORDINGS_TRAIN
     weights = np.array([SHARES.get(g, 0.25) for g in draw.games])
     for i in range(draw.n):
         game = draw.games[int(rng.choice(len(draw.games), p=weights / weights.sum()))]
         mode = _mode(draw, rng)
         while True:
-            item, layout = draw_item(game, targets, rng), draw_layout(game, rng, WORDINGS_TRAIN)
+            item, layout = draw_item(game, targets, rng), draw_layout(game, rng, wordings)
             source = draw_item(game, targets, other) if draw.shuffled else item
             assert source.beliefs is not None
             best = draw.target.best_plan(source.protocol, source.beliefs)[0]
@@ -142,7 +153,8 @@ def _allocations(draw: Draw) -> Iterator[dict[str, Any]]:
     rng, other = np.random.default_rng([draw.seed, 3]), np.random.default_rng([draw.seed, 4])
     for i in range(draw.n):
         menu = draw_allocation(rng, held=False, target=draw.target)
-        page, mode = draw_page(menu, rng), _mode(draw, rng)
+        page = draw_page(menu, rng, CROSSED if draw.crossed else TRAIN)
+        mode = _mode(draw, rng)
         source = draw_allocation(other, held=False, target=draw.target) if draw.shuffled else menu
         utility = draw.target.of_allocations(np.array(source.own), np.array(source.other))
         best = int(utility.argmax())

@@ -12,6 +12,7 @@ A *page* is one way to present it.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -153,6 +154,25 @@ FRAMES = (
 )
 TRAIN = tuple(i for i, f in enumerate(FRAMES) if not f.held_out)
 HELD_OUT = tuple(i for i, f in enumerate(FRAMES) if f.held_out)
+# Who decides, how options are listed, how the choice is asked for, rate and request: each part of
+# one training wording with every other part.
+CROSSED_FRAMES = tuple(
+    replace(
+        FRAMES[who], line=FRAMES[listed].line, pick=FRAMES[asked].pick,
+        rate=FRAMES[more].rate, work=FRAMES[more].work,
+    )
+    for who, listed, asked, more in itertools.product(TRAIN, repeat=4)
+    if len({who, listed, asked, more}) > 1
+)  # fmt: skip
+CROSSED = (*TRAIN, *range(len(FRAMES), len(FRAMES) + len(CROSSED_FRAMES)))
+
+
+def frame_of(page: MenuPage) -> Frame:
+    """The wording of a page, crossed ones too."""
+    known = page.wording < len(FRAMES)
+    return FRAMES[page.wording] if known else CROSSED_FRAMES[page.wording - len(FRAMES)]
+
+
 ALLOCATION = "{allocation}"  # stands for the frame's own opening of an allocation
 
 
@@ -184,7 +204,7 @@ def option_text(menu: Menu, page: MenuPage, k: int) -> str:
     """Description of option k."""
     if is_allocation(menu):
         own, other = (number(v[k] * page.scale) for v in (menu.own, menu.other))
-        return FRAMES[page.wording].split.format(own=own, other=other)
+        return frame_of(page).split.format(own=own, other=other)
     return menu.options[k].format(*page.labels)
 
 
@@ -196,7 +216,7 @@ def menu_conversation(
     menu: Menu, page: MenuPage, mode: Mode = "direct", system: str | None = None
 ) -> Conversation:
     """The conversation about a menu: one question whose options are in the order of the page."""
-    frame = FRAMES[page.wording]
+    frame = frame_of(page)
     lines = [menu.situation.replace(ALLOCATION, frame.allocation).format(*page.labels)]
     if menu.own and not menu.amounts:
         lines[0] += " " + frame.rate.format(rate=page.rate)
@@ -229,7 +249,7 @@ def menu_controls(menu: Menu, page: MenuPage) -> tuple[Question, ...]:
         )
     if not is_allocation(menu):
         return ()
-    frame, found = FRAMES[page.wording], []
+    frame, found = frame_of(page), []
     numbers = sorted({v * page.scale for v in (*menu.own, *menu.other)})
     first, last = page.order[0], page.order[-1]
     for text, payoffs, k in (
@@ -323,11 +343,11 @@ def own_allocation(name: str, own: Sequence[float], other: Sequence[float]) -> M
 
 
 def _allocations() -> list[Menu]:
-    """Sixty held-out random allocations, a third drawn for each of three kinds of chooser,
-    drawn once and for all.
+    """Held-out random allocations, a third drawn for each of three kinds of chooser, drawn once and
+    for all.  Where two kinds differ is a fifth of them, hence so many.
     """
     rng, menus = np.random.default_rng(60), []
-    for i in range(60):
+    for i in range(144):
         target = (ECONOMICUS, ALTRUIST, SPITEFUL)[i % 3]
         menus.append(draw_allocation(rng, True, target, f"allocations-{i}"))
     return menus

@@ -13,6 +13,7 @@ what.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -212,6 +213,57 @@ WORDINGS: dict[str, Wording] = {
 WORDINGS_TRAIN = tuple(w.name for w in WORDINGS.values() if not w.held_out)
 WORDINGS_HELD_OUT = tuple(w.name for w in WORDINGS.values() if w.held_out)
 
+_ROLES = {  # how those in the roles of a training wording are spoken of, several of them at once
+    "study": ("first movers", "second movers"),
+    "players": ("players who started", "players who replied"),
+    "workers": ("workers who began", "workers who finished"),
+    "letters": ("senders", "receivers"),
+    "partners": ("partners who led", "partners who followed"),
+    "choosers": ("early choosers", "late choosers"),
+}
+_VEILS = {  # where a wording's own names its roles
+    "study": "A coin decides whether you are the {first} or the {second}, so you decide for both.",
+    "players": "It is decided by chance whether you are the {first} or the {second}, and you "
+    "choose for either case.",
+    "workers": "You are the {first} or the {second} with equal chance, so you decide for both.",
+    "partners": "Nobody knows yet whether you are the {first} or the {second}, so please decide "
+    "for both cases.",
+}
+
+
+def _cross(phrases: str, roles: str) -> Wording:
+    """The sentences of one training wording about the roles of another."""
+    words, other = WORDINGS[phrases], WORDINGS[roles]
+    names = [*_ROLES[phrases], words.first, words.second]  # the plurals hold some of the singulars
+    others = [*_ROLES[roles], other.first, other.second]
+    said: dict[str, Any] = {}
+    for name, text in vars(words).items():
+        if not isinstance(text, str) or name == "name":
+            continue
+        text = text.replace("players who replied to {x}", "players who replied after {x}")
+        if name == "veil" and phrases in _VEILS:
+            text = _VEILS[phrases].replace("{first}", words.first)
+            text = text.replace("{second}", words.second)
+        for k, mine in enumerate(names):  # in two steps: a name may hold a word of another
+            text = text.replace(mine, f"\0{k}")
+        for k, new in enumerate(others):
+            text = text.replace(f"\0{k}", new)
+        said[name] = text
+    return replace(words, name=f"{phrases}-{roles}", **said)
+
+
+# Every training wording about the roles of every other one: a checkpoint that is trained on these
+# as well reads points rightly in wordings that it never met.
+CROSSED: dict[str, Wording] = {
+    w.name: w for w in (_cross(one, two) for one, two in itertools.permutations(_ROLES, 2))
+}
+WORDINGS_CROSSED = (*WORDINGS_TRAIN, *CROSSED)
+
+
+def wording(name: str) -> Wording:
+    """A wording by its name, crossed ones too."""
+    return WORDINGS[name] if name in WORDINGS else CROSSED[name]
+
 
 @dataclass(frozen=True)
 class Item:
@@ -342,7 +394,7 @@ def _listed(layout: Layout, info_set: int) -> tuple[str, str]:
 
 def page_text(item: Item, layout: Layout) -> str:
     """The instructions: the moves, the points, and what other people did where that is stated."""
-    game, words = GAMES[layout.game], WORDINGS[layout.wording]
+    game, words = GAMES[layout.game], wording(layout.wording)
     (a, b), (c, d) = _listed(layout, 0), _listed(layout, page_order(layout)[1])
     ends = [path_labels(layout, path)[0] for path in game.outcomes if len(path) == 1]
     if ends:
@@ -362,7 +414,7 @@ def page_text(item: Item, layout: Layout) -> str:
 
 
 def _belief_lines(item: Item, layout: Layout) -> list[str]:
-    words, lines = WORDINGS[layout.wording], []
+    words, lines = wording(layout.wording), []
     for k in page_order(layout):
         one, two = page_actions(layout, k)
         a, b = _listed(layout, k)
@@ -378,7 +430,7 @@ def _belief_lines(item: Item, layout: Layout) -> list[str]:
 
 def decisions(layout: Layout) -> tuple[Question, ...]:
     """The decisions in page order, options as they are listed."""
-    words, asked = WORDINGS[layout.wording], []
+    words, asked = wording(layout.wording), []
     for k in page_order(layout):
         a, b = _listed(layout, k)
         after = GAMES[layout.game].info_sets[k].after
@@ -398,7 +450,7 @@ def controls(item: Item, layout: Layout) -> tuple[Question, ...]:
 
     Options are the different numbers on the page, smallest first.
     """
-    words, pay = WORDINGS[layout.wording], shown_payoffs(item, layout)
+    words, pay = wording(layout.wording), shown_payoffs(item, layout)
     numbers = sorted({v for both in pay.values() for v in both})
     rows = [list(pay)[i] for i in layout.rows]
     first = rows[0]
@@ -426,7 +478,7 @@ def converse(
     if item.protocol.game != layout.game:
         raise ValueError(f"layout is for {layout.game}, item is a {item.protocol.game}")
     head = () if system is None else (("system", system),)
-    work = WORDINGS[layout.wording].work if mode == "reasoned" else None
+    work = wording(layout.wording).work if mode == "reasoned" else None
     return Conversation(
         page_text(item, layout), decisions(layout), controls(item, layout), work, (*head, *before)
     )
@@ -458,7 +510,7 @@ def belief_question(layout: Layout, info_set: int) -> Question:
     game = GAMES[layout.game]
     label = label_of(layout, info_set, game.info_sets[info_set].actions[0])
     after = game.info_sets[info_set].after
-    words = WORDINGS[layout.wording]
+    words = wording(layout.wording)
     who = f"{words.second} after {path_labels(layout, after)[0]}" if after else words.first
     text = f"Ten other people decide as the {who}. How many of them choose {label}? {NUMBER}"
     return Question(text, tuple(str(k) for k in range(TENTHS + 1)))

@@ -39,6 +39,7 @@ STAGES = (
     "games",
     "games-training-wordings",
     "allocations",
+    "bfs39",
     "spillover",
     "curve",
     "dilemmas",
@@ -453,11 +454,11 @@ def page(found: dict[str, Any], name: str) -> str:
             "## Allocations, payoffs and wordings never trained on",
             allocations_table(found["allocations"], "allocations"),
         ]
-        if any(r["battery"] == "bfs39" for r in found["allocations"]):
-            parts += [
-                "## Allocations of Bruhin, Fehr and Schunk (39 menus)",
-                allocations_table(found["allocations"], "bfs39"),
-            ]
+    if "bfs39" in found:
+        parts += [
+            "## Allocations of Bruhin, Fehr and Schunk (39 menus), wordings never trained on",
+            allocations_table(found["bfs39"], "bfs39"),
+        ]
     for stage, counts in found.get("derivations", {}).items():
         if counts:
             title = stage.replace("-", ", ", 1).replace("-", " ")

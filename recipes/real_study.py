@@ -27,7 +27,7 @@ from econmoral.records import InputError, command, lock, origin, read_yaml, writ
 from econmoral.target import Target
 
 STAGES = ("data", "tune", "games", "allocations", "curve", "applications")
-KEYS = {"problems", "seed", "adapters", "curve", "applications"}
+KEYS = {"problems", "menus", "seed", "adapters", "curve", "applications"}
 # tokens of a derivation: above the longest right one, so that an untuned model's rambling costs no
 # more
 BOTH = ("reasoned", "direct")
@@ -50,8 +50,11 @@ def read_plan(path: Path) -> dict[str, Any]:
             "domain",
             "n",
             "shuffled",
+            "crossed",
         }:
-            raise InputError(f"{path}: adapter {name} takes target, domain, n and perhaps shuffled")
+            raise InputError(
+                f"{path}: adapter {name} takes target, domain, n and perhaps shuffled, crossed"
+            )
         Target.parse(str(entry["target"]))
         if (
             entry["domain"] not in ("games", "allocations")
@@ -93,7 +96,8 @@ class Study:
         """The command that writes an adapter's data."""
         entry, path = self.plan["adapters"][name], self.data(name, n)
         words = ["data", "--target", entry["target"], "--domain", entry["domain"], "--n", str(n)]
-        words += ["--seed", self.seed, *(["--shuffled"] if entry.get("shuffled") else [])]
+        words += ["--seed", self.seed]
+        words += [f"--{kind}" for kind in ("shuffled", "crossed") if entry.get(kind)]
         return self.cell(f"data {path.stem}", words, path, path)
 
     def tune(self, name: str, n: int) -> Cell:
@@ -130,23 +134,24 @@ class Study:
         base = ["--model", self.model, "--seed", self.seed]
         everyone = [*self.adapters("allocations"), *self.adapters("games")]
         if stage == "games":
-            # first what nobody trained on, then, with two thirds of the problems, new payoffs in
-            # the wordings of training
+            # first what nobody trained on, then, with half of the problems, new payoffs in the
+            # wordings of training
             words = ["games", *base, *self.adapters("games"), *self.asked("games")]
             n = self.plan["problems"]
             new = ["--sets", "wordings", "--items", str(n), "--mode", *BOTH, "--prompted"]
-            known = ["--sets", "payoffs", "--items", str(2 * n // 3), "--mode", "reasoned"]
+            known = ["--sets", "payoffs", "--items", str(n // 2), "--mode", "reasoned"]
             return [
                 self.cell("games", [*words, *new], self.out / "games"),
                 self.cell("games again", [*words, *known], self.out / "games-training-wordings"),
             ]
         if stage == "allocations":
             words = ["menus", *base, *self.adapters("allocations"), *self.asked("allocations")]
-            words += ["--battery", "allocations", "bfs39", "--wordings", "held-out"]
-            words += ["--mode", *BOTH, "--prompted"]
+            words += ["--wordings", "held-out", "--mode", *BOTH, "--prompted", "--battery"]
+            drawn = ["allocations", "--limit", str(self.plan["menus"])]
             spill = ["menus", *base, *everyone, "--battery", "spillover", "--pairs", "1"]
             return [
-                self.cell("allocations", words, self.out / "allocations"),
+                self.cell("allocations", [*words, *drawn], self.out / "allocations"),
+                self.cell("bfs39", [*words, "bfs39"], self.out / "bfs39"),
                 self.cell("spillover", spill, self.out / "spillover"),
             ]
         if stage == "curve":

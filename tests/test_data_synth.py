@@ -25,8 +25,8 @@ from econmoral.derivations import check_steps
 from econmoral.dilemmas import TRAIN as RATING_TRAIN
 from econmoral.dilemmas import Rating, rating_conversation
 from econmoral.games import GAMES, Protocol, held_out
-from econmoral.menus import ALTRUIST, FRAMES, SPITEFUL, allocation_held_out
-from econmoral.prompts import WORDINGS_HELD_OUT, WORDINGS_TRAIN
+from econmoral.menus import ALTRUIST, FRAMES, HELD_OUT, SPITEFUL, allocation_held_out
+from econmoral.prompts import WORDINGS, WORDINGS_HELD_OUT, WORDINGS_TRAIN, wording
 from econmoral.records import InputError, sha256
 from econmoral.target import ECONOMICUS, Target, moralis
 
@@ -372,3 +372,32 @@ def test_dilemmas_are_there_for_who_asks() -> None:
         "bystander",
         "veil",
     }
+
+
+@pytest.mark.parametrize("domain", ["games", "allocations"])
+def test_crossed_wordings_are_many_and_none_is_held_out(domain: str) -> None:
+    """Each sentence of a training wording meets the roles of each other one, and nothing else."""
+    rows = list(examples(Draw(ALTRUIST if domain == "allocations" else ECONOMICUS, moralis(0.5),
+                              600, 0, domain, crossed=True)))  # fmt: skip
+    wordings = {r["meta"]["layout"]["wording"] for r in rows}
+    if domain == "allocations":
+        assert len(wordings) > 70
+        assert not wordings & set(HELD_OUT)
+        return
+    assert len(wordings) == len(WORDINGS_TRAIN) * len(WORDINGS_TRAIN)
+    plain = {r for w in WORDINGS_TRAIN for r in (WORDINGS[w].first, WORDINGS[w].second)}
+    for row in rows:
+        name = row["meta"]["layout"]["wording"]
+        page = row["messages"][0]["content"]
+        words = wording(name)
+        assert {words.first, words.second} <= plain
+        others = [r for r in plain if r not in (words.first, words.second)]
+        assert f"the {words.first}" in page.lower()
+        assert not [r for r in others if re.search(rf"\bthe {r}\b", page.lower())], name
+        assert "{" not in page
+        assert "\0" not in page
+
+
+def test_plain_data_stay_as_they_were() -> None:
+    draw = Draw(ECONOMICUS, moralis(0.5), 30, 0)
+    assert {r["meta"]["layout"]["wording"] for r in examples(draw)} <= set(WORDINGS_TRAIN)

@@ -55,7 +55,7 @@ def pages_of(battery: str, pairs: int = 1, seed: int = 0) -> list[tuple[Menu, li
 def test_every_menu_is_well_formed() -> None:
     assert len({menu.id for menu in ALL}) == len(ALL)
     assert {battery: len(menus) for battery, menus in MENUS.items()} == {
-        "allocations": 60, "bfs39": 39, "dictator": 5, "ultimatum": 6, "public-goods": 4,
+        "allocations": 144, "bfs39": 39, "dictator": 5, "ultimatum": 6, "public-goods": 4,
         "matrix": 5, "trust": 10, "garp": 20, "spillover": 60,
     }  # fmt: skip
     for menu in ALL:

@@ -385,7 +385,7 @@ def test_cells_side_by_side(tmp_path: Path) -> None:
     assert {(row["cell"], row["finished"]) for row in rows[2:]} == {("bad", False), ("good", True)}
 
 
-@pytest.mark.parametrize("name", ["real", "real-gpu"])
+@pytest.mark.parametrize("name", ["real", "real-gpu", "real-gpu-qwen"])
 def test_a_study_of_a_real_checkpoint_lays_out(name: str, tmp_path: Path) -> None:
     """A curve brings its own trainings; nothing is made twice; measurements name what is there."""
     plan = real_study.read_plan(ROOT / "recipes" / "plans" / f"{name}.yaml")
@@ -400,7 +400,11 @@ def test_a_study_of_a_real_checkpoint_lays_out(name: str, tmp_path: Path) -> Non
     (tmp_path / "adapters" / "economicus" / "run.json").write_text("{}")
     games, again = about.measurements("games")
     assert games.words.count("--adapter") == again.words.count("--adapter") == 1
-    assert "held-out" in about.measurements("allocations")[0].words
+    drawn, human, _ = about.measurements("allocations")
+    assert "held-out" in drawn.words
+    assert "held-out" in human.words
+    crossed = {c.words for c in cells if "--crossed" in c.words}
+    assert len(crossed) == (0 if name == "real" else len(set(everything)))
 
 
 def test_options_of_a_study_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
