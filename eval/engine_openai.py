@@ -35,6 +35,7 @@ import numpy as np
 from econmoral.checkpoints import load_tokenizer, locate
 from econmoral.conversation import Message
 from econmoral.records import InputError, parse_json
+from econmoral.replies import without_thinking
 
 from .engines import LONGEST_DERIVATION, Condition, Exact, Sampled, ScoredStep, Written, seed_of
 
@@ -476,7 +477,9 @@ class Chat:
             condition,
             longest,
         )
-        silent = [i for i, text in enumerate(found) if text.cut and not _spoke(text)]
+        silent = [
+            i for i, t in enumerate(found) if t.cut and not (without_thinking(t) or "").strip()
+        ]
         if silent and self.room < ROOM_TO_THINK and longest < ROOM_TO_THINK:
             self.room = ROOM_TO_THINK
             again = self._ask(
@@ -511,11 +514,6 @@ class Chat:
                 self.tokens += used
                 replies.append(Written(text, cut=why in CUT, refused=why in FILTERED))
         return replies
-
-
-def _spoke(text: str) -> bool:
-    """Whether anything but thinking was said."""
-    return bool(text.rpartition("</think>")[2].partition("<think>")[0].strip())
 
 
 def connect(

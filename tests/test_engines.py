@@ -927,13 +927,16 @@ def test_what_is_no_refusal_of_a_field_stays_an_error() -> None:
     assert len(calls) < 5
 
 
-def test_a_model_that_thinks_all_the_same_is_given_room() -> None:
+@pytest.mark.parametrize(
+    "thought", [None, "<think>so", "[THINK]so", "Well.<reasoning>so", "<|channel|>analysis so"]
+)
+def test_a_model_that_thinks_all_the_same_is_given_room(thought: str | None) -> None:
     given: list[int] = []
 
     def respond(path: str, body: dict[str, Any]) -> Reply:
         given.append(body["max_tokens"])
         return (
-            chat_reply(None, "length")
+            chat_reply(thought, "length")
             if body["max_tokens"] < 1000
             else chat_reply("<think>well</think>K")
         )
