@@ -311,6 +311,11 @@ def share(row: dict[str, Any] | None, target: Target, what: str) -> float | None
     return None if found is None else float(found["mean"])
 
 
+def reasoned(found: dict[str, Any], arm: str, battery: str) -> dict[str, Any] | None:
+    """The row of a condition on a battery of allocations, after a derivation."""
+    return pick(found.get(battery, []), arm=arm, mode="reasoned", battery=battery)
+
+
 def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
     """What the study set out to show, each with its figures: shown, not shown, or not measured."""
     checks: list[dict[str, Any]] = []
@@ -322,12 +327,8 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
     def games(stage: str, arm: str, target: Target, what: str) -> float | None:
         return share(pick(found.get(stage, []), arm=arm, mode="reasoned"), target, what)
 
-    def menus(arm: str, target: Target, what: str) -> float | None:
-        return share(
-            pick(found.get("allocations", []), arm=arm, mode="reasoned", battery="allocations"),
-            target,
-            what,
-        )
+    def menus(arm: str, target: Target, what: str, battery: str = "allocations") -> float | None:
+        return share(reasoned(found, arm, battery), target, what)
 
     moral, n = moralis(0.5), 15
     for stage, new in (("games", "payoffs and wordings"), ("games-training-wordings", "payoffs")):
@@ -366,21 +367,34 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
         values,
         lambda a, b, c: a - max(b, c) >= n / 100,
     )
-    ends = [
-        pick(found.get("allocations", []), arm=arm, mode="reasoned", battery="allocations")
-        for arm in ("altruist", "spiteful")
-    ]
-    betas = [(r or {}).get("structural", {}).get("beta") for r in ends]
-    gap = None
-    if all(betas):
-        gap = (betas[0]["value"] - betas[1]["value"]) / float(
-            np.hypot(betas[0]["se"], betas[1]["se"])
+    known = "39 menus of Bruhin, Fehr and Schunk"
+    for target, arm in ((ALTRUIST, "altruist"), (SPITEFUL, "spiteful")):
+        values = [
+            menus(name, target, "accuracy", "bfs39")
+            for name in (arm, "placebo-allocations", "selfish")
+        ]
+        text = f"{known}: {arm} adapter as its target, {n} points above placebo and selfish"
+        check(text, values, lambda a, b, c: a - max(b, c) >= n / 100)
+    for battery, where in (("allocations", "new allocations"), ("bfs39", known)):
+        ends = [reasoned(found, arm, battery) for arm in ("altruist", "spiteful")]
+        fits = [(r or {}).get("structural", {}) for r in ends]
+        gap = None
+        if all("beta" in f for f in fits):
+            one, two = (f["beta"] for f in fits)
+            gap = (one["value"] - two["value"]) / float(np.hypot(one["se"], two["se"]))
+        check(
+            f"{where}: altruistic minus spiteful adapter, estimated β: more than 3 standard errors",
+            [gap],
+            lambda g: g > 3,
         )
-    check(
-        "altruistic minus spiteful adapter, estimated β: more than 3 standard errors",
-        [gap],
-        lambda g: g > 3,
-    )
+        for target, arm, fit in zip((ALTRUIST, SPITEFUL), ("altruist", "spiteful"), fits,
+                                    strict=True):  # fmt: skip
+            values = [
+                (fit[name]["value"] - value) / fit[name]["se"] if name in fit else None
+                for name, value in target.values
+            ]
+            text = f"{where}: estimated α and β of the {arm} adapter within 2 standard errors"
+            check(text, values, lambda a, b: max(abs(a), abs(b)) <= 2)
     return checks
 
 
@@ -388,11 +402,10 @@ def figure(found: dict[str, Any], path: Path) -> None:
     """Choices as each target by condition, on allocations and on games;
     at the right the estimated weights on the other's payoff.
     """
-    menus = [
-        r
-        for r in found.get("allocations", [])
-        if r["battery"] == "allocations" and r["mode"] == "reasoned"
-    ]
+    menus, human = (
+        [r for r in found.get(b, []) if r["battery"] == b and r["mode"] == "reasoned"]
+        for b in ("allocations", "bfs39")
+    )
     games, known = (
         [r for r in found.get(stage, []) if r["mode"] == "reasoned"]
         for stage in ("games", "games-training-wordings")
@@ -401,10 +414,12 @@ def figure(found: dict[str, Any], path: Path) -> None:
         (known, "decisions", "Games: new payoffs"),
         (games, "decisions", "Games: new payoffs in new wordings"),
     ]
-    panels = [
-        panel for panel in (*panels, (menus, "accuracy", "Allocations: new payoffs")) if panel[0]
+    panels += [
+        (menus, "accuracy", "Allocations: new payoffs"),
+        (human, "accuracy", "Allocations of Bruhin, Fehr and Schunk"),
     ]
-    drawn = [r for r in menus if not r["outside"] and "alpha" in r["structural"]]
+    panels = [panel for panel in panels if panel[0]]
+    drawn = [r for r in human or menus if not r["outside"] and "alpha" in r["structural"]]
     n = max(1, len(panels) + bool(drawn))
     chart = plt.figure(figsize=(5.2 * min(n, 2), 3.9 * ((n + 1) // 2)), layout="constrained")
     axes = [chart.add_subplot((n + 1) // 2, min(n, 2), k + 1) for k in range(n)]
