@@ -166,9 +166,9 @@ def draw_weights(axis: Any, drawn: Sequence[Mapping[str, Any]], targets: Sequenc
             b["value"],
             xerr=1.96 * a["se"],
             yerr=1.96 * b["se"],
-            fmt="o",
+            fmt="osD^vP*"[i % 7],
             capsize=2,
-            color=COLOURS[1 + i % 7],
+            color="#444444",  # beside it colours stand for targets, not for agents
             label=written(r["arm"]),
         )
     for target in targets:
