@@ -21,7 +21,7 @@ TESTS = {"startswith", "endswith", "removeprefix", "removesuffix"}
 
 # they read what measurements have written, and files of any kind are dictionaries
 READERS = ("faithfulness.py", "transcripts.py")
-PARSERS = ("config.py", "bench.py", "__main__.py")
+PARSERS = ("bench.py", "__main__.py")
 
 
 def tree(path: Path) -> ast.Module:
