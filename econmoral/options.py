@@ -193,5 +193,4 @@ def parse(
     if file and (path := parser.parse_known_args(words)[0].config):
         parser.set_defaults(**_from_file(path, config))
     given = vars(parser.parse_args(words))
-    given.pop("config", None)
-    return config(**{k: v for k, v in given.items() if v is not None})
+    return config(**{k: v for k, v in given.items() if v is not None and k in hints})

@@ -51,11 +51,10 @@ def main() -> None:
     talks, about = read_conversations(config.data, config.convert)
     held = count_held_out(config.holdout, len(talks))
     split = len(talks) - held
-    identity = config.identity()
     place = locate(config.model)
     if first_process():
         lock(config.out)
-    resume = prepare_folder(config.out, identity)
+    resume = prepare_folder(config.out, config.identity())
 
     # imported late: bad input is reported in a second, not after loading torch
     import torch
