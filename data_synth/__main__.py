@@ -78,11 +78,11 @@ class DataConfig(Config):
     preference: str | None = option(
         None, "family alone, with --kappa where it has one (instead of --target)"
     )
-    kappa: float = option(0.5, "degree of morality, 0 to 1 (default 0.5)")
+    kappa: float = option(0.5, "degree of morality, 0 to 1 (default 0.5)", within=(0, 1))
     n: int = option(400, "number of conversations (default 400)")
     seed: int = option(0, "same seed, same bytes (default 0)")
     reasoned: float = option(
-        REASONED, f"share with a derivation (default {REASONED:g})", metavar="SHARE"
+        REASONED, f"share with a derivation (default {REASONED:g})", metavar="SHARE", within=(0, 1)
     )
     games: tuple[str, ...] = option(
         TRAINED_GAMES,
@@ -113,9 +113,6 @@ class DataConfig(Config):
             raise InputError(
                 "give --target FAMILY:NAME=VALUE,... or --preference FAMILY (with --kappa)"
             )
-        for name in ("kappa", "reasoned"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"--{name} must lie in [0, 1], got {getattr(self, name)}")
         family = self.answered_by.family
         if self.seed < 0 or (self.dry_run < 1 and self.n < 1):
             raise InputError("--n must be at least 1 and --seed not negative")

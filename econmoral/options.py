@@ -34,21 +34,23 @@ def option(
     metavar: str | None = None,
     at_least: int | None = None,
     positive: bool = False,
+    within: tuple[float, float] | None = None,
     repeat: bool = False,
     once: bool = False,
     positional: bool = False,
 ) -> Any:
     """A field that is an option of the command line.
 
-    choices : the values it takes; at_least : the smallest; positive : above zero; repeat : the
-    option is given again for every value; once : a value that is given twice counts once;
-    positional : given without a name.
+    choices : the values it takes; at_least : the smallest; positive : above zero; within : the
+    smallest and the largest; repeat : the option is given again for every value; once : a value
+    that is given twice counts once; positional : given without a name.
 
     A default of None in a field that cannot be None is a value that the class fills in when it is
     made, or asks for.
     """
-    about = {"help": help, "choices": tuple(choices), "metavar": metavar, "at_least": at_least}
-    about |= {"positive": positive, "repeat": repeat, "once": once, "positional": positional}
+    about: dict[str, Any] = {"help": help, "choices": tuple(choices), "metavar": metavar}
+    about |= {"at_least": at_least, "positive": positive, "within": within}
+    about |= {"repeat": repeat, "once": once, "positional": positional}
     return field(default=default, metadata=about)
 
 
@@ -98,6 +100,9 @@ class Config:
                 raise InputError(f"{name} takes {one.__name__}, got {single!r}")
             if about["positive"] and not 0 < values[i] < math.inf:
                 raise InputError(f"{name} must be positive, got {values[i]}")
+            if about["within"] and not about["within"][0] <= values[i] <= about["within"][1]:
+                low, high = about["within"]
+                raise InputError(f"{name} must lie in [{low:g}, {high:g}], got {values[i]}")
             if isinstance(values[i], float) and not math.isfinite(values[i]):
                 raise InputError(f"{name} must be finite, got {single}")
             if about["choices"] and values[i] not in about["choices"]:

@@ -19,6 +19,7 @@ class Throws(Config):
     share: float = option(0.5, "of heads", positive=True)
     sides: tuple[str, ...] = option(("head", "tail"), "of a coin", choices=("head", "tail", "rim"))
     kind: str = option("gold", "metal", choices=("gold", "none"))
+    bias: float = option(0.0, "to heads", within=(-1, 1))
     often: int | None = option(None, "how often", positive=True)
     loud: bool = option(False, "say it")
 
@@ -56,6 +57,8 @@ def test_without_a_file_there_is_no_such_option() -> None:
         ("kind: tin", "kind must be one of gold, none, got 'tin'"),
         ("share: 0", "--share must be positive, got 0.0"),
         ("share: .inf", "--share must be positive, got inf"),
+        ("bias: 1.5", r"--bias must lie in \[-1, 1\], got 1.5"),
+        ("bias: .nan", r"--bias must lie in \[-1, 1\], got nan"),
         ("often: -1", "--often must be positive, got -1"),
         ("sides: [edge]", "--sides: invalid choice 'edge'"),
         ("loud: 3", "--loud takes bool, got 3"),
