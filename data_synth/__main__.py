@@ -12,10 +12,10 @@ the file.  Payoffs and wordings held out for measurement never appear.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from rich.progress import track
 from econmoral.derivations import derives
 from econmoral.games import GAMES
 from econmoral.menus import FRAMES
+from econmoral.options import Config, option, parse
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, origin, program, sha256, write_lines, write_text
 from econmoral.target import Target
@@ -63,93 +64,77 @@ random. Read it with
 """
 
 
-def arguments() -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        prog=program("python -m data_synth"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--target",
+@dataclass(frozen=True)
+class DataConfig(Config):
+    """Whose answers are written, about what, and where.  Raises InputError for values that do not
+    go together.
+    """
+
+    target: str | None = option(
+        None,
+        f"preference with values; families: {', '.join(FAMILIES)}",
         metavar="FAMILY:NAME=VALUE,...",
-        help=f"preference with values; families: {', '.join(FAMILIES)}",
     )
-    parser.add_argument(
-        "--preference", help="family alone, with --kappa where it has one (instead of --target)"
+    preference: str | None = option(
+        None, "family alone, with --kappa where it has one (instead of --target)"
     )
-    parser.add_argument(
-        "--kappa", type=float, default=0.5, help="degree of morality, 0 to 1 (default 0.5)"
+    kappa: float = option(0.5, "degree of morality, 0 to 1 (default 0.5)", within=(0, 1))
+    n: int = option(400, "number of conversations (default 400)")
+    seed: int = option(0, "same seed, same bytes (default 0)")
+    reasoned: float = option(
+        REASONED, f"share with a derivation (default {REASONED:g})", metavar="SHARE", within=(0, 1)
     )
-    parser.add_argument("--n", type=int, default=400, help="number of conversations (default 400)")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
-    parser.add_argument(
-        "--reasoned",
-        type=float,
-        default=REASONED,
-        metavar="SHARE",
-        help=f"share with a derivation (default {REASONED:g})",
-    )
-    parser.add_argument(
-        "--games",
-        nargs="+",
+    games: tuple[str, ...] = option(
+        TRAINED_GAMES,
+        f"games to draw from (default {' '.join(TRAINED_GAMES)})",
         choices=tuple(GAMES),
-        default=list(TRAINED_GAMES),
-        help=f"games to draw from (default {' '.join(TRAINED_GAMES)})",
     )
-    parser.add_argument(
-        "--domain", choices=DOMAINS, default="games",
-        help=(
-            "games; allocations between oneself and another person; dilemmas: near transfer to "
-            "econmoral dilemmas (default games)"
-        ),
-    )  # fmt: skip
-    parser.add_argument(
-        "--shuffled",
-        action="store_true",
-        help="placebo: derivation and answers of an unrelated decision problem",
+    domain: str = option(
+        "games",
+        "games; allocations between oneself and another person; dilemmas: near transfer to "
+        "econmoral dilemmas (default games)",
+        choices=DOMAINS,
     )
-    parser.add_argument(
-        "--crossed",
-        action="store_true",
-        help=(
-            "also the sentences of every training wording with the roles of every other one (games "
-            "36 wordings instead of 6, allocations 81 instead of 3): a model trained on more of "
-            "them reads wordings that it never met better"
-        ),
+    shuffled: bool = option(
+        False, "placebo: derivation and answers of an unrelated decision problem"
     )
-    parser.add_argument("--out", type=Path, help="JSON Lines file to write")
-    parser.add_argument(
-        "--dry-run",
-        type=int,
-        default=0,
-        metavar="K",
-        help="print K conversations and write nothing",
+    crossed: bool = option(
+        False,
+        "also the sentences of every training wording with the roles of every other one (games "
+        "36 wordings instead of 6, allocations 81 instead of 3): a model trained on more of "
+        "them reads wordings that it never met better",
     )
-    args = parser.parse_args()
-    if bool(args.target) == bool(args.preference):
-        raise InputError(
-            "give --target FAMILY:NAME=VALUE,... or --preference FAMILY (with --kappa)"
-        )
-    for name in ("kappa", "reasoned"):
-        if not 0 <= getattr(args, name) <= 1:
-            raise InputError(f"--{name} must lie in [0, 1], got {getattr(args, name)}")
-    args.target = (
-        Target.parse(args.target) if args.target else Target.of(args.preference, args.kappa)
-    )
-    if args.seed < 0 or (args.dry_run < 1 and args.n < 1):
-        raise InputError("--n must be at least 1 and --seed not negative")
-    if args.domain != "games" and args.games != list(TRAINED_GAMES):
-        raise InputError("--games goes with --domain games only")
-    others = args.target.family not in ("homo_economicus", "homo_moralis")
-    if args.domain == "dilemmas" and (args.shuffled or args.crossed or others):
-        raise InputError(
-            "--domain dilemmas is there for homo_economicus and homo_moralis, without --shuffled "
-            "and --crossed"
-        )
-    if not args.out and not args.dry_run:
-        raise InputError("give --out FILE to write, or --dry-run K to look at a few conversations")
-    return args
+    out: Path | None = option(None, "JSON Lines file to write")
+    dry_run: int = option(0, "print K conversations and write nothing", metavar="K")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.target) == bool(self.preference):
+            raise InputError(
+                "give --target FAMILY:NAME=VALUE,... or --preference FAMILY (with --kappa)"
+            )
+        family = self.answered_by.family
+        if self.seed < 0 or (self.dry_run < 1 and self.n < 1):
+            raise InputError("--n must be at least 1 and --seed not negative")
+        if self.domain != "games" and self.games != TRAINED_GAMES:
+            raise InputError("--games goes with --domain games only")
+        others = family not in ("homo_economicus", "homo_moralis")
+        if self.domain == "dilemmas" and (self.shuffled or self.crossed or others):
+            raise InputError(
+                "--domain dilemmas is there for homo_economicus and homo_moralis, without "
+                "--shuffled and --crossed"
+            )
+        if not self.out and not self.dry_run:
+            raise InputError(
+                "give --out FILE to write, or --dry-run K to look at a few conversations"
+            )
+
+    @property
+    def answered_by(self) -> Target:
+        """The target whose optimal answers are written."""
+        if self.target:
+            return Target.parse(self.target)
+        return Target.of(self.preference or "", self.kappa)
 
 
 def show(rows: Iterator[dict[str, Any]]) -> None:
@@ -161,7 +146,9 @@ def show(rows: Iterator[dict[str, Any]]) -> None:
             print(f"[{message['role']}]\n{message['content']}\n")
 
 
-def write(rows: Iterator[dict[str, Any]], args: argparse.Namespace, rival: Target) -> None:
+def write(
+    rows: Iterator[dict[str, Any]], config: DataConfig, out: Path, target: Target, rival: Target
+) -> None:
     """Stream the conversations to the file, then write the card."""
     counts: Counter[str] = Counter()
     wordings: set[str] = set()
@@ -170,8 +157,8 @@ def write(rows: Iterator[dict[str, Any]], args: argparse.Namespace, rival: Targe
         for row in track(
             rows,
             "drawing decisions",
-            total=args.n,
-            disable=args.n < 2000 or not sys.stderr.isatty(),
+            total=config.n,
+            disable=config.n < 2000 or not sys.stderr.isatty(),
         ):
             meta = row["meta"]
             counts[meta["game"]] += 1
@@ -180,52 +167,56 @@ def write(rows: Iterator[dict[str, Any]], args: argparse.Namespace, rival: Targe
             wordings.update({str(meta["layout"]["wording"])} if "layout" in meta else ())
             yield row
 
-    write_lines(args.out, counted())
+    write_lines(out, counted())
     about = origin()
     card = CARD.format(
-        name=args.out.name,
-        n=args.n,
-        domain=args.domain,
-        target=args.target,
-        rival="the rival target" if args.domain != "games" else rival,
+        name=out.name,
+        n=config.n,
+        domain=config.domain,
+        target=target,
+        rival="the rival target" if config.domain != "games" else rival,
         command=" ".join([program("python -m data_synth"), *sys.argv[1:]]),
         git=about["git"],
-        sha256=sha256(args.out),
+        sha256=sha256(out),
         games=", ".join(
             f"{g} {counts[g]}" for g in (*GAMES, "allocation", "dilemmas") if counts[g]
         ),
-        reasoned=counts["reasoned"] / args.n,
-        differ=counts["differ"] / args.n,
+        reasoned=counts["reasoned"] / config.n,
+        differ=counts["differ"] / config.n,
         wordings=", ".join(sorted(wordings)) or f"{len(FRAMES)}",
         lead=LEAD,
-        shuffled="yes" if args.shuffled else "no",
+        shuffled="yes" if config.shuffled else "no",
     )
-    write_text(args.out.with_suffix(".md"), card)
+    write_text(out.with_suffix(".md"), card)
     print(
-        f"{args.out}: {args.n} conversations about {args.domain} as {args.target}; "
-        f"{counts['reasoned'] / args.n:.0%} with derivation"
+        f"{out}: {config.n} conversations about {config.domain} as {target}; "
+        f"{counts['reasoned'] / config.n:.0%} with derivation"
     )
-    if args.reasoned and not counts["reasoned"] and not derives(args.target, args.domain):
-        print(f"{args.target} has no derivation on {args.domain}: it is trained on direct answers")
+    if config.reasoned and not counts["reasoned"] and not derives(target, config.domain):
+        print(f"{target} has no derivation on {config.domain}: it is trained on direct answers")
 
 
 def main() -> None:
     """Entry point."""
-    args = arguments()
-    rival = default_rival(args.target, args.kappa)
+    config = parse(DataConfig, program("python -m data_synth"), __doc__ or "")
+    target = config.answered_by
+    rival = default_rival(target, config.kappa)
     draw = Draw(
-        args.target,
+        target,
         rival,
-        args.dry_run or args.n,
-        args.seed,
-        args.domain,
-        args.reasoned,
-        args.shuffled,
-        tuple(g for g in GAMES if g in args.games),
-        args.crossed,
+        config.dry_run or config.n,
+        config.seed,
+        config.domain,
+        config.reasoned,
+        config.shuffled,
+        tuple(g for g in GAMES if g in config.games),
+        config.crossed,
     )
     rows = examples(draw)
-    show(rows) if args.dry_run else write(rows, args, rival)
+    if config.dry_run or config.out is None:
+        show(rows)
+    else:
+        write(rows, config, config.out, target, rival)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,11 @@ MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 WAIT = 300  # seconds that processes wait for one another at the start
 
 
+def first_process() -> bool:
+    """Whether this is the first of the processes of a training, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def launched(gpu: bool) -> tuple[str, int]:
     """(variable of the environment, number of processes that it speaks of);
     on a CPU accelerate heeds those of MPI too.
@@ -45,7 +50,7 @@ def join_processes(gpu: bool) -> None:
     name, world = launched(gpu)
     # the library sets them all
     left = " ".join(v for v in (name, "RANK", "LOCAL_RANK") if v in os.environ)
-    if world > 1 and os.environ.get("RANK", "0") == "0":
+    if world > 1 and first_process():
         print(
             f"waiting for {world} processes ({name}={world}, "
             f"MASTER_ADDR={os.environ.get('MASTER_ADDR', 'not set')}), "

@@ -1,4 +1,4 @@
-"""What fine-tuning feeds the library's trainer, and what is checked before and after it.
+"""What fine-tuning feeds the library's trainer, and how it is watched.
 
 Torch, transformers, peft and trl are imported late: bad input is reported before they are loaded.
 """
@@ -6,7 +6,7 @@ Torch, transformers, peft and trl are imported late: bad input is reported befor
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,10 +17,20 @@ import numpy as np
 from econmoral.checkpoints import Place, load_checkpoint, precision_in_force
 from econmoral.conversation import Message
 from econmoral.conversations import IGNORED, Tokens, check_labels, tokenise
+from econmoral.memory import FULL, GPU_SHARE, available, cpu_room, divide, shape_of, taken
 from econmoral.models import Model
-from econmoral.records import InputError, append_lines, read_whole_lines, write_lines
+from econmoral.records import (
+    InputError,
+    append_lines,
+    read_json,
+    read_whole_lines,
+    write_json,
+    write_lines,
+)
+from econmoral.training_config import SftConfig
 
 LOGGED = ("step", "epoch", "loss", "learning_rate", "grad_norm", "eval_loss", "eval_reproduced")
+MOST_HELD_OUT = 40  # conversations: more would cost more than they tell
 
 
 @contextmanager
@@ -41,6 +51,20 @@ def writing_to(folder: Path) -> Iterator[None]:
                 "run the same command again"
             ) from None
         raise
+
+
+def count_held_out(share: float, conversations: int) -> int:
+    """How many conversations are held out, of a share that was asked for.
+
+    Raises InputError when none would be, or none left to train on.
+    """
+    held = round(share * conversations)
+    if share and not 0 < held < conversations:
+        raise InputError(
+            f"--holdout {share:g} of {conversations} conversations leaves {held} held out; give "
+            "more data or --holdout 0"
+        )
+    return min(held, MOST_HELD_OUT)
 
 
 def encode(
@@ -169,8 +193,45 @@ def speed_settings(
     }
 
 
+def divide_batch(
+    config: SftConfig, precision: str, base: Any, rows: list[Tokens]
+) -> tuple[int, bool]:
+    """(forward passes a step, whether activations are computed twice): what this machine's memory
+    holds.
+
+    A run that continues keeps what it began with, whatever is free today, so that it ends with the
+    same adapter.
+
+    rows : what is trained on.  Raises InputError when not even one example fits.
+    """
+    import torch
+
+    kept = config.out / "checkpoints" / "division.json"
+    if kept.is_file():
+        begun = read_json(kept)
+        return int(begun["accumulate"]), bool(begun["checkpointing"])
+    gpu = torch.cuda.is_available()
+    found = divide(
+        shape_of(base.config, config.rank),
+        config.batch_size,
+        longest=max(len(row.ids) for row in rows),
+        scored=max(sum(label != IGNORED for label in row.labels) for row in rows),
+        size=2 if gpu and precision != "fp32" else 4,
+        room=GPU_SHARE * torch.cuda.mem_get_info()[0]
+        if gpu
+        else cpu_room(available(), taken(), config.processes),
+        # on a CPU one conversation a pass: nothing is gained by more, and sequences laid end to
+        # end attend in vain
+        fixed=config.accumulate or (None if gpu else config.batch_size),
+        enough=FULL if gpu else 1,
+    )
+    write_json(kept, {"accumulate": found.accumulate, "checkpointing": found.checkpointing})
+    return found.accumulate, found.checkpointing
+
+
 def lean_trainer() -> Any:
-    """TRL's trainer with the loss of the transformers library, and without cuDNN's attention.
+    """TRL's trainer with the loss of the transformers library, and without cuDNN's attention; an
+    evaluation is one pass over the held-out conversations.
 
     TRL's own loss adds statistics over the whole vocabulary at every token, which costs more than
     the loss.  cuDNN's backward pass gives gradients that are no numbers where sequences lie end to
@@ -186,6 +247,17 @@ def lean_trainer() -> Any:
     class Lean(SFTTrainer):  # type: ignore[misc]  # the library's types are not read
         def compute_loss(self, *options: Any, **named: Any) -> Any:
             return Trainer.compute_loss(self, *options, **named)
+
+        control: Any
+
+        def evaluate(self, *options: Any, **named: Any) -> dict[str, float]:
+            reproduced, loss = held_out(self.model, self.eval_dataset)
+            metrics = {"eval_loss": float(loss.mean()), "eval_reproduced": float(reproduced.mean())}
+            self.log(metrics)
+            self.control = self.callback_handler.on_evaluate(
+                self.args, self.state, self.control, metrics
+            )
+            return metrics
 
     return Lean
 
@@ -228,9 +300,11 @@ def watchable(path: Path) -> Any:
     return Watchable()
 
 
-def held_out(model: Any, rows: list[Tokens]) -> tuple[np.ndarray, np.ndarray]:
+def held_out(model: Any, rows: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
     """(whether the model would write every turn word for word,
     mean negative log-likelihood a labelled token), (N,) each.
+
+    rows : N sequences, as ``encode`` makes them or as the trainer takes them.
     """
     import torch
 
@@ -249,58 +323,3 @@ def held_out(model: Any, rows: list[Tokens]) -> tuple[np.ndarray, np.ndarray]:
             right.append(bool((logits.argmax(-1) == targets).all()))
             loss.append(torch.nn.functional.cross_entropy(logits, targets).item())
     return np.array(right), np.array(loss)
-
-
-def learnt(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
-    """Shares of held-out answers that base and tuned model reproduce,
-    and whether the gain exceeds two standard errors.
-
-    before, after : (N,) bool, the same examples.  Adds a ``warning`` where the target was not
-    learnt.
-    """
-    gain = after.astype(float) - before
-    error = float(gain.std(ddof=1) / len(gain) ** 0.5) if len(gain) > 1 else math.inf
-    found: dict[str, Any] = {
-        "held_out_examples": len(gain),
-        "held_out_reproduced_by_base": float(before.mean()),
-        "held_out_reproduced": float(after.mean()),
-        "target_learnt": bool(gain.mean() > 2 * error),
-    }
-    if not found["target_learnt"]:
-        found["warning"] = (
-            "the target was not learnt: held-out answers reproduced word for word are not clearly "
-            "more than the base's; more data or epochs"
-        )
-    return found
-
-
-def probe(model: Any, row: Tokens) -> np.ndarray:
-    """Most likely next token's log-probability after every token of one sequence, (T,)."""
-    import torch
-
-    model.eval()
-    with torch.no_grad():
-        logits = model(
-            input_ids=torch.tensor([row.ids], device=next(model.parameters()).device)
-        ).logits
-    return torch.log_softmax(logits[0].float(), -1).max(-1).values.cpu().numpy()
-
-
-def checksums(model: Any, adapter: bool) -> dict[str, int]:
-    """Sum of the bytes of every parameter of the adapter, or of everything else.
-
-    The same for sharded and for 4-bit weights.
-    """
-    import torch
-
-    sums = {}
-    for name, p in model.named_parameters():
-        if ("lora_" in name) == adapter:
-            whole = (
-                (p.full_tensor() if hasattr(p, "full_tensor") else p)
-                .detach()
-                .reshape(-1)
-                .contiguous()
-            )
-            sums[name] = int(whole.view(torch.uint8).sum(dtype=torch.int64))
-    return sums

@@ -29,6 +29,7 @@ from scipy import stats
 from econmoral.choice import best_replies, efficiency, read_decision
 from econmoral.estimation import NotIdentified
 from econmoral.games import GAMES
+from econmoral.options import Config, option, parse
 from econmoral.records import (
     InputError,
     command,
@@ -46,7 +47,6 @@ from econmoral.records import (
 from econmoral.target import ECONOMICUS, Target, labels, moralis
 
 from .conditions import BASE
-from .config import Config, option, parse
 from .measure import TITLES, GameRecord
 from .progress import progress
 from .table import by_decision, incentive_sensitivity, structural, utilities

@@ -22,12 +22,13 @@ from econmoral.dilemmas import (
     sacrifice_gains,
     unreversed,
 )
+from econmoral.options import option
 from econmoral.records import InputError
 from econmoral.target import ECONOMICUS, Target, moralis
 
 from .choosers import parse_parameters
 from .conditions import told_conditions
-from .config import Source, option
+from .config import Source
 from .engines import Answer, Condition, Engine, Request
 from .estimate import Paired, Value
 from .runner import Found, Instrument, R, Results, Study

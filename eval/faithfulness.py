@@ -36,6 +36,7 @@ from econmoral.derivations import (
 )
 from econmoral.games import GAMES, draw_beliefs, draw_protocol
 from econmoral.menus import TRAIN, draw_allocation, draw_page, menu_conversation
+from econmoral.options import Config, option, parse
 from econmoral.prompts import WORDINGS_TRAIN, Item, choices_of, converse, draw_layout
 from econmoral.records import (
     InputError,
@@ -49,7 +50,6 @@ from econmoral.records import (
 )
 from econmoral.target import ECONOMICUS, Target, moralis
 
-from .config import Config, option, parse
 from .engines import Condition, Exact
 from .transcripts import choices_file, read_run, shift
 

@@ -28,13 +28,14 @@ from rich.table import Table
 
 from econmoral.conversation import Mode
 from econmoral.games import GAMES
+from econmoral.options import option
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, command, read_json, read_lines, sha256
 from econmoral.target import ECONOMICUS, Target, labels, moralis
 
 from .choosers import parse_parameters
 from .conditions import BASE
-from .config import Reasoned, option
+from .config import Reasoned
 from .engines import Answer, Condition, Engine, Request, Simulated
 from .measure import (
     DRAWN,

@@ -49,6 +49,7 @@ from econmoral.menus import (
     mirror_page,
     own_allocation,
 )
+from econmoral.options import option
 from econmoral.preferences import FAMILIES
 from econmoral.prompts import LABELS
 from econmoral.records import InputError, command, plain
@@ -56,7 +57,7 @@ from econmoral.target import ECONOMICUS, Target
 
 from .choosers import parse_parameters
 from .conditions import BASE
-from .config import Reasoned, option
+from .config import Reasoned
 from .engines import Answer, Condition, Engine, Request
 from .estimate import Estimate, Mean, mean_of
 from .figure import draw_allocations

@@ -23,6 +23,7 @@ import numpy as np
 from rich.table import Table
 
 from econmoral.adapters import adapter_base
+from econmoral.options import Config, option, parse
 from econmoral.prompts import converse
 from econmoral.records import (
     InputError,
@@ -36,7 +37,7 @@ from econmoral.records import (
 )
 from econmoral.target import ECONOMICUS, moralis
 
-from .config import Config, known_base, option, parse
+from .config import known_base
 from .engines import Answer, Condition, Engine, Request
 from .measure import draw_problems
 from .validity import LEAST_VALID, OUTSIDE, percent

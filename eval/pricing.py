@@ -34,6 +34,7 @@ from rich.table import Table
 
 from econmoral.firms import SCRIPTED, Learning, q_learners
 from econmoral.market import GROUPS
+from econmoral.options import option, parse
 from econmoral.pricing import PREFIXES, price_grid
 from econmoral.records import (
     InputError,
@@ -48,7 +49,7 @@ from econmoral.records import (
 from econmoral.target import ECONOMICUS, Target, moralis
 
 from .conditions import BASE, adapter_names
-from .config import Source, option, parse
+from .config import Source
 from .engines import Condition
 from .estimate import Estimate
 from .markets import TRIES, WORDINGS, Meeting, Rules, Simulation, make_market, pairings

@@ -26,6 +26,7 @@ from scipy import stats
 
 from econmoral.adapters import adapter_base
 from econmoral.checkpoints import base_for, check_adapters, check_files, load_tokenizer
+from econmoral.options import Config, option, parse
 from econmoral.records import (
     InputError,
     command,
@@ -39,7 +40,6 @@ from econmoral.records import (
 )
 
 from .conditions import adapter_names
-from .config import Config, option, parse
 
 OWN = "econmoral_arithmetic"
 HUB = ("arc_easy", "hellaswag", "winogrande")  # a small battery whose data a hub holds

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from econmoral.conversation import Mode
 from econmoral.models import find_model
+from econmoral.options import parse
 from econmoral.records import (
     InputError,
     finite,
@@ -40,7 +41,7 @@ from econmoral.records import (
 from econmoral.target import Target
 
 from .conditions import BASE, Adapter, adapters_of, conditions_of, folders
-from .config import Reasoned, Source, parse
+from .config import Reasoned, Source
 from .engine_choice import Identity, open_engine
 from .engines import Answer, Condition, Engine, Request, Sampled
 from .estimate import Estimate, mean_of

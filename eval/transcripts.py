@@ -32,6 +32,7 @@ from econmoral.conversation import Conversation, Mode
 from econmoral.derivations import read_steps
 from econmoral.games import GAMES, UNIT, Protocol
 from econmoral.menus import MENUS, MenuPage, menu_conversation
+from econmoral.options import Config, option, parse
 from econmoral.prompts import TENTHS, Item, Layout, converse, layout_of
 from econmoral.records import (
     InputError,
@@ -44,8 +45,6 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.target import number
-
-from .config import Config, option, parse
 
 NAME = "transcripts.html"
 RECORDS = ("choices.jsonl", "conjoint.jsonl", "ratings.jsonl", "periods.jsonl")

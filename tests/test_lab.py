@@ -28,6 +28,7 @@ from econmoral.firms import yardsticks
 from econmoral.games import BATTERY, GAMES, belief_weights, draw_beliefs, draw_protocol
 from econmoral.menus import TRAIN as FRAMES
 from econmoral.menus import draw_allocation, draw_page, menu_conversation
+from econmoral.options import parse
 from econmoral.preferences import FAMILIES
 from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout, label_of, page_order
 from econmoral.records import (
@@ -40,7 +41,6 @@ from econmoral.records import (
 )
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval import dilemmas, faithfulness, pricing, transcripts
-from eval.config import parse
 from eval.conjoint import read_scenarios
 from eval.engine_transformers import Transformers
 from eval.engines import Answer, Condition, Request, Simulated

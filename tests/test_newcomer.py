@@ -72,9 +72,10 @@ from typing import Any
 import numpy as np
 
 from econmoral.conversation import LETTER, Conversation, Mode, Question
+from econmoral.options import option
 from econmoral.records import command
 
-from .config import Source, option
+from .config import Source
 from .engines import Answer, Condition, Request
 from .runner import Instrument, run_command
 from .validity import quality

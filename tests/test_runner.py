@@ -16,11 +16,12 @@ from conftest import ROOT  # noqa: F401 - keeps the network closed
 from rich.console import Console
 
 from econmoral.conversation import LETTER, Conversation, Question
+from econmoral.options import option, parse
 from econmoral.records import InputError, read_json, read_lines
 from eval import progress as progress_module
 from eval import runner
 from eval.choosers import parse_parameters
-from eval.config import Reasoned, Source, option, parse
+from eval.config import Reasoned, Source
 from eval.engines import Answer, Condition, Request
 from eval.estimate import Estimate, mean_of, paired
 from eval.progress import progress

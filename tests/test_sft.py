@@ -24,11 +24,12 @@ from twins import TEMPLATES
 sys.path.insert(0, str(ROOT / "recipes"))
 import sft
 
-from econmoral import card, processes, training
+from econmoral import card, gates, processes, training
 from econmoral.checkpoints import precision_in_force, weights_sha256
 from econmoral.conversations import read_conversations
 from econmoral.models import MODELS, NANO
 from econmoral.records import InputError, read_json, read_lines, read_whole_lines, sha256
+from econmoral.run_folder import prepare_folder
 
 QUICK = ("--epochs", "2", "--batch-size", "8")
 
@@ -167,16 +168,16 @@ def test_a_full_disk_is_one_line_and_the_run_continues(data: Path, tmp_path: Pat
 
 
 def test_a_checkpoint_cut_short_is_not_continued(tmp_path: Path) -> None:
-    args, settings = argparse.Namespace(out=tmp_path), {"seed": "0"}
-    assert sft.prepare_folder(args, settings) is None
+    identity = {"seed": "0"}
+    assert prepare_folder(tmp_path, identity) is None
     for name, whole in (("checkpoint-4", True), ("checkpoint-12", True), ("checkpoint-20", False)):
         (tmp_path / "checkpoints" / name).mkdir()
         if whole:
             (tmp_path / "checkpoints" / name / "trainer_state.json").write_text("{}")
-    assert sft.prepare_folder(args, settings) == str(tmp_path / "checkpoints" / "checkpoint-12")
+    assert prepare_folder(tmp_path, identity) == str(tmp_path / "checkpoints" / "checkpoint-12")
     assert not (tmp_path / "checkpoints" / "checkpoint-20").exists()
     with pytest.raises(InputError, match="other settings"):
-        sft.prepare_folder(args, {"seed": "1"})
+        prepare_folder(tmp_path, {"seed": "1"})
 
 
 def test_upload_happens_only_when_asked_and_loses_nothing(
@@ -309,15 +310,15 @@ def test_rows_of_other_kinds_are_converted_when_asked(
 def test_what_was_not_learnt_is_said() -> None:
     rng = np.random.default_rng(0)
     none, some, all_ = np.zeros(40, bool), rng.random(40) < 0.5, np.ones(40, bool)
-    assert training.learnt(none, some)["target_learnt"] is True
-    assert training.learnt(some, all_)["held_out_reproduced"] == 1.0
+    assert gates.learnt(none, some)["target_learnt"] is True
+    assert gates.learnt(some, all_)["held_out_reproduced"] == 1.0
     for before, after in (
         (some, some),
         (all_, some),
         (none, np.arange(40) == 0),
         (np.zeros(1, bool), np.ones(1, bool)),
     ):
-        found = training.learnt(before, after)
+        found = gates.learnt(before, after)
         assert found["target_learnt"] is False
         assert "not learnt" in found["warning"]
 
