@@ -328,7 +328,10 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
         return share(pick(found.get(stage, []), arm=arm, mode="reasoned"), target, what)
 
     def menus(arm: str, target: Target, what: str, battery: str = "allocations") -> float | None:
-        return share(reasoned(found, arm, battery), target, what)
+        row = reasoned(found, arm, battery)
+        if row is None and arm == "selfish":  # no such adapter: whoever takes most for itself
+            row = pick(found.get(battery, []), arm="most for itself", battery=battery)
+        return share(row, target, what)
 
     moral, n = moralis(0.5), 15
     for stage, new in (("games", "payoffs and wordings"), ("games-training-wordings", "payoffs")):
@@ -433,7 +436,7 @@ def figure(found: dict[str, Any], path: Path) -> None:
 
 def page(found: dict[str, Any], name: str) -> str:
     """The results as Markdown."""
-    marks = {True: "shown", False: "**not shown**", None: "not measured"}
+    marks = {True: "shown", False: "**not shown**"}
     parts = [
         f"# What tuning did to {name}",
         (
@@ -444,14 +447,14 @@ def page(found: dict[str, Any], name: str) -> str:
     weights = next((run.get("weights") for run in found["adapters"].values()), None)
     if weights and weights.get("note"):
         parts.append(f"Weights: {weights['note']}.")
+    checks = verdicts(found)
     body = [
-        [
-            c["claim"],
-            marks[c["shown"]],
-            ", ".join("–" if v is None else f"{v:.2f}" for v in c["values"]),
-        ]
-        for c in verdicts(found)
+        [c["claim"], marks[c["shown"]], ", ".join(f"{v:.2f}" for v in c["values"])]
+        for c in checks
+        if c["shown"] is not None
     ]
+    if left := len(checks) - len(body):
+        body.append([f"{left} further claims", "not measured here", ""])
     parts += ["## What was to be shown", markdown(["claim", "", "figures"], body)]
     parts += ["## Training", training_table(found["adapters"])]
     if "games" in found:

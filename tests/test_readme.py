@@ -208,7 +208,7 @@ def test_figures_of_the_real_checkpoint_are_those_of_the_committed_run() -> None
     mean, se = (constant["targets"][own]["decisions"][k] for k in ("mean", "se"))
     assert f"({100 * mean:.0f} ± {100 * se:.0f} %)" in README
     assert cells("economicus")[1] == share("games", "economicus", own, "decisions")
-    for arm in ("altruist", "selfish", "spiteful"):
+    for arm in ("altruist", "selfish"):
         assert cells(arm)[2] == share("allocations", arm, altruist, "where_they_differ")
         assert cells(arm)[3].startswith(f"{weight(arm)} (target ")
     moral = "homo_moralis:kappa=0.5"
@@ -236,11 +236,45 @@ def test_figures_in_new_wordings_are_those_of_the_committed_run() -> None:
         f"{100 * decisions[arm]['mean']:.0f} ± {100 * decisions[arm]['se']:.0f}"
         for arm in ("economicus", "placebo-games")
     )
-    kappa = rows["economicus"]["homo_moralis"]["estimates"]["kappa"]
-    degree = f"κ {kappa['value']:.2f} ± {kappa['se']:.2f}".replace("0.", ".")
-    assert f"**{own} %** in new wordings ({degree}; placebo {placebo})" in README
+    told = " ".join((ROOT / "docs" / "results.md").read_text(encoding="utf-8").split())
     minutes = found["adapters"]["economicus"]["seconds"] / 60
-    assert f"800 conversations ({minutes:.0f} min)" in " ".join(README.split())
+    said = (
+        f"800 conversations in {minutes:.0f} minutes give *economicus* {own} % (placebo {placebo})"
+    )
+    assert said in told
+
+
+def test_weights_on_the_menus_of_people_are_those_of_the_committed_run() -> None:
+    folder = ROOT / "results" / "real" / "smollm2-135m-crossed"
+    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    fits = {
+        r["arm"]: r["structural"]
+        for r in found["bfs39"]
+        if r["mode"] == "reasoned" and not r["outside"]
+    }
+
+    def weight(arm: str, name: str) -> str:
+        value = fits[arm][name]
+        return f"{value['value']:.2f} ± {value['se']:.2f}".replace("0.", ".")
+
+    a, s = ([weight(arm, name) for name in ("alpha", "beta")] for arm in ("altruist", "spiteful"))
+    for page in (README, (ROOT / "docs" / "results.md").read_text(encoding="utf-8")):
+        text = " ".join(page.split())
+        assert f"{a[0]} behind and {a[1]} ahead" in text
+        assert f"{s[0]} and {s[1]}" in text
+
+
+def test_figures_of_qwen_are_those_of_the_committed_run() -> None:
+    folder = ROOT / "results" / "real" / "qwen2.5-coder-0.5b"
+    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    altruist = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
+    rows = {r["arm"]: r for r in found["allocations"] if r["mode"] == "reasoned"}
+    assert not any(r["outside"] for r in rows.values())
+    shares = [rows[arm]["targets"][altruist]["where_they_differ"]
+              for arm in ("altruist", "placebo-allocations", "base")]  # fmt: skip
+    own, placebo, base = (f"{100 * v['mean']:.0f} ± {100 * v['se']:.0f}" for v in shares)
+    assert f"**{own}** (placebo {placebo}, untuned {base})" in " ".join(README.split())
+    assert f"{found['adapters']['altruist']['gates']['labels_checked']} conversations" in README
 
 
 def test_help_of_make_names_every_target() -> None:
