@@ -101,8 +101,8 @@ class DataConfig(Config):
     crossed: bool = option(
         False,
         "also the sentences of every training wording with the roles of every other one (games "
-        "36 wordings instead of 6, allocations 81 instead of 3): a model trained on more of "
-        "them reads wordings that it never met better",
+        "36 wordings instead of 6, allocations 81 instead of 3), for models that are to read "
+        "wordings that they never met",
     )
     out: Path | None = option(None, "JSON Lines file to write")
     dry_run: int = option(0, "print K conversations and write nothing", metavar="K")
@@ -183,7 +183,9 @@ def write(
         ),
         reasoned=counts["reasoned"] / config.n,
         differ=counts["differ"] / config.n,
-        wordings=", ".join(sorted(wordings)) or f"{len(FRAMES)}",
+        wordings=f"{len(wordings)}, crossed"
+        if config.crossed
+        else ", ".join(sorted(wordings)) or f"{len(FRAMES)}",
         lead=LEAD,
         shuffled="yes" if config.shuffled else "no",
     )

@@ -328,9 +328,10 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
         return share(pick(found.get(stage, []), arm=arm, mode="reasoned"), target, what)
 
     def menus(arm: str, target: Target, what: str, battery: str = "allocations") -> float | None:
-        row = reasoned(found, arm, battery)
-        if row is None and arm == "selfish":  # no such adapter: whoever takes most for itself
-            row = pick(found.get(battery, []), arm="most for itself", battery=battery)
+        return share(reasoned(found, arm, battery), target, what)
+
+    def own_payoff(target: Target, what: str, battery: str = "allocations") -> float | None:
+        row = pick(found.get(battery, []), arm="most for itself", battery=battery)
         return share(row, target, what)
 
     moral, n = moralis(0.5), 15
@@ -352,31 +353,30 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
             "economicus"
         )
         check(text, values, lambda a, b, c: a - max(b, c) >= n / 100)
-    values = [
-        menus(arm, ALTRUIST, "where_they_differ")
-        for arm in ("altruist", "placebo-allocations", "selfish")
-    ]
+    what = "where_they_differ"
+    values = [menus(arm, ALTRUIST, what) for arm in ("altruist", "placebo-allocations")]
+    values.append(own_payoff(ALTRUIST, what))
     check(
-        f"altruistic type, where it differs from own payoff: {n} points above placebo and selfish",
+        f"altruistic type, where it differs from own payoff: {n} points above placebo and "
+        "own payoff",
         values,
         lambda a, b, c: a - max(b, c) >= n / 100,
     )
-    values = [
-        menus(arm, SPITEFUL, "where_they_differ")
-        for arm in ("spiteful", "placebo-allocations", "selfish")
-    ]
+    what = "where_they_differ"
+    values = [menus(arm, SPITEFUL, what) for arm in ("spiteful", "placebo-allocations")]
+    values.append(own_payoff(SPITEFUL, what))
     check(
-        f"spiteful type, where it differs from own payoff: {n} points above placebo and selfish",
+        f"spiteful type, where it differs from own payoff: {n} points above placebo and own payoff",
         values,
         lambda a, b, c: a - max(b, c) >= n / 100,
     )
     known = "39 menus of Bruhin, Fehr and Schunk"
     for target, arm in ((ALTRUIST, "altruist"), (SPITEFUL, "spiteful")):
         values = [
-            menus(name, target, "accuracy", "bfs39")
-            for name in (arm, "placebo-allocations", "selfish")
+            *(menus(name, target, "accuracy", "bfs39") for name in (arm, "placebo-allocations")),
+            own_payoff(target, "accuracy", "bfs39"),
         ]
-        text = f"{known}: {arm} adapter as its target, {n} points above placebo and selfish"
+        text = f"{known}: {arm} adapter as its target, {n} points above placebo and own payoff"
         check(text, values, lambda a, b, c: a - max(b, c) >= n / 100)
     for battery, where in (("allocations", "new allocations"), ("bfs39", known)):
         ends = [reasoned(found, arm, battery) for arm in ("altruist", "spiteful")]

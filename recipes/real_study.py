@@ -56,6 +56,8 @@ def read_plan(path: Path) -> dict[str, Any]:
                 f"{path}: adapter {name} takes target, domain, n and perhaps shuffled, crossed"
             )
         Target.parse(str(entry["target"]))
+        if not all(type(entry.get(k, False)) is bool for k in ("shuffled", "crossed")):
+            raise InputError(f"{path}: adapter {name}: shuffled and crossed are true or false")
         if (
             entry["domain"] not in ("games", "allocations")
             or type(entry["n"]) is not int
@@ -65,6 +67,9 @@ def read_plan(path: Path) -> dict[str, Any]:
                 f"{path}: adapter {name}: domain must be games or allocations, n a whole number of "
                 "at least 10"
             )
+    for key, least in (("problems", 2), ("menus", 1)):
+        if type(plan[key]) is not int or plan[key] < least:
+            raise InputError(f"{path}: {key} must be a whole number of at least {least}")
     if plan["curve"]["adapter"] not in plan["adapters"]:
         raise InputError(f"{path}: curve names no adapter of the plan")
     return plan
@@ -133,6 +138,7 @@ class Study:
         """The commands of a stage that measures, with the adapters that are finished."""
         base = ["--model", self.model, "--seed", self.seed]
         everyone = [*self.adapters("allocations"), *self.adapters("games")]
+        drawn = ["--battery", "allocations", "--limit", str(self.plan["menus"])]
         if stage == "games":
             # first what nobody trained on, then, with half of the problems, new payoffs in the
             # wordings of training
@@ -146,18 +152,17 @@ class Study:
             ]
         if stage == "allocations":
             words = ["menus", *base, *self.adapters("allocations"), *self.asked("allocations")]
-            words += ["--wordings", "held-out", "--mode", *BOTH, "--prompted", "--battery"]
-            drawn = ["allocations", "--limit", str(self.plan["menus"])]
+            words += ["--wordings", "held-out", "--mode", *BOTH, "--prompted"]
             spill = ["menus", *base, *everyone, "--battery", "spillover", "--pairs", "1"]
             return [
                 self.cell("allocations", [*words, *drawn], self.out / "allocations"),
-                self.cell("bfs39", [*words, "bfs39"], self.out / "bfs39"),
+                self.cell("bfs39", [*words, "--battery", "bfs39"], self.out / "bfs39"),
                 self.cell("spillover", spill, self.out / "spillover"),
             ]
         if stage == "curve":
             folders = [w for size in self.curve for w in ("--adapter", str(self.folder(*size)))]
             words = ["menus", *base, *folders, *self.asked("allocations")]
-            words += ["--battery", "allocations", "--mode", "reasoned"]
+            words += [*drawn, "--mode", "reasoned"]
             return [self.cell("curve", words, self.out / "curve")]
         size = self.plan["applications"]
         words = ["dilemmas", *base, *everyone, "--battery", "conjoint"]

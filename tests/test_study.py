@@ -408,6 +408,26 @@ def test_a_study_of_a_real_checkpoint_lays_out(name: str, tmp_path: Path) -> Non
     assert len(crossed) == (0 if name == "real" else len(set(everything)))
 
 
+@pytest.mark.parametrize(
+    ("what", "by", "complaint"),
+    [
+        ("problems: 48", "problems: 1", "problems must be"),
+        ("menus: 96", "menus: many", "menus must be"),
+        ("crossed: true", "crossed: 'no'", "true or false"),
+        ("shuffled: true", "shuffled: 1", "true or false"),
+    ],
+)
+def test_a_plan_that_says_something_else_is_refused(
+    what: str, by: str, complaint: str, tmp_path: Path
+) -> None:
+    text = (ROOT / "recipes" / "plans" / "real-gpu.yaml").read_text(encoding="utf-8")
+    assert what in text
+    path = tmp_path / "plan.yaml"
+    path.write_text(text.replace(what, by), encoding="utf-8")
+    with pytest.raises(InputError, match=complaint):
+        real_study.read_plan(path)
+
+
 def test_options_of_a_study_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     words = ("recipes/real_study.py", "--model", "nano", "--out", str(tmp_path / "s"))
     assert_complains(run(*words, "--sft", "--lr '1"), "--sft")
