@@ -13,6 +13,7 @@ from typing import Any
 
 from econmoral.records import InputError, plain, read_json
 
+WEIGHTS = "adapter_model.safetensors"
 LARGEST_CONFIGURATION = 1 << 20  # bytes
 # what a plain adapter says of itself; other values load other modules, copy layers or write into
 # the base
@@ -32,7 +33,7 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise InputError(f"adapter folder {folder} does not exist")
-    path, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+    path, weights = folder / "adapter_config.json", folder / WEIGHTS
     if path.is_file() and path.stat().st_size > LARGEST_CONFIGURATION:
         raise InputError(
             f"{path} is larger than {LARGEST_CONFIGURATION >> 20} MB: no adapter's configuration"

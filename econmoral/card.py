@@ -13,7 +13,8 @@ from econmoral.records import InputError
 CARD = """# {name}
 
 LoRA adapter (rank {rank}, {precision}) of `{model}` on {n} conversations answered as **{target}**.
-Final training loss {loss:.4f}. Data SHA-256 `{data}`. Everything about the run is in `run.json`.
+{begun}Final training loss {loss:.4f}. Data SHA-256 `{data}`.
+Everything about the run is in `run.json`.
 {learnt}
 
 ```bash
@@ -62,7 +63,9 @@ def card(run: dict[str, Any], model: Model, target: str, folder: Path) -> str:
             "metrics": [accuracy],
         }
         about["model-index"] = [{"name": folder.name, "results": [result]}]
-    text = CARD.format(
+    first = run["inputs"].get("adapter")
+    begun = f"It went on from another adapter, SHA-256 `{first['sha256']}`.\n" if first else ""
+    text = CARD.format(begun=begun,
         source=model.source, name=folder.name, rank=settings["rank"],
         precision=settings["precision"], model=run["model"], n=gates["labels_checked"],
         out=str(folder), target=target, loss=run["loss"] or float("nan"),

@@ -746,20 +746,26 @@ def _template(folder: Path) -> str | None:
     return None
 
 
-def attach(model: Any, adapters: dict[str, Path], source: str) -> Any:
+def attach(model: Any, adapters: dict[str, Path], source: str, trainable: bool = False) -> Any:
     """The model with adapters (name -> folder) that ``check_adapters`` has passed.
 
-    The model itself where there are none.
+    The model itself where there are none.  trainable : the adapters are to be trained further.
     """
     from peft import PeftModel
 
     for name, folder in adapters.items():
         try:
             if isinstance(model, PeftModel):
-                model.load_adapter(str(folder), adapter_name=name, use_safetensors=True)
+                model.load_adapter(
+                    str(folder), adapter_name=name, is_trainable=trainable, use_safetensors=True
+                )
             else:
                 model = PeftModel.from_pretrained(
-                    model, str(folder), adapter_name=name, use_safetensors=True
+                    model,
+                    str(folder),
+                    adapter_name=name,
+                    is_trainable=trainable,
+                    use_safetensors=True,
                 )
         except (RuntimeError, ValueError, OSError, KeyError) as error:
             raise InputError(f"{folder} does not fit {source}: {_brief(error)}") from None

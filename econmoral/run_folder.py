@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from econmoral.adapters import WEIGHTS
 from econmoral.card import card, push
 from econmoral.models import Model
 from econmoral.records import InputError, origin, read_json, write_json, write_lines, write_text
@@ -63,7 +64,9 @@ def finish(
     ]
     write_lines(out / "log.jsonl", log)
     source = Path(model.source)
-    run = origin(data=config.data, **({"base": source} if source.is_dir() else {})) | {
+    inputs = {"data": config.data} | ({"base": source} if source.is_dir() else {})
+    inputs |= {"adapter": config.adapter / WEIGHTS} if config.adapter else {}
+    run = origin(**inputs) | {
         "model": config.model,
         "source": model.source,
         **about,

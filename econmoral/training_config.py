@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from econmoral.adapters import WEIGHTS, check_adapter
 from econmoral.models import find_model
 from econmoral.options import Config, option
 from econmoral.records import InputError, sha256
@@ -25,6 +26,9 @@ class SftConfig(Config):
     data: Path = option(None, "JSON Lines with messages: written by data_synth, or your own")
     convert: bool = option(False, "also read rows of the ShareGPT and Alpaca kinds")
     out: Path = option(None, "folder of the run")
+    adapter: Path | None = option(
+        None, "go on from this adapter, which is left as it is (default: a new one)"
+    )
     epochs: float = option(None, "passes over the data (default: the model's)", positive=True)
     lr: float = option(
         None, "peak learning rate, cosine decay (default: the model's)", positive=True
@@ -90,10 +94,13 @@ class SftConfig(Config):
     def _fill_in(self) -> None:
         """Defaults of the model and of the launcher, for what was not given."""
         model, world = find_model(self.model), os.environ.get("WORLD_SIZE", "")
+        begun = check_adapter(self.adapter)["r"] if self.adapter else None
+        if begun and self.rank not in (None, begun):
+            raise InputError(f"--rank {self.rank}: {self.adapter} has rank {begun}; leave it out")
         for name, default in (
             ("epochs", model.epochs),
             ("lr", model.learning_rate),
-            ("rank", model.lora_rank),
+            ("rank", begun or model.lora_rank),
             ("batch_size", model.batch),
             ("processes", int(world) if world.isdecimal() else 1),
         ):
@@ -102,7 +109,9 @@ class SftConfig(Config):
 
     def identity(self) -> dict[str, str]:
         """What an interrupted run and the command that continues it have in common: options as
-        text, and the hash of the data.
+        text, and the hashes of the data and of the adapter that it began with.
         """
         same = {k: str(v) for k, v in self.settings().items() if k not in ("out", "report_to")}
+        if self.adapter:
+            same["adapter_sha256"] = sha256(self.adapter / WEIGHTS)
         return same | {"data_sha256": sha256(self.data)}

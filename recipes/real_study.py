@@ -51,9 +51,11 @@ def read_plan(path: Path) -> dict[str, Any]:
             "n",
             "shuffled",
             "crossed",
+            "after",
         }:
             raise InputError(
-                f"{path}: adapter {name} takes target, domain, n and perhaps shuffled, crossed"
+                f"{path}: adapter {name} takes target, domain, n and perhaps shuffled, crossed, "
+                "after"
             )
         Target.parse(str(entry["target"]))
         if not all(type(entry.get(k, False)) is bool for k in ("shuffled", "crossed")):
@@ -67,6 +69,13 @@ def read_plan(path: Path) -> dict[str, Any]:
                 f"{path}: adapter {name}: domain must be games or allocations, n a whole number of "
                 "at least 10"
             )
+        if "after" in entry:
+            first = plan["adapters"].get(str(entry["after"]))
+            if not isinstance(first, dict) or "after" in first:
+                raise InputError(
+                    f"{path}: adapter {name}: after names another adapter of the plan, one that "
+                    "comes after none"
+                )
     for key, least in (("problems", 2), ("menus", 1)):
         if type(plan[key]) is not int or plan[key] < least:
             raise InputError(f"{path}: {key} must be a whole number of at least {least}")
@@ -106,9 +115,11 @@ class Study:
         return self.cell(f"data {path.stem}", words, path, path)
 
     def tune(self, name: str, n: int) -> Cell:
-        """The command that trains it."""
-        folder = self.folder(name, n)
+        """The command that trains it: a new adapter, or the one that it comes after."""
+        folder, entries = self.folder(name, n), self.plan["adapters"]
         words = ["sft", "--model", self.model, "--seed", self.seed]
+        if first := entries[name].get("after"):
+            words += ["--adapter", str(self.folder(first, entries[first]["n"]))]
         words += ["--data", str(self.data(name, n)), *self.training]
         return self.cell(f"tune {folder.name}", words, folder)
 
@@ -228,7 +239,10 @@ def main() -> None:
     lock(args.out)
     study, only = Study(plan, args.model, args.out, training), args.only
     run([study.draw(*size) for size in study.trained("data", only)], args.out, args.jobs)
-    run([study.tune(*size) for size in study.trained("tune", only)], args.out, args.jobs)
+    sizes = study.trained("tune", only)
+    for later in (False, True):  # an adapter that goes on from another needs that one
+        chosen = [size for size in sizes if ("after" in plan["adapters"][size[0]]) == later]
+        run([study.tune(*size) for size in chosen], args.out, args.jobs)
     # measurements need nothing of one another
     measured = [cell for s in STAGES[2:] if s in only for cell in study.measurements(s)]
     run(measured, args.out, args.jobs)

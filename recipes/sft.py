@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from econmoral.checkpoints import locate, window
+from econmoral.checkpoints import attach, base_for, check_adapters, window
 from econmoral.conversations import read_conversations
 from econmoral.gates import check_trained, checksums, compare_held_out
 from econmoral.models import find_model
@@ -51,7 +51,9 @@ def main() -> None:
     talks, about = read_conversations(config.data, config.convert)
     held = count_held_out(config.holdout, len(talks))
     split = len(talks) - held
-    place = locate(config.model)
+    begun = {"default": config.adapter} if config.adapter else {}
+    place = base_for(config.model, begun.values())
+    check_adapters(begun.values(), place)
     if first_process():
         lock(config.out)
     resume = prepare_folder(config.out, config.identity())
@@ -73,6 +75,8 @@ def main() -> None:
     evaluated = encode(tokenizer, talks[split:], config.data, limit, split + 1) if held else []
     accumulate, checkpointing = divide_batch(config, precision, base, train)
 
+    base = attach(base, begun, place.source, trainable=True)
+
     checkpoints = config.out / "checkpoints"
     trainer = lean_trainer()(
         model=base,
@@ -80,7 +84,9 @@ def main() -> None:
         data_collator=collate,
         train_dataset=as_dataset(train),
         eval_dataset=as_dataset(evaluated) if held else None,
-        peft_config=LoraConfig(
+        peft_config=None
+        if begun
+        else LoraConfig(
             r=config.rank,
             lora_alpha=2 * config.rank,
             target_modules=model.lora_targets,

@@ -30,6 +30,7 @@ from econmoral.conversations import read_conversations
 from econmoral.models import MODELS, NANO
 from econmoral.records import InputError, read_json, read_lines, read_whole_lines, sha256
 from econmoral.run_folder import prepare_folder
+from econmoral.training_config import SftConfig
 
 QUICK = ("--epochs", "2", "--batch-size", "8")
 
@@ -105,6 +106,29 @@ def test_run_leaves_adapter_card_log_and_manifest(finished: Path, data: Path) ->
     assert not (finished / "checkpoints").exists()
     weights = load_file(finished / "adapter_model.safetensors")
     assert any(w.abs().max() > 0 for name, w in weights.items() if "lora_B" in name)
+
+
+def test_training_goes_on_from_an_adapter(finished: Path, data: Path, tmp_path: Path) -> None:
+    out, before = tmp_path / "further", sha256(finished / "adapter_model.safetensors")
+    for folder, rank, part in (
+        (finished, 3, "leave it out"),
+        (data.parent, None, "adapter_config"),
+    ):
+        with pytest.raises(InputError, match=part):
+            SftConfig(model="nano", data=data, out=out, adapter=folder, rank=rank)
+    result = run(
+        "recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(out),
+        "--adapter", str(finished), "--epochs", "1", "--lr", "1e-5",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    about = read_json(out / "run.json")
+    assert about["inputs"]["adapter"]["sha256"] == before
+    assert before == sha256(finished / "adapter_model.safetensors")
+    assert before in (out / "README.md").read_text(encoding="utf-8")
+    old, new = (load_file(f / "adapter_model.safetensors") for f in (finished, out))
+    steps = [float((new[name] - old[name]).abs().max()) for name in old]
+    assert set(new) == set(old)
+    assert 0 < max(steps) < 1e-3 < max(float(w.abs().max()) for w in old.values())
 
 
 def test_killed_run_continues_to_the_same_adapter(

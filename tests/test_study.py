@@ -17,7 +17,7 @@ import pytest
 import real_study
 import study
 import torch
-from conftest import ROOT, assert_complains, run
+from conftest import ROOT, assert_complains, call, run
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
@@ -406,6 +406,36 @@ def test_a_study_of_a_real_checkpoint_lays_out(name: str, tmp_path: Path) -> Non
     assert "held-out" in human.words
     crossed = {c.words for c in cells if "--crossed" in c.words}
     assert len(crossed) == (0 if name == "real" else len(set(everything)))
+
+
+def test_an_adapter_that_comes_after_another_goes_on_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = ROOT / "recipes" / "plans" / "real-further.yaml"
+    ran: list[list[str]] = []
+    monkeypatch.setattr(
+        real_study, "run", lambda cells, *_: ran.append([" ".join(c.words) for c in cells])
+    )
+    call(
+        real_study.main,
+        "--plan",
+        path,
+        "--model",
+        "nano",
+        "--out",
+        tmp_path / "s",
+        "--only",
+        "tune",
+    )
+    _, first, then, _ = ran
+    assert (len(first), len(then)) == (2, 1)
+    assert "--adapter" not in "".join(first)
+    assert f"--adapter {tmp_path}/s/adapters/known " in then[0]
+    for wrong in ("nobody", "moralis"):
+        bad = tmp_path / "plan.yaml"
+        bad.write_text(path.read_text(encoding="utf-8").replace("after: known", f"after: {wrong}"))
+        with pytest.raises(InputError, match="comes after none"):
+            real_study.read_plan(bad)
 
 
 @pytest.mark.parametrize(
