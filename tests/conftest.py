@@ -20,6 +20,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 # else datasets.load_dataset reports every file it reads, local ones too
 os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"
+# one worker a core: more threads than that wait for one another
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(OFFLINE))
 import pytest
 import sitecustomize  # noqa: F401

@@ -116,11 +116,9 @@ def naive(engine: Exact, steps: list[ScoredStep], arm: Condition = BASE) -> list
                 found = []
                 for form in several:
                     ids = torch.tensor([[*step.context, *form]])
-                    log_p = torch.log_softmax(model(ids).logits[0].double(), -1)
-                    start = len(step.context)
-                    found.append(
-                        sum(log_p[start + k - 1, token].item() for k, token in enumerate(form))
-                    )
+                    logits = model(ids, logits_to_keep=len(form) + 1).logits[0]
+                    log_p = torch.log_softmax(logits.double(), -1)
+                    found.append(sum(log_p[k, token].item() for k, token in enumerate(form)))
                 row.append(np.logaddexp.reduce(found))
             rows.append(np.array(row))
     return rows
