@@ -13,12 +13,13 @@ network.
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from econmoral.options import Config, option, parse
 from econmoral.records import InputError, origin, program, read_json
 
 from .. import faithfulness
@@ -238,22 +239,23 @@ def add_lead(
         report.lead.append(report.blocks.pop(first))
 
 
+@dataclass(frozen=True)
+class ReportConfig(Config):
+    """Options of ``python -m eval.report``."""
+
+    folder: Path = option(
+        None, "folder of a study, of an adapter or of a measurement", positional=True
+    )
+    out: Path | None = option(None, "folder of the report (default: report/ in it)")
+
+
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog=program("python -m eval.report"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "folder", type=Path, help="folder of a study, of an adapter or of a measurement"
-    )
-    parser.add_argument("--out", type=Path, help="folder of the report (default: report/ in it)")
-    args = parser.parse_args()
-    if not args.folder.is_dir():
-        raise InputError(f"folder {args.folder} does not exist")
-    out = args.out or args.folder / "report"
-    report = build(args.folder)
+    config = parse(ReportConfig, program("python -m eval.report"), __doc__)
+    if not config.folder.is_dir():
+        raise InputError(f"folder {config.folder} does not exist")
+    out = config.out or config.folder / "report"
+    report = build(config.folder)
     report.text(f"This report: {' '.join(origin()['command'])}.")
     write(report, out)
     print(f"{out}/: report.html report.md tables/ figures/")
