@@ -24,11 +24,10 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
 from econmoral.choice import best_replies, efficiency, read_decision
-from econmoral.estimation import NotIdentified
 from econmoral.games import GAMES
+from econmoral.identification import NotIdentified
 from econmoral.options import Config, option, parse
 from econmoral.records import (
     InputError,
@@ -246,6 +245,8 @@ def slopes(records: Sequence[GameRecord]) -> dict[str, float]:
 
 def test(measure: str, difference: float, error: float, degrees: float, margin: float) -> Row:
     """Interval, two-sided p and equivalence from a difference and its standard error."""
+    from scipy import stats  # takes half a second to load
+
     spread = float(stats.t.ppf(0.975, degrees)) * error
     p, beyond = float(difference == 0), float(abs(difference) >= margin)
     if error > 0:
