@@ -36,6 +36,7 @@ def option(
     positive: bool = False,
     within: tuple[float, float] | None = None,
     repeat: bool = False,
+    extend: bool = False,
     once: bool = False,
     positional: bool = False,
     required: bool = False,
@@ -43,15 +44,17 @@ def option(
     """A field that is an option of the command line.
 
     choices : the values it takes; at_least : the smallest; positive : above zero; within : the
-    smallest and the largest; repeat : the option is given again for every value; once : a value
-    that is given twice counts once; positional : given without a name; required : must be given.
+    smallest and the largest; repeat : the option is given again for every value; extend : it takes
+    several and may be given again for more; once : a value that is given twice counts once;
+    positional : given without a name; required : must be given.
 
     A default of None in a field that cannot be None is a value that the class fills in when it is
     made, or asks for.  A default is shown beside a help text that does not name it.
     """
     about: dict[str, Any] = {"help": help, "choices": tuple(choices), "metavar": metavar}
     about |= {"at_least": at_least, "positive": positive, "within": within}
-    about |= {"repeat": repeat, "once": once, "positional": positional, "required": required}
+    about |= {"repeat": repeat, "extend": extend, "once": once}
+    about |= {"positional": positional, "required": required}
     return field(default=default, metadata=about)
 
 
@@ -190,18 +193,18 @@ def parse(
         if one is bool:
             parser.add_argument(name, action="store_true", help=text)
             continue
-        more: dict[str, Any] = {"choices": meta["choices"]} if meta["choices"] else {}
-        more |= {"metavar": meta["metavar"]} if meta["metavar"] else {}
-        if meta["positional"]:
-            nargs: dict[str, Any] = {"nargs": several} if several else {}
-            parser.add_argument(entry.name, type=one, help=text, **nargs)
-            continue
+        more: dict[str, Any] = {"type": one, "help": text}
+        more |= {key: meta[key] for key in ("choices", "metavar") if meta[key]}
         if several and meta["repeat"]:
             more |= {"action": "append"}
         elif several:
-            more |= {"nargs": several}
+            more |= {"nargs": several} | ({"action": "extend"} if meta["extend"] else {})
+        if meta["positional"]:
+            more |= {"nargs": "*"} if several and not meta["required"] else {}
+            parser.add_argument(entry.name, **more)
+            continue
         more |= {"required": meta["required"], "default": None if several else default}
-        parser.add_argument(name, type=one, help=text, **more)
+        parser.add_argument(name, **more)
     found: dict[str, Any] = {}
     if file and (path := parser.parse_known_args(words)[0].config):
         found = _from_file(path, config)

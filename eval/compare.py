@@ -71,7 +71,9 @@ ByProblem = dict[str, GameRecord]
 class CompareConfig(Config):
     """Options of ``python -m eval.compare``."""
 
-    folders: tuple[Path, ...] = option((), "folders written by econmoral games", positional=True)
+    folders: tuple[Path, ...] = option(
+        (), "folders written by econmoral games", positional=True, required=True
+    )
     against: str = option(
         BASE.name, "condition that the others are compared with; placebo: the one"
     )

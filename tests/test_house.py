@@ -15,7 +15,10 @@ FILES = sorted(
     p for p in (ROOT / "eval").rglob("*.py") if "report" not in p.relative_to(ROOT).as_posix()
 )
 PARSED = sorted(
-    p for room in ("eval", "data_synth", "recipes") for p in (ROOT / room).rglob("*.py")
+    p
+    for room in ("econmoral", "eval", "data_synth", "recipes")
+    for p in (ROOT / room).rglob("*.py")
+    if p != ROOT / "econmoral" / "options.py"
 )
 # of runs and conditions
 NAMES = {"arm", "arms", "run", "agent", "adapter", "condition", "name", "label"}

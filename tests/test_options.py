@@ -52,6 +52,8 @@ class Guests(Config):
     place: Path = option(None, "of the party", required=True)
     ends: tuple[int, int] = option(None, "", metavar=("FROM", "TO"), required=True)
     size: int = option(7, "")
+    dishes: tuple[str, ...] = option(("soup",), "to eat", extend=True)
+    games: tuple[str, ...] = option((), "to play", metavar="GAME", positional=True)
 
 
 def test_a_list_of_the_command_line_replaces_that_of_the_file(tmp_path: Path) -> None:
@@ -61,6 +63,13 @@ def test_a_list_of_the_command_line_replaces_that_of_the_file(tmp_path: Path) ->
     assert given == Guests(("ann", "bob"), Path("here"), (1, 2))
     replaced = parse(Guests, "party", "", [*words, "--who", "cid", "--who", "dan"], file=True)
     assert replaced.who == ("cid", "dan")
+
+
+def test_several_at_once_and_again() -> None:
+    words = ["chess", "--place", "here", "--ends", "1", "2", "--dishes", "pie", "jam", "--dishes"]
+    given = parse(Guests, "party", "", [*words, "tea"])
+    assert (given.dishes, given.games) == (("pie", "jam", "tea"), ("chess",))
+    assert parse(Guests, "party", "", words[1:-4]) == Guests(place=Path("here"), ends=(1, 2))
 
 
 def test_what_is_required_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
