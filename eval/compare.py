@@ -427,7 +427,7 @@ def show(frame: pd.DataFrame, against: str, margin: float, console: Console) -> 
 
 def main() -> None:
     """Entry point."""
-    run(parse(CompareConfig, program("python -m eval.compare"), __doc__ or ""), terminal(120))
+    run(parse(CompareConfig, program("python -m eval.compare"), __doc__), terminal(120))
 
 
 if __name__ == "__main__":

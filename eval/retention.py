@@ -109,7 +109,7 @@ def compare(tuned: np.ndarray, base: np.ndarray, margin: float) -> Retained:
 
 def main() -> None:
     """Entry point."""
-    config = parse(RetentionConfig, program("python -m eval.retention"), __doc__ or "")
+    config = parse(RetentionConfig, program("python -m eval.retention"), __doc__)
     adapters = adapter_names(config.adapter)
     try:
         from lm_eval import simple_evaluate

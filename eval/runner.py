@@ -459,7 +459,7 @@ def manifest(study: Study, session: Session) -> dict[str, object]:
 
 def run_command(study: type[Study], about: str | None) -> None:
     """A study's command: its options from the command line, then ``run``."""
-    run(study(parse(study.Config, program(f"python -m eval.{study.name}"), about or "")))
+    run(study(parse(study.Config, program(f"python -m eval.{study.name}"), about)))
 
 
 def spreadsheet(frame: pd.DataFrame) -> str:
