@@ -200,7 +200,7 @@ def write(
 
 def main() -> None:
     """Entry point."""
-    config = parse(DataConfig, program("python -m data_synth"), __doc__ or "")
+    config = parse(DataConfig, program("python -m data_synth"), __doc__)
     target = config.answered_by
     rival = default_rival(target, config.kappa)
     draw = Draw(

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from importlib import import_module, metadata
@@ -19,6 +18,7 @@ from typing import Any
 
 from econmoral.commands import negative_values
 from econmoral.identification import NotIdentified
+from econmoral.options import parse
 from econmoral.records import InputError, command, finite, plain
 from econmoral.rooms import room
 
@@ -53,7 +53,7 @@ ROOMS = {
     ),
     "report": ("eval.report", "HTML, Markdown, LaTeX and CSV of a study or measurement"),
 }
-# name -> module of the core, what it does.  add_to() declares options, run() computes, show()
+# name -> module of the core, what it does.  Options are what it is told, run() computes, show()
 # prints for a person.
 CALCULATOR = {
     "best-reply": (
@@ -90,20 +90,18 @@ ENDS_ITSELF = ("fit", "import-otree")  # run() prints and gives the exit code
 def calculator(name: str, words: list[str]) -> None:
     """A command of the calculator; only its own module is loaded."""
     module: Any = import_module(f"econmoral.{CALCULATOR[name][0]}")
-    parser = argparse.ArgumentParser(prog="econmoral")
-    module.add_to(parser.add_subparsers(dest="command"))
-    args = parser.parse_args([name, *negative_values(words)])
+    options = parse(module.Options, f"econmoral {name}", module.__doc__, negative_values(words))
     try:
-        result = module.run(args)
+        result = module.run(options)
     except NotIdentified as error:
         print(plain(f"not identified: {error}"), file=sys.stderr)
         sys.exit(3)
     if name in ENDS_ITSELF:
         sys.exit(result)
-    if args.json:
+    if options.json:
         print(json.dumps(finite(result), indent=2, allow_nan=False))
     else:
-        module.show(args, result)
+        module.show(options, result)
 
 
 def as_console(text: str) -> str:

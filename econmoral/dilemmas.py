@@ -22,7 +22,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from econmoral.conversation import LETTER, NUMBER, Conversation, Question
 from econmoral.prompts import LABELS
@@ -230,6 +229,8 @@ def fit_sacrifice(cells: list[Rating], shares: np.ndarray) -> dict[str, Any]:
     maximum is unique; delta method.  cells : questions "choose"; shares (C,) in [0, 1].  Returns
     {"kappa": {...}, "lambda": {...}} or {"not_identified": why}.
     """
+    from scipy.special import expit
+
     x = np.array([sacrifice_gains(c.scene, c.saved) for c in cells])
     b = np.zeros(2)
     for _ in range(200):

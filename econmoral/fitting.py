@@ -10,14 +10,13 @@ Exit code 0: estimated; 2: the input cannot be used; 3: the data do not identify
 
 from __future__ import annotations
 
-import argparse
 import ast
 import json
 import math
 import operator
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,98 +24,157 @@ from typing import Any
 
 from econmoral.data import Sample, read_choices
 from econmoral.estimation import Fit, Mixture, NotIdentified, etable, fit, mixture, restrict
+from econmoral.options import Config, option
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, finite, origin, plain, write_json, write_text
 from econmoral.tables import Etable
 
 NOT_IDENTIFIED = 3  # exit code
+OF_CHOICES = "{0} of choices.jsonl, or value of a column {0} (default: the only one)"
 ERRORS = ("cluster", "clustered", "sandwich", "hessian", "bootstrap", "wild", "jackknife")
 RANDOM = ("bootstrap", "wild")
 
 
-def add_to(commands: Any) -> None:
-    """Add ``fit`` to the subcommands of a parser."""
-    parser = commands.add_parser(
-        "fit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add(
-        "files",
+@dataclass(frozen=True)
+class Options(Config):
+    """What the command is told."""
+
+    files: tuple[Path, ...] = option(
+        (),
+        ".csv .tsv .dta .parquet .jsonl: allocations, games or choices.jsonl (docs/data.md)",
         metavar="FILE",
-        nargs="*",
-        type=Path,
-        help=".csv .tsv .dta .parquet .jsonl: allocations, games or choices.jsonl (docs/data.md)",
+        positional=True,
     )
-    add(
-        "--family",
-        default="alpha_beta_kappa",
-        help=f"one of {', '.join(FAMILIES)} (default alpha_beta_kappa)",
-    )
-    add(
-        "--cluster",
-        nargs="+",
-        action="extend",
+    family: str = option("alpha_beta_kappa", f"one of {', '.join(FAMILIES)}")
+    cluster: tuple[str, ...] = option(
+        (),
+        "who is who: one column, or two for two-way (default subject; id)",
         metavar="COLUMN",
-        help="who is who: one column, or two for two-way (default subject; id)",
+        extend=True,
     )
-    add(
-        "--errors",
-        choices=ERRORS,
-        default="cluster",
-        help="kind of standard errors (default cluster)",
+    errors: str = option("cluster", "kind of standard errors", choices=ERRORS)
+    types: int = option(1, "types of a finite mixture (default 1: none)")
+    fix: tuple[str, ...] = option(
+        (), "hold parameters, e.g. gamma=0 delta=0", metavar="NAME=VALUE", extend=True
     )
-    add("--types", type=int, default=1, help="types of a finite mixture (default 1: none)")
-    add(
-        "--fix",
-        nargs="+",
-        action="extend",
-        metavar="NAME=VALUE",
-        help="hold parameters, e.g. gamma=0 delta=0",
+    weight: str | None = option(
+        None, "sampling weights (default: the column weight, where there is one)", metavar="COLUMN"
     )
-    add(
-        "--weight",
-        metavar="COLUMN",
-        help="sampling weights (default: the column weight, where there is one)",
+    set: str | None = option(None, OF_CHOICES.format("set"))
+    mode: str | None = option(None, OF_CHOICES.format("mode"))
+    arm: str | None = option(None, OF_CHOICES.format("arm"))
+    test: tuple[str, ...] = option(
+        (), "Wald test of these values together", metavar="NAME=VALUE", extend=True
     )
-    for name in ("set", "mode", "arm"):
-        add(
-            f"--{name}",
-            help=f"{name} of choices.jsonl, or value of a column {name} (default: the only one)",
-        )
-    add(
-        "--test",
-        nargs="+",
-        action="extend",
-        metavar="NAME=VALUE",
-        help="Wald test of these values together",
-    )
-    add(
-        "--nlcom",
-        action="append",
+    nlcom: tuple[str, ...] = option(
+        (),
+        "a function of the parameters, e.g. 'beta/(1-beta)', by the delta method",
         metavar="EXPRESSION",
-        help="a function of the parameters, e.g. 'beta/(1-beta)', by the delta method",
+        repeat=True,
     )
-    add(
-        "--intervals",
+    intervals: str | None = option(
+        None,
+        "profile: by likelihood ratio, decisions taken as independent",
         choices=("default", "profile"),
-        default="default",
-        help="profile: by likelihood ratio, decisions taken as independent",
     )
-    add(
-        "--table",
-        choices=("text", "markdown", "html", "latex"),
-        help="print a table, files side by side",
+    table: str | None = option(
+        None, "print a table, files side by side", choices=("text", "markdown", "html", "latex")
     )
-    add("--stars", action="store_true", help="stars for significance in the table")
-    add("--replications", type=int, help="of bootstrap and wild (default 999; types: 199)")
-    add("--seed", type=int, help="of bootstrap, wild and the starts of types (default 0)")
-    add(
-        "--out",
-        type=Path,
-        metavar="FOLDER",
-        help="also write fit.json, table.tex, table.md and run.json there",
+    stars: bool = option(False, "stars for significance in the table")
+    replications: int | None = option(None, "of bootstrap and wild (default 999; types: 199)")
+    seed: int | None = option(None, "of bootstrap, wild and the starts of types (default 0)")
+    out: Path | None = option(
+        None, "also write fit.json, table.tex, table.md and run.json there", metavar="FOLDER"
     )
-    add("--json", action="store_true", help="print JSON")
+    json: bool = option(False, "print JSON")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.files:  # fit --cluster sid choices.csv: the list took the file
+            for name in ("cluster", "fix", "test"):
+                words = list(getattr(self, name))
+                while len(words) > 1 and "=" not in words[-1] and Path(words[-1]).exists():
+                    self._set("files", (Path(words.pop()), *self.files))
+                self._set(name, tuple(words))
+        self._check()
+
+    @property
+    def fixed(self) -> dict[str, float]:
+        """Parameters that are held, and at what."""
+        return pairs(self.fix, "--fix")
+
+    @property
+    def tested(self) -> dict[str, float]:
+        """Values that are tested together."""
+        return pairs(self.test, "--test")
+
+    def _check(self) -> None:
+        """The options against each other: each acts, or is an error."""
+        if not self.files:
+            raise InputError("name the file(s) with the choices: fit FILE ...")
+        if self.family not in FAMILIES:
+            raise InputError(f"unknown family {self.family!r}; known: {', '.join(FAMILIES)}")
+        if not 1 <= self.types <= 10:
+            raise InputError(f"--types must lie between 1 and 10, got {self.types}")
+        if self.errors == "cluster":
+            self._set("errors", "clustered")
+        parameters = FAMILIES[self.family].parameters
+        if unknown := set(self.fixed) - set(parameters):
+            raise InputError(
+                f"--fix: {self.family} has no parameter {', '.join(sorted(unknown))}; it has "
+                f"{', '.join(parameters) or 'none'}"
+            )
+        free = [p for p in (*parameters, "lambda") if p not in self.fixed]
+        if unknown := set(self.tested) - set(free):
+            raise InputError(
+                f"--test: no estimated parameter {', '.join(sorted(unknown))}; there are "
+                f"{', '.join(free)}"
+            )
+        for text in self.nlcom:
+            evaluate(text, dict.fromkeys(free, 0.5))
+        single = self.errors in ("sandwich", "hessian") and self.types == 1
+        idle = {
+            "--cluster": bool(self.cluster) and single,
+            "--replications": self.replications is not None and self.errors not in RANDOM,
+            "--seed": self.seed is not None and self.errors not in RANDOM and self.types == 1,
+            "--stars": self.stars and not self.table and not self.out,
+            "--table": bool(self.table) and self.json,
+            "--test": bool(self.test) and (self.types > 1 or bool(self.table)),
+            "--nlcom": bool(self.nlcom) and (self.types > 1 or bool(self.table)),
+            "--intervals": self.intervals == "profile" and (self.types > 1 or bool(self.table)),
+        }
+        with_what = {
+            "--cluster": f"with --errors {self.errors}",
+            "--replications": "without --errors bootstrap or wild",
+            "--seed": "without --errors bootstrap or wild, or --types",
+            "--stars": "without --table",
+            "--table": "with --json",
+        }
+        for name, useless in idle.items():
+            if useless:
+                raise InputError(
+                    f"{name} does nothing {with_what.get(name, 'with --types or --table')}; leave "
+                    "it out"
+                )
+        if self.types > 1 and self.errors in ("sandwich", "wild"):
+            raise InputError(
+                f"--errors {self.errors} is not available with --types; use cluster, hessian, "
+                "bootstrap or jackknife"
+            )
+        if len(self.cluster) > 1 and (self.errors != "clustered" or self.types > 1):
+            raise InputError(
+                "two columns in --cluster go with --errors cluster and without --types"
+            )
+        if len(set(self.cluster)) < len(self.cluster):
+            raise InputError(
+                f"--cluster names {self.cluster[-1]} twice; two-way clustering needs two columns"
+            )
+        if self.replications is not None and not 19 <= self.replications <= 1_000_000:
+            raise InputError(
+                f"--replications must lie between 19 and 1000000, got {self.replications}"
+            )
+        if self.seed is not None and self.seed < 0:
+            raise InputError("--seed must not be negative")
 
 
 @dataclass(frozen=True)
@@ -139,106 +197,35 @@ class Outcome:
         return isinstance(self.fit, Fit) and not isinstance(self.types, NotIdentified)
 
 
-def pairs(words: list[str] | None, option: str) -> dict[str, float]:
+def pairs(words: Sequence[str], name: str) -> dict[str, float]:
     """``gamma=0`` and the like.  Raises InputError for anything else."""
     found: dict[str, float] = {}
-    for word in words or []:
-        name, equals, value = word.partition("=")
+    for word in words:
+        key, equals, value = word.partition("=")
         try:
             number = float(value) if equals else math.nan
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise InputError(
-                f"{option} {word}: write NAME=VALUE with a finite number, e.g. gamma=0"
-            )
-        if name.strip() in found:
-            raise InputError(f"{option}: {name.strip()} is given twice")
-        found[name.strip()] = number
+            raise InputError(f"{name} {word}: write NAME=VALUE with a finite number, e.g. gamma=0")
+        if key.strip() in found:
+            raise InputError(f"{name}: {key.strip()} is given twice")
+        found[key.strip()] = number
     return found
 
 
-def tidy(args: argparse.Namespace) -> None:
-    """Check the options against each other: each acts, or is an error."""
-    if not args.files:  # fit --cluster sid choices.csv: the list took the file
-        for words in (args.cluster, args.fix, args.test):
-            while words and len(words) > 1 and "=" not in words[-1] and Path(words[-1]).exists():
-                args.files.insert(0, Path(words.pop()))
-    if not args.files:
-        raise InputError("name the file(s) with the choices: fit FILE ...")
-    if args.family not in FAMILIES:
-        raise InputError(f"unknown family {args.family!r}; known: {', '.join(FAMILIES)}")
-    if not 1 <= args.types <= 10:
-        raise InputError(f"--types must lie between 1 and 10, got {args.types}")
-    args.errors = "clustered" if args.errors == "cluster" else args.errors
-    args.fix, args.test = pairs(args.fix, "--fix"), pairs(args.test, "--test")
-    parameters = FAMILIES[args.family].parameters
-    if unknown := set(args.fix) - set(parameters):
-        raise InputError(
-            f"--fix: {args.family} has no parameter {', '.join(sorted(unknown))}; it has "
-            f"{', '.join(parameters) or 'none'}"
-        )
-    free = [p for p in (*parameters, "lambda") if p not in args.fix]
-    if unknown := set(args.test) - set(free):
-        raise InputError(
-            f"--test: no estimated parameter {', '.join(sorted(unknown))}; there are "
-            f"{', '.join(free)}"
-        )
-    for text in args.nlcom or []:
-        evaluate(text, dict.fromkeys(free, 0.5))
-    single = args.errors in ("sandwich", "hessian") and args.types == 1
-    idle = {
-        "--cluster": bool(args.cluster) and single,
-        "--replications": args.replications is not None and args.errors not in RANDOM,
-        "--seed": args.seed is not None and args.errors not in RANDOM and args.types == 1,
-        "--stars": args.stars and not args.table and not args.out,
-        "--table": bool(args.table) and args.json,
-        "--test": bool(args.test) and (args.types > 1 or bool(args.table)),
-        "--nlcom": bool(args.nlcom) and (args.types > 1 or bool(args.table)),
-        "--intervals": args.intervals != "default" and (args.types > 1 or bool(args.table)),
-    }
-    with_what = {
-        "--cluster": f"with --errors {args.errors}",
-        "--replications": "without --errors bootstrap or wild",
-        "--seed": "without --errors bootstrap or wild, or --types",
-        "--stars": "without --table",
-        "--table": "with --json",
-    }
-    for option, useless in idle.items():
-        if useless:
-            raise InputError(
-                f"{option} does nothing {with_what.get(option, 'with --types or --table')}; leave "
-                "it out"
-            )
-    if args.types > 1 and args.errors in ("sandwich", "wild"):
-        raise InputError(
-            f"--errors {args.errors} is not available with --types; use cluster, hessian, "
-            "bootstrap or jackknife"
-        )
-    if args.cluster and len(args.cluster) > 1 and (args.errors != "clustered" or args.types > 1):
-        raise InputError("two columns in --cluster go with --errors cluster and without --types")
-    if args.cluster and len(set(args.cluster)) < len(args.cluster):
-        raise InputError(
-            f"--cluster names {args.cluster[-1]} twice; two-way clustering needs two columns"
-        )
-    if args.replications is not None and not 19 <= args.replications <= 1_000_000:
-        raise InputError(f"--replications must lie between 19 and 1000000, got {args.replications}")
-    if args.seed is not None and args.seed < 0:
-        raise InputError("--seed must not be negative")
-
-
-def outcome(path: Path, args: argparse.Namespace) -> Outcome:
+def outcome(path: Path, options: Options) -> Outcome:
     """Read and estimate one file."""
     sample = read_choices(
         path,
-        args.family,
-        args.cluster or (),
-        args.weight,
-        {k: getattr(args, k) for k in ("set", "mode", "arm")},
+        options.family,
+        options.cluster,
+        options.weight,
+        {k: getattr(options, k) for k in ("set", "mode", "arm")},
     )
-    data, seed = restrict(sample.data, args.fix), args.seed or 0
-    errors = "sandwich" if args.errors == "clustered" and not sample.cluster else args.errors
-    if args.types > 1:
+    data, seed = restrict(sample.data, options.fixed), options.seed or 0
+    errors = "sandwich" if options.errors == "clustered" and not sample.cluster else options.errors
+    if options.types > 1:
         if len(data.names) == len(data.index):
             raise InputError(
                 f"{path}: types need several decisions of each subject; name the subjects with "
@@ -246,21 +233,23 @@ def outcome(path: Path, args: argparse.Namespace) -> Outcome:
             )
         # of the fit with one type, which is shown beside
         errors = "hessian" if errors == "hessian" else "clustered"
-    draws = args.replications
+    draws = options.replications
     try:
         found = fit(data, errors=errors, second=sample.second, replications=draws or 999, seed=seed)
     except NotIdentified as error:
         return Outcome(path, sample, error)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-    if args.types == 1:
+    if options.types == 1:
         return Outcome(path, sample, found)
     try:
         return Outcome(
             path,
             sample,
             found,
-            mixture(data, args.types, seed=seed, errors=args.errors, replications=draws or 199),
+            mixture(
+                data, options.types, seed=seed, errors=options.errors, replications=draws or 199
+            ),
         )
     except NotIdentified as error:
         return Outcome(path, sample, found, error)
@@ -268,41 +257,40 @@ def outcome(path: Path, args: argparse.Namespace) -> Outcome:
         raise InputError(f"{path}: {error}") from None
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Estimate, print, return the exit code."""
-    tidy(args)
-    found = [outcome(path, args) for path in args.files]
-    if args.json or args.out:
-        described = [describe(o, args) for o in found]
+    found = [outcome(path, options) for path in options.files]
+    if options.json or options.out:
+        described = [describe(o, options) for o in found]
         whole = finite(described[0] if len(described) == 1 else {"fits": described})
-    if args.out:
-        table = side_by_side(found, args)
-        write_json(args.out / "fit.json", whole)
-        write_text(args.out / "table.tex", table.to("latex") + "\n")
-        write_text(args.out / "table.md", table.to("markdown") + "\n")
+    if options.out:
+        table = side_by_side(found, options)
+        write_json(options.out / "fit.json", whole)
+        write_text(options.out / "table.tex", table.to("latex") + "\n")
+        write_text(options.out / "table.md", table.to("markdown") + "\n")
         write_json(
-            args.out / "run.json",
+            options.out / "run.json",
             origin(**{f"choices_{i}": o.path for i, o in enumerate(found, start=1)}),
         )
-    if args.json:
+    if options.json:
         print(json.dumps(whole, indent=2, allow_nan=False))
-    elif args.table or len(found) > 1:
-        print(side_by_side(found, args).to(args.table or "text"))
+    elif options.table or len(found) > 1:
+        print(side_by_side(found, options).to(options.table or "text"))
         for o in found:
             _remarks(o, sys.stderr)
     else:
-        show(found[0], args)
+        show(found[0], options)
     return 0 if all(o.identified for o in found) else NOT_IDENTIFIED
 
 
-def side_by_side(found: list[Outcome], args: argparse.Namespace) -> Etable:
+def side_by_side(found: list[Outcome], options: Options) -> Etable:
     """The outcomes in one table, each under the name of its file."""
     names = [o.path.stem for o in found]
     names = names if len(set(names)) == len(names) else [str(o.path) for o in found]
     ways = list(dict.fromkeys(" and ".join(o.sample.cluster) for o in found))
-    robust = args.errors not in ("sandwich", "hessian") or args.types > 1
+    robust = options.errors not in ("sandwich", "hessian") or options.types > 1
     notes = [f"Clusters: {ways[0]}."] if len(ways) == 1 and ways[0] and robust else []
-    return etable(*(o.shown for o in found), names=names, stars=args.stars, notes=notes)
+    return etable(*(o.shown for o in found), names=names, stars=options.stars, notes=notes)
 
 
 def _remarks(o: Outcome, stream: Any) -> None:
@@ -310,11 +298,11 @@ def _remarks(o: Outcome, stream: Any) -> None:
         print(plain(f"note: {o.path}: {note}"), file=stream)
 
 
-def show(o: Outcome, args: argparse.Namespace) -> None:
+def show(o: Outcome, options: Options) -> None:
     """Print one outcome for a person."""
     if isinstance(o.fit, NotIdentified):
         print(plain(f"not identified: {o.fit}"))
-    elif args.intervals == "profile":
+    elif options.intervals == "profile":
         frame = o.fit.to_frame().loc[list(o.fit.data.parameters) if o.fit.data else []]
         ends = [o.fit.interval(name, method="profile") for name in frame.index]
         print(o.fit.summary())
@@ -327,13 +315,13 @@ def show(o: Outcome, args: argparse.Namespace) -> None:
     else:
         print(o.fit.summary())
     if isinstance(o.types, NotIdentified):
-        print(plain(f"{args.types} types: not identified: {o.types}"))
+        print(plain(f"{options.types} types: not identified: {o.types}"))
     elif o.types is not None:
         print()
         print(o.types.summary())
         print(f"{o.types.agreeing} of {o.types.starts} starts agree")
     if isinstance(o.fit, Fit):
-        for line in derived(o.fit, args):
+        for line in derived(o.fit, options):
             span = f", 95 % [{line['low']:.6g}, {line['high']:.6g}]" if "low" in line else ""
             value = (
                 f"{line['value']:.6g} (SE {line['se']:.3g}){span}"
@@ -344,19 +332,19 @@ def show(o: Outcome, args: argparse.Namespace) -> None:
     _remarks(o, sys.stdout)
 
 
-def derived(found: Fit, args: argparse.Namespace) -> list[dict[str, Any]]:
+def derived(found: Fit, options: Options) -> list[dict[str, Any]]:
     """Tests and functions of the parameters that were asked for."""
     lines: list[dict[str, Any]] = []
-    if args.test:
-        statistic, p = found.wald(args.test)
+    if tested := options.tested:
+        statistic, p = found.wald(tested)
         lines.append(
             {
-                "name": "test " + ", ".join(f"{k} = {v:g}" for k, v in args.test.items()),
+                "name": "test " + ", ".join(f"{k} = {v:g}" for k, v in tested.items()),
                 "statistic": statistic,
                 "p": p,
             }
         )
-    for text in args.nlcom or []:
+    for text in options.nlcom:
         got = found.nlcom(partial(evaluate, text), text)
         low, high = got.interval()
         lines.append(
@@ -372,11 +360,11 @@ def derived(found: Fit, args: argparse.Namespace) -> list[dict[str, Any]]:
     return lines
 
 
-def describe(o: Outcome, args: argparse.Namespace) -> dict[str, Any]:
+def describe(o: Outcome, options: Options) -> dict[str, Any]:
     """JSON of one outcome."""
     common = {
         "file": str(o.path),
-        "family": args.family,
+        "family": options.family,
         "n": len(o.sample.data.index),
         "clusters": len(o.sample.data.names),
     }
@@ -397,7 +385,7 @@ def describe(o: Outcome, args: argparse.Namespace) -> dict[str, Any]:
             "data_notes": list(o.sample.notes),
         }
     assert isinstance(o.fit, Fit)
-    profile = args.intervals == "profile"
+    profile = options.intervals == "profile"
     estimates = {}
     for k, v in o.fit.estimates.items():
         low, high = o.fit.interval(k, method="profile" if profile and k != "lambda" else "default")
@@ -420,7 +408,7 @@ def describe(o: Outcome, args: argparse.Namespace) -> dict[str, Any]:
         "pseudo_r2": o.fit.pseudo_r2,
         "aic": o.fit.aic,
         "bic": o.fit.bic,
-        "derived": derived(o.fit, args),
+        "derived": derived(o.fit, options),
         "warnings": list(o.fit.notes),
         "data_notes": list(o.sample.notes),
         "types": [],

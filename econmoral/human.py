@@ -8,8 +8,10 @@ Mostly students or volunteers, small stakes or none.  ``status`` is ``read`` (in
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:  # pandas takes a quarter of a second to load
+    import pandas as pd
 
 COLUMNS = (
     "task",
@@ -28,6 +30,8 @@ COLUMNS = (
 
 def reference(task: str | None = None) -> pd.DataFrame:
     """The table, or the rows of one task; numbers as float, absent ones as nan."""
+    import pandas as pd
+
     table = pd.read_csv(Path(__file__).parent / "human.csv")
     if task is None:
         return table
@@ -47,6 +51,8 @@ def binary_dictator_games() -> pd.DataFrame:
     session 1, session 2 (shares).  ``econmoral.estimation.allocations`` takes
     ``own = [x_own, y_own]`` and ``other = [x_other, y_other]``.
     """
+    import pandas as pd
+
     rows = reference("dictator, binary")
     parts = rows["statistic"].str.extract(r"choosing (\d+)/(\d+) over (\d+)/(\d+), (session \d)")
     parts.columns = pd.Index(["x_own", "x_other", "y_own", "y_other", "session"])

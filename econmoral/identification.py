@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linprog
 
 TINY = 1e-9  # a difference this small, relative to the largest in its row, counts as none
 TIGHT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
@@ -94,6 +93,8 @@ def separation(better: np.ndarray, equal: np.ndarray) -> Separation | None:
     better, equal = _rows(better / size), _rows(equal / size)
     if len(better) == 0:
         return None
+    from scipy.optimize import linprog  # scipy takes a third of a second to load
+
     box = [(-1.0, 1.0)] * p
     where = {
         "A_ub": -better,
@@ -153,6 +154,8 @@ def optimal_for(
     size = np.abs(whole / np.maximum(np.abs(whole).max(0, initial=0), 1e-300)).max(1, initial=0)
     whole = whole[size > TINY] / np.abs(whole[size > TINY]).max(1, keepdims=True)
     whole = np.unique(np.round(whole, 13), axis=0) if len(whole) else whole
+    from scipy.optimize import linprog
+
     bounds = {}
     for k, name in enumerate(names):
         ends = []

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -765,8 +766,26 @@ def _spillover() -> list[Menu]:
     ]
 
 
-MENUS: dict[str, list[Menu]] = {
-    "allocations": _allocations(), "bfs39": _bfs39(), "dictator": _dictator(),
-    "ultimatum": _ultimatum(), "public-goods": _public_goods(), "matrix": _matrix(),
-    "trust": _trust(), "garp": _garp(), "spillover": _spillover(),
-}  # fmt: skip
+class Batteries(Mapping[str, list[Menu]]):
+    """Menus by the name of their battery; one is made when it is first asked for, as drawing the
+    allocations takes a second.
+    """
+
+    def __init__(self, makers: dict[str, Callable[[], list[Menu]]]) -> None:
+        self._makers = {name: cache(maker) for name, maker in makers.items()}
+
+    def __getitem__(self, name: str) -> list[Menu]:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+MENUS = Batteries({
+    "allocations": _allocations, "bfs39": _bfs39, "dictator": _dictator,
+    "ultimatum": _ultimatum, "public-goods": _public_goods, "matrix": _matrix,
+    "trust": _trust, "garp": _garp, "spillover": _spillover,
+})  # fmt: skip

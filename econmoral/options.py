@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType
@@ -31,26 +31,30 @@ def option(
     help: str,
     *,
     choices: Sequence[str] = (),
-    metavar: str | None = None,
+    metavar: str | tuple[str, ...] | None = None,
     at_least: int | None = None,
     positive: bool = False,
     within: tuple[float, float] | None = None,
     repeat: bool = False,
+    extend: bool = False,
     once: bool = False,
     positional: bool = False,
+    required: bool = False,
 ) -> Any:
     """A field that is an option of the command line.
 
     choices : the values it takes; at_least : the smallest; positive : above zero; within : the
-    smallest and the largest; repeat : the option is given again for every value; once : a value
-    that is given twice counts once; positional : given without a name.
+    smallest and the largest; repeat : the option is given again for every value; extend : it takes
+    several and may be given again for more; once : a value that is given twice counts once;
+    positional : given without a name; required : must be given.
 
     A default of None in a field that cannot be None is a value that the class fills in when it is
-    made, or asks for.
+    made, or asks for.  A default is shown beside a help text that does not name it.
     """
     about: dict[str, Any] = {"help": help, "choices": tuple(choices), "metavar": metavar}
     about |= {"at_least": at_least, "positive": positive, "within": within}
-    about |= {"repeat": repeat, "once": once, "positional": positional}
+    about |= {"repeat": repeat, "extend": extend, "once": once}
+    about |= {"positional": positional, "required": required}
     return field(default=default, metadata=about)
 
 
@@ -84,11 +88,13 @@ class Config:
     def _checked(self, entry: Field[Any], hint: Any) -> Any:
         value = getattr(self, entry.name)
         one, several, optional = _kind(hint)
+        name, about = _words(entry.name), entry.metadata
+        if value is None and about["required"]:
+            raise InputError(f"give {name}")
         if value is None and (optional or entry.default is None):
             return None
-        values = list(value) if several and not isinstance(value, str | Path) else [value]
-        name = _words(entry.name)
-        about = entry.metadata
+        listed = several and isinstance(value, Iterable) and not isinstance(value, str)
+        values = list(value) if listed else [value]
         if several not in (0, "+", len(values)):
             raise InputError(f"{name} takes {several} values, got {len(values)}")
         for i, single in enumerate(values):
@@ -151,15 +157,17 @@ def _from_file(path: Path, config: type[Config]) -> dict[str, Any]:
 
 def parse(
     config: type[C],
-    prog: str,
-    about: str,
+    prog: str | None,
+    about: str | None,
     words: Sequence[str] | None = None,
     *,
     file: bool = False,
 ) -> C:
     """The configuration that a command line gives (``words``: its own, by default).
 
-    file : options may also stand in a YAML file, ``--config``; the command line overrides it.
+    prog : what the usage line calls the command, by default the script's own name; about : its
+    description; file : options may also stand in a YAML file, ``--config``; the command line
+    overrides it.
     Raises InputError for values that cannot be used; an unknown option ends the command.
     """
     parser = argparse.ArgumentParser(
@@ -176,26 +184,32 @@ def parse(
         one, several, _ = _kind(hints[entry.name])
         name, meta, default = _words(entry.name), entry.metadata, entry.default
         assert default is not MISSING
-        text = meta["help"].replace("%", "%%")
-        if default not in (None, False, ()) and "default" not in text:
+        text = meta["help"]
+        if text is not argparse.SUPPRESS:
+            text = text.replace("%", "%%")
+        if default not in (None, False, (), "") and text and "default" not in text:
             shown = default if isinstance(default, tuple) else (default,)
             text += f" (default {' '.join(f'{v:g}' if one is float else str(v) for v in shown)})"
         if one is bool:
             parser.add_argument(name, action="store_true", help=text)
             continue
-        more: dict[str, Any] = {"choices": meta["choices"]} if meta["choices"] else {}
-        more |= {"metavar": meta["metavar"]} if meta["metavar"] else {}
-        if meta["positional"]:
-            nargs: dict[str, Any] = {"nargs": several} if several else {}
-            parser.add_argument(entry.name, type=one, help=text, **nargs)
-            continue
+        more: dict[str, Any] = {"type": one, "help": text}
+        more |= {key: meta[key] for key in ("choices", "metavar") if meta[key]}
         if several and meta["repeat"]:
             more |= {"action": "append"}
         elif several:
-            more |= {"nargs": several}
-        # what is given replaces a default, it is not added to it
-        parser.add_argument(name, type=one, default=None if several else default, help=text, **more)
+            more |= {"nargs": several} | ({"action": "extend"} if meta["extend"] else {})
+        if meta["positional"]:
+            more |= {"nargs": "*"} if several and not meta["required"] else {}
+            parser.add_argument(entry.name, **more)
+            continue
+        more |= {"required": meta["required"], "default": None if several else default}
+        parser.add_argument(name, **more)
+    found: dict[str, Any] = {}
     if file and (path := parser.parse_known_args(words)[0].config):
-        parser.set_defaults(**_from_file(path, config))
+        found = _from_file(path, config)
+    # lists apart: one that is given replaces a default, it is not added to it
+    parser.set_defaults(**{k: v for k, v in found.items() if not _kind(hints[k])[1]})
     given = vars(parser.parse_args(words))
-    return config(**{k: v for k, v in given.items() if v is not None and k in hints})
+    values = {k: found.get(k) if v is None else v for k, v in given.items() if k in hints}
+    return config(**{k: v for k, v in values.items() if v is not None})

@@ -22,7 +22,6 @@ Reported: dropouts, participants who never began, subjects who are there twice, 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import difflib
 import io
@@ -34,6 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from econmoral.options import Config, option
 from econmoral.records import InputError, plain, read_yaml, spreadsheet_cell, write_text
 from econmoral.sheet import Sheet, identifier, missing, read_sheet
 
@@ -65,35 +65,32 @@ class Map:
     row: dict[str, Source]
 
 
-def add_to(commands: Any) -> None:
-    """Add ``import-otree`` to the subcommands of a parser."""
-    parser = commands.add_parser(
-        "import-otree", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("file", type=Path, help="all_apps_wide.csv or the wide export of one app")
-    parser.add_argument(
-        "--map", type=Path, required=True, help="YAML file that says which columns are what"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="long CSV to write")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+@dataclass(frozen=True)
+class Options(Config):
+    """What the command is told."""
+
+    file: Path = option(None, "all_apps_wide.csv or the wide export of one app", positional=True)
+    map: Path = option(None, "YAML file that says which columns are what", required=True)
+    out: Path = option(None, "long CSV to write", required=True)
+    json: bool = option(False, "print JSON")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Write the long file and report."""
-    mapping = read_map(args.map)
-    sheet = read_sheet(args.file)
-    if args.out.resolve() in (args.file.resolve(), args.map.resolve()):
-        raise InputError(f"--out {args.out} would overwrite the input; name another file")
+    mapping = read_map(options.map)
+    sheet = read_sheet(options.file)
+    if options.out.resolve() in (options.file.resolve(), options.map.resolve()):
+        raise InputError(f"--out {options.out} would overwrite the input; name another file")
     header, rows, report = long_rows(sheet, mapping)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows([spreadsheet_cell(cell) for cell in row] for row in rows)
-    write_text(args.out, text.getvalue())
+    write_text(options.out, text.getvalue())
     people = len({row[0] for row in rows})
-    if args.json:
+    if options.json:
         about = {
-            "out": str(args.out),
+            "out": str(options.out),
             "rows": len(rows),
             "subjects": people,
             "columns": header,
@@ -103,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for line in (*sheet.notes, *report):
         print(plain(line))
-    print(f"{args.out}: {len(rows)} rows of {people} subjects")
+    print(f"{options.out}: {len(rows)} rows of {people} subjects")
     return 0
 
 

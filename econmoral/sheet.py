@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from econmoral.records import InputError, plain, read_lines
 
@@ -322,7 +321,7 @@ def _nonempty(sheet: Sheet) -> Sheet:
 def cell(value: Any) -> str:
     """A value of a data frame or of JSON as text: whole numbers without a point, missing ones
     empty."""
-    if value is None or value is pd.NA or value is pd.NaT:
+    if value is None:
         return ""
     if isinstance(value, bool | np.bool_):
         return str(int(value))
@@ -340,6 +339,8 @@ def cell(value: Any) -> str:
 
 
 def _from_frame(path: Path) -> Sheet:
+    import pandas as pd
+
     try:
         frame = (
             pd.read_stata(path, convert_categoricals=False)
@@ -361,7 +362,7 @@ def _from_frame(path: Path) -> Sheet:
                 doubtful[name] = (
                     "it is stored as a floating number too large to be exact; store it as text"
                 )
-        columns[name] = [cell(v) for v in series.tolist()]
+        columns[name] = ["" if v is pd.NA or v is pd.NaT else cell(v) for v in series.tolist()]
     return _nonempty(Sheet(path, columns, tuple(range(1, len(frame) + 1)), "row", (), doubtful))
 
 

@@ -11,7 +11,6 @@ and Q-learners in batches against one by one; all on the built-in model.
 
 from __future__ import annotations
 
-import argparse
 import math
 import random
 import subprocess
@@ -19,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +33,7 @@ from econmoral.dilemmas import draw_scenarios
 from econmoral.estimation import Design, allocations, bootstrap, fit, log_likelihood, mixture
 from econmoral.firms import Learning, learning_grid, q_learners
 from econmoral.market import Market
+from econmoral.options import Config, option, parse
 from econmoral.pricing import TRAIN, View, price_conversation
 from econmoral.records import command, fill_section, origin, program, read_json, write_json
 from econmoral.target import ECONOMICUS, moralis
@@ -307,49 +308,40 @@ def applications(scenarios: int) -> dict[str, float]:
     }
 
 
+@dataclass(frozen=True)
+class BenchConfig(Config):
+    """Options of ``python -m eval.bench``."""
+
+    out: Path = option(Path("recipes/bench.json"), "where the figures go")
+    items: int = option(20, "decision problems in each set that are scored")
+    only: str | None = option(
+        None,
+        "measure one part, keep the others' last figures",
+        choices=("estimator", "scoring", "applications"),
+    )
+
+
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog=program("python -m eval.bench"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("recipes/bench.json"),
-        help="where the figures go (default recipes/bench.json)",
-    )
-    parser.add_argument(
-        "--items",
-        type=int,
-        default=20,
-        help="decision problems in each set that are scored (default 20)",
-    )
-    parser.add_argument(
-        "--only",
-        choices=("estimator", "scoring", "applications"),
-        help="measure one part, keep the others' last figures",
-    )
-    args = parser.parse_args()
+    config = parse(BenchConfig, program("python -m eval.bench"), __doc__)
     known: dict[str, Callable[[], dict[str, float]]] = {
         "estimator": estimator,
-        "scoring": lambda: scoring(args.items),
-        "applications": lambda: applications(10 * args.items),
+        "scoring": lambda: scoring(config.items),
+        "applications": lambda: applications(10 * config.items),
     }
-    old = read_json(args.out) if args.out.exists() else {}
+    old = read_json(config.out) if config.out.exists() else {}
     results = {
-        part: work() if args.only in (None, part) else old.get(part, {})
+        part: work() if config.only in (None, part) else old.get(part, {})
         for part, work in known.items()
     }
-    write_json(args.out, origin() | results)
+    write_json(config.out, origin() | results)
     lines = ["| what | value |", "|---|---|"]
     lines += [
         f"| {part}: {name.replace('_', ' ')} | {value:.3g} |"
         for part, values in results.items()
         for name, value in values.items()
     ]
-    fill_section(args.out.with_name("RESULTS.md"), "bench", "\n".join(lines))
+    fill_section(config.out.with_name("RESULTS.md"), "bench", "\n".join(lines))
     print("\n".join(lines))
 
 

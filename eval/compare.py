@@ -24,11 +24,10 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
 from econmoral.choice import best_replies, efficiency, read_decision
-from econmoral.estimation import NotIdentified
 from econmoral.games import GAMES
+from econmoral.identification import NotIdentified
 from econmoral.options import Config, option, parse
 from econmoral.records import (
     InputError,
@@ -72,7 +71,9 @@ ByProblem = dict[str, GameRecord]
 class CompareConfig(Config):
     """Options of ``python -m eval.compare``."""
 
-    folders: tuple[Path, ...] = option((), "folders written by econmoral games", positional=True)
+    folders: tuple[Path, ...] = option(
+        (), "folders written by econmoral games", positional=True, required=True
+    )
     against: str = option(
         BASE.name, "condition that the others are compared with; placebo: the one"
     )
@@ -246,6 +247,8 @@ def slopes(records: Sequence[GameRecord]) -> dict[str, float]:
 
 def test(measure: str, difference: float, error: float, degrees: float, margin: float) -> Row:
     """Interval, two-sided p and equivalence from a difference and its standard error."""
+    from scipy import stats  # takes half a second to load
+
     spread = float(stats.t.ppf(0.975, degrees)) * error
     p, beyond = float(difference == 0), float(abs(difference) >= margin)
     if error > 0:
@@ -424,7 +427,7 @@ def show(frame: pd.DataFrame, against: str, margin: float, console: Console) -> 
 
 def main() -> None:
     """Entry point."""
-    run(parse(CompareConfig, program("python -m eval.compare"), __doc__ or ""), terminal(120))
+    run(parse(CompareConfig, program("python -m eval.compare"), __doc__), terminal(120))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import expit
 
 from econmoral.dilemmas import (
     DIMENSIONS,
@@ -107,6 +106,8 @@ class Known:
     ) -> list[Answer]:
         """Exact probabilities; every statement about a sacrifice is rated 100 P(sacrifice), to the
         nearest integer."""
+        from scipy.special import expit
+
         answers = []
         for r in requests:
             if isinstance(r.item, Rating):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
-from scipy import stats
 
 
 class Mean(TypedDict):
@@ -54,6 +53,8 @@ class Estimate:
 
     def __post_init__(self) -> None:
         if self.low is None and self.value is not None and self.se is not None and self.n > 1:
+            from scipy import stats  # takes half a second to load
+
             half = float(stats.t.ppf(0.975, self.n - 1)) * self.se
             object.__setattr__(self, "low", self.value - half)
             object.__setattr__(self, "high", self.value + half)

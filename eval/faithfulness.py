@@ -502,7 +502,7 @@ def hand_over(config: FaithfulnessConfig) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Entry point."""
-    config = parse(FaithfulnessConfig, program("python -m eval.faithfulness"), __doc__ or "")
+    config = parse(FaithfulnessConfig, program("python -m eval.faithfulness"), __doc__)
     run(config, terminal(120))
 
 

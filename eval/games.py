@@ -20,8 +20,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -53,6 +53,9 @@ from .menus import Menus, MenusConfig
 from .runner import Found, Instrument, Results, Session, run, run_command
 from .table import GameSummary, add_shifts, estimates, overlap, reference_arms, summaries, table
 from .validity import advice
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Payoffs = set[tuple[str, tuple[float, ...]]]  # game and payoffs of training examples
 QUALITY = ("valid %", "control %", "steps %")  # columns that stand beside every figure

@@ -24,18 +24,17 @@ from pathlib import Path
 from typing import Any, ClassVar, NotRequired, TypedDict
 
 import numpy as np
-import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
 from econmoral.audit import ccei
 from econmoral.choice import logit
 from econmoral.conversation import Mode, Outcome
 from econmoral.data import read_problems
 from econmoral.derivations import check_steps
-from econmoral.estimation import NotIdentified, allocations, fit, restrict
+from econmoral.identification import NotIdentified
+from econmoral.likelihood import allocations, restrict
 from econmoral.menus import (
     FRAMES,
     HELD_OUT,
@@ -60,7 +59,6 @@ from .conditions import BASE
 from .config import Reasoned
 from .engines import Answer, Condition, Engine, Request
 from .estimate import Estimate, Mean, mean_of
-from .figure import draw_allocations
 from .runner import Found, Instrument, Results, inquire, run_command
 from .validity import OUTSIDE, advice, outside, overall, percent, quality
 
@@ -332,6 +330,10 @@ class Menus(Instrument[Asked, MenuRecord]):
         for rule, engine in self.nulls().items():
             records = inquire(engine, self, self.draw(), Condition(rule), "direct")
             rows += summarise(records, {}, self.targets)
+        import pandas as pd
+
+        from .figure import draw_allocations  # matplotlib takes a second to load
+
         silent = sum(r["probabilities"] is None for r in found.all(self))
         pictured = next((b for b in STRUCTURAL if b in self.config.battery), None)
         chosen = self.modes[0]
@@ -393,6 +395,8 @@ def drawn_ccei(menus: Sequence[Menu], records: Sequence[MenuRecord]) -> float:
 def structural(menus: Sequence[Menu], records: Sequence[MenuRecord]) -> dict[str, object]:
     """alpha, beta and lambda of two-option allocations, from exact probabilities, clustered by
     menu; or why there are none."""
+    from econmoral.estimation import fit
+
     own, other = np.array([m.own for m in menus]), np.array([m.other for m in menus])
     weights = np.array([r["probabilities"] for r in records])
     data = allocations(own, other, weights, [m.id for m in menus], FAMILY)
@@ -519,6 +523,8 @@ def _gap(
     mean = float(gaps.mean())
     if gaps.std() == 0:
         return {"mean": mean, "low": mean, "high": mean, "p": 1.0}
+    from scipy import stats
+
     test = stats.ttest_1samp(gaps, 0)
     low, high = test.confidence_interval()
     return {"mean": mean, "low": float(low), "high": float(high), "p": float(test.pvalue)}

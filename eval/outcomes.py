@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 import numpy as np
-from scipy import stats
 
 from econmoral.market import Market, NoEquilibrium, place
 from econmoral.robust import clustered_covariance
@@ -181,6 +180,8 @@ def over_runs(values: Sequence[float | None]) -> OverRuns:
         return {"mean": mean, "low": None, "high": None, "runs": n}
     half = 0.0
     if x.std() > 0:
+        from scipy import stats  # takes half a second to load
+
         half = float(stats.t.ppf(0.975, n - 1) * x.std(ddof=1) / np.sqrt(n))
     return {"mean": mean, "low": mean - half, "high": mean + half, "runs": n}
 

@@ -198,7 +198,7 @@ def cells_of(row: Difference) -> list[str]:
 
 def main() -> None:
     """Entry point."""
-    config = parse(ParityConfig, program("python -m eval.parity"), __doc__ or "")
+    config = parse(ParityConfig, program("python -m eval.parity"), __doc__)
     base = config.model or adapter_base(config.place)
     if not config.model:
         known_base(config.place, base)

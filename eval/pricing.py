@@ -476,7 +476,7 @@ def calibrate(config: PricingConfig, console: Console) -> None:
 
 def main() -> None:
     """Entry point."""
-    config = parse(PricingConfig, program("python -m eval.pricing"), __doc__ or "")
+    config = parse(PricingConfig, program("python -m eval.pricing"), __doc__)
     if config.calibrate:
         calibrate(config, terminal(Pricing.width))
     else:

@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from scipy import stats
 
 from econmoral.adapters import adapter_base
 from econmoral.checkpoints import base_for, check_adapters, check_files, load_tokenizer
@@ -91,6 +90,8 @@ class Retained(TypedDict):
 
 def compare(tuned: np.ndarray, base: np.ndarray, margin: float) -> Retained:
     """Paired difference with two-sided 95 % interval, and whether the arm is not inferior."""
+    from scipy import stats  # takes half a second to load
+
     gaps = tuned - base
     mean, error = float(gaps.mean()), float(gaps.std(ddof=1) / np.sqrt(len(gaps)))
     half = float(stats.t.ppf(0.975, len(gaps) - 1)) * error
@@ -108,7 +109,7 @@ def compare(tuned: np.ndarray, base: np.ndarray, margin: float) -> Retained:
 
 def main() -> None:
     """Entry point."""
-    config = parse(RetentionConfig, program("python -m eval.retention"), __doc__ or "")
+    config = parse(RetentionConfig, program("python -m eval.retention"), __doc__)
     adapters = adapter_names(config.adapter)
     try:
         from lm_eval import simple_evaluate

@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NotRequired, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NotRequired, TypedDict, TypeVar, cast
 
 import numpy as np
-import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -48,6 +47,9 @@ from .estimate import Estimate, mean_of
 from .progress import progress
 from .resume import FOLDER, Remembering, prompt_hash
 from .validity import OUTSIDE, overall, percent
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHUNK = 24  # items that are asked in one go and kept together
 APART = 1e-6  # a difference between two probabilities that is more than rounding
@@ -256,6 +258,8 @@ class Instrument(Survey, Generic[I, R]):
 
     def results(self, found: Found) -> Results:
         """Validity and the means of ``measures``, each beside the base's."""
+        import pandas as pd
+
         rows = []
         for mode in self.modes:
             of_base = {r["id"]: r for r in found.of(self, BASE.name, mode)}
@@ -455,7 +459,7 @@ def manifest(study: Study, session: Session) -> dict[str, object]:
 
 def run_command(study: type[Study], about: str | None) -> None:
     """A study's command: its options from the command line, then ``run``."""
-    run(study(parse(study.Config, program(f"python -m eval.{study.name}"), about or "")))
+    run(study(parse(study.Config, program(f"python -m eval.{study.name}"), about)))
 
 
 def spreadsheet(frame: pd.DataFrame) -> str:

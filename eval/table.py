@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
-import pandas as pd
 
 from econmoral.choice import best_replies, efficiency, read_decision
-from econmoral.estimation import NotIdentified, fit
 from econmoral.games import GAMES, draw_beliefs, draw_protocol
+from econmoral.identification import NotIdentified
 from econmoral.prompts import WORDINGS
 from econmoral.robust import clustered_covariance
 from econmoral.target import ECONOMICUS, Target, labels, moralis, told_apart
@@ -23,6 +22,9 @@ from econmoral.target import ECONOMICUS, Target, labels, moralis, told_apart
 from .estimate import Estimate, Mean, Value, mean_of
 from .measure import GameRecord, protocol_of
 from .validity import OUTSIDE, outside
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Structural(TypedDict):
@@ -181,6 +183,8 @@ def incentive_sensitivity(records: Sequence[GameRecord]) -> Mean:
 
 def structural(records: Sequence[GameRecord], family: str) -> Structural:
     """Estimates with clustered standard errors and log-likelihood, or why there are none."""
+    from econmoral.estimation import fit
+
     decisions = [read_decision(dict(r)) for r in records]
     try:
         found = fit(decisions, family)
@@ -385,6 +389,8 @@ def table(rows: Sequence[GameSummary]) -> pd.DataFrame:
 
     ``valid %`` stands beside every figure; who answers outside the form has no figures.
     """
+    import pandas as pd
+
     named = {key: t["label"] for row in rows for key, t in row["targets"].items()}
     apart = told_apart(named)
     return pd.DataFrame([_cells(row, apart) for row in rows]).fillna("")

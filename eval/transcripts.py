@@ -456,7 +456,7 @@ def run(config: TranscriptsConfig, console: Console) -> Path:
 
 def main() -> None:
     """Entry point."""
-    config = parse(TranscriptsConfig, program("python -m eval.transcripts"), __doc__ or "")
+    config = parse(TranscriptsConfig, program("python -m eval.transcripts"), __doc__)
     run(config, terminal(80))
 
 

@@ -15,19 +15,21 @@ product timed here, which is what the share on a CPU is of.
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from argparse import SUPPRESS
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from econmoral.conversations import IGNORED, read_conversations
 from econmoral.memory import CPU_LIMIT, GPU_SHARE, divide, shape_of
 from econmoral.models import NANO
+from econmoral.options import Config, option, parse
 from econmoral.records import InputError, command, fill_section, origin, write_json
 from econmoral.training import as_dataset, collate, encode, lean_trainer, speed_settings
 
@@ -53,47 +55,37 @@ SHAPES: dict[str, dict[str, Any]] = {  # from the checkpoints' public configurat
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
 
 
-def arguments() -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--shapes",
-        nargs="+",
-        choices=("nano", *SHAPES),
-        help="default: nano, on a CPU smollm2-135m too",
-    )
-    parser.add_argument(
-        "--precisions",
-        nargs="+",
-        choices=("fp32", "bf16", "qlora"),
-        help="default: fp32 on CPU, bf16 on GPU",
-    )
-    parser.add_argument(
-        "--batches",
-        nargs="+",
-        type=int,
-        help="examples in a forward pass; the best is reported (default 16, on a CPU 4)",
-    )
-    parser.add_argument(
-        "--steps", type=int, help="timed steps after two that are not (default 8, on a CPU 4)"
-    )
-    parser.add_argument("--out", type=Path, default=HERE / "bench_sft.json")
-    parser.add_argument(
-        "--one", nargs=4, metavar=("WAY", "SHAPE", "PRECISION", "BATCH"), help=argparse.SUPPRESS
-    )
-    args = parser.parse_args()
-    import torch
+@dataclass(frozen=True)
+class BenchConfig(Config):
+    """Options of ``recipes/bench_sft.py``; what is left out depends on the machine."""
 
-    gpu = torch.cuda.is_available()
-    args.shapes = args.shapes or (["nano"] if gpu else ["nano", "smollm2-135m"])
-    args.batches, args.steps = (
-        args.batches or [16 if gpu else 4],
-        args.steps if args.steps is not None else 8 if gpu else 4,
+    shapes: tuple[str, ...] = option(
+        (), "default: nano, on a CPU smollm2-135m too", choices=("nano", *SHAPES)
     )
-    args.precisions = args.precisions or ["bf16" if gpu else "fp32"]
-    return args
+    precisions: tuple[str, ...] = option(
+        (), "default: fp32 on CPU, bf16 on GPU", choices=("fp32", "bf16", "qlora")
+    )
+    batches: tuple[int, ...] = option(
+        (), "examples in a forward pass; the best is reported (default 16, on a CPU 4)"
+    )
+    steps: int = option(None, "timed steps after two that are not (default 8, on a CPU 4)")
+    out: Path = option(HERE / "bench_sft.json", "")
+    one: tuple[str, str, str, str] = option(
+        None, SUPPRESS, metavar=("WAY", "SHAPE", "PRECISION", "BATCH")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        import torch
+
+        gpu = torch.cuda.is_available()
+        self._set("shapes", self.shapes or (("nano",) if gpu else ("nano", "smollm2-135m")))
+        self._set("precisions", self.precisions or ("bf16" if gpu else "fp32",))
+        self._set("batches", self.batches or (16 if gpu else 4,))
+        if self.steps is None:
+            self._set("steps", 8 if gpu else 4)
+        if self.steps < 1 or min(self.batches) < 1:
+            raise InputError("--steps and --batches must be at least 1")
 
 
 def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[str, Any]:
@@ -273,24 +265,22 @@ def peak_flops(device: Any) -> tuple[float, str]:
 
 def main() -> None:
     """Entry point."""
-    args = arguments()
-    if args.steps < 1 or min(args.batches) < 1:
-        raise InputError("--steps and --batches must be at least 1")
-    if args.one:
-        way, shape, precision, batch = args.one
-        print(json.dumps(one(way, shape, precision, int(batch), args.steps)))
+    config = parse(BenchConfig, None, __doc__)
+    if config.one:
+        way, shape, precision, batch = config.one
+        print(json.dumps(one(way, shape, precision, int(batch), config.steps)))
         return
-    precisions = args.precisions
+    precisions = config.precisions
     rows: list[dict[str, Any]] = []
-    for shape in args.shapes:
+    for shape in config.shapes:
         for precision in precisions:
             for way in WAYS:
-                for batch in args.batches:
+                for batch in config.batches:
                     words = [
                         sys.executable,
                         str(HERE / "bench_sft.py"),
                         "--steps",
-                        str(args.steps),
+                        str(config.steps),
                         "--one",
                         way,
                         shape,
@@ -328,7 +318,7 @@ def main() -> None:
         lines.append(
             f"| {r['shape']} | {r['precision']} | {r['way']} | {r['batch']} | {' | '.join(cells)} |"
         )
-    for shape in args.shapes:
+    for shape in config.shapes:
         for precision in precisions:
             done = [
                 r
@@ -344,8 +334,8 @@ def main() -> None:
                     f"\nOn {shape} in {precision} the recipe trains {ours / plain:.2f} times the "
                     "tokens of the plain script."
                 )
-    write_json(args.out, origin() | {"rows": rows})
-    if args.out == HERE / "bench_sft.json":
+    write_json(config.out, origin() | {"rows": rows})
+    if config.out == HERE / "bench_sft.json":
         fill_section(HERE / "RESULTS.md", "bench-sft", "\n".join(lines))
     print("\n".join(lines))
 

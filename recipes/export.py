@@ -8,14 +8,15 @@ by how much the answers move and writes that into the checkpoint's card.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from econmoral.adapters import adapter_base
 from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint
+from econmoral.options import Config, option, parse
 from econmoral.records import InputError, command, origin, program, write_json, write_text
 
 CARD = """---
@@ -34,6 +35,17 @@ How far its answers are from those of the adapter on its base, over the battery:
 Not measured yet.
 <!-- end parity -->
 """
+
+
+@dataclass(frozen=True)
+class ExportConfig(Config):
+    """Options of ``recipes/export.py``."""
+
+    adapter: Path = option(None, "folder of a LoRA adapter", required=True)
+    model: str | None = option(
+        None, "name, hub id or folder of the base (default: the one the adapter names)"
+    )
+    out: Path = option(None, "folder of the merged checkpoint; must not exist", required=True)
 
 
 def mend_generation(model: Any) -> str | None:
@@ -57,25 +69,13 @@ def mend_generation(model: Any) -> str | None:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog=program("recipes/export.py"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--adapter", type=Path, required=True, help="folder of a LoRA adapter")
-    parser.add_argument(
-        "--model", help="name, hub id or folder of the base (default: the one the adapter names)"
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder of the merged checkpoint; must not exist"
-    )
-    args = parser.parse_args()
-    if args.out.exists():
-        raise InputError(f"{args.out} exists; choose another --out or delete it")
-    weights = args.adapter / "adapter_model.safetensors"
-    place = base_for(args.model or adapter_base(args.adapter), [args.adapter])
+    config = parse(ExportConfig, program("recipes/export.py"), __doc__)
+    if config.out.exists():
+        raise InputError(f"{config.out} exists; choose another --out or delete it")
+    weights = config.adapter / "adapter_model.safetensors"
+    place = base_for(config.model or adapter_base(config.adapter), [config.adapter])
     source = place.source
-    check_adapters([args.adapter], place, given=bool(args.model))
+    check_adapters([config.adapter], place, given=bool(config.model))
 
     import torch
 
@@ -84,30 +84,30 @@ def main() -> None:
     dtype = base.dtype
     before = {name: p.detach().clone() for name, p in base.named_parameters()}
     merged = (
-        attach(base.to(torch.float32), {"default": args.adapter}, source)
+        attach(base.to(torch.float32), {"default": config.adapter}, source)
         .merge_and_unload()
         .to(dtype)
     )
     if all(torch.equal(before[name], p) for name, p in merged.named_parameters()):
         raise InputError(
-            f"{args.adapter} changes no weight of {source} in {str(dtype).removeprefix('torch.')}: "
-            "nothing to export"
+            f"{config.adapter} changes no weight of {source} in "
+            f"{str(dtype).removeprefix('torch.')}: nothing to export"
         )
     mended = mend_generation(merged)
-    aside = args.out.with_name(f".{args.out.name}.{os.getpid()}.part")
+    aside = config.out.with_name(f".{config.out.name}.{os.getpid()}.part")
     try:
         merged.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
         named = {
             "source": source,
-            "name": args.adapter.name,
-            "adapter": args.adapter,
+            "name": config.adapter.name,
+            "adapter": config.adapter,
             "dtype": str(dtype).removeprefix("torch."),
-            "out": args.out,
+            "out": config.out,
         }
         write_text(aside / "README.md", CARD.format(**named))
         write_json(aside / "export.json", origin(adapter=weights) | {"weights": place.record()})
-        os.replace(aside, args.out)
+        os.replace(aside, config.out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     if mended:
@@ -115,7 +115,7 @@ def main() -> None:
             "the base's generation settings contradict one another and were left out of the "
             f"export ({mended})"
         )
-    print(f"{args.out}: {source} with {args.adapter} merged, {named['dtype']}")
+    print(f"{config.out}: {source} with {config.adapter} merged, {named['dtype']}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ estimate count as refused, not as covered or missed.
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 from scipy.special import expit
 
 from econmoral.estimation import Design, NotIdentified, allocations, fit
+from econmoral.options import Config, option, parse
 from econmoral.records import InputError, command, origin, write_json
 
 CLUSTERS = (2, 4, 6, 10, 20)
@@ -53,25 +54,31 @@ def covers(data: Design, truth: dict[str, float], kind: str, seed: int) -> dict[
     return inside
 
 
+@dataclass(frozen=True)
+class CoverageConfig(Config):
+    """Options of ``recipes/few_clusters.py``."""
+
+    samples: int = option(600, "for each number of subjects")
+    slow: int = option(400, "of them also by jackknife and wild")
+    out: Path = option(Path(__file__).parent / "few_clusters.json", "")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 2 <= self.slow <= self.samples:
+            raise InputError("--slow must lie between 2 and --samples")
+
+
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--samples", type=int, default=600, help="for each number of subjects")
-    parser.add_argument("--slow", type=int, default=400, help="of them also by jackknife and wild")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "few_clusters.json")
-    args = parser.parse_args()
-    if not 2 <= args.slow <= args.samples:
-        raise InputError("--slow must lie between 2 and --samples")
+    config = parse(CoverageConfig, None, __doc__)
     rng = np.random.default_rng(0)
     truth = fit(sample(3000, rng)).estimates
     rows: list[dict[str, Any]] = []
     for j in CLUSTERS:
         tally: dict[str, list[dict[str, bool] | None]] = {kind: [] for kind in KINDS}
-        for seed in range(args.samples):
+        for seed in range(config.samples):
             data = sample(j, rng)
-            for kind in KINDS if seed < args.slow else KINDS[:1]:
+            for kind in KINDS if seed < config.slow else KINDS[:1]:
                 tally[kind].append(covers(data, truth, kind, seed))
         for kind, results in tally.items():
             good = [r for r in results if r is not None]
@@ -83,7 +90,7 @@ def main() -> None:
             rows.append(row)
             shown = ["refused" if row[n] is None else f"{row[n]:.3f}" for n in ("alpha", "beta")]
             print(f"{j:3d} clusters, {kind:9s}: {', '.join(shown)}; {row['refused']} refused")
-    write_json(args.out, origin() | {"truth": truth, "decisions": PER, "results": rows})
+    write_json(config.out, origin() | {"truth": truth, "decisions": PER, "results": rows})
 
 
 if __name__ == "__main__":

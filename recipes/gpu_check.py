@@ -10,15 +10,16 @@ recipes/gpu_check.json and RESULTS.md.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from econmoral.options import Config, option, parse
 from econmoral.records import InputError, command, fill_section, origin, read_json, write_json
 
 HERE = Path(__file__).parent
@@ -89,26 +90,20 @@ CHECKS: dict[str, tuple[tuple[str, ...], Callable[[Path], list[str]]]] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class CheckConfig(Config):
+    """Options of ``recipes/gpu_check.py``."""
+
+    only: tuple[str, ...] = option(
+        tuple(CHECKS), "checks to run (default all)", choices=tuple(CHECKS)
+    )
+    work: Path = option(Path("runs/gpu-check"), "folder of the runs")
+    out: Path = option(HERE / "gpu_check.json", "")
+
+
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        choices=tuple(CHECKS),
-        default=list(CHECKS),
-        help="checks to run (default all)",
-    )
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=Path("runs/gpu-check"),
-        help="folder of the runs (default runs/gpu-check)",
-    )
-    parser.add_argument("--out", type=Path, default=HERE / "gpu_check.json")
-    args = parser.parse_args()
+    config = parse(CheckConfig, None, __doc__)
     import torch
 
     if not torch.cuda.is_available():
@@ -126,22 +121,22 @@ def main() -> None:
         "--n",
         "200",
         "--out",
-        str(args.work / "data.jsonl"),
+        str(config.work / "data.jsonl"),
     ]
     if (
-        not (args.work / "data.jsonl").exists()
+        not (config.work / "data.jsonl").exists()
         and subprocess.run([*PYTHON, *data], cwd=HERE.parent).returncode
     ):
         raise InputError("the data could not be written, see above")
-    results: dict[str, Any] = read_json(args.out)["checks"] if args.out.exists() else {}
-    for name in args.only:
+    results: dict[str, Any] = read_json(config.out)["checks"] if config.out.exists() else {}
+    for name in config.only:
         packages, words = CHECKS[name]
         if missing := [p for p in packages if not find_spec(p)]:
             results[name] = {"result": f"not run: no package {', '.join(missing)}"}
         else:
             began = time.monotonic()
             done = subprocess.run(
-                [*PYTHON, *words(args.work)], cwd=HERE.parent, capture_output=True, text=True
+                [*PYTHON, *words(config.work)], cwd=HERE.parent, capture_output=True, text=True
             )
             tail = (done.stdout + done.stderr).strip().splitlines()[-25:]
             results[name] = {
@@ -149,20 +144,20 @@ def main() -> None:
                 if done.returncode == 0
                 else f"failed with exit code {done.returncode}",
                 "seconds": round(time.monotonic() - began, 1),
-                "command": words(args.work),
+                "command": words(config.work),
                 "output": [line[-200:] for line in tail],
             }
         print(f"{name}: {results[name]['result']}", flush=True)
         about = origin() | {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
         # after every check: a broken lease loses nothing
-        write_json(args.out, about | {"checks": results})
+        write_json(config.out, about | {"checks": results})
     lines = [
         f"On {torch.cuda.get_device_name()}, torch {torch.__version__}:\n",
         "| check | result | seconds |",
         "|---|---|---|",
     ]
     lines += [f"| {name} | {r['result']} | {r.get('seconds', '')} |" for name, r in results.items()]
-    if args.out == HERE / "gpu_check.json":
+    if config.out == HERE / "gpu_check.json":
         fill_section(HERE / "RESULTS.md", "gpu-check", "\n".join(lines))
     if any(r["result"].startswith("failed") for r in results.values()):
         sys.exit(1)

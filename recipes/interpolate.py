@@ -10,14 +10,29 @@ both.
 
 from __future__ import annotations
 
-import argparse
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from econmoral.adapters import check_adapter
 from econmoral.checkpoints import changed_setting, check_fit, locate, recorded_base
+from econmoral.options import Config, option, parse
 from econmoral.records import InputError, command, origin, program, read_json, write_json
+
+
+@dataclass(frozen=True)
+class InterpolateConfig(Config):
+    """Options of ``recipes/interpolate.py``."""
+
+    adapters: tuple[Path, Path] = option(
+        None, "folders of two adapters", metavar=("FIRST", "SECOND"), required=True
+    )
+    model: str | None = option(
+        None, "name, hub id or folder of their base (default: the one they name)"
+    )
+    weight: float = option(None, "weight of the second one, 0 to 1", within=(0, 1), required=True)
+    out: Path = option(None, "folder of the new adapter", required=True)
 
 
 def configuration(folder: Path) -> dict[str, Any]:
@@ -36,49 +51,27 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog=program("recipes/interpolate.py"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--adapters",
-        type=Path,
-        nargs=2,
-        required=True,
-        metavar=("FIRST", "SECOND"),
-        help="folders of two adapters",
-    )
-    parser.add_argument(
-        "--model", help="name, hub id or folder of their base (default: the one they name)"
-    )
-    parser.add_argument(
-        "--weight", type=float, required=True, help="weight of the second one, 0 to 1"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the new adapter")
-    args = parser.parse_args()
-    if not 0 <= args.weight <= 1:
-        raise InputError(f"--weight must lie in [0, 1], got {args.weight}")
-    if args.out.exists():
-        raise InputError(f"{args.out} exists; choose another --out or delete it")
-    configs = [configuration(folder) for folder in args.adapters]
+    config = parse(InterpolateConfig, program("recipes/interpolate.py"), __doc__)
+    if config.out.exists():
+        raise InputError(f"{config.out} exists; choose another --out or delete it")
+    configs = [configuration(folder) for folder in config.adapters]
     if configs[0]["base_model_name_or_path"] != configs[1]["base_model_name_or_path"]:
         raise InputError("the two adapters were trained on different bases")
-    recorded = [recorded_base(folder) for folder in args.adapters]
+    recorded = [recorded_base(folder) for folder in config.adapters]
     if len({r["sha256"] for r in recorded if "sha256" in r}) > 1:
         raise InputError("the two adapters were trained on different weights of the same base")
     if change := changed_setting(*(r.get("configuration") for r in recorded)):
         raise InputError(
             f"the two adapters were trained on different configurations of the same base ({change})"
         )
-    base = args.model or str(configs[0]["base_model_name_or_path"])
+    base = config.model or str(configs[0]["base_model_name_or_path"])
     place = locate(base, packaged="package" in recorded[0], weights=False)
-    for folder in args.adapters:
+    for folder in config.adapters:
         check_fit(folder, place)
     import torch
     from safetensors.torch import load_file, save_file
 
-    first, second = (load_file(folder / "adapter_model.safetensors") for folder in args.adapters)
+    first, second = (load_file(folder / "adapter_model.safetensors") for folder in config.adapters)
     if set(first) != set(second) or any(".lora_" not in name for name in first):
         raise InputError("the two adapters change different layers")
     rank = configs[0]["r"] + configs[1]["r"]
@@ -90,33 +83,33 @@ def main() -> None:
             parts = [
                 w * c["lora_alpha"] / c["r"] * t
                 for w, c, t in (
-                    (1 - args.weight, configs[0], first[name]),
-                    (args.weight, configs[1], second[name]),
+                    (1 - config.weight, configs[0], first[name]),
+                    (config.weight, configs[1], second[name]),
                 )
             ]
             stacked[name] = torch.cat(parts, 1).contiguous()
-    aside = args.out.with_name(f".{args.out.name}.part")
+    aside = config.out.with_name(f".{config.out.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     save_file(stacked, aside / "adapter_model.safetensors", metadata={"format": "pt"})
     write_json(aside / "adapter_config.json", configs[0] | {"r": rank, "lora_alpha": rank})
     weights = {
         f"adapter_{i}": folder / "adapter_model.safetensors"
-        for i, folder in enumerate(args.adapters, start=1)
+        for i, folder in enumerate(config.adapters, start=1)
     }
     runs = [
         read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-        for folder in args.adapters
+        for folder in config.adapters
     ]
     ends = [run.get("target") if isinstance(run, dict) else None for run in runs]
     write_json(
         aside / "run.json",
-        origin(**weights) | {"interpolation": args.weight, "ends": ends, "weights": recorded[0]},
+        origin(**weights) | {"interpolation": config.weight, "ends": ends, "weights": recorded[0]},
     )
-    aside.rename(args.out)
+    aside.rename(config.out)
     print(
-        f"{args.out}: {1 - args.weight:g} of {args.adapters[0]} and {args.weight:g} of "
-        f"{args.adapters[1]}"
+        f"{config.out}: {1 - config.weight:g} of {config.adapters[0]} and {config.weight:g} of "
+        f"{config.adapters[1]}"
     )
 
 

@@ -11,7 +11,7 @@ alpha-beta-kappa also 1,200 choices in 20 wordings each of which shifts kappa (s
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from rich.progress import track
 from econmoral.choice import Decision, logit
 from econmoral.estimation import Design, NotIdentified, allocations, design, fit
 from econmoral.games import BATTERY, belief_weights, draw_beliefs
+from econmoral.options import Config, option, parse
 from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, fill_section, origin, write_json
+from econmoral.records import command, fill_section, origin, write_json
 
 TRUTH: dict[str, dict[str, float]] = {
     "homo_economicus": {},
@@ -108,18 +109,17 @@ def summarise(
     return result
 
 
+@dataclass(frozen=True)
+class MonteCarloConfig(Config):
+    """Options of ``recipes/montecarlo.py``."""
+
+    samples: int = option(500, "simulated samples of each kind", at_least=2)
+    out: Path = option(Path(__file__).parent / "montecarlo.json", "")
+
+
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--samples", type=int, default=500, help="simulated samples of each kind (default 500)"
-    )
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "montecarlo.json")
-    args = parser.parse_args()
-    if args.samples < 2:
-        raise InputError(f"--samples must be at least 2, got {args.samples}")
+    config = parse(MonteCarloConfig, None, __doc__)
     rng = np.random.default_rng(0)
     results: dict[str, Any] = {}
 
@@ -130,7 +130,7 @@ def main() -> None:
             k: ([], []) for k in kinds
         }
         refused = 0
-        for _ in track(range(args.samples), name):
+        for _ in track(range(config.samples), name):
             sample = draw()
             data = sample if isinstance(sample, Design) else design(sample, family)
             try:
@@ -173,7 +173,8 @@ def main() -> None:
         ("sandwich", "clustered"),
     )
     write_json(
-        args.out, origin() | {"samples": args.samples, "precision": PRECISION, "results": results}
+        config.out,
+        origin() | {"samples": config.samples, "precision": PRECISION, "results": results},
     )
     lines = [
         "| sample | parameter | bias (Monte-Carlo error) | spread | mean SE | coverage of 95 % |",
@@ -190,7 +191,7 @@ def main() -> None:
                 f"{100 * v['coverage']:.1f} %",
             ]
             lines.append("| " + " | ".join(cells) + " |")
-    fill_section(args.out.with_name("RESULTS.md"), "montecarlo", "\n".join(lines))
+    fill_section(config.out.with_name("RESULTS.md"), "montecarlo", "\n".join(lines))
     print("\n".join(lines))
 
 

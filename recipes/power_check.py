@@ -15,13 +15,14 @@ points (.964 and .926).
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from scipy import stats
 
+from econmoral.options import Config, option, parse
 from econmoral.power import Parameter, Study, contrast, items, rejections, size
 from econmoral.records import command, origin, write_json
 
@@ -162,25 +163,23 @@ def parameter_rejections(
     return rejected / studies
 
 
+@dataclass(frozen=True)
+class CheckConfig(Config):
+    """Options of ``recipes/power_check.py``."""
+
+    studies: int = option(10_000, "simulated studies of a design of shares")
+    out: Path = option(Path(__file__).parent / "power_check.json", "")
+
+
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--studies",
-        type=int,
-        default=10_000,
-        help="simulated studies of a design of shares (default 10000)",
-    )
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "power_check.json")
-    args = parser.parse_args()
+    config = parse(CheckConfig, None, __doc__)
     rng = np.random.default_rng(20)
     rows: list[dict[str, Any]] = []
     for given, paired, answers, power in DESIGNS:
         found = size(contrast(**given), Study("", paired, answers), power=power)
         assert found is not None
-        real = share_of_rejections(given, paired, answers, found.units, args.studies, rng)
+        real = share_of_rejections(given, paired, answers, found.units, config.studies, rng)
         rows.append(
             dict(given)
             | {"paired": paired, "answers": answers, "asked": power, "units": found.units}
@@ -209,10 +208,10 @@ def main() -> None:
         print(parameters[-1], flush=True)
     largest = max(abs(row["gap"]) for row in rows)
     write_json(
-        args.out,
+        config.out,
         origin()
         | {
-            "studies": args.studies,
+            "studies": config.studies,
             "largest_gap": largest,
             "shares": rows,
             "parameters": parameters,

@@ -11,7 +11,6 @@ continues where it saved last when the same command is given again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -21,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from econmoral import lessons
+from econmoral.options import Config, option, parse
 from econmoral.prompts import LABELS
 from econmoral.records import lock
 
@@ -434,58 +435,51 @@ def marks(
     return result
 
 
-def arguments() -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+@dataclass(frozen=True)
+class PretrainConfig(Config):
+    """Options of ``recipes/pretrain.py``."""
+
+    out: Path = option(None, "folder for tokenizer, weights, card and log", required=True)
+    curriculum: str = option(
+        "preference", "with or without preference-conditional questions", choices=lessons.CURRICULA
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for tokenizer, weights, card and log"
-    )
-    parser.add_argument(
-        "--curriculum",
-        choices=lessons.CURRICULA,
-        default="preference",
-        help="with or without preference-conditional questions",
-    )
-    parser.add_argument("--steps", type=int, default=6000, help="optimisation steps")
-    parser.add_argument("--hidden", type=int, default=128)
-    parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--batch", type=int, default=6, help="documents a step")
-    parser.add_argument("--length", type=int, default=448, help="tokens a document")
-    parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    steps: int = option(6000, "optimisation steps")
+    hidden: int = option(128, "")
+    layers: int = option(6, "")
+    batch: int = option(6, "documents a step")
+    length: int = option(448, "tokens a document")
+    lr: float = option(3e-3, "")
+    threads: int = option(1, "")
+    seed: int = option(0, "")
 
 
 def main() -> None:
     """Train, save on the way, finish with the card."""
-    args = arguments()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    random.seed(args.seed)
-    lock(args.out)
+    config = parse(PretrainConfig, None, __doc__)
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    random.seed(config.seed)
+    lock(config.out)
     tokenizer = make_tokenizer()
-    model = make_model(tokenizer, args.hidden, args.layers)
-    tokenizer.save_pretrained(args.out)
+    model = make_model(tokenizer, config.hidden, config.layers)
+    tokenizer.save_pretrained(config.out)
     encoder = Encoder(tokenizer)
     matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n]
     rest = [p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n]
     optimizers = [
         torch.optim.Muon(
-            matrices, lr=args.lr, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+            matrices, lr=config.lr, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"
         ),
-        torch.optim.AdamW(rest, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.AdamW(rest, lr=config.lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     body = torch.compile(model.model)  # a fifth faster; every training batch has the same shape
-    rng = np.random.default_rng(args.seed + 1)
-    papers = exam(args.curriculum, encoder, seed=777)
+    rng = np.random.default_rng(config.seed + 1)
+    papers = exam(config.curriculum, encoder, seed=777)
     phases, phase, entered = list(lessons.PHASES), 0, 0
     log: list[dict[str, Any]] = []
     losses: list[float] = []
     tokens, step, before, began = 0, 0, 0.0, time.monotonic()
-    saved = args.out / "state.pt"
+    saved = config.out / "state.pt"
     if saved.exists():
         state = torch.load(saved, weights_only=True)
         model.load_state_dict(state["model"])
@@ -495,16 +489,16 @@ def main() -> None:
         phase, entered, log, tokens, step, before = (
             state[k] for k in ("phase", "entered", "log", "tokens", "step", "seconds")
         )
-    while step < args.steps:
-        share = step / args.steps
+    while step < config.steps:
+        share = step / config.steps
         scale = min(1, (step + 1) / 60) * (1 if share < 0.5 else max(0.02, (1 - share) / 0.5))
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = args.lr * scale
+                group["lr"] = config.lr * scale
         x, w = batch(
             [
-                encoder(lessons.document(rng, args.curriculum, phases[phase]), args.length)
-                for _ in range(args.batch)
+                encoder(lessons.document(rng, config.curriculum, phases[phase]), config.length)
+                for _ in range(config.batch)
             ]
         )
         with torch.autocast("cpu", torch.bfloat16):
@@ -538,7 +532,7 @@ def main() -> None:
                 all(skill[k] >= v for k, v in gate.items()) or step - entered > PATIENCE
             ):
                 phase, entered = phase + 1, step
-            save(model, args.out)
+            save(model, config.out)
             aside = saved.with_suffix(".part")
             state = {
                 "model": model.state_dict(),
@@ -559,12 +553,12 @@ def main() -> None:
             )
             os.replace(aside, saved)
     with torch.no_grad():
-        final = marks(model, exam(args.curriculum, encoder, seed=778, per_skill=100))
+        final = marks(model, exam(config.curriculum, encoder, seed=778, per_skill=100))
     print(json.dumps({"final": final}), flush=True)
-    save(model, args.out)
+    save(model, config.out)
     record = {
         "command": " ".join(["python", "recipes/pretrain.py", *sys.argv[1:]]),
-        "curriculum": args.curriculum,
+        "curriculum": config.curriculum,
         "seconds": round(before + time.monotonic() - began),
         "steps": step,
         "tokens": tokens,
@@ -576,8 +570,8 @@ def main() -> None:
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True
         ).stdout.strip(),
     }
-    (args.out / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    (args.out / "README.md").write_text(card(record), encoding="utf-8")
+    (config.out / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (config.out / "README.md").write_text(card(record), encoding="utf-8")
     saved.unlink(missing_ok=True)
 
 

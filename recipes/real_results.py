@@ -9,9 +9,9 @@ measurement.  What was not run is not in the tables.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from econmoral.derivations import read_steps, right_derivation
 from econmoral.menus import ALTRUIST, SPITEFUL
+from econmoral.options import Config, option, parse
 from econmoral.records import (
     InputError,
     command,
@@ -488,25 +489,28 @@ def page(found: dict[str, Any], name: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+@dataclass(frozen=True)
+class ResultsConfig(Config):
+    """Options of ``recipes/real_results.py``."""
+
+    folder: Path = option(None, "folder of a study", positional=True)
+    out: Path | None = option(None, "where results go (default: the study's folder)")
+
+
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path, help="folder of a study")
-    parser.add_argument("--out", type=Path, help="where results go (default: the study's folder)")
-    args = parser.parse_args()
-    if not (args.folder / "study.json").is_file():
-        raise InputError(f"{args.folder} holds no study of recipes/real_study.py")
-    found, out = load(args.folder), args.out or args.folder
+    config = parse(ResultsConfig, None, __doc__)
+    if not (config.folder / "study.json").is_file():
+        raise InputError(f"{config.folder} holds no study of recipes/real_study.py")
+    found, out = load(config.folder), config.out or config.folder
     name = str(found["study"]["name"])
     write_json(
         out / "results.json", finite(origin() | {"name": name, "verdicts": verdicts(found)} | found)
     )
     write_text(out / "results.md", page(found, name))
     for stage in STAGES:  # every page, derivation and probability that the tables rest on
-        choices = args.folder / stage / "choices.jsonl"
-        if choices.is_file() and out != args.folder:
+        choices = config.folder / stage / "choices.jsonl"
+        if choices.is_file() and out != config.folder:
             write_text(out / f"{stage}.jsonl", choices.read_text(encoding="utf-8"))
     figure(found, out / "figure.png")
     print(f"{out}/: results.json results.md figure.png")

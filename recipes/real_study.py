@@ -15,14 +15,15 @@ that was stopped continues.  recipes/real_results.py writes the tables of whatev
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from econmoral.cells import TOOL, Cell, run
 from econmoral.models import find_model
+from econmoral.options import Config, option, parse
 from econmoral.records import InputError, command, lock, origin, read_yaml, write_json
 from econmoral.target import Target
 
@@ -32,6 +33,29 @@ KEYS = {"problems", "menus", "seed", "adapters", "curve", "applications"}
 # more
 BOTH = ("reasoned", "direct")
 LONGEST = {"games": "450", "allocations": "300"}
+
+
+@dataclass(frozen=True)
+class StudyConfig(Config):
+    """Options of ``recipes/real_study.py``."""
+
+    plan: Path = option(Path("recipes/plans/real.yaml"), "YAML file")
+    model: str = option(None, "name of the table, hub id or folder", required=True)
+    name: str | None = option(None, "what to call it in tables (default: --model)")
+    out: Path = option(None, "folder of the study", required=True)
+    only: tuple[str, ...] = option(
+        STAGES, "only these stages (default: all, in this order)", choices=STAGES
+    )
+    seed: int | None = option(None, "of data, training and problems (default: the plan's)")
+    sft: str = option(
+        "",
+        "more options of every training, as recipes/sft.py takes them ('--precision bf16' halves "
+        "the time of a CPU with instructions for it)",
+        metavar="OPTIONS",
+    )
+    jobs: int = option(
+        1, "commands of a stage at once: a large GPU has room for several", at_least=1
+    )
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -188,70 +212,30 @@ class Study:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--plan",
-        type=Path,
-        default=Path("recipes/plans/real.yaml"),
-        help="YAML file (default recipes/plans/real.yaml)",
-    )
-    parser.add_argument("--model", required=True, help="name of the table, hub id or folder")
-    parser.add_argument("--name", help="what to call it in tables (default: --model)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the study")
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        choices=STAGES,
-        default=list(STAGES),
-        help="only these stages (default: all, in this order)",
-    )
-    parser.add_argument(
-        "--seed", type=int, help="of data, training and problems (default: the plan's)"
-    )
-    parser.add_argument(
-        "--sft",
-        default="",
-        metavar="OPTIONS",
-        help=(
-            "more options of every training, as recipes/sft.py takes them ('--precision bf16' "
-            "halves the time of a CPU with instructions for it)"
-        ),
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=1,
-        help="commands of a stage at once: a large GPU has room for several (default 1)",
-    )
-    args = parser.parse_args()
-    if args.jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {args.jobs}")
+    config = parse(StudyConfig, None, __doc__)
     try:
-        training = shlex.split(args.sft)
+        training = shlex.split(config.sft)
     except ValueError as error:  # a quotation mark that is not closed
-        raise InputError(f"--sft {args.sft!r} cannot be read ({error})") from None
-    plan = read_plan(args.plan)
-    if args.seed is not None:
-        plan["seed"] = args.seed
-    find_model(args.model)
-    lock(args.out)
-    study, only = Study(plan, args.model, args.out, training), args.only
-    run([study.draw(*size) for size in study.trained("data", only)], args.out, args.jobs)
+        raise InputError(f"--sft {config.sft!r} cannot be read ({error})") from None
+    plan = read_plan(config.plan)
+    if config.seed is not None:
+        plan["seed"] = config.seed
+    find_model(config.model)
+    lock(config.out)
+    study, only = Study(plan, config.model, config.out, training), config.only
+    run([study.draw(*size) for size in study.trained("data", only)], config.out, config.jobs)
     sizes = study.trained("tune", only)
     for later in (False, True):  # an adapter that goes on from another needs that one
         chosen = [size for size in sizes if ("after" in plan["adapters"][size[0]]) == later]
-        run([study.tune(*size) for size in chosen], args.out, args.jobs)
+        run([study.tune(*size) for size in chosen], config.out, config.jobs)
     # measurements need nothing of one another
     measured = [cell for s in STAGES[2:] if s in only for cell in study.measurements(s)]
-    run(measured, args.out, args.jobs)
+    run(measured, config.out, config.jobs)
+    about = {"plan": plan, "model": config.model, "name": config.name or config.model}
     write_json(
-        args.out / "study.json",
-        origin(plan=args.plan)
-        | {"plan": plan, "model": args.model, "name": args.name or args.model, "stages": args.only},
+        config.out / "study.json", origin(plan=config.plan) | about | {"stages": config.only}
     )
-    print(f"{args.out}/study.json; python recipes/real_results.py {args.out}")
+    print(f"{config.out}/study.json; python recipes/real_results.py {config.out}")
 
 
 if __name__ == "__main__":

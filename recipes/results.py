@@ -9,14 +9,15 @@ Runs the commands a user would run, one after another; what is finished is not r
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from econmoral.options import Config, option, parse
 from econmoral.records import InputError, command, fill_section, origin, read_json, write_json
 from econmoral.target import told_apart
 
@@ -27,40 +28,16 @@ ARMS: dict[str, tuple[str, tuple[str, ...]]] = {  # adapter -> target, more opti
 }  # fmt: skip
 
 
-def arguments() -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("runs/results"),
-        help="folder of the runs (default runs/results)",
-    )
-    parser.add_argument("--model", default="nano", help="name, hub id or folder (default nano)")
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        default=[0, 1, 2],
-        help="seeds of data, fine-tuning and measurement (default 0 1 2)",
-    )
-    parser.add_argument(
-        "--n",
-        type=int,
-        default=400,
-        help="conversations that each adapter is trained on (default 400)",
-    )
-    parser.add_argument(
-        "--items", type=int, default=40, help="decision problems in each held-out set (default 40)"
-    )
-    parser.add_argument(
-        "--name",
-        default="results",
-        help="results are written to recipes/NAME.json (default results)",
-    )
-    return parser.parse_args()
+@dataclass(frozen=True)
+class ResultsConfig(Config):
+    """Options of ``recipes/results.py``."""
+
+    out: Path = option(Path("runs/results"), "folder of the runs")
+    model: str = option("nano", "name, hub id or folder")
+    seeds: tuple[int, ...] = option((0, 1, 2), "seeds of data, fine-tuning and measurement")
+    n: int = option(400, "conversations that each adapter is trained on")
+    items: int = option(40, "decision problems in each held-out set")
+    name: str = option("results", "results are written to recipes/NAME.json")
 
 
 def call(*options: str) -> None:
@@ -70,9 +47,9 @@ def call(*options: str) -> None:
         raise InputError(f"this command failed, see above: python {' '.join(options)}")
 
 
-def one_seed(args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
+def one_seed(config: ResultsConfig, seed: int) -> list[dict[str, Any]]:
     """Data, three adapters and one measurement; the rows of its summary."""
-    folder = args.out / f"seed-{seed}"
+    folder = config.out / f"seed-{seed}"
     for arm, (target, extra) in ARMS.items():
         data = folder / f"{arm}.jsonl"
         if not data.exists():
@@ -82,7 +59,7 @@ def one_seed(args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
                 "--target",
                 target,
                 "--n",
-                str(args.n),
+                str(config.n),
                 "--seed",
                 str(seed),
                 *extra,
@@ -93,7 +70,7 @@ def one_seed(args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
             call(
                 "recipes/sft.py",
                 "--model",
-                args.model,
+                config.model,
                 "--data",
                 str(data),
                 "--seed",
@@ -104,13 +81,13 @@ def one_seed(args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
     measured = folder / "eval"
     if not (measured / "run.json").exists():
         adapters = [option for arm in ARMS for option in ("--adapter", str(folder / arm))]
-        prompted = ["--prompted"] if seed == args.seeds[0] else []
+        prompted = ["--prompted"] if seed == config.seeds[0] else []
         options = [
             "--mode",
             "reasoned",
             "direct",
             "--items",
-            str(args.items),
+            str(config.items),
             "--pairs",
             "1",
             "--targets",
@@ -319,20 +296,20 @@ def seed_checks(by_arm: dict[str, dict[str, Any]]) -> dict[str, bool | None]:
 
 def main() -> None:
     """Entry point."""
-    args = arguments()
-    rows = [row for seed in args.seeds for row in one_seed(args, seed)]
+    config = parse(ResultsConfig, None, __doc__)
+    rows = [row for seed in config.seeds for row in one_seed(config, seed)]
     write_json(
-        HERE / f"{args.name}.json",
+        HERE / f"{config.name}.json",
         origin()
         | {
-            "model": args.model,
-            "n": args.n,
-            "seeds": args.seeds,
-            "items": args.items,
+            "model": config.model,
+            "n": config.n,
+            "seeds": config.seeds,
+            "items": config.items,
             "rows": rows,
         },
     )
-    fill_section(HERE / "RESULTS.md", args.name, f"{verdicts(rows)}\n\n{tables(rows)}")
+    fill_section(HERE / "RESULTS.md", config.name, f"{verdicts(rows)}\n\n{tables(rows)}")
     print(verdicts(rows))
 
 

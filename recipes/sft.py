@@ -46,7 +46,7 @@ PATIENCE = 2  # epochs without a lower held-out loss
 
 def main() -> None:
     """Train one adapter."""
-    config = parse(SftConfig, program("recipes/sft.py"), __doc__ or "", file=True)
+    config = parse(SftConfig, program("recipes/sft.py"), __doc__, file=True)
     model = find_model(config.model)
     talks, about = read_conversations(config.data, config.convert)
     held = count_held_out(config.holdout, len(talks))

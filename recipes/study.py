@@ -15,15 +15,16 @@ of every attempt.
 
 from __future__ import annotations
 
-import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from econmoral.cells import TOOL, Cell, run
 from econmoral.games import GAMES
 from econmoral.models import find_model
+from econmoral.options import Config, option, parse
 from econmoral.records import InputError, command, lock, origin, program, read_yaml, write_json
 from econmoral.target import ECONOMICUS, Target, moralis
 
@@ -386,45 +387,46 @@ def lay_out(plan: dict[str, Any], out: Path, designs: list[str]) -> list[Cell]:
     return list(grid.cells.values())
 
 
+@dataclass(frozen=True)
+class StudyConfig(Config):
+    """Options of ``econmoral study``."""
+
+    plan: Path = option(
+        None, f"YAML file, or one of the built-in plans ({', '.join(BUILT_IN)})", required=True
+    )
+    out: Path = option(None, "folder of the study", required=True)
+    model: str | None = option(None, "model instead of the plan's")
+    designs: tuple[str, ...] = option(
+        (), "only these (default: all of the plan)", choices=tuple(DESIGNS)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.plan.exists() and str(self.plan) in BUILT_IN:
+            self._set("plan", PLANS / f"{self.plan}.yaml")
+
+
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog=program("recipes/study.py"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--plan",
-        type=Path,
-        required=True,
-        help=f"YAML file, or one of the built-in plans ({', '.join(BUILT_IN)})",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the study")
-    parser.add_argument("--model", help="model instead of the plan's")
-    parser.add_argument(
-        "--designs", nargs="+", choices=tuple(DESIGNS), help="only these (default: all of the plan)"
-    )
-    args = parser.parse_args()
-    if not args.plan.exists() and str(args.plan) in BUILT_IN:
-        args.plan = PLANS / f"{args.plan}.yaml"
-    plan = read_plan(args.plan)
-    if args.model:
-        find_model(args.model)
+    config = parse(StudyConfig, program("recipes/study.py"), __doc__)
+    plan = read_plan(config.plan)
+    if config.model:
+        find_model(config.model)
         if plan["designs"].get("applications", {}).get("model") == plan["model"]:
-            plan["designs"]["applications"]["model"] = args.model
-        plan["model"] = args.model
-    designs = args.designs or list(plan["designs"])
+            plan["designs"]["applications"]["model"] = config.model
+        plan["model"] = config.model
+    designs = list(config.designs or plan["designs"])
     if missing := [d for d in designs if d not in plan["designs"]]:
-        raise InputError(f"{args.plan} has no design {', '.join(missing)}")
-    lock(args.out)
-    cells = lay_out(plan, args.out, designs)
-    run(cells, args.out)
+        raise InputError(f"{config.plan} has no design {', '.join(missing)}")
+    lock(config.out)
+    cells = lay_out(plan, config.out, designs)
+    run(cells, config.out)
     write_json(
-        args.out / "study.json",
-        origin(plan=args.plan)
+        config.out / "study.json",
+        origin(plan=config.plan)
         | {"plan": plan, "designs": designs, "cells": [c.name for c in cells]},
     )
-    print(f"{args.out}/study.json; econmoral report {args.out}")
+    print(f"{config.out}/study.json; econmoral report {config.out}")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ from eval.lab.markup import Series, chart, esc, ticks
 from eval.lab.markup import number as shown
 from eval.markets import Rules, Simulation
 from eval.measure import draw_problems
-from eval.report import Report
+from eval.report.blocks import Report
 from eval.transcripts import marks
 
 ALTRUIST = Target.parse("bruhin_fehr_schunk:alpha=0.2,beta=0.5")

@@ -52,9 +52,9 @@ ADDITIONS = {
         'INSTRUMENTS = {\n'
         '    "lotteries": "lotteries:Lotteries",'
     )),
-    "econmoral/menus.py": ('MENUS: dict[str, list[Menu]] = {', (
-        'MENUS: dict[str, list[Menu]] = {\n'
-        '    "mine": _matrix()[:2],'
+    "econmoral/menus.py": ('MENUS = Batteries({', (
+        'MENUS = Batteries({\n'
+        '    "mine": lambda: _matrix()[:2],'
     )),
 }  # fmt: skip
 

@@ -44,6 +44,47 @@ def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     assert "config" not in found.settings()
 
 
+@dataclass(frozen=True)
+class Guests(Config):
+    """A list that is given one by one, and two things that must be given."""
+
+    who: tuple[str, ...] = option(("nobody",), "guests", repeat=True)
+    place: Path = option(None, "of the party", required=True)
+    ends: tuple[int, int] = option(None, "", metavar=("FROM", "TO"), required=True)
+    size: int = option(7, "")
+    dishes: tuple[str, ...] = option(("soup",), "to eat", extend=True)
+    games: tuple[str, ...] = option((), "to play", metavar="GAME", positional=True)
+
+
+def test_a_list_of_the_command_line_replaces_that_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("who: [ann, bob]\n", encoding="utf-8")
+    words = ["--config", str(tmp_path / "c.yaml"), "--place", "here", "--ends", "1", "2"]
+    given = parse(Guests, "party", "", words, file=True)
+    assert given == Guests(("ann", "bob"), Path("here"), (1, 2))
+    replaced = parse(Guests, "party", "", [*words, "--who", "cid", "--who", "dan"], file=True)
+    assert replaced.who == ("cid", "dan")
+
+
+def test_several_at_once_and_again() -> None:
+    words = ["chess", "--place", "here", "--ends", "1", "2", "--dishes", "pie", "jam", "--dishes"]
+    given = parse(Guests, "party", "", [*words, "tea"])
+    assert (given.dishes, given.games) == (("pie", "jam", "tea"), ("chess",))
+    assert parse(Guests, "party", "", words[1:-4]) == Guests(place=Path("here"), ends=(1, 2))
+
+
+def test_what_is_required_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(Guests, "party", "", ["--who", "ann"])
+    said = capsys.readouterr().err
+    assert "the following arguments are required: --place, --ends" in said
+    assert "--ends FROM TO" in said
+    with pytest.raises(InputError, match="give --place"):
+        Guests(ends=(1, 2))
+    with pytest.raises(SystemExit):
+        parse(Guests, "party", "", ["--help"])
+    assert "default 7" not in capsys.readouterr().out  # where there is no text
+
+
 def test_without_a_file_there_is_no_such_option() -> None:
     with pytest.raises(SystemExit):
         parse(Throws, "throws", "", ["--config", "c.yaml"])
@@ -62,6 +103,7 @@ def test_without_a_file_there_is_no_such_option() -> None:
         ("often: -1", "--often must be positive, got -1"),
         ("sides: [edge]", "--sides: invalid choice 'edge'"),
         ("loud: 3", "--loud takes bool, got 3"),
+        ("sides: 3", "--sides takes str, got 3"),
     ],
 )
 def test_a_file_s_faults_are_named(tmp_path: Path, text: str, part: str) -> None:

@@ -193,3 +193,22 @@ def test_importing_the_package_is_quick_and_loads_nothing_large() -> None:
     )
     done = run("-c", code)
     assert done.returncode == 0, done.stderr
+
+
+def test_help_waits_for_nothing_large() -> None:
+    """Whoever asks a command for its options does not wait for libraries that only a run needs."""
+    code = (
+        "import sys\n"
+        "from econmoral.__main__ import main\n"
+        "for name in ('report', 'data', 'sft', 'games', 'menus'):\n"
+        "    sys.argv = ['econmoral', name, '--help']\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit:\n"
+        "        pass\n"
+        "    large = {'torch', 'transformers', 'scipy', 'pandas', 'matplotlib'} & {*sys.modules}\n"
+        "    assert not large, (name, large)"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("usage: econmoral") == 5

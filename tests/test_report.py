@@ -29,12 +29,13 @@ from eval.engines import Condition, Simulated
 from eval.figure import draw
 from eval.measure import draw_problems
 from eval.menus import AllocationChooser
-from eval.report import Application, Games, blocks, build
+from eval.report import blocks
 from eval.report.blocks import ROOM, Heading, Report, Table, Text
 from eval.report.claims import CLAIMS, claim_four, claim_one, claim_three, claim_two
 from eval.report.designs import Dial, Dose
 from eval.report.lead import of_games, sentence
-from eval.report.measured import nominal_kappa, program, read_cost, trained_on
+from eval.report.measured import Application, Games, nominal_kappa, program, read_cost, trained_on
+from eval.report.pages import build
 from eval.report.render import to_csv, to_html, to_latex, to_markdown, write
 from eval.report.sections import rivals
 from eval.runner import spreadsheet

@@ -1,4 +1,4 @@
-"""Commands of the calculator, one module each: ``add_to`` declares options, ``run`` computes.
+"""Commands of the calculator, one module each: ``Options`` are what it is told, ``run`` computes.
 
 ``run`` returns what ``--json`` prints; ``show`` prints it for a person.
 """

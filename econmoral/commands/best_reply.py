@@ -4,8 +4,8 @@ logit probabilities, best replies, switch points.
 
 from __future__ import annotations
 
-import argparse
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,15 @@ import numpy as np
 from econmoral.choice import best_replies, logit, switch_points
 from econmoral.commands import grid
 from econmoral.games import GAMES, TABLE_GAMES, belief_weights, tables_of
+from econmoral.options import Config, option
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, terminal
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """``90,45,15,10`` as finite numbers."""
+def numbers(text: str | None) -> tuple[float, ...]:
+    """``90,45,15,10`` as finite numbers; none of None."""
+    if text is None:
+        return ()
     try:
         values = tuple(float(v) for v in text.split(","))
     except ValueError:
@@ -28,55 +31,41 @@ def numbers(text: str) -> tuple[float, ...]:
     return values
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    reply = commands.add_parser("best-reply", description=__doc__)
-    reply.add_argument(
-        "game", help=f"sequential: {', '.join(GAMES)}; other: {', '.join(TABLE_GAMES)}"
+@dataclass(frozen=True)
+class Options(Config):
+    """What the command is told."""
+
+    game: str = option(
+        None, f"sequential: {', '.join(GAMES)}; other: {', '.join(TABLE_GAMES)}", positional=True
     )
-    reply.add_argument(
-        "--payoffs",
-        type=numbers,
-        default=(),
-        help="T,R,P,S of a sequential game; parameters of another (default: its own)",
+    payoffs: str | None = option(
+        None, "T,R,P,S of a sequential game; parameters of another (default: its own)"
     )
-    reply.add_argument(
-        "--beliefs",
-        type=numbers,
-        help=(
-            "probability of the first action at every information set; in other games weights of "
-            "the strategies (default even)"
-        ),
+    beliefs: str | None = option(
+        None,
+        "probability of the first action at every information set; in other games weights of the "
+        "strategies (default even)",
     )
-    reply.add_argument(
-        "--alpha", type=float, default=0.0, help="aversion to being behind (default 0)"
-    )
-    reply.add_argument(
-        "--beta", type=float, default=0.0, help="aversion to being ahead (default 0)"
-    )
-    reply.add_argument(
-        "--kappa", type=float, default=0.0, help="degree of morality, 0 to 1 (default 0)"
-    )
-    reply.add_argument(
-        "--precision", type=float, default=0.1, help="logit lambda per point (default 0.1)"
-    )
-    reply.add_argument("--json", action="store_true", help="print JSON")
+    alpha: float = option(0.0, "aversion to being behind (default 0)")
+    beta: float = option(0.0, "aversion to being ahead (default 0)")
+    kappa: float = option(0.0, "degree of morality, 0 to 1 (default 0)", within=(0, 1))
+    precision: float = option(0.1, "logit lambda per point")
+    json: bool = option(False, "print JSON")
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Everything about one decision."""
-    if not 0 <= args.kappa <= 1:
-        raise InputError(f"--kappa must lie in [0, 1], got {args.kappa}")
-    if not (args.precision >= 0 and math.isfinite(args.precision + args.alpha + args.beta)):
+    if options.precision < 0:
         raise InputError("--precision must not be negative; all parameters must be finite")
+    payoffs, beliefs = numbers(options.payoffs), numbers(options.beliefs)
     try:
-        tables = tables_of(args.game, args.payoffs)
+        tables = tables_of(options.game, payoffs)
         n = len(tables.strategies)
-        if args.game in GAMES:
-            sets = len(GAMES[args.game].info_sets)
-            weights = belief_weights(args.game, args.beliefs or (0.5,) * sets)
+        if options.game in GAMES:
+            sets = len(GAMES[options.game].info_sets)
+            weights = belief_weights(options.game, beliefs or (0.5,) * sets)
         else:
-            weights = np.array(args.beliefs) if args.beliefs else np.full(n, 1 / n)
+            weights = np.array(beliefs) if beliefs else np.full(n, 1 / n)
             if (
                 len(weights) != n
                 or (weights < 0).any()
@@ -85,9 +74,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 raise ValueError(f"--beliefs must be {n} weights that sum to 1, one per strategy")
     except (ValueError, TypeError) as error:
         raise InputError(str(error)) from None
-    theta = {"alpha": args.alpha, "beta": args.beta}
-    utility = FAMILIES["alpha_beta_kappa"].utility(tables, weights, {**theta, "kappa": args.kappa})
-    probability = logit(utility, args.precision)
+    theta = {"alpha": options.alpha, "beta": options.beta}
+    utility = FAMILIES["alpha_beta_kappa"].utility(
+        tables, weights, {**theta, "kappa": options.kappa}
+    )
+    probability = logit(utility, options.precision)
     own, switches = tables.pi @ weights, switch_points(tables, weights, theta)
     rows = zip(tables.strategies, own, tables.alike, utility, probability, strict=True)
     return {
@@ -106,7 +97,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
+def show(options: Options, result: dict[str, Any]) -> None:
     """Print for a person."""
     console = terminal(100)
     columns = ("payoff", "self_payoff", "utility", "probability")

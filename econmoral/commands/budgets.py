@@ -4,8 +4,8 @@ budgets tell?
 
 from __future__ import annotations
 
-import argparse
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from econmoral.audit import ccei, garp, random_on_lines
 from econmoral.commands import figure, grid
+from econmoral.options import Config, option
 from econmoral.records import InputError, terminal
 from econmoral.sheet import Sheet, read_sheet
 
@@ -20,55 +21,49 @@ FINITE = "it must be a finite number of at most 1e12"
 WORK = 2e10  # draws x budgets^3 beyond which random choosers would take minutes
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    sub: argparse.ArgumentParser = commands.add_parser("garp", description=__doc__)
-    sub.add_argument(
-        "file",
-        type=Path,
-        help="table, a row per budget: p1, p2, ... prices; x1, x2, ... what was bought; subject "
+@dataclass(frozen=True)
+class Options(Config):
+    """What the command is told."""
+
+    file: Path = option(
+        None,
+        "table, a row per budget: p1, p2, ... prices; x1, x2, ... what was bought; subject "
         "(optional)",
+        positional=True,
     )
-    sub.add_argument(
-        "--subject",
-        default="subject",
-        help="column that names the subject (default subject; without it all rows are one's)",
+    subject: str = option(
+        "subject", "column that names the subject (default subject; without it all rows are one's)"
     )
-    sub.add_argument(
-        "--draws",
-        type=int,
-        default=1000,
-        help="random choosers on each subject's budgets (default 1000; 0: none)",
-    )
-    sub.add_argument("--seed", type=int, help="of the random choosers (default 0)")
-    sub.add_argument("--json", action="store_true", help="print JSON")
+    draws: int = option(1000, "random choosers on each subject's budgets (default 1000; 0: none)")
+    seed: int | None = option(None, "of the random choosers (default 0)")
+    json: bool = option(False, "print JSON")
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Every subject's index, and what random choosers reach on the same budgets."""
-    table = read_sheet(args.file)
+    table = read_sheet(options.file)
     prices, bought, goods = _goods(table)
-    if args.subject != "subject":
-        table.need([args.subject], "--subject")
-    named = args.subject in table.columns
-    subject = table.labels(args.subject) if named else ["all rows"] * len(table)
-    seed = args.seed or 0
-    if args.seed is not None and not args.draws:
+    if options.subject != "subject":
+        table.need([options.subject], "--subject")
+    named = options.subject in table.columns
+    subject = table.labels(options.subject) if named else ["all rows"] * len(table)
+    seed = options.seed or 0
+    if options.seed is not None and not options.draws:
         raise InputError("--seed does nothing with --draws 0; leave it out")
-    if args.draws < 0 or args.draws > 1_000_000 or seed < 0:
+    if options.draws < 0 or options.draws > 1_000_000 or seed < 0:
         raise InputError(
-            f"--draws must lie between 0 and 1000000 and --seed be 0 or more, got {args.draws} "
+            f"--draws must lie between 0 and 1000000 and --seed be 0 or more, got {options.draws} "
             f"and {seed}"
         )
     ids = np.array(subject)
     result = [
-        _one(args, name, prices[ids == name], bought[ids == name])
+        _one(options, name, prices[ids == name], bought[ids == name])
         for name in dict.fromkeys(subject)
     ]
-    used = {*goods, *([args.subject] if named else [])}
+    used = {*goods, *([options.subject] if named else [])}
     return {
         "subjects": result,
-        "draws": args.draws,
+        "draws": options.draws,
         "goods": prices.shape[1],
         "notes": _notes(table, subject, prices, bought, used),
     }
@@ -106,20 +101,18 @@ def _goods(table: Sheet) -> tuple[np.ndarray, np.ndarray, list[str]]:
     return prices, bought, names
 
 
-def _one(
-    args: argparse.Namespace, name: str, prices: np.ndarray, bought: np.ndarray
-) -> dict[str, Any]:
+def _one(options: Options, name: str, prices: np.ndarray, bought: np.ndarray) -> dict[str, Any]:
     index = ccei(prices, bought)
     row = {"subject": name, "budgets": len(prices), "garp": garp(prices, bought), "ccei": index}
-    if not args.draws or len(prices) < 2:
+    if not options.draws or len(prices) < 2:
         return row
-    if args.draws * len(prices) ** 3 > WORK:
+    if options.draws * len(prices) ** 3 > WORK:
         most = int(WORK / len(prices) ** 3)
         raise InputError(
-            f"{args.draws} random choosers on {len(prices)} budgets take too long; give --draws "
+            f"{options.draws} random choosers on {len(prices)} budgets take too long; give --draws "
             f"{most} or fewer"
         )
-    random = random_on_lines(prices, (prices * bought).sum(1), args.draws, args.seed or 0)
+    random = random_on_lines(prices, (prices * bought).sum(1), options.draws, options.seed or 0)
     low, middle, high = np.percentile(random.ccei, (5, 50, 95))
     return row | {
         "power": random.power,
@@ -149,7 +142,7 @@ def _notes(
     return notes
 
 
-def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
+def show(options: Options, result: dict[str, Any]) -> None:
     """Print for a person."""
     console = terminal(100)
     header = (

@@ -28,13 +28,13 @@ decisions.csv (any engine).  Writes clone.json, typeK.jsonl with its card, decis
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import os
 import shlex
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ from econmoral.commands import grid
 from econmoral.data import read_choices
 from econmoral.fitting import pairs
 from econmoral.likelihood import Design, restrict
+from econmoral.options import Config, option
 from econmoral.preferences import FAMILIES
 from econmoral.records import (
     InputError,
@@ -73,106 +74,74 @@ from econmoral.records import (
 )
 from econmoral.target import number
 
+USABLE = [f.name for f in FAMILIES.values() if f.parameters and not f.kantian]
 # options that make a clone what it is
 KEPT = ("file", "family", "fixed", "cluster", "types", "round", "held_out", "seed", "n")
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    sub: argparse.ArgumentParser = commands.add_parser(
-        "clone",
-        help=(
-            "estimate human types, write training data for each, compare tuned agents with people "
-            "set aside"
-        ),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+@dataclass(frozen=True)
+class Options(Config):
+    """What the command is told."""
+
+    file: Path = option(
+        None, "choices between allocations, as fit reads them (docs/data.md)", positional=True
     )
-    add = sub.add_argument
-    add("file", type=Path, help="choices between allocations, as fit reads them (docs/data.md)")
-    add("--types", type=int, default=3, help="types of the mixture (default 3)")
-    usable = [f for f in FAMILIES.values() if f.parameters and not f.kantian]
-    add(
-        "--family",
-        default="bruhin_fehr_schunk",
-        help=f"one of {', '.join(f.name for f in usable)} (default bruhin_fehr_schunk)",
+    types: int = option(3, "types of the mixture")
+    family: str = option("bruhin_fehr_schunk", f"one of {', '.join(USABLE)}")
+    fix: tuple[str, ...] = option((), "hold parameters", metavar="NAME=VALUE", extend=True)
+    cluster: str | None = option(
+        None, "column that names the people (default subject)", metavar="COLUMN"
     )
-    add("--fix", nargs="+", action="extend", metavar="NAME=VALUE", help="hold parameters")
-    add("--cluster", metavar="COLUMN", help="column that names the people (default subject)")
-    add(
-        "--held-out",
-        type=float,
-        default=0.25,
-        metavar="SHARE",
-        help="share of the people who are set aside (default .25)",
+    held_out: float = option(
+        0.25, "share of the people who are set aside (default .25)", metavar="SHARE"
     )
-    add(
-        "--round",
-        type=float,
-        default=0.1,
+    round: float = option(
+        0.1,
+        f"grid of the targets' parameters: {', '.join(map(str, STEPS))} (default .1)",
         metavar="STEP",
-        help=f"grid of the targets' parameters: {', '.join(map(str, STEPS))} (default .1)",
     )
-    add("--n", type=int, default=300, help="training conversations of each type (default 300)")
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        help="of the split, the starts of the types, the training data and the pages (default 0)",
+    n: int = option(300, "training conversations of each type")
+    seed: int = option(
+        0, "of the split, the starts of the types, the training data and the pages (default 0)"
     )
-    add(
-        "--model",
-        default="nano",
-        help="model to train, named in the commands that are printed (default nano)",
+    model: str = option("nano", "model to train, named in the commands that are printed")
+    adapter: tuple[str, ...] = option(
+        (), "agent of a type, e.g. 1=runs/clone/type1; repeat", metavar="TYPE=FOLDER", repeat=True
     )
-    add(
-        "--adapter",
-        action="append",
-        default=[],
-        metavar="TYPE=FOLDER",
-        help="agent of a type, e.g. 1=runs/clone/type1; repeat",
-    )
-    add(
-        "--mode",
+    mode: str = option(
+        "reasoned",
+        "how adapters are asked: at once, or after a derivation",
         choices=("direct", "reasoned"),
-        default="reasoned",
-        help="how adapters are asked: at once, or after a derivation (default reasoned)",
     )
-    add(
-        "--pairs",
-        type=int,
-        default=1,
-        help="counterbalanced pairs of pages for each decision (default 1)",
-    )
-    add("--out", type=Path, help="folder to write (default runs/clone-NAME of the file)")
-    add("--json", action="store_true", help="print JSON")
+    pairs: int = option(1, "counterbalanced pairs of pages for each decision")
+    out: Path | None = option(None, "folder to write (default runs/clone-NAME of the file)")
+    json: bool = option(False, "print JSON")
 
 
-def check(args: argparse.Namespace) -> dict[int, Path]:
+def check(options: Options) -> dict[int, Path]:
     """Check the options; folders of the agents by type, from 0.  Raises InputError."""
-    if (
-        args.family not in FAMILIES
-        or FAMILIES[args.family].kantian
-        or not FAMILIES[args.family].parameters
-    ):
+    if options.family not in USABLE:
         raise InputError(
-            f"--family {args.family}: no family that types of allocations can differ in; see --help"
+            f"--family {options.family}: no family that types of allocations can differ in; see "
+            "--help"
         )
-    if not 1 <= args.types <= 10:
-        raise InputError(f"--types must lie between 1 and 10, got {args.types}")
-    if not 0 < args.held_out < 1:
-        raise InputError(f"--held-out must lie strictly between 0 and 1, got {args.held_out:g}")
-    if args.round not in STEPS:
-        raise InputError(f"--round must be one of {', '.join(map(str, STEPS))}, got {args.round:g}")
-    if args.n < 1 or args.seed < 0 or args.pairs < 1:
+    if not 1 <= options.types <= 10:
+        raise InputError(f"--types must lie between 1 and 10, got {options.types}")
+    if not 0 < options.held_out < 1:
+        raise InputError(f"--held-out must lie strictly between 0 and 1, got {options.held_out:g}")
+    if options.round not in STEPS:
+        raise InputError(
+            f"--round must be one of {', '.join(map(str, STEPS))}, got {options.round:g}"
+        )
+    if options.n < 1 or options.seed < 0 or options.pairs < 1:
         raise InputError("--n and --pairs must be at least 1, --seed at least 0")
     found: dict[int, Path] = {}
-    for word in args.adapter:
+    for word in options.adapter:
         kind, equals, folder = word.partition("=")
-        if not equals or not kind.isdecimal() or not 1 <= int(kind) <= args.types:
+        if not equals or not kind.isdecimal() or not 1 <= int(kind) <= options.types:
             raise InputError(
-                f"--adapter {plain(word)}: write TYPE=FOLDER with a type from 1 to {args.types}, "
-                "e.g. 1=runs/clone/type1"
+                f"--adapter {plain(word)}: write TYPE=FOLDER with a type from 1 to "
+                f"{options.types}, e.g. 1=runs/clone/type1"
             )
         if int(kind) - 1 in found:
             raise InputError(f"--adapter: type {kind} is given twice")
@@ -180,33 +149,35 @@ def check(args: argparse.Namespace) -> dict[int, Path]:
     return found
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Estimate, write, and compare where there is something to compare."""
-    folders = check(args)
-    sample = read_choices(args.file, args.family, (args.cluster,) if args.cluster else ())
+    folders = check(options)
+    sample = read_choices(
+        options.file, options.family, (options.cluster,) if options.cluster else ()
+    )
     if sample.shape != "allocations" or sample.payoffs is None or sample.acts is None:
         raise InputError(
-            f"{args.file} holds {sample.shape}; clone reads choices between allocations "
+            f"{options.file} holds {sample.shape}; clone reads choices between allocations "
             "(docs/data.md)"
         )
     if not sample.cluster:
         raise InputError(
-            f"{args.file}: types need several choices of each person; name the people with "
+            f"{options.file}: types need several choices of each person; name the people with "
             "--cluster COLUMN"
         )
-    fixed = pairs(args.fix, "--fix")
+    fixed = pairs(options.fix, "--fix")
     try:
         data, notes = without_acts(restrict(sample.data, fixed))
     except ValueError as error:
         raise InputError(f"--fix: {error}") from None
-    parts = split(sample, args.held_out, args.seed)
+    parts = split(sample, options.held_out, options.seed)
     unit = unit_of(sample.payoffs[:, parts.plain])
     points = np.round(sample.payoffs / unit, 4)
-    out: Path = args.out or Path("runs") / f"clone-{args.file.stem}"
+    out: Path = options.out or Path("runs") / f"clone-{options.file.stem}"
     settings = {
-        "file": sha256(args.file), "family": args.family, "fixed": fixed,
-        "cluster": list(sample.cluster), "types": args.types, "round": args.round,
-        "held_out": args.held_out, "seed": args.seed, "n": args.n,
+        "file": sha256(options.file), "family": options.family, "fixed": fixed,
+        "cluster": list(sample.cluster), "types": options.types, "round": options.round,
+        "held_out": options.held_out, "seed": options.seed, "n": options.n,
     }  # fmt: skip
     lock(out)
     before = read_json(out / "clone.json") if (out / "clone.json").is_file() else None
@@ -217,8 +188,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             f"{out} holds another clone (it differs in {', '.join(differ)}); give the same "
             "options, or another --out"
         )
-    types = estimate(data, parts.train, args.types, args.round, args.seed)
-    if types.several.agreeing < 2 and args.types > 1:
+    types = estimate(data, parts.train, options.types, options.round, options.seed)
+    if types.several.agreeing < 2 and options.types > 1:
         notes.append(
             f"only one of {types.several.starts} starts reached the best likelihood: the types may "
             "not be the best ones"
@@ -237,21 +208,21 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         )
     ids, problems = decisions(points, judged)
     write_text(out / "decisions.csv", problems)
-    commands = [train(out, k, args) for k in range(args.types)]
-    described = [describe(types, k, out, args) for k in range(args.types)]
+    commands = [train(out, k, options) for k in range(options.types)]
+    described = [describe(types, k, out, options) for k in range(options.types)]
     for kind in described:
-        write_data(Path(kind["data"]), kind["target"], args)
+        write_data(Path(kind["data"]), kind["target"], options)
     result: dict[str, Any] = {
-        "settings": settings, "file": str(args.file), "out": str(out), "unit": unit,
-        "rounding": args.round, "people": {"training": len(data.names) - len(parts.held_out),
+        "settings": settings, "file": str(options.file), "out": str(out), "unit": unit,
+        "rounding": options.round, "people": {"training": len(data.names) - len(parts.held_out),
             "held_out": len(parts.held_out)},
         "choices": {"training": int(parts.train.sum()), "assigning": int(parts.assign.sum()),
             "judged": int(parts.judge.sum())},
         "pooled": types.one.estimates, "types": described, "nec": types.several.nec, "notes": notes,
         "held_out": list(parts.held_out),
     }  # fmt: skip
-    write_json(out / "clone.json", finite(origin(choices=args.file) | result))
-    agents = measured(args, out, folders, types) if folders else []
+    write_json(out / "clone.json", finite(origin(choices=options.file) | result))
+    agents = measured(options, out, folders, types) if folders else []
     result["comparison"] = comparison(data, parts, types, ids, agents)
     if folders:
         inputs = {
@@ -265,12 +236,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         }
         write_json(
             out / "comparison.json",
-            finite(origin(choices=args.file, **inputs) | {"comparison": result["comparison"]}),
+            finite(origin(choices=options.file, **inputs) | {"comparison": result["comparison"]}),
         )
     else:
         again = [w for w in sys.argv[1:] if w != "--json"]
         shown = [
-            f"--adapter {k + 1}={shlex.quote(str(out / f'type{k + 1}'))}" for k in range(args.types)
+            f"--adapter {k + 1}={shlex.quote(str(out / f'type{k + 1}'))}"
+            for k in range(options.types)
         ]
         result["commands"] = [
             *commands,
@@ -301,7 +273,7 @@ def decisions(points: np.ndarray, judged: np.ndarray) -> tuple[list[str], str]:
     return ids, text.getvalue()
 
 
-def describe(types: Types, k: int, out: Path, args: argparse.Namespace) -> dict[str, Any]:
+def describe(types: Types, k: int, out: Path, options: Options) -> dict[str, Any]:
     """One type: its share, estimates and target, and where its training data go."""
     several = types.several
     return {
@@ -315,18 +287,18 @@ def describe(types: Types, k: int, out: Path, args: argparse.Namespace) -> dict[
     }
 
 
-def train(out: Path, k: int, args: argparse.Namespace) -> str:
+def train(out: Path, k: int, options: Options) -> str:
     """The command that trains an agent of type k."""
     words = [
         "accelerate",
         "launch",
         "recipes/sft.py",
         "--model",
-        args.model,
+        options.model,
         "--data",
         str(out / f"type{k + 1}.jsonl"),
     ]
-    return shlex.join([*words, "--seed", str(args.seed), "--out", str(out / f"type{k + 1}")])
+    return shlex.join([*words, "--seed", str(options.seed), "--out", str(out / f"type{k + 1}")])
 
 
 def stage(words: list[str], quiet: bool) -> None:
@@ -350,7 +322,7 @@ def stage(words: list[str], quiet: bool) -> None:
         raise InputError(f"{words[0]} failed: {lines[-1].removeprefix('error: ')}")
 
 
-def write_data(path: Path, target: str, args: argparse.Namespace) -> None:
+def write_data(path: Path, target: str, options: Options) -> None:
     """Training data of a target, by data_synth; not again where they are there."""
     if not path.with_suffix(".md").is_file():  # the card is written last
         words = [
@@ -359,18 +331,16 @@ def write_data(path: Path, target: str, args: argparse.Namespace) -> None:
             "--domain",
             "allocations",
             "--n",
-            str(args.n),
+            str(options.n),
             "--seed",
-            str(args.seed),
+            str(options.seed),
             "--out",
             str(path),
         ]
         stage(["data", *words], quiet=True)
 
 
-def measured(
-    args: argparse.Namespace, out: Path, folders: dict[int, Path], types: Types
-) -> list[Agent]:
+def measured(options: Options, out: Path, folders: dict[int, Path], types: Types) -> list[Agent]:
     """What the agents answered: adapters are asked now, in one load, measurements are read."""
     tuned = {k: f for k, f in folders.items() if (f / "adapter_config.json").is_file()}
     agents: list[Agent] = []
@@ -381,12 +351,12 @@ def measured(
                     f"--adapter {k + 1}={folder}: neither an adapter nor a measurement of "
                     "eval.menus is there"
                 )
-            arms = [a for a in read_agents(folder, args.mode) if a.name != "base"]
+            arms = [a for a in read_agents(folder, options.mode) if a.name != "base"]
             if len(arms) != 1:
                 there = ", ".join(a.name for a in arms) or "none"
                 raise InputError(
-                    f"{folder}: a measurement of one agent in {args.mode} mode is needed, there is "
-                    f"{there}; choose --mode or measure it alone"
+                    f"{folder}: a measurement of one agent in {options.mode} mode is needed, "
+                    f"there is {there}; choose --mode or measure it alone"
                 )
             agents.append(
                 Agent(f"agent {k + 1} ({arms[0].name})", arms[0].answers, arms[0].outside, k)
@@ -405,22 +375,22 @@ def measured(
             "--own",
             str(out / "decisions.csv"),
             "--mode",
-            args.mode,
+            options.mode,
         ]
         stage(
             [
                 "menus",
                 *words,
                 "--pairs",
-                str(args.pairs),
+                str(options.pairs),
                 "--seed",
-                str(args.seed),
+                str(options.seed),
                 "--out",
                 str(out / "measured"),
             ],
-            quiet=args.json,
+            quiet=options.json,
         )
-        arms = read_agents(out / "measured", args.mode)
+        arms = read_agents(out / "measured", options.mode)
         # in the order in which they were given
         names = list(read_json(out / "measured" / "run.json")["adapters"])
         by_folder = dict(zip(unique, names, strict=True))
@@ -468,7 +438,7 @@ def comparison(
     return compare(data, parts, types, ids, agents)
 
 
-def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
+def show(options: Options, result: dict[str, Any]) -> None:
     """Print for a person."""
     console, out = terminal(110), result["out"]
     people, choices = result["people"], result["choices"]
@@ -494,7 +464,7 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
     console.print(grid(("", "share", *names, "lambda"), rows))
     for k in result["types"]:
         console.print(
-            f"target of type {k['type']}, estimates rounded to {args.round:g}: {k['target']}"
+            f"target of type {k['type']}, estimates rounded to {options.round:g}: {k['target']}"
         )
     console.print(
         f"a point of the page is {result['unit']:g} of the file's units; rounding is what "

@@ -4,8 +4,8 @@ own.
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from econmoral.amce import Amce, estimate
 from econmoral.commands import figure, grid
+from econmoral.options import Config, option
 from econmoral.records import InputError, terminal
 from econmoral.sheet import MISSING, Sheet, read_sheet
 
@@ -20,84 +21,67 @@ SHOWN = 20  # remarks printed for a person; --json has all
 ABSENT = MISSING - {"none"}  # no level was shown; None may be a level of its own
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    sub: argparse.ArgumentParser = commands.add_parser("amce", description=__doc__)
-    sub.add_argument(
-        "file",
-        type=Path,
-        help="table, a row per profile: task, chosen (0/1 or a probability), subject, and "
-        "attributes",
+@dataclass(frozen=True)
+class Options(Config):
+    """What the command is told."""
+
+    file: Path = option(
+        None,
+        "table, a row per profile: task, chosen (0/1 or a probability), subject, and attributes",
+        positional=True,
     )
-    sub.add_argument(
-        "--attributes",
-        type=lambda text: text.split(","),
-        help="columns, comma separated (default: all that are nothing else)",
+    attributes: str | None = option(
+        None, "columns, comma separated (default: all that are nothing else)"
     )
-    sub.add_argument(
-        "--baseline",
-        action="append",
-        default=[],
-        metavar="ATTRIBUTE=LEVEL",
-        help="level to compare with; may be repeated",
+    baseline: tuple[str, ...] = option(
+        (), "level to compare with; may be repeated", metavar="ATTRIBUTE=LEVEL", repeat=True
     )
-    sub.add_argument("--task", default="task", help="column that names the task (default task)")
-    sub.add_argument("--chosen", default="chosen", help="column of the choice (default chosen)")
-    sub.add_argument(
-        "--subject",
-        default="subject",
-        help="column of the subject; tasks may be numbered within subjects (default subject)",
+    task: str = option("task", "column that names the task")
+    chosen: str = option("chosen", "column of the choice")
+    subject: str = option("subject", "column of the subject; tasks may be numbered within subjects")
+    cluster: str | None = option(
+        None, "column to cluster errors by (default: subject if there is one, else task)"
     )
-    sub.add_argument(
-        "--cluster",
-        help="column to cluster errors by (default: subject if there is one, else task)",
-    )
-    sub.add_argument("--weight", help="column of weights (default: all alike)")
-    sub.add_argument(
-        "--missing",
-        choices=("drop", "level"),
-        default="drop",
-        help="profiles without a level (default drop)",
-    )
-    sub.add_argument("--json", action="store_true", help="print JSON")
+    weight: str | None = option(None, "column of weights (default: all alike)")
+    missing: str = option("drop", "profiles without a level", choices=("drop", "level"))
+    json: bool = option(False, "print JSON")
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Effects of a file.  Raises InputError that says what is wrong with it and where."""
-    table = read_sheet(args.file)
+    table = read_sheet(options.file)
+    listed = [] if options.attributes is None else options.attributes.split(",")
     special = [
-        args.task,
-        args.chosen,
-        *([args.cluster] if args.cluster else []),
-        *([args.weight] if args.weight else []),
+        options.task,
+        options.chosen,
+        *([options.cluster] if options.cluster else []),
+        *([options.weight] if options.weight else []),
     ]
     table.need(
-        [
-            *special,
-            *([args.subject] if args.subject != "subject" else []),
-            *(args.attributes or []),
-        ],
+        [*special, *([options.subject] if options.subject != "subject" else []), *listed],
         "a conjoint experiment",
     )
-    subjects = table.labels(args.subject) if args.subject in table.columns else None
-    other = {*special, args.subject, "profile"}
-    attributes = args.attributes or [c for c in table.columns if c not in other]
-    if clash := sorted(set(attributes) & {*special, args.subject}):
+    subjects = table.labels(options.subject) if options.subject in table.columns else None
+    other = {*special, options.subject, "profile"}
+    attributes = listed or [c for c in table.columns if c not in other]
+    if clash := sorted(set(attributes) & {*special, options.subject}):
         raise InputError(
             f"{', '.join(clash)} cannot be an attribute: the column is used for something else"
         )
     unused = [c for c in table.columns if c not in {*other, *attributes}]
-    task = table.labels(args.task)
+    task = table.labels(options.task)
     units = list(zip(subjects or [""] * len(task), task, strict=True))
-    chosen, notes = _choices(table, args, units)
+    chosen, notes = _choices(table, options, units)
     kept = np.flatnonzero(~np.isnan(chosen))
     if not len(kept):
-        raise InputError(f"{args.file}: no task has a choice")
-    cluster = table.labels(args.cluster) if args.cluster else subjects or task
+        raise InputError(f"{options.file}: no task has a choice")
+    cluster = table.labels(options.cluster) if options.cluster else subjects or task
     positive = "a weight must be positive; leave the row out instead"
-    weight = table.numbers([args.weight], positive)[:, 0] if args.weight else np.ones(len(task))
-    if (weight <= 0).any():
-        raise table.bad(int((weight <= 0).argmax()), args.weight, positive)
+    weight = np.ones(len(task))
+    if options.weight:
+        weight = table.numbers([options.weight], positive)[:, 0]
+        if (weight <= 0).any():
+            raise table.bad(int((weight <= 0).argmax()), options.weight, positive)
     levels = {a: [_level(table.columns[a][i]) for i in kept] for a in attributes}
     try:
         found = estimate(
@@ -105,16 +89,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             chosen[kept],
             [cluster[i] for i in kept],
             weight[kept],
-            _baselines(args.baseline),
-            args.missing,
+            _baselines(options.baseline),
+            options.missing,
         )
     except ValueError as error:
-        raise InputError(f"{args.file}: {error}") from None
+        raise InputError(f"{options.file}: {error}") from None
     if unused:
         notes.append(f"unused columns: {', '.join(unused)}")
     return described(found) | {
         "tasks": len({units[i] for i in kept}),
-        "cluster": args.cluster or (args.subject if subjects else args.task),
+        "cluster": options.cluster or (options.subject if subjects else options.task),
         "notes": [*table.notes, *notes, *found.notes],
     }
 
@@ -133,7 +117,7 @@ def described(found: Amce) -> dict[str, Any]:
     }
 
 
-def _baselines(given: list[str]) -> dict[str, str]:
+def _baselines(given: Sequence[str]) -> dict[str, str]:
     found = {}
     for text in given:
         name, sign, level = text.partition("=")
@@ -146,7 +130,7 @@ def _baselines(given: list[str]) -> dict[str, str]:
 
 
 def _choices(
-    table: Sheet, args: argparse.Namespace, units: list[tuple[str, str]]
+    table: Sheet, options: Options, units: list[tuple[str, str]]
 ) -> tuple[np.ndarray, list[str]]:
     """(N,) choice of every profile, nan in tasks without one; remarks.
 
@@ -154,10 +138,10 @@ def _choices(
     a profile named twice.
     """
     rule = "it must be 0, 1 or a probability"
-    chosen = table.numbers([args.chosen], rule, empty=True)[:, 0]
+    chosen = table.numbers([options.chosen], rule, empty=True)[:, 0]
     wrong = (chosen < 0) | (chosen > 1)
     if wrong.any():
-        raise table.bad(int(wrong.argmax()), args.chosen, rule)
+        raise table.bad(int(wrong.argmax()), options.chosen, rule)
     rows: dict[tuple[str, str], list[int]] = {}
     for i, unit in enumerate(units):
         rows.setdefault(unit, []).append(i)
@@ -176,7 +160,7 @@ def _choices(
             continue
         if np.isnan(chosen[r]).any():
             raise InputError(
-                f"{where} has profiles with and without a value in {args.chosen}; fill it in"
+                f"{where} has profiles with and without a value in {options.chosen}; fill it in"
             )
         if len(r) == 1:
             raise InputError(
@@ -190,10 +174,10 @@ def _choices(
                 else "; if tasks are numbered within subjects, name their column with --subject"
             )
             raise InputError(
-                f"{where}: {args.chosen} sums to {chosen[r].sum():g} over {len(r)} profiles, not "
-                f"to 1{hint}"
+                f"{where}: {options.chosen} sums to {chosen[r].sum():g} over {len(r)} profiles, "
+                f"not to 1{hint}"
             )
-        named = [c for c in table.columns if c not in (args.chosen, "profile")]
+        named = [c for c in table.columns if c not in (options.chosen, "profile")]
         same += len({tuple(table.columns[c][i] for c in named) for i in r}) == 1
     notes = []
     if unanswered:
@@ -215,7 +199,7 @@ def _profiles_once(table: Sheet, rows: dict[tuple[str, str], list[int]]) -> None
             seen.add(names[i])
 
 
-def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
+def show(options: Options, result: dict[str, Any]) -> None:
     """Print for a person."""
     console = terminal(100)
     console.print(

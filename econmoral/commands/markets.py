@@ -4,64 +4,44 @@ estimated degree does.
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from econmoral.commands import figure, grid
 from econmoral.market import GROUPS, Market, counterfactual
+from econmoral.options import Config, option
 from econmoral.records import InputError, terminal
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    sub: argparse.ArgumentParser = commands.add_parser("market", description=__doc__)
-    number = sub.add_argument
-    number("--kappa", type=float, nargs="+", help="degree of morality of every firm (default 0 0)")
-    number("--group", choices=GROUPS, help="who stands behind the veil (default firms)")
-    number(
-        "--quality",
-        type=float,
-        nargs="+",
-        default=[2.0],
-        help="a of every firm, or one for all (default 2)",
+@dataclass(frozen=True)
+class Options(Config):
+    """What the command is told."""
+
+    kappa: tuple[float, ...] = option((), "degree of morality of every firm (default 0 0)")
+    group: str | None = option(None, "who stands behind the veil (default firms)", choices=GROUPS)
+    quality: tuple[float, ...] = option((2.0,), "a of every firm, or one for all")
+    cost: tuple[float, ...] = option((1.0,), "unit cost of every firm, or one for all")
+    outside: float = option(0.0, "quality of the outside good (default 0)")
+    mu: float = option(0.25, "horizontal differentiation")
+    scale: float = option(1.0, "size of the market")
+    currency: float = option(1.0, "units of currency per unit of utility")
+    prices: tuple[float, ...] = option((), "describe these prices instead of the equilibrium")
+    kappa_estimate: float | None = option(
+        None, "an estimated degree, common to all firms: intervals by draws from it"
     )
-    number(
-        "--cost",
-        type=float,
-        nargs="+",
-        default=[1.0],
-        help="unit cost of every firm, or one for all (default 1)",
-    )
-    number("--outside", type=float, default=0.0, help="quality of the outside good (default 0)")
-    number("--mu", type=float, default=0.25, help="horizontal differentiation (default 0.25)")
-    number("--scale", type=float, default=1.0, help="size of the market (default 1)")
-    number(
-        "--currency",
-        type=float,
-        default=1.0,
-        help="units of currency per unit of utility (default 1)",
-    )
-    number(
-        "--prices", type=float, nargs="+", help="describe these prices instead of the equilibrium"
-    )
-    number(
-        "--kappa-estimate",
-        type=float,
-        help="an estimated degree, common to all firms: intervals by draws from it",
-    )
-    number("--kappa-se", type=float, help="standard error of that estimate")
-    number("--draws", type=int, help="draws of kappa (default 500)")
-    number("--seed", type=int, help="of the draws (default 0)")
-    sub.add_argument("--json", action="store_true", help="print JSON")
+    kappa_se: float | None = option(None, "standard error of that estimate")
+    draws: int | None = option(None, "draws of kappa (default 500)")
+    seed: int | None = option(None, "of the draws (default 0)")
+    json: bool = option(False, "print JSON")
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Equilibrium, given prices, or a counterfactual.  Raises InputError for what has no answer."""
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
-            return _estimated(args) if _asks_for_draws(args) else _given(args)
+            return _estimated(options) if _asks_for_draws(options) else _given(options)
     except (ArithmeticError, np.linalg.LinAlgError, RuntimeError) as error:
         told = f"this market is beyond what can be computed ({error})"
         raise InputError(
@@ -71,28 +51,28 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(str(error)) from None
 
 
-def _market(args: argparse.Namespace, n: int) -> Market:
-    quality, cost = (tuple(x * n if len(x) == 1 else x) for x in (args.quality, args.cost))
-    return Market(quality, cost, args.outside, args.mu, args.scale, args.currency)
+def _market(options: Options, n: int) -> Market:
+    quality, cost = (tuple(x * n if len(x) == 1 else x) for x in (options.quality, options.cost))
+    return Market(quality, cost, options.outside, options.mu, options.scale, options.currency)
 
 
-def _given(args: argparse.Namespace) -> dict[str, Any]:
+def _given(options: Options) -> dict[str, Any]:
     idle = dict.fromkeys(("draws", "seed"), "without --kappa-estimate")
-    if args.prices:
+    if options.prices:
         idle |= dict.fromkeys(("kappa", "group"), "with --prices")
     for name, why in idle.items():
-        if getattr(args, name) is not None:
+        if getattr(options, name) not in (None, ()):
             raise ValueError(f"--{name} does nothing {why}; leave it out")
-    listed = max(len(args.quality), len(args.cost))
-    kappa = args.kappa or [0.0] * max(listed, 2)
-    n = len(args.prices or kappa)
-    firms = _market(args, n)
-    if args.prices and len(args.prices) != firms.n:
-        raise ValueError(f"{firms.n} firms and {len(args.prices)} prices")
+    listed = max(len(options.quality), len(options.cost))
+    kappa = options.kappa or [0.0] * max(listed, 2)
+    n = len(options.prices or kappa)
+    firms = _market(options, n)
+    if options.prices and len(options.prices) != firms.n:
+        raise ValueError(f"{firms.n} firms and {len(options.prices)} prices")
     prices = (
-        np.array(args.prices, float)
-        if args.prices
-        else firms.equilibrium(tuple(kappa), args.group or "firms")
+        np.array(options.prices, float)
+        if options.prices
+        else firms.equilibrium(tuple(kappa), options.group or "firms")
     )
     if not np.isfinite(prices).all():
         raise ValueError("prices must be finite")
@@ -105,24 +85,27 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _asks_for_draws(args: argparse.Namespace) -> bool:
-    given = [args.kappa_estimate is not None, args.kappa_se is not None]
+def _asks_for_draws(options: Options) -> bool:
+    given = [options.kappa_estimate is not None, options.kappa_se is not None]
     if any(given) and not all(given):
         raise ValueError("--kappa-estimate and --kappa-se go together: give both or none")
-    if all(given) and (args.kappa or args.prices):
+    if all(given) and (options.kappa or options.prices):
         raise ValueError("give either --kappa-estimate or one of --kappa and --prices, not both")
     return all(given)
 
 
-def _estimated(args: argparse.Namespace) -> dict[str, Any]:
-    firms = _market(args, max(len(args.quality), len(args.cost), 2))
+def _estimated(options: Options) -> dict[str, Any]:
+    firms = _market(options, max(len(options.quality), len(options.cost), 2))
+    estimate, se = options.kappa_estimate, options.kappa_se
+    assert estimate is not None
+    assert se is not None
     found = counterfactual(
         firms,
-        args.kappa_estimate,
-        args.kappa_se,
-        500 if args.draws is None else args.draws,
-        args.seed or 0,
-        args.group or "firms",
+        estimate,
+        se,
+        500 if options.draws is None else options.draws,
+        options.seed or 0,
+        options.group or "firms",
     )
 
     def told(name: str, i: int) -> dict[str, float]:
@@ -133,7 +116,7 @@ def _estimated(args: argparse.Namespace) -> dict[str, Any]:
         }
 
     return {
-        "kappa": {"estimate": args.kappa_estimate, "se": args.kappa_se, "priced_at": found.kappa},
+        "kappa": {"estimate": estimate, "se": se, "priced_at": found.kappa},
         "draws": found.draws,
         "draws_without_equilibrium": found.failed,
         "probability_cut": found.cut,
@@ -143,7 +126,7 @@ def _estimated(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
+def show(options: Options, result: dict[str, Any]) -> None:
     """Print for a person."""
     console = terminal(130)
     if "probability_cut" in result:

@@ -29,7 +29,6 @@ the last digit on another machine.  (A study trains everything again.)
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -43,6 +42,7 @@ from typing import Any
 import econmoral
 from econmoral.human import reference
 from econmoral.models import MODELS
+from econmoral.options import Config, option
 from econmoral.records import InputError, origin, plain, read_json, sha256, write_json, write_text
 from econmoral.sheet import read_sheet
 
@@ -104,44 +104,39 @@ class Package:
     open: list[str] = field(default_factory=list)
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    sub: argparse.ArgumentParser = commands.add_parser(
-        "package",
-        help="a replication package of a run: README, master script, data, code, hashes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+@dataclass(frozen=True)
+class Options(Config):
+    """What the command is told."""
+
+    run: Path = option(
+        None, "folder that one of our commands wrote", metavar="RUN", positional=True
     )
-    sub.add_argument("run", type=Path, metavar="RUN", help="folder that one of our commands wrote")
-    sub.add_argument(
-        "--out", type=Path, help="folder to write; it must not exist (default RUN-package)"
+    out: Path | None = option(None, "folder to write; it must not exist (default RUN-package)")
+    title: str | None = option(None, "of the paper")
+    authors: str | None = option(None, "of the paper")
+    citation: str | None = option(
+        None, "how the data are cited: authors, year, title, repository, DOI"
     )
-    sub.add_argument("--title", help="of the paper")
-    sub.add_argument("--authors", help="of the paper")
-    sub.add_argument(
-        "--citation", help="how the data are cited: authors, year, title, repository, DOI"
+    licence: str | None = option(None, "licence of the data, e.g. MIT or CC-BY 4.0")
+    access: str | None = option(
+        None, "leave the data out; says how a replicator gets them, at what cost and how fast"
     )
-    sub.add_argument("--licence", help="licence of the data, e.g. MIT or CC-BY 4.0")
-    sub.add_argument(
-        "--access",
-        help="leave the data out; says how a replicator gets them, at what cost and how fast",
-    )
-    sub.add_argument("--json", action="store_true", help="print JSON")
+    json: bool = option(False, "print JSON")
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Write the package."""
-    source: Path = args.run
+    source: Path = options.run
     if not source.is_dir():
         raise InputError(f"folder {source} does not exist")
-    out: Path = args.out or source.with_name(source.resolve().name + "-package")
+    out: Path = options.out or source.with_name(source.resolve().name + "-package")
     if out.exists():
         raise InputError(f"{out} exists; remove it, or name another folder with --out")
     if out.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{out} lies in {source}; name a folder outside it")
     aside = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        package = fill(source, aside, args)
+        package = fill(source, aside, options)
         os.replace(aside, out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -154,7 +149,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
+def show(options: Options, result: dict[str, Any]) -> None:
     """Print for a person."""
     print(
         f"{result['out']}/: README.md master.py and all they need, {result['megabytes']} MB; "
@@ -165,11 +160,11 @@ def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
         print(plain(f"{FILL.lower()}: {line}"))
 
 
-def fill(source: Path, folder: Path, args: argparse.Namespace) -> Package:
+def fill(source: Path, folder: Path, options: Options) -> Package:
     """Write everything of a package into ``folder``."""
     package = Package()
     for where, record in records(source):
-        package.steps.append(step(source, where, record, folder, package, args))
+        package.steps.append(step(source, where, record, folder, package, options))
         report = where / "report"
         if (report / "report.md").is_file():
             name = package.steps[-1].name
@@ -177,15 +172,18 @@ def fill(source: Path, folder: Path, args: argparse.Namespace) -> Package:
             package.steps.append(Step(f"{name}/report", words, [], 0.0, {}))
     copy_results(source, folder / "results")
     copy_code(folder / "code")
-    for what, given in (("the paper's title", args.title), ("the paper's authors", args.authors)):
+    for what, given in (
+        ("the paper's title", options.title),
+        ("the paper's authors", options.authors),
+    ):
         if not given:
             package.open.append(what)
     if package.data:
         package.open += [
-            f"citation of the data ({name})" for name in package.data if not args.citation
+            f"citation of the data ({name})" for name in package.data if not options.citation
         ]
         package.open += [
-            f"licence of the data ({name})" for name in package.data if not args.licence
+            f"licence of the data ({name})" for name in package.data if not options.licence
         ]
     package.open.append(
         "number in the paper of each table and figure (last section but two of README.md)"
@@ -193,7 +191,7 @@ def fill(source: Path, folder: Path, args: argparse.Namespace) -> Package:
     write_text(folder / "requirements.txt", "".join(f"{line}\n" for line in requirements(package)))
     write_text(folder / "LICENSE", licence_text())
     write_text(folder / "master.py", master(package))
-    write_text(folder / "README.md", readme(package, folder, args))
+    write_text(folder / "README.md", readme(package, folder, options))
     about = {
         "run": source.name,
         "steps": [{"name": s.name, "words": s.words} for s in package.steps],
@@ -261,7 +259,7 @@ def step(
     record: dict[str, Any],
     folder: Path,
     package: Package,
-    args: argparse.Namespace,
+    options: Options,
 ) -> Step:
     """The command of a record with its inputs in the package.
 
@@ -293,7 +291,7 @@ def step(
             and not key.startswith("choices")
         )
         human = key.startswith("choices")
-        left_out = bool(args.access) and human
+        left_out = bool(options.access) and human
         if not path.is_file():
             raise InputError(
                 f"{path}, which {where} was made from, is not there; run this from the folder "
@@ -598,9 +596,12 @@ def _exit_codes(s: Step) -> list[int]:
 # ------------------------------------------------------------------------------------------- README
 
 
-def readme(package: Package, folder: Path, args: argparse.Namespace) -> str:
+def readme(package: Package, folder: Path, options: Options) -> str:
     """README in the shape of the social science data editors' template."""
-    title, authors = (args.title or f"[{FILL}: title]"), (args.authors or f"[{FILL}: authors]")
+    title, authors = (
+        (options.title or f"[{FILL}: title]"),
+        (options.authors or f"[{FILL}: authors]"),
+    )
     used = sorted({s.words[1] if s.words[0] == "-m" else s.words[0] for s in package.steps})
     blocks = [
         f"# Replication package for: {_line(title)}",
@@ -609,7 +610,7 @@ def readme(package: Package, folder: Path, args: argparse.Namespace) -> str:
         "`python master.py` checks all files and repeats every number of `results/` "
         f"({len(package.steps)} step(s): {', '.join(s.name for s in package.steps)}) with the "
         f"programs in `code/` ({', '.join(used)}). {_expected(package)}",
-        *_data(package, folder, args),
+        *_data(package, folder, options),
         *_requirements_section(package),
         *_programs(package),
         "## Instructions to Replicators",
@@ -633,7 +634,7 @@ def readme(package: Package, folder: Path, args: argparse.Namespace) -> str:
         "## List of Tables, Figures and Programs",
         _outputs(package, folder),
         "## References",
-        *_references(package, args),
+        *_references(package, options),
         "## Acknowledgements",
         "This README follows the [template README for social science replication "
         "packages](https://social-science-data-editors.github.io/template_README/) of Vilhuber, "
@@ -666,16 +667,16 @@ def _time(seconds: float) -> str:
     )
 
 
-def _data(package: Package, folder: Path, args: argparse.Namespace) -> list[str]:
-    licence = _line(args.licence) if args.licence else f"[{FILL}: licence of the data]"
-    citation = _line(args.citation) if args.citation else f"[{FILL}: citation of the data]"
+def _data(package: Package, folder: Path, options: Options) -> list[str]:
+    licence = _line(options.licence) if options.licence else f"[{FILL}: licence of the data]"
+    citation = _line(options.citation) if options.citation else f"[{FILL}: citation of the data]"
     blocks = ["## Data Availability and Provenance Statements"]
     if package.data:
         rights = (
             "- [ ] I certify that the authors have legitimate access to and permission to use the "
             "data in this package."
         )
-        if not args.access:
+        if not options.access:
             rights += (
                 "\n"
                 "- [ ] I certify that the authors have documented permission to redistribute the "
@@ -691,7 +692,7 @@ def _data(package: Package, folder: Path, args: argparse.Namespace) -> list[str]
             package.open.append(package_open)
     where = (
         "All data **are** in this package."
-        if not args.access or not package.data
+        if not options.access or not package.data
         else "Some data **cannot be made** publicly available in this package."
     )
     blocks.append(f"### Summary of Availability\n\n{where}")
@@ -725,8 +726,8 @@ def _data(package: Package, folder: Path, args: argparse.Namespace) -> list[str]
         )
         + "\n".join(rows)
     )
-    if args.access and package.data:
-        blocks.append(f"Data that are not provided: {_line(args.access)}")
+    if options.access and package.data:
+        blocks.append(f"Data that are not provided: {_line(options.access)}")
     if package.data:
         blocks.append(
             (
@@ -910,8 +911,8 @@ def line_of(s: Step, name: str, parent: str) -> tuple[str, int | None]:
     return f"code/{files[0]}", None
 
 
-def _references(package: Package, args: argparse.Namespace) -> list[str]:
-    found = [f"- {_line(args.citation)}"] if args.citation and package.data else []
+def _references(package: Package, options: Options) -> list[str]:
+    found = [f"- {_line(options.citation)}"] if options.citation and package.data else []
     found += [
         (
             "- The econmoral authors. econmoral: fine-tune a language model on an explicit "

@@ -4,10 +4,11 @@ parameter.
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from typing import Any
 
 from econmoral.commands import figure, grid
+from econmoral.options import Config, option
 from econmoral.power import (
     ICC,
     Parameter,
@@ -29,104 +30,85 @@ SHARES_ONLY = ("share", "correlation")
 PARAMETER_ONLY = ("family", "theta", "one_arm", "exact", "draws")
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    sub: argparse.ArgumentParser = commands.add_parser("power", description=__doc__)
-    sub.add_argument(
-        "--effect", type=float, required=True, help="difference in shares, or in the parameter"
+@dataclass(frozen=True)
+class Options(Config):
+    """What the command is told."""
+
+    effect: float = option(None, "difference in shares, or in the parameter", required=True)
+    alpha: float = option(0.05, "two-sided level")
+    power: float | None = option(
+        None, "asked for (default 0.8); not with --parameter and --subjects"
     )
-    sub.add_argument("--alpha", type=float, default=0.05, help="two-sided level (default 0.05)")
-    sub.add_argument(
-        "--power", type=float, help="asked for (default 0.8); not with --parameter and --subjects"
+    share: float | None = option(None, "baseline share (default 0.5)")
+    spread: float | None = option(
+        None, "standard deviation over items or subjects, of the probability or of the parameter"
     )
-    sub.add_argument("--share", type=float, help="baseline share (default 0.5)")
-    sub.add_argument(
-        "--spread",
-        type=float,
-        help="standard deviation over items or subjects, of the probability or of the parameter",
+    icc: float | None = option(
+        None,
+        f"intra-class correlation instead of a spread (default {ICC:g} for shares, 0 for a "
+        "parameter)",
     )
-    sub.add_argument(
-        "--icc",
-        type=float,
-        help=(
-            f"intra-class correlation instead of a spread (default {ICC:g} for shares, 0 for a "
-            "parameter)"
-        ),
+    correlation: float | None = option(
+        None, "of a subject's (item's) probabilities in both arms (default 0.5)"
     )
-    sub.add_argument(
-        "--correlation",
-        type=float,
-        help="of a subject's (item's) probabilities in both arms (default 0.5)",
+    decisions: int | None = option(None, "of every subject in an arm (parameter: default 20)")
+    subjects: int | None = option(
+        None, "subjects or items (per arm) that there are: their power instead of a number"
     )
-    sub.add_argument(
-        "--decisions", type=int, help="of every subject in an arm (parameter: default 20)"
+    parameter: str | None = option(None, "plan for this parameter, by simulated estimates")
+    family: str | None = option(None, "its family of preferences (default alpha_beta_kappa)")
+    theta: str | None = option(
+        None, "parameters of the first arm, such as kappa=.3,lambda=.05 (default 0, lambda .05)"
     )
-    sub.add_argument(
-        "--subjects",
-        type=int,
-        help="subjects or items (per arm) that there are: their power instead of a number",
-    )
-    sub.add_argument("--parameter", help="plan for this parameter, by simulated estimates")
-    sub.add_argument("--family", help="its family of preferences (default alpha_beta_kappa)")
-    sub.add_argument(
-        "--theta",
-        help="parameters of the first arm, such as kappa=.3,lambda=.05 (default 0, lambda .05)",
-    )
-    sub.add_argument(
-        "--one-arm",
-        action="store_true",
-        default=None,
-        help="test one arm against the value in --theta",
-    )
-    sub.add_argument(
-        "--exact",
-        action="store_true",
-        default=None,
-        help="exact choice probabilities of a model, items instead of subjects",
-    )
-    sub.add_argument("--draws", type=int, help="simulated studies of a parameter (default 200)")
-    sub.add_argument("--json", action="store_true", help="print JSON")
+    one_arm: bool = option(False, "test one arm against the value in --theta")
+    exact: bool = option(False, "exact choice probabilities of a model, items instead of subjects")
+    draws: int | None = option(None, "simulated studies of a parameter (default 200)")
+    json: bool = option(False, "print JSON")
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Sizes or powers.  Raises InputError for inputs that cannot be."""
-    other = SHARES_ONLY if args.parameter else PARAMETER_ONLY
-    if idle := [f"--{name.replace('_', '-')}" for name in other if getattr(args, name) is not None]:
-        kind = "with --parameter" if args.parameter else "without --parameter"
-        raise InputError(f"{', '.join(idle)} does nothing {kind}; leave it out")
-    if args.parameter and args.subjects is not None and args.power is not None:
+    other = SHARES_ONLY if options.parameter else PARAMETER_ONLY
+    given = {name: getattr(options, name) for name in other}
+    idle = [name for name, value in given.items() if value is not None and value is not False]
+    if idle:
+        kind = "with --parameter" if options.parameter else "without --parameter"
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise InputError(f"{names} does nothing {kind}; leave it out")
+    if options.parameter and options.subjects is not None and options.power is not None:
         raise InputError(
             "--power does nothing with --parameter and --subjects, whose power is computed; leave "
             "out --power, or --subjects to find their number"
         )
-    if args.subjects is not None and not 3 <= args.subjects <= 10**8:
-        raise InputError(f"--subjects must lie between 3 and 100000000, got {args.subjects}")
+    if options.subjects is not None and not 3 <= options.subjects <= 10**8:
+        raise InputError(f"--subjects must lie between 3 and 100000000, got {options.subjects}")
     try:
-        return _parameter(args) if args.parameter else _shares(args)
+        name = options.parameter
+        return _parameter(options, name) if name else _shares(options)
     except ValueError as error:
         raise InputError(str(error)) from None
 
 
-def _shares(args: argparse.Namespace) -> dict[str, Any]:
-    power = POWER if args.power is None else args.power
-    share = 0.5 if args.share is None else args.share
-    correlation = 0.5 if args.correlation is None else args.correlation
-    if not 0 < args.alpha < power < 1:
+def _shares(options: Options) -> dict[str, Any]:
+    power = POWER if options.power is None else options.power
+    share = 0.5 if options.share is None else options.share
+    correlation = 0.5 if options.correlation is None else options.correlation
+    if not 0 < options.alpha < power < 1:
         raise ValueError(
-            f"--alpha must lie between 0 and --power, and that below 1, got {args.alpha:g} and "
+            f"--alpha must lie between 0 and --power, and that below 1, got {options.alpha:g} and "
             f"{power:g}"
         )
-    c = contrast(args.effect, share, args.spread, args.icc, correlation)
+    c = contrast(options.effect, share, options.spread, options.icc, correlation)
     about = {
         "shares": list(c.shares),
         "spreads": list(c.spreads),
         "correlation": correlation,
-        "decisions": args.decisions,
-        "alpha": args.alpha,
+        "decisions": options.decisions,
+        "alpha": options.alpha,
     }
-    kinds = studies(args.decisions)
-    if args.subjects is None:
-        found = {s.name: size(c, s, args.alpha, power) for s in kinds}
+    kinds, subjects, alpha = studies(options.decisions), options.subjects, options.alpha
+    if subjects is None:
+        found = {s.name: size(c, s, alpha, power) for s in kinds}
         return {
             **{name: f.units if f else None for name, f in found.items()},
             "power_there": {name: f.power if f else None for name, f in found.items()},
@@ -136,13 +118,13 @@ def _shares(args: argparse.Namespace) -> dict[str, Any]:
 
     def least(study: Study) -> float | None:
         return detectable(
-            args.subjects, study, args.alpha, power, share, args.spread, args.icc, correlation
+            subjects, study, alpha, power, share, options.spread, options.icc, correlation
         )
 
     return {
-        "power": {s.name: reached(c, s, args.subjects, args.alpha) for s in kinds},
+        "power": {s.name: reached(c, s, subjects, alpha) for s in kinds},
         "detectable_effect": {s.name: least(s) for s in kinds},
-        "assumptions": about | {"power": power, "subjects": args.subjects},
+        "assumptions": about | {"power": power, "subjects": subjects},
     }
 
 
@@ -161,22 +143,22 @@ def _theta(text: str | None) -> dict[str, float]:
     return found
 
 
-def _parameter(args: argparse.Namespace) -> dict[str, Any]:
-    if args.spread is not None and args.icc is not None:
+def _parameter(options: Options, name: str) -> dict[str, Any]:
+    if options.spread is not None and options.icc is not None:
         raise ValueError("give either --spread or --icc: each follows from the other")
     study = Parameter(
-        args.family or "alpha_beta_kappa",
-        args.parameter,
-        args.effect,
-        _theta(args.theta),
-        20 if args.decisions is None else args.decisions,
-        args.spread or 0.0,
-        1 if args.one_arm else 2,
-        bool(args.exact),
-        args.alpha,
+        options.family or "alpha_beta_kappa",
+        name,
+        options.effect,
+        _theta(options.theta),
+        20 if options.decisions is None else options.decisions,
+        options.spread or 0.0,
+        1 if options.one_arm else 2,
+        options.exact,
+        options.alpha,
     )
-    if args.icc is not None:
-        spread = spread_for(study, args.icc)
+    if options.icc is not None:
+        spread = spread_for(study, options.icc)
         study = Parameter(
             study.family,
             study.name,
@@ -193,17 +175,17 @@ def _parameter(args: argparse.Namespace) -> dict[str, Any]:
             "exact probabilities of one and the same chooser have no noise to test against; give "
             "the spread over items (--spread or --icc)"
         )
-    draws, power = 200 if args.draws is None else args.draws, None
-    if args.subjects is None:
-        power = POWER if args.power is None else args.power
+    draws, power = 200 if options.draws is None else options.draws, None
+    if options.subjects is None:
+        power = POWER if options.power is None else options.power
         found = subjects_for(study, power, draws)
     else:
-        if args.subjects * study.decisions > 100_000:
+        if options.subjects * study.decisions > 100_000:
             raise ValueError(
-                f"{args.subjects} subjects with {study.decisions} decisions are too many to "
+                f"{options.subjects} subjects with {study.decisions} decisions are too many to "
                 "simulate; give fewer"
             )
-        found = rejections(study, args.subjects, draws)
+        found = rejections(study, options.subjects, draws)
     return {
         "subjects": found.subjects,
         "power": found.power,
@@ -226,7 +208,7 @@ def _parameter(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def show(args: argparse.Namespace, result: dict[str, Any]) -> None:
+def show(options: Options, result: dict[str, Any]) -> None:
     """Print for a person."""
     console, about = terminal(100), result["assumptions"]
     level = f"two-sided level {about['alpha']:g}"

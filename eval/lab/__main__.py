@@ -12,20 +12,40 @@ ECONMORAL_LAB_PASSWORD or typed at the prompt, never from the command line.
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import ipaddress
 import os
 import socket
 import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from econmoral.models import find_model
+from econmoral.options import Config, option, parse
 from econmoral.records import InputError, command, program, terminal
 
 PASSWORD = "ECONMORAL_LAB_PASSWORD"
 SHORTEST = 8  # characters of a password
+
+
+@dataclass(frozen=True)
+class LabConfig(Config):
+    """Options of ``python -m eval.lab``."""
+
+    runs: Path = option(
+        Path("runs"), "folder in which adapters, measurements and trainings are looked for"
+    )
+    model: str | None = option(
+        None,
+        "model that is shown first: name, hub id or folder (default: that of the adapters, else "
+        "nano)",
+    )
+    host: str = option(
+        "127.0.0.1", "address to listen at; any but this machine's own asks for a password"
+    )
+    port: int = option(7860, "port to listen at")
+    password: bool = option(False, "ask for a password on this machine too")
 
 
 def own_machine(host: str) -> bool:
@@ -71,53 +91,23 @@ def free(host: str, port: int) -> None:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog=program("python -m eval.lab"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        default=Path("runs"),
-        help="folder in which adapters, measurements and trainings are looked for (default runs)",
-    )
-    parser.add_argument(
-        "--model",
-        help=(
-            "model that is shown first: name, hub id or folder (default: that of the adapters, "
-            "else nano)"
-        ),
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help=(
-            "address to listen at; any but this machine's own asks for a password (default "
-            "127.0.0.1)"
-        ),
-    )
-    parser.add_argument("--port", type=int, default=7860, help="port to listen at (default 7860)")
-    parser.add_argument(
-        "--password", action="store_true", help="ask for a password on this machine too"
-    )
-    args = parser.parse_args()
+    config = parse(LabConfig, program("python -m eval.lab"), __doc__)
     if find_spec("gradio") is None:
         raise InputError("the lab needs the package gradio: pip install 'econmoral[lab]'")
-    if not 1 <= args.port <= 65535:
-        raise InputError(f"--port must lie between 1 and 65535, got {args.port}")
-    if args.model:
-        find_model(args.model)
-    password = password_for(args.host, args.password)
-    free(args.host, args.port)
+    if not 1 <= config.port <= 65535:
+        raise InputError(f"--port must lie between 1 and 65535, got {config.port}")
+    if config.model:
+        find_model(config.model)
+    password = password_for(config.host, config.password)
+    free(config.host, config.port)
     from .page import Lab, launch  # Gradio and torch take seconds
 
-    lab = Lab(args.runs, args.model)
-    where = f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{args.port}"
+    lab = Lab(config.runs, config.model)
+    where = f"http://{f'[{config.host}]' if ':' in config.host else config.host}:{config.port}"
     terminal(80).print(
-        f"{where}  ({len(lab.adapters)} adapter(s) under {args.runs}; stop with Ctrl-C)"
+        f"{where}  ({len(lab.adapters)} adapter(s) under {config.runs}; stop with Ctrl-C)"
     )
-    launch(lab, args.host, args.port, password)
+    launch(lab, config.host, config.port, password)
 
 
 if __name__ == "__main__":
