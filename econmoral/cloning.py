@@ -7,13 +7,14 @@ aside are assigned to a type by their posterior from one half of their choices,
     L_jk = prod_{i in A_j} P_i(x_ij; theta_k),    tau_jk = share_k L_jk / sum_l share_l L_jl,
 
 and every predictor is judged on the other half, which neither the estimates nor the assignment have
-seen.
+seen.  Where only a part of a plan was observed in a game (one role, one information set), P_i is
+the probability of that part: plans that agree there are taken together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,14 @@ from scipy.stats import t
 
 from econmoral.data import Sample
 from econmoral.estimation import Fit, Mixture, fit, mixture
+from econmoral.games import GAMES
+from econmoral.games import STEPS as GRID
 from econmoral.likelihood import Design, log_likelihood, probabilities, restrict
 from econmoral.menus import LARGEST_POINTS
 from econmoral.preferences import FAMILIES
+from econmoral.prompts import TENTHS, Item
 from econmoral.records import InputError
-from econmoral.target import Target
+from econmoral.target import Target, number
 
 # grids whose weights are whole numbers of at most hundredths
 STEPS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
@@ -53,15 +57,15 @@ def without_acts(data: Design) -> tuple[Design, list[str]]:
         return data, []
     return restrict(data, dict.fromkeys(idle, 0.0)), [
         (
-            f"no decision follows an act of the other that {' and '.join(idle)} would speak of: "
+            f"no row marks an earlier act of the other that {' and '.join(idle)} would speak of: "
             "held at 0"
         )
     ]
 
 
-def unit_of(payoffs: np.ndarray) -> float:
+def unit_of(payoffs: np.ndarray, leads: tuple[int, ...] = (1,)) -> float:
     """Payoff units of the file in a point of the page:
-    the largest power of ten that leaves every payoff a whole number.
+    the largest power of ten, times one of ``leads``, that leaves every payoff a whole number.
 
     Raises InputError for payoffs with more than four decimals.
     """
@@ -70,9 +74,10 @@ def unit_of(payoffs: np.ndarray) -> float:
     if not len(values):
         return 1.0
     for power in range(9, -5, -1):
-        scaled = values / 10.0**power
-        if scaled[0] > 0.5 and (np.abs(scaled - np.round(scaled)) < 1e-6).all():
-            return 10.0**power
+        for lead in sorted(leads, reverse=True):
+            scaled = values / (lead * 10.0**power)
+            if scaled[0] > 0.5 and (np.abs(scaled - np.round(scaled)) < 1e-6).all():
+                return lead * 10.0**power
     raise InputError("the payoffs have more than four decimals, which no page can show; round them")
 
 
@@ -95,12 +100,13 @@ class Split:
 def split(sample: Sample, share: float, seed: int) -> Split:
     """Set people aside, and halve the plain choices of each of them at random; all by ``seed``.
 
+    In a file of games every choice is plain: a page holds the whole game.
+
     Choices after an act of the other help to assign and are never judged.  Raises InputError when
     nobody is left on one side, or when somebody set aside has fewer than two plain choices.
     """
     data, acts = sample.data, sample.acts
-    assert acts is not None
-    plain = np.asarray(~acts.any(1))
+    plain = np.ones(len(data.index), bool) if acts is None else np.asarray(~acts.any(1))
     j = len(data.names)
     rng = np.random.default_rng(seed)
     count = round(share * j)
@@ -115,8 +121,9 @@ def split(sample: Sample, share: float, seed: int) -> Split:
         rows = np.flatnonzero((data.cluster == code) & plain)
         if len(rows) < 2:
             raise InputError(
-                f"{data.names[code]} has {len(rows)} choice(s) without an earlier act of the "
-                "other; two are needed to assign and to judge"
+                f"{data.names[code]} has {len(rows)} choice(s)"
+                f"{'' if acts is None else ' without an earlier act of the other'}; two are "
+                "needed to assign and to judge"
             )
         judge[rng.permutation(rows)[: len(rows) // 2]] = True
     held = np.asarray(np.isin(data.cluster, aside))
@@ -129,7 +136,7 @@ class Types:
     and the targets that these are rounded to.
 
     b (K, 1 + K'), rounded (K, 1 + K') and pooled (1 + K'): (lambda, lambda theta) of each type, of
-    its rounded values with its own lambda, and of one type for all.
+    its rounded values with its own lambda, and of one type for all.  notes : what rounding did.
     """
 
     one: Fit
@@ -138,10 +145,11 @@ class Types:
     b: np.ndarray
     rounded: np.ndarray
     pooled: np.ndarray
+    notes: list[str] = field(default_factory=list)
 
 
 def estimate(data: Design, train: np.ndarray, types: int, step: float, seed: int) -> Types:
-    """Types of the training part and their targets.
+    """Types of the training part and their targets; a kappa outside [0, 1] becomes 0 or 1.
 
     Raises NotIdentified as ``fit`` and ``mixture``, InputError when two types round to the same
     target.
@@ -149,13 +157,20 @@ def estimate(data: Design, train: np.ndarray, types: int, step: float, seed: int
     part = data.rows(train)
     one, several = fit(part), mixture(part, types, seed=seed)
     silent = act_parameters(data.family)
-    targets, b, rounded = [], [], []
+    targets, b, rounded, notes = [], [], [], []
     for k, values in enumerate(several.types):
         on_grid = {
             p: round(round(v / step) * step, 6) + 0.0
             for p, v in values.items()
             if p not in (*silent, "lambda")
         }
+        kappa = on_grid.get("kappa", 0.0)
+        if not 0 <= kappa <= 1:
+            on_grid["kappa"] = min(max(kappa, 0.0), 1.0)
+            notes.append(
+                f"kappa of type {k + 1}, {values['kappa']:.3f} (SE {several.se[k]['kappa']:.3f}), "
+                f"lies outside [0, 1]: its target has {on_grid['kappa']:g}"
+            )
         fixed = {p: v for p, v in data.fixed if p not in silent}
         try:
             targets.append(Target(data.family, tuple({**fixed, **on_grid}.items())))
@@ -176,7 +191,37 @@ def estimate(data: Design, train: np.ndarray, types: int, step: float, seed: int
             *(one.estimates["lambda"] * one.estimates[p] for p in data.parameters),
         ]
     )
-    return Types(one, several, tuple(targets), np.array(b), np.array(rounded), pooled)
+    return Types(one, several, tuple(targets), np.array(b), np.array(rounded), pooled, notes)
+
+
+def told(data: Design, items: tuple[Item, ...] | None) -> np.ndarray:
+    """(n, S) code of what an observation tells of each option, -1 for options that a row lacks.
+
+    Options of one code cannot be told apart: plans that make the same moves wherever the row's
+    moves were observed.  Elsewhere every option has its own.
+    """
+    codes = np.where(data.allowed, np.arange(data.allowed.shape[1]), -1)
+    if items is None or data.partial is None:
+        return codes
+    for i in np.flatnonzero(data.partial):
+        plans = np.array(GAMES[items[i].protocol.game].strategies)
+        seen = plans[data.weight[i, : len(plans)] > 0]
+        parts = plans[:, (seen == seen[0]).all(0)]  # an unobserved place holds several moves
+        codes[i, : len(plans)] = np.unique(parts, axis=0, return_inverse=True)[1].ravel()
+    return codes
+
+
+def together(p: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(n, S) probability of every code: of the options that have it, added; nan where a row has
+    fewer."""
+    found = np.full(p.shape, np.nan)
+    rows = np.arange(len(p))
+    for s in range(p.shape[1]):
+        at = codes[:, s]
+        there = at >= 0
+        known = found[rows[there], at[there]]
+        found[rows[there], at[there]] = p[there, s] + np.nan_to_num(known)
+    return found
 
 
 def posterior(data: Design, rows: np.ndarray, types: Types) -> dict[str, np.ndarray]:
@@ -277,21 +322,29 @@ class Agent:
 
 
 def compare(
-    data: Design, parts: Split, types: Types, ids: Sequence[str], agents: Sequence[Agent]
+    data: Design,
+    parts: Split,
+    types: Types,
+    ids: Sequence[str],
+    agents: Sequence[Agent],
+    items: tuple[Item, ...] | None = None,
 ) -> list[dict[str, Any]]:
     """For every type, how well each predictor does on the judged choices of people set aside.
 
     ids (n,): name of the decision of every row, under which agents were asked.  A decision that an
-    agent never answered counts as a coin's; how many there are is said.
+    agent never answered counts as a coin's; how many there are is said.  items (n,): of games, for
+    rows that show only part of a plan; there every predictor is judged on that part.
     """
     tau = posterior(data, parts.assign, types)
     assigned = {name: int(v.argmax()) for name, v in tau.items()}
     kind = np.array([assigned.get(name, -1) for name in data.names])[data.cluster]
-    chosen = data.weight.argmax(1)
-    coin = np.where(data.allowed, 1 / data.allowed.sum(1, keepdims=True), np.nan)
+    codes = told(data, items)
+    chosen = codes[np.arange(len(codes)), data.weight.argmax(1)]
+    even = np.where(data.allowed, 1 / data.allowed.sum(1, keepdims=True), np.nan)
+    coin = together(even, codes)
 
     def predicted(b: np.ndarray) -> np.ndarray:
-        return np.where(data.allowed, probabilities(b, data), np.nan)
+        return together(probabilities(b, data), codes)
 
     pooled = predicted(types.pooled)
     found = []
@@ -334,12 +387,13 @@ def compare(
             if agent.outside:
                 entry["predictors"].append({"name": agent.name, "outside": True})
                 continue
-            p, lacking = coin.copy(), 0
+            p, lacking = even.copy(), 0
             for i in np.flatnonzero(rows | fitting).tolist():
                 answer = agent.answers.get(ids[i])
                 lacking += answer is None and bool(rows[i])
                 if answer is not None:
                     p[i, : len(answer)] = answer
+            p = together(p, codes)
             power = tempered(p[fitting], chosen[fitting])
             more = {
                 "agent": True,
@@ -361,9 +415,56 @@ def compare(
     return found
 
 
-def outside_training(payoffs: np.ndarray) -> int:
-    """Decisions, (2, n, S) in points, with a payoff that no training page has
-    (they go from 1 to 99).
+@dataclass(frozen=True)
+class Pages:
+    """Every row as a page shows it.
+
+    unit : payoff units of the file in a point.  columns, cells (n rows): the table that agents are
+    asked about.  beyond (n,): whether a payoff lies outside ``range``, the points of training
+    pages.  moved (n,): by how much a belief is rounded.
     """
-    beyond = (payoffs < 1) | (payoffs > LARGEST_POINTS)
-    return int(beyond.any((0, 2)).sum())
+
+    unit: float
+    columns: tuple[str, ...]
+    cells: list[tuple[str, ...]]
+    beyond: np.ndarray
+    range: str
+    moved: np.ndarray
+
+
+def allocation_pages(payoffs: np.ndarray, plain: np.ndarray) -> Pages:
+    """Rows of payoffs (2, n, S), of which those in ``plain`` (n,) say what a point is worth."""
+    unit = unit_of(payoffs[:, plain])
+    points = np.round(payoffs / unit, 4)
+    beyond = np.asarray(((points < 1) | (points > LARGEST_POINTS)).any((0, 2)))
+    n, size = points.shape[1:]
+    columns = tuple(f"{who}_{k + 1}" for k in range(size) for who in ("self", "other"))
+    cells = [
+        tuple("" if np.isnan(v) else number(v) for v in points[:, i].T.ravel()) for i in range(n)
+    ]
+    return Pages(unit, columns, cells, beyond, f"1 to {LARGEST_POINTS}", np.zeros(n))
+
+
+def game_pages(items: Sequence[Item]) -> Pages:
+    """Rows of sequential games; a point may also be worth 2 or 5 times a power of ten, for their
+    training pages have small numbers.  Beliefs are rounded to tenths, which is what pages say."""
+    payoffs = np.array([item.protocol.payoffs for item in items])
+    unit = unit_of(payoffs, (1, 2, 5))
+    points = np.round(payoffs / unit, 4)
+    most = max(len(item.beliefs or ()) for item in items)
+    cells, moved = [], np.zeros(len(items))
+    for i, item in enumerate(items):
+        beliefs = np.array(item.beliefs)
+        shown = np.round(TENTHS * beliefs) / TENTHS
+        moved[i] = np.abs(shown - beliefs).max()
+        cells.append(
+            (
+                item.protocol.game,
+                *map(number, points[i]),
+                *map(number, shown),
+                *[""] * (most - len(shown)),
+            )
+        )
+    beyond = np.asarray(((points < 0) | (points > GRID - 1)).any(1))
+    columns = ("game", *"TRPS", *(f"belief{k + 1}" for k in range(most)))
+    return Pages(unit, columns, cells, beyond, f"0 to {GRID - 1}", moved)

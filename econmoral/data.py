@@ -19,6 +19,7 @@ records of ``eval.games`` or ``eval.menus``.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -32,6 +33,7 @@ from econmoral.games import GAMES, TABLE_GAMES, Protocol, Tables, belief_weights
 from econmoral.identification import NotIdentified
 from econmoral.likelihood import Design, allocations, design, weigh
 from econmoral.menus import MENUS, own_allocation
+from econmoral.prompts import Item
 from econmoral.records import InputError, plain, read_lines
 from econmoral.sheet import Sheet, identifier, missing, read_sheet
 
@@ -53,6 +55,8 @@ class Sample:
     columns that name the clusters. shape : ``allocations``, ``games`` or ``measurement``.  notes :
     what the reader must know.  payoffs (2, n, S): of allocations, own and other's payoff of every
     option as in the file, nan where a row has fewer.  acts (n, 2): 1 after a kind, an unkind act.
+    items : of files that hold sequential games only, every row's payoffs as in the file and the
+    beliefs that estimation uses.
     """
 
     data: Design
@@ -62,6 +66,7 @@ class Sample:
     notes: tuple[str, ...] = ()
     payoffs: np.ndarray | None = None
     acts: np.ndarray | None = None
+    items: tuple[Item, ...] | None = None
 
 
 def read_choices(
@@ -136,10 +141,10 @@ def _table(
     used = {*ways, *selected, *([weight_column] if weight_column else [])}
     notes = list(sheet.notes)
     remarks: list[str] = []
-    payoffs = acts = None
+    payoffs = acts = items = None
     try:
         if shapes[0] == "games":
-            data, more, remarks = _games(sheet, family, labels[0])
+            data, more, remarks, items = _games(sheet, family, labels[0])
         else:
             data, more, payoffs, acts = _allocations(
                 sheet, family, labels[0], many if shapes[0] == "many" else []
@@ -168,7 +173,7 @@ def _table(
         )
     second = tuple(labels[1]) if len(labels) > 1 else None
     shape = "games" if shapes[0] == "games" else "allocations"
-    return Sample(data, shape, ways, second, (*notes, *remarks), payoffs, acts)
+    return Sample(data, shape, ways, second, (*notes, *remarks), payoffs, acts, items)
 
 
 def _weights(sheet: Sheet, name: str | None) -> tuple[np.ndarray | None, str | None]:
@@ -239,12 +244,20 @@ def read_problems(path: Path) -> tuple[list[str], np.ndarray]:
             f"{path} lacks the column(s) self_1, other_1, self_2, other_2 of allocations"
         )
     payoffs, _ = _options(sheet, numbered)
-    names = sheet.labels("id") if "id" in sheet.columns else [str(i + 1) for i in range(len(sheet))]
-    if twice := [n for n in dict.fromkeys(names) if names.count(n) > 1]:
+    return _names(sheet), payoffs
+
+
+def _names(sheet: Sheet) -> list[str]:
+    """The column ``id``, or the numbers of the rows.  Raises InputError for one that stands
+    twice."""
+    if "id" not in sheet.columns:
+        return [str(i + 1) for i in range(len(sheet))]
+    names = sheet.labels("id")
+    if twice := [n for n, count in Counter(names).items() if count > 1]:
         raise InputError(
-            f"{path}: the id {plain(twice[0])} stands twice; every decision needs its own"
+            f"{sheet.path}: the id {plain(twice[0])} stands twice; every decision needs its own"
         )
-    return names, payoffs
+    return names
 
 
 def _allocations(
@@ -301,12 +314,39 @@ def _form(game: str, payoffs: tuple[float, ...]) -> _Form:
     return _Form(tables, tuple(tuple(s.split(",")) for s in tables.strategies))
 
 
-def _games(sheet: Sheet, family: str, labels: list[str]) -> tuple[Design, set[str], list[str]]:
-    """Choices in sequential or table games, whole plans or parts of them."""
+@dataclass(frozen=True)
+class _Problems:
+    """What every row of a table of games asks: payoffs or parameters, tables, beliefs.
+
+    beliefs : for every row the probability of each first move of a sequential game (K,), the
+    weights of the other's strategies in a table game (N,).  weights : of the strategies (N,).
+    used : columns that were read.
+    """
+
+    games: list[str]
+    payoffs: list[tuple[float, ...]]
+    forms: list[_Form]
+    beliefs: list[np.ndarray]
+    weights: list[np.ndarray]
+    used: set[str]
+    notes: list[str]
+
+    def items(self) -> tuple[Item, ...] | None:
+        """Every row as a decision problem; None where a row holds a table game."""
+        if not set(self.games) <= set(GAMES):
+            return None
+        return tuple(
+            Item(Protocol(game, payoffs), tuple(beliefs.tolist()))  # type: ignore[arg-type]
+            for game, payoffs, beliefs in zip(self.games, self.payoffs, self.beliefs, strict=True)
+        )
+
+
+def _problems(sheet: Sheet, known: Sequence[str]) -> _Problems:
+    """The rows of a table of games, those of ``known``, whatever was chosen there."""
     games = [text.strip().lower() for text in sheet.columns["game"]]
     for i, game in enumerate(games):
-        if game not in GAMES and game not in TABLE_GAMES:
-            raise sheet.bad(i, "game", f"known games: {', '.join([*GAMES, *TABLE_GAMES])}")
+        if game not in known:
+            raise sheet.bad(i, "game", f"known games: {', '.join(known)}")
     payoffs, used = _payoffs(sheet, games)
     forms = []
     for i, game in enumerate(games):
@@ -314,13 +354,36 @@ def _games(sheet: Sheet, family: str, labels: list[str]) -> tuple[Design, set[st
             forms.append(_form(game, payoffs[i]))
         except (ValueError, TypeError, MemoryError) as error:
             raise InputError(f"{sheet.where(i)}: {error}") from None
-    weights, of_beliefs, notes = _beliefs(sheet, games, forms)
-    observed, of_moves = _moves(sheet, games, forms)
+    beliefs, weights, of_beliefs, notes = _beliefs(sheet, games, forms)
+    return _Problems(games, payoffs, forms, beliefs, weights, {"game", *used, *of_beliefs}, notes)
+
+
+def read_game_problems(path: Path) -> tuple[list[str], tuple[Item, ...]]:
+    """(names, payoffs and beliefs) of sequential games that nobody has played yet.
+
+    Columns ``game``, ``T``, ``R``, ``P``, ``S`` and perhaps ``belief1``, ``belief2``, ... (default:
+    both moves equally likely) and ``id`` (default: the row's number).  Raises InputError as
+    ``read_choices``, and where an id stands twice.
+    """
+    sheet = read_sheet(path)
+    sheet.need(("game",), "sequential games")
+    items = _problems(sheet, list(GAMES)).items()
+    assert items is not None
+    return _names(sheet), items
+
+
+def _games(
+    sheet: Sheet, family: str, labels: list[str]
+) -> tuple[Design, set[str], list[str], tuple[Item, ...] | None]:
+    """Choices in sequential or table games, whole plans or parts of them."""
+    asked = _problems(sheet, [*GAMES, *TABLE_GAMES])
+    notes = list(asked.notes)
+    observed, of_moves = _moves(sheet, asked.games, asked.forms)
     decisions, sets = [], []
-    for i, form in enumerate(forms):
+    for i, form in enumerate(asked.forms):
         several = observed[i].sum() > 1
         choice = observed[i] / observed[i].sum()
-        decisions.append(Decision(form.tables, weights[i], choice, labels[i]))
+        decisions.append(Decision(form.tables, asked.weights[i], choice, labels[i]))
         sets.append(observed[i] if several else None)
     part = sum(s is not None for s in sets)
     if part:
@@ -330,8 +393,9 @@ def _games(sheet: Sheet, family: str, labels: list[str]) -> tuple[Design, set[st
         )
     return (
         design(decisions, family, sets if part else None),
-        {"game", *used, *of_beliefs, *of_moves},
+        {*asked.used, *of_moves},
         notes,
+        asked.items(),
     )
 
 
@@ -365,22 +429,24 @@ def _numbered(sheet: Sheet, stem: str) -> list[str]:
 
 def _beliefs(
     sheet: Sheet, games: list[str], forms: list[_Form]
-) -> tuple[list[np.ndarray], set[str], list[str]]:
-    """Weights of the other's strategies in every row: from shares, per cent, or even where nothing
-    is said."""
+) -> tuple[list[np.ndarray], list[np.ndarray], set[str], list[str]]:
+    """(beliefs as they stand, weights of the other's strategies) in every row: from shares, per
+    cent, or even where nothing is said; the columns, and remarks."""
     columns = _numbered(sheet, "belief")
     notes = []
     given = _shares(sheet, columns) if columns else np.full((len(sheet), 0), np.nan)
     even = 0
-    cache: dict[tuple[int, bytes], np.ndarray] = {}
-    result = []
+    cache: dict[tuple[int, bytes], tuple[np.ndarray, np.ndarray]] = {}
+    beliefs, weights = [], []
     for i, (game, form) in enumerate(zip(games, forms, strict=True)):
         said = given[i][~np.isnan(given[i])]
         key = (id(form), given[i].tobytes())
         if key not in cache:
-            cache[key] = _weights_of(sheet, i, game, form, given[i], said)
+            held = _held(sheet, i, game, form, given[i], said)
+            cache[key] = held, belief_weights(game, held) if game in GAMES else held
         even += not len(said)
-        result.append(cache[key])
+        beliefs.append(cache[key][0])
+        weights.append(cache[key][1])
     if not columns:
         notes.append("no beliefs in the file: the other's moves are taken as equally likely")
     elif even:
@@ -388,16 +454,16 @@ def _beliefs(
             f"{even} of {len(sheet)} rows say no belief: there the other's moves are taken as "
             "equally likely"
         )
-    return result, set(columns), notes
+    return beliefs, weights, set(columns), notes
 
 
-def _weights_of(
+def _held(
     sheet: Sheet, i: int, game: str, form: _Form, row: np.ndarray, said: np.ndarray
 ) -> np.ndarray:
     n = len(form.tables.strategies)
     need = len(GAMES[game].info_sets) if game in GAMES else n
     if not len(said):
-        return belief_weights(game, np.full(need, 0.5)) if game in GAMES else np.full(n, 1 / n)
+        return np.full(need, 0.5 if game in GAMES else 1 / n)
     if game not in GAMES and n == 2 and len(said) == 1 and not np.isnan(row[0]):
         return np.array([row[0], 1 - row[0]])
     if len(said) != need or np.isnan(row[:need]).any():
@@ -411,7 +477,7 @@ def _weights_of(
             f"are {len(said)}"
         )
     if game in GAMES:
-        return belief_weights(game, row[:need])
+        return row[:need]
     if abs(said.sum() - 1) > 1e-3:
         raise InputError(
             f"{sheet.where(i)}: the beliefs sum to {said.sum():g}; the weights of the {need} "

@@ -27,6 +27,7 @@ from econmoral.estimation import Fit, Mixture, NotIdentified, etable, fit, mixtu
 from econmoral.options import Config, option
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, finite, origin, plain, write_json, write_text
+from econmoral.sheet import LARGEST
 from econmoral.tables import Etable
 
 NOT_IDENTIFIED = 3  # exit code
@@ -206,8 +207,11 @@ def pairs(words: Sequence[str], name: str) -> dict[str, float]:
             number = float(value) if equals else math.nan
         except ValueError:
             number = math.nan
-        if not math.isfinite(number):
-            raise InputError(f"{name} {word}: write NAME=VALUE with a finite number, e.g. gamma=0")
+        if not abs(number) <= LARGEST:
+            raise InputError(
+                f"{name} {plain(word)}: write NAME=VALUE with a number of at most "
+                f"{LARGEST:g}, e.g. gamma=0"
+            )
         if key.strip() in found:
             raise InputError(f"{name}: {key.strip()} is given twice")
         found[key.strip()] = number
@@ -482,8 +486,9 @@ def evaluate(text: str, values: dict[str, float]) -> float:
         RecursionError,
         MemoryError,
     ) as error:
+        why = "too large a number" if isinstance(error, OverflowError) else str(error)
         raise InputError(
-            f"--nlcom {plain(text)}: {' '.join(str(error).split())[:120]}; write arithmetic of "
+            f"--nlcom {plain(text)}: {' '.join(why.split())[:120]}; write arithmetic of "
             f"{', '.join(values)}"
         ) from None
     if isinstance(result, complex) or not math.isfinite(result):

@@ -13,6 +13,11 @@ _CORE = Path(__file__).parent
 REPOSITORY: Path | None = None if (_CORE / "eval" / "__init__.py").is_file() else _CORE.parent
 
 
+def folder(name: str) -> Path:
+    """Where the files of a room lie: of ``econmoral``, ``eval``, ``data_synth`` or ``recipes``."""
+    return _CORE if name == "econmoral" else (REPOSITORY or _CORE) / name
+
+
 def room(name: str) -> ModuleType:
     """The module ``name`` of another room: ``eval.games`` in the repository,
     ``econmoral.eval.games`` of an installed wheel.

@@ -4,14 +4,16 @@
     python -m eval.games --model smollm2-135m --prompted --mode reasoned --out runs/base
     python -m eval.games --endpoint http://localhost:8000/v1 --adapter runs/moralis
     python -m eval.games --simulate alpha=0.1,beta=0.2,kappa=0.4,lambda=0.1 --out runs/known
+    python -m eval.games --adapter runs/moralis --own decisions.csv --out runs/moralis/own
 
 A problem is a conversation: the instructions, then one decision a turn.  The probability of every
 whole strategy is computed exactly as the product along it, on held-out payoffs, in the training
 wordings (set "payoffs") and in held-out ones (set "wordings"), averaged over exchanged labels and
 orders.  Beside every figure stands the probability of an admissible reply; a condition that answers
-outside the form gets no figures.  The folder holds choices.jsonl (one line per problem),
-summary.json, table.csv, figure.png and run.json.  An interrupted run continues when the command is
-repeated.
+outside the form gets no figures.  own: decisions of your own, from a table with game, T, R, P, S in
+points and perhaps id and beliefs in tenths (belief1, ...).  The folder holds choices.jsonl (one
+line per problem), summary.json, table.csv, figure.png and run.json.  An interrupted run continues
+when the command is repeated.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from .config import Reasoned
 from .engines import Answer, Condition, Engine, Request, Simulated
 from .measure import (
     DRAWN,
+    OWN,
     SETS,
     TITLES,
     GameRecord,
@@ -46,6 +49,7 @@ from .measure import (
     belief_requests,
     decision_requests,
     draw_problems,
+    own_problems,
     record_of,
     stated_beliefs,
 )
@@ -76,11 +80,17 @@ class GamesConfig(Reasoned):
     )
     games: tuple[str, ...] = option(DRAWN, "games of random decisions", choices=tuple(GAMES))
     sets: tuple[str, ...] = option(
-        tuple(SETS),
+        (),
         "held-out payoffs, wordings; the decisions of payoffs again after unrelated turns, at ten "
-        "times the scale, in another currency",
-        choices=tuple(TITLES),
+        f"times the scale, in another currency (default {' '.join(SETS)}; with --own none)",
+        choices=(*TITLES, OWN),
         once=True,
+    )
+    own: Path | None = option(
+        None,
+        "table of your own decisions: game, T, R, P, S in points, belief1, ... in tenths and id if "
+        "you like",
+        metavar="FILE",
     )
     beliefs: str = option(
         "given",
@@ -103,6 +113,10 @@ class GamesConfig(Reasoned):
         super().__post_init__()
         if self.kappa is not None and not 0 <= self.kappa <= 1:
             raise InputError(f"--kappa must lie in [0, 1], got {self.kappa}")
+        if OWN in self.sets and not self.own:
+            raise InputError("--sets own needs --own FILE, the table of your decisions")
+        asked = tuple(s for s in self.sets if s != OWN) or (() if self.own else tuple(SETS))
+        self._set("sets", asked + ((OWN,) if self.own else ()))
 
     def settings(self) -> dict[str, object]:
         """The values as JSON holds them."""
@@ -136,7 +150,13 @@ class Games(Instrument[Problem, GameRecord]):
         """The problems of every set."""
         c = self.config
         battery = "games18" if c.battery == "all" else c.battery
-        return draw_problems(battery, c.items, c.pairs, self.targets, c.seed, c.sets, c.games)
+        sets = [s for s in c.sets if s != OWN]
+        drawn = draw_problems(battery, c.items, c.pairs, self.targets, c.seed, sets, c.games)
+        return drawn + (own_problems(c.own, c.pairs, c.seed) if c.own else [])
+
+    def inputs(self) -> dict[str, Path]:
+        """The user's own decisions."""
+        return {"own": self.config.own} if self.config.own else {}
 
     def requests(self, item: Problem, condition: Condition, mode: Mode) -> list[Request]:
         """Questions about beliefs, where they are elicited, then one conversation per layout."""
@@ -222,10 +242,12 @@ class Games(Instrument[Problem, GameRecord]):
                 "figure; choices.jsonl holds the texts"
             )
         frame = table(rows)
+        asked = {row["set"]: row["decisions"] for row in rows}
         for mode in self.modes:
             for held in self.config.sets:
                 part = frame[(frame["set"] == held) & frame["mode"].isin((mode, "rule"))]
-                title = f"{TITLES[held]}, {mode} answers, {self.config.items} problems"
+                name = TITLES.get(held, "your own decisions")
+                title = f"{name}, {mode} answers, {asked[held]} problems"
                 show(part, f"{title} (± one standard error)", console)
         if any(row["outside"] for row in rows):
             console.print(f"rows that answer outside the form have no figures: {advice()}")
@@ -272,7 +294,7 @@ class Games(Instrument[Problem, GameRecord]):
             return
         own = {f.name for f in fields(GamesConfig)}
         names = own & {f.name for f in fields(MenusConfig)}
-        names -= {"battery", "out", "samples", "prompted"}
+        names -= {"battery", "out", "own", "samples", "prompted"}
         shared = {name: getattr(c, name) for name in names}
         # without chance every derivation is the same one
         samples = max(c.samples, 20) if c.temperature else c.samples

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from econmoral.conversation import OUTCOMES, Mode, Outcome
+from econmoral.data import read_game_problems
 from econmoral.derivations import check_steps
-from econmoral.games import BATTERY, GAMES, Protocol, draw_beliefs, draw_protocol
+from econmoral.games import BATTERY, GAMES, UNIT, Protocol, draw_beliefs, draw_protocol
 from econmoral.prompts import (
     TENTHS,
     WORDINGS_HELD_OUT,
@@ -25,7 +27,7 @@ from econmoral.prompts import (
     page_order,
     plan_order,
 )
-from econmoral.records import InputError
+from econmoral.records import InputError, plain
 from econmoral.target import ECONOMICUS, Target
 
 from .engines import LONGEST_DERIVATION, Answer, Condition, Request
@@ -51,6 +53,7 @@ TITLES = {
     "scale": "payoffs ten times as large",
     "currency": "a currency never trained on",
 }
+OWN = "own"  # set of the user's own decisions, read from a file
 UNRELATED = (
     ("user", "How many days are there in two weeks?"),
     ("assistant", "There are 14 days in two weeks."),
@@ -106,6 +109,34 @@ def draw_problems(
             twins = tuple(twin for layout in layouts for twin in (layout, mirror(layout)))
             before = UNRELATED if name == "turns" else ()
             problems.append(Problem(f"{name}-{seed}-{i}", name, item, twins, before))
+    return problems
+
+
+def own_problems(path: Path, pairs: int, seed: int) -> list[Problem]:
+    """The user's own decisions in the wordings of training, each with its counterbalanced layouts.
+
+    Payoffs stand in the file as on the page, in points.  Raises InputError for payoffs and beliefs
+    that a page cannot show exactly.
+    """
+    problems = []
+    for number, (name, item) in enumerate(zip(*read_game_problems(path), strict=True)):
+        points, beliefs = np.array(item.protocol.payoffs), np.array(item.beliefs)
+        if np.abs(np.round(points, 4) - points).max() > 1e-9:
+            raise InputError(
+                f"{path}: decision {plain(name)} has a payoff with more than four decimals; "
+                "round it"
+            )
+        if np.abs(np.round(TENTHS * beliefs) - TENTHS * beliefs).max() > 1e-9:
+            raise InputError(
+                f"{path}: decision {plain(name)} has a belief that is no whole number of tenths; "
+                "round it (a page says what ten people did)"
+            )
+        t, r, p, s = (UNIT * points).tolist()
+        item = Item(Protocol(item.protocol.game, (t, r, p, s)), item.beliefs)
+        rng = np.random.default_rng([seed, len(SETS), number])
+        drawn = [draw_layout(item.protocol.game, rng, WORDINGS_TRAIN) for _ in range(pairs)]
+        twins = tuple(twin for layout in drawn for twin in (layout, mirror(layout)))
+        problems.append(Problem(name, OWN, item, twins))
     return problems
 
 

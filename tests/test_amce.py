@@ -181,6 +181,19 @@ def test_probabilities_and_single_profiles(tmp_path: Path) -> None:
     assert json_of(tmp_path / "single.csv", "--attributes", "label")["tasks"] == len(data)
 
 
+def test_a_profile_that_stands_twice_is_said(tmp_path: Path) -> None:
+    data = simulated(10, 3, seed=4)
+    again = data[data["chosen"] == 0].head(1)
+    pd.concat([data, again]).to_csv(tmp_path / "c.csv", index=False)
+    found = json_of(tmp_path / "c.csv")
+    (note,) = [n for n in found["notes"] if "number of profiles" in n]
+    assert note.startswith(
+        "1 task(s) have another number of profiles than the usual 2 (first: line"
+    )
+    data.to_csv(tmp_path / "c.csv", index=False)
+    assert not any("number of profiles" in n for n in json_of(tmp_path / "c.csv")["notes"])
+
+
 def test_combinations_that_never_appear_are_said() -> None:
     data = simulated(30, 8, 10)
     data = data[~(data["colour"].eq("red") & data["price"].eq("20"))]

@@ -278,13 +278,16 @@ def test_what_cannot_be_is_refused(cloned: tuple[Path, Path, dict], tmp_path: Pa
     )
     assert "--round must be" in complains("clone", file, "--round", 0.3)
     assert "--held-out" in complains("clone", file, "--held-out", 1)
-    assert "no family that types" in complains("clone", file, "--family", "homo_moralis")
+    assert "cannot be estimated on allocations" in complains(
+        "clone", file, "--family", "homo_moralis"
+    )
+    assert "no family that types" in complains("clone", file, "--family", "utilitarian")
     assert "name the people" in complains(
         "clone", _without_people(file, tmp_path / "nobody.csv"), "--out", tmp_path / "b"
     )
     games = tmp_path / "games.csv"
-    games.write_text("subject,game,T,R,P,S,plan\np01,spd,90,45,15,10,DDC\n")
-    assert "clone reads choices between allocations" in complains(
+    games.write_text("subject,game,pie,steps,move1\np01,dictator,10,10,3\n")
+    assert "games of other kinds; clone reads choices between allocations or in" in complains(
         "clone", games, "--family", "fehr_schmidt", "--out", tmp_path / "c"
     )
     other = tmp_path / "adapter"

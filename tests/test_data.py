@@ -664,6 +664,8 @@ IDLE = [
     (("--fix", "gamma=0"), "no parameter gamma"),
     (("--fix", "beta"), "NAME=VALUE"),
     (("--fix", "beta=x"), "NAME=VALUE"),
+    (("--fix", "beta=1e308"), "a number of at most 1e+12"),
+    (("--nlcom", "9**9**9**9"), "too large a number; write arithmetic of"),
     (("--fix", "beta=0", "--test", "beta=0"), "no estimated parameter beta"),
     (("--test", "kappa=0"), "no estimated parameter kappa"),
     (("--nlcom", "__import__('os')"), "not known"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import OFFLINE, ROOT, assert_complains, run
+from shell import allocation_choices
 
 from econmoral.__main__ import CALCULATOR, ROOMS, as_console
 
@@ -44,14 +46,19 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+def with_dependencies(home: Path) -> Path:
+    """The interpreter of a new environment with the dependencies alone."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return home / "bin" / "python"
+
+
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The console command in an environment with the dependencies and without the repository."""
     home = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    python = home / "bin" / "python"
+    python = with_dependencies(home)
     words = [
         "--python",
         str(python),
@@ -110,6 +117,43 @@ def test_the_pipeline_far_from_the_repository(installed: Path, tmp_path: Path) -
     record = (tmp_path / "run" / "run.json").read_text(encoding="utf-8")
     assert '"git": null' in record  # a repository around the environment would be somebody else's
     assert '"econmoral sft"' in record
+
+
+def test_a_package_of_installed_programs_repeats_the_numbers_where_they_are_not(
+    installed: Path, tmp_path: Path
+) -> None:
+    allocation_choices(subjects=12, per=20).to_csv(tmp_path / "choices.csv", index=False)
+    for line in (
+        "fit choices.csv --family fehr_schmidt --cluster sid --out runs/humans",
+        "menus --model nano --battery bfs39 --limit 2 --pairs 1 --out runs/nano",
+        "report runs/nano",
+        "package runs --out made",
+    ):
+        done = ask(installed, tmp_path, *line.split())
+        assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
+    package = tmp_path / "elsewhere" / "package"
+    shutil.move(tmp_path / "made", package)
+    shutil.rmtree(tmp_path / "runs")
+    python = with_dependencies(tmp_path / "bare")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    script = [str(python), "master.py"]
+    done = subprocess.run(script, cwd=package, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all numbers are the same" in done.stdout
+    assert re.search(r"humans/fit.json: \d\d+ numbers, the same", done.stdout)
+    assert re.search(r"nano/summary.json: \d\d+ numbers, the same", done.stdout)
+    # the layout is the repository's, whatever it was made from, and the README names what is there
+    assert (package / "code" / "eval" / "menus.py").is_file()
+    assert not (package / "code" / "econmoral" / "eval").exists()
+    text = (package / "README.md").read_text()
+    named = set(re.findall(r"`(code/[\w./]+\.\w+)`", text))
+    assert "code/econmoral/data.py" in named
+    assert [name for name in named if not (package / name).exists()] == []
+    rows = re.findall(r"\| `output/(\S+)` \| `code/(\S+)` \| (\d+) \|", text)
+    line = {output: f"{program} {number}" for output, program, number in rows}
+    assert line["runs/humans/fit.json"].startswith("econmoral/fitting.py ")
+    assert line["runs/nano/table.csv"].startswith("eval/runner.py ")
+    assert (package / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 
 def test_every_command_is_there(installed: Path, tmp_path: Path) -> None:

@@ -5,25 +5,30 @@ and how well the tuned agents predict other people of their type.
     # train each type with the commands that it prints, then
     econmoral clone choices.csv --cluster sid --types 3 --model qwen2.5-7b --out runs/clone \
         --adapter 1=runs/clone/type1
+    econmoral clone long.csv --family homo_moralis --types 2 --out runs/clone
 
-FILE holds choices between allocations (docs/data.md).  A part of the people is set aside by
---seed.  On the others a mixture of types is estimated, each type's parameters are rounded to a
-grid (--round) on which a derivation can be written out in whole numbers, and training data are
-written for each by data_synth.  The people set aside are assigned to types from half of their
-choices; on the other half every predictor is judged: a coin, the pooled estimate, the type's
-estimate, that estimate rounded, the untuned model and the adapters, which are asked the very
-decisions that these people faced (decisions.csv, eval.menus).
+FILE holds choices between allocations or in sequential games (docs/data.md); families with kappa
+are for games.  A part of the people is set aside by --seed.  On the others a mixture of types is
+estimated, each type's parameters are rounded to a grid (--round) on which a derivation can be
+written out in whole numbers, and training data are written for each by data_synth.  The people set
+aside are assigned to types from half of their choices; on the other half every predictor is judged:
+a coin, the pooled estimate, the type's estimate, that estimate rounded, the untuned model and the
+adapters, which are asked the very decisions that these people faced (decisions.csv, eval.menus or
+eval.games).
 
-A page speaks of no earlier act of the other.  Choices after a kind or an unkind act (columns q, v)
-help to estimate and to assign, and are not judged.
+Of allocations, a page speaks of no earlier act of the other.  Choices after a kind or an unkind act
+(columns q, v) help to estimate and to assign, and are not judged.  Of games, a page holds the whole
+game with beliefs in tenths; where only one role or information set of a person was observed, agents
+are asked the whole plan and judged on that part.  A type that joins kappa with concern for payoffs
+has no derivation on games: it is trained on direct answers and asked for them.
 
 Two lines for each agent: its probabilities as they are, and with people's noise, that is raised to
 the power that fits the half which assigned them.  Training teaches a target's best answer without
 noise, so as they are they are punished for being sure.
 
---adapter TYPE=FOLDER takes an adapter's folder, or one that eval.menus has written with --own
-decisions.csv (any engine).  Writes clone.json, typeK.jsonl with its card, decisions.csv, and with
---adapter measured/ and comparison.json.
+--adapter TYPE=FOLDER takes an adapter's folder, or one that eval.menus (of games eval.games) has
+written with --own decisions.csv (any engine).  Writes clone.json, typeK.jsonl with its card,
+decisions.csv, and with --adapter measured/ and comparison.json.
 """
 
 from __future__ import annotations
@@ -44,19 +49,22 @@ import econmoral
 from econmoral.cloning import (
     STEPS,
     Agent,
+    Pages,
     Split,
     Types,
+    allocation_pages,
     compare,
     estimate,
-    outside_training,
+    game_pages,
     split,
-    unit_of,
     without_acts,
 )
 from econmoral.commands import grid
-from econmoral.data import read_choices
+from econmoral.data import Sample, read_choices
+from econmoral.derivations import derives
 from econmoral.fitting import pairs
-from econmoral.likelihood import Design, restrict
+from econmoral.games import GAMES
+from econmoral.likelihood import restrict
 from econmoral.options import Config, option
 from econmoral.preferences import FAMILIES
 from econmoral.records import (
@@ -72,11 +80,22 @@ from econmoral.records import (
     write_json,
     write_text,
 )
-from econmoral.target import number
+from econmoral.rooms import REPOSITORY
 
-USABLE = [f.name for f in FAMILIES.values() if f.parameters and not f.kantian]
+USABLE = [f.name for f in FAMILIES.values() if f.parameters]
 # options that make a clone what it is
 KEPT = ("file", "family", "fixed", "cluster", "types", "round", "held_out", "seed", "n")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is decided: domain of the training data, instrument that asks agents."""
+
+    domain: str
+    instrument: str
+
+
+ALLOCATIONS, SEQUENTIAL = Kind("allocations", "menus"), Kind("games", "games")
 
 
 @dataclass(frozen=True)
@@ -84,10 +103,14 @@ class Options(Config):
     """What the command is told."""
 
     file: Path = option(
-        None, "choices between allocations, as fit reads them (docs/data.md)", positional=True
+        None,
+        "choices between allocations or in games, as fit reads them (docs/data.md)",
+        positional=True,
     )
     types: int = option(3, "types of the mixture")
-    family: str = option("bruhin_fehr_schunk", f"one of {', '.join(USABLE)}")
+    family: str = option(
+        "bruhin_fehr_schunk", f"one of {', '.join(USABLE)}; with kappa for games only"
+    )
     fix: tuple[str, ...] = option((), "hold parameters", metavar="NAME=VALUE", extend=True)
     cluster: str | None = option(
         None, "column that names the people (default subject)", metavar="COLUMN"
@@ -108,9 +131,10 @@ class Options(Config):
     adapter: tuple[str, ...] = option(
         (), "agent of a type, e.g. 1=runs/clone/type1; repeat", metavar="TYPE=FOLDER", repeat=True
     )
-    mode: str = option(
-        "reasoned",
-        "how adapters are asked: at once, or after a derivation",
+    mode: str | None = option(
+        None,
+        "how adapters are asked: at once, or after a derivation (default reasoned where every "
+        "type has derivations)",
         choices=("direct", "reasoned"),
     )
     pairs: int = option(1, "counterbalanced pairs of pages for each decision")
@@ -122,8 +146,7 @@ def check(options: Options) -> dict[int, Path]:
     """Check the options; folders of the agents by type, from 0.  Raises InputError."""
     if options.family not in USABLE:
         raise InputError(
-            f"--family {options.family}: no family that types of allocations can differ in; see "
-            "--help"
+            f"--family {options.family}: no family that types can differ in; see --help"
         )
     if not 1 <= options.types <= 10:
         raise InputError(f"--types must lie between 1 and 10, got {options.types}")
@@ -155,11 +178,13 @@ def run(options: Options) -> dict[str, Any]:
     sample = read_choices(
         options.file, options.family, (options.cluster,) if options.cluster else ()
     )
-    if sample.shape != "allocations" or sample.payoffs is None or sample.acts is None:
+    if sample.payoffs is None and sample.items is None:
+        what = "games of other kinds" if sample.shape == "games" else f"a {sample.shape}"
         raise InputError(
-            f"{options.file} holds {sample.shape}; clone reads choices between allocations "
-            "(docs/data.md)"
+            f"{options.file} holds {what}; clone reads choices between allocations or in the games "
+            f"{', '.join(GAMES)} (docs/data.md)"
         )
+    on = SEQUENTIAL if sample.items is not None else ALLOCATIONS
     if not sample.cluster:
         raise InputError(
             f"{options.file}: types need several choices of each person; name the people with "
@@ -171,8 +196,7 @@ def run(options: Options) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"--fix: {error}") from None
     parts = split(sample, options.held_out, options.seed)
-    unit = unit_of(sample.payoffs[:, parts.plain])
-    points = np.round(sample.payoffs / unit, 4)
+    pages = pages_of(sample, parts)
     out: Path = options.out or Path("runs") / f"clone-{options.file.stem}"
     settings = {
         "file": sha256(options.file), "family": options.family, "fixed": fixed,
@@ -194,27 +218,42 @@ def run(options: Options) -> dict[str, Any]:
             f"only one of {types.several.starts} starts reached the best likelihood: the types may "
             "not be the best ones"
         )
-    notes += [*sample.notes, *types.one.notes, *types.several.notes]
+    notes += [*sample.notes, *types.one.notes, *types.several.notes, *types.notes]
     judged = parts.plain & ~parts.train
-    if beyond := outside_training(points[:, judged]):
+    if beyond := int(pages.beyond[judged].sum()):
         notes.append(
-            f"{beyond} of {judged.sum()} choices of people set aside are about points outside 1 to "
-            "99, which no training page has"
+            f"{beyond} of {judged.sum()} choices of people set aside are about points outside "
+            f"{pages.range}, which no training page has"
+        )
+    if moved := int((pages.moved[judged] > 1e-9).sum()):
+        notes.append(
+            f"{moved} of {judged.sum()} choices of people set aside follow beliefs that are no "
+            "tenths: agents are asked about rounded ones (at most "
+            f"{pages.moved[judged].max():.3f} away), estimates are judged at the exact ones"
         )
     if (after := int((~parts.plain).sum())) > 0:
         notes.append(
             f"{after} of {len(data.index)} choices follow an act of the other: they are not "
             "judged, for no page speaks of one"
         )
-    ids, problems = decisions(points, judged)
+    ids, problems = decisions(pages, judged)
     write_text(out / "decisions.csv", problems)
+    underived = [k + 1 for k, t in enumerate(types.targets) if not derives(t, on.domain)]
+    if underived:
+        notes.append(
+            f"type(s) {', '.join(map(str, underived))}: {options.family} has no derivation on "
+            f"{on.domain}: its training data are direct answers, and agents are asked for them "
+            "unless --mode says otherwise"
+        )
+    mode = options.mode or ("direct" if underived else "reasoned")
     commands = [train(out, k, options) for k in range(options.types)]
     described = [describe(types, k, out, options) for k in range(options.types)]
     for kind in described:
-        write_data(Path(kind["data"]), kind["target"], options)
+        write_data(Path(kind["data"]), kind["target"], on.domain, options)
     result: dict[str, Any] = {
-        "settings": settings, "file": str(options.file), "out": str(out), "unit": unit,
-        "rounding": options.round, "people": {"training": len(data.names) - len(parts.held_out),
+        "settings": settings, "file": str(options.file), "out": str(out), "unit": pages.unit,
+        "rounding": options.round, "domain": on.domain, "mode": mode,
+        "people": {"training": len(data.names) - len(parts.held_out),
             "held_out": len(parts.held_out)},
         "choices": {"training": int(parts.train.sum()), "assigning": int(parts.assign.sum()),
             "judged": int(parts.judge.sum())},
@@ -222,8 +261,8 @@ def run(options: Options) -> dict[str, Any]:
         "held_out": list(parts.held_out),
     }  # fmt: skip
     write_json(out / "clone.json", finite(origin(choices=options.file) | result))
-    agents = measured(options, out, folders, types) if folders else []
-    result["comparison"] = comparison(data, parts, types, ids, agents)
+    agents = measured(options, out, folders, types, on, mode) if folders else []
+    result["comparison"] = compare(data, parts, types, ids, agents, sample.items)
     if folders:
         inputs = {
             f"agent_{k + 1}": f
@@ -251,25 +290,29 @@ def run(options: Options) -> dict[str, Any]:
     return result
 
 
-def decisions(points: np.ndarray, judged: np.ndarray) -> tuple[list[str], str]:
+def pages_of(sample: Sample, parts: Split) -> Pages:
+    """What a page would show of every row."""
+    if sample.items is not None:
+        return game_pages(sample.items)
+    assert sample.payoffs is not None
+    return allocation_pages(sample.payoffs, parts.plain)
+
+
+def decisions(pages: Pages, judged: np.ndarray) -> tuple[list[str], str]:
     """(name of the decision of every row, the table of decisions that people set aside faced,
     as CSV).
     """
-    names: dict[bytes, str] = {}
-    ids = [""] * points.shape[1]
+    names: dict[tuple[str, ...], str] = {}
+    ids = [""] * len(pages.cells)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["id", *(f"{who}_{k + 1}" for k in range(points.shape[2]) for who in ("self", "other"))]
-    )
+    writer.writerow(["id", *pages.columns])
     for i in np.flatnonzero(judged):
-        key = points[:, i].tobytes()
-        if key not in names:
-            names[key] = f"d{len(names) + 1}"
-            writer.writerow(
-                [names[key], *("" if np.isnan(v) else number(v) for v in points[:, i].T.ravel())]
-            )
-        ids[i] = names[key]
+        cells = pages.cells[i]
+        if cells not in names:
+            names[cells] = f"d{len(names) + 1}"
+            writer.writerow([names[cells], *cells])
+        ids[i] = names[cells]
     return ids, text.getvalue()
 
 
@@ -289,15 +332,10 @@ def describe(types: Types, k: int, out: Path, options: Options) -> dict[str, Any
 
 def train(out: Path, k: int, options: Options) -> str:
     """The command that trains an agent of type k."""
-    words = [
-        "accelerate",
-        "launch",
-        "recipes/sft.py",
-        "--model",
-        options.model,
-        "--data",
-        str(out / f"type{k + 1}.jsonl"),
-    ]
+    launch = ["econmoral", "sft"]  # of an installed wheel
+    if REPOSITORY is not None:
+        launch = ["accelerate", "launch", "recipes/sft.py"]
+    words = [*launch, "--model", options.model, "--data", str(out / f"type{k + 1}.jsonl")]
     return shlex.join([*words, "--seed", str(options.seed), "--out", str(out / f"type{k + 1}")])
 
 
@@ -322,14 +360,14 @@ def stage(words: list[str], quiet: bool) -> None:
         raise InputError(f"{words[0]} failed: {lines[-1].removeprefix('error: ')}")
 
 
-def write_data(path: Path, target: str, options: Options) -> None:
+def write_data(path: Path, target: str, domain: str, options: Options) -> None:
     """Training data of a target, by data_synth; not again where they are there."""
     if not path.with_suffix(".md").is_file():  # the card is written last
         words = [
             "--target",
             target,
             "--domain",
-            "allocations",
+            domain,
             "--n",
             str(options.n),
             "--seed",
@@ -340,7 +378,9 @@ def write_data(path: Path, target: str, options: Options) -> None:
         stage(["data", *words], quiet=True)
 
 
-def measured(options: Options, out: Path, folders: dict[int, Path], types: Types) -> list[Agent]:
+def measured(
+    options: Options, out: Path, folders: dict[int, Path], types: Types, on: Kind, mode: str
+) -> list[Agent]:
     """What the agents answered: adapters are asked now, in one load, measurements are read."""
     tuned = {k: f for k, f in folders.items() if (f / "adapter_config.json").is_file()}
     agents: list[Agent] = []
@@ -349,14 +389,22 @@ def measured(options: Options, out: Path, folders: dict[int, Path], types: Types
             if not (folder / "choices.jsonl").is_file():
                 raise InputError(
                     f"--adapter {k + 1}={folder}: neither an adapter nor a measurement of "
-                    "eval.menus is there"
+                    f"eval.{on.instrument} is there"
                 )
-            arms = [a for a in read_agents(folder, options.mode) if a.name != "base"]
+            record = read_json(folder / "run.json")
+            asked = record.get("inputs", {}).get("own", {}) if isinstance(record, dict) else {}
+            # every clone calls its decisions d1, d2, ...
+            if asked.get("sha256") != sha256(out / "decisions.csv"):
+                raise InputError(
+                    f"{folder}: the agent was not asked the decisions of {out / 'decisions.csv'}; "
+                    f"measure it with econmoral {on.instrument} --own {out / 'decisions.csv'}"
+                )
+            arms = [a for a in read_agents(folder, mode) if a.name != "base"]
             if len(arms) != 1:
                 there = ", ".join(a.name for a in arms) or "none"
                 raise InputError(
-                    f"{folder}: a measurement of one agent in {options.mode} mode is needed, "
-                    f"there is {there}; choose --mode or measure it alone"
+                    f"{folder}: a measurement of one agent in {mode} mode is needed, there is "
+                    f"{there}; choose --mode or measure it alone"
                 )
             agents.append(
                 Agent(f"agent {k + 1} ({arms[0].name})", arms[0].answers, arms[0].outside, k)
@@ -375,11 +423,11 @@ def measured(options: Options, out: Path, folders: dict[int, Path], types: Types
             "--own",
             str(out / "decisions.csv"),
             "--mode",
-            options.mode,
+            mode,
         ]
         stage(
             [
-                "menus",
+                on.instrument,
                 *words,
                 "--pairs",
                 str(options.pairs),
@@ -390,7 +438,7 @@ def measured(options: Options, out: Path, folders: dict[int, Path], types: Types
             ],
             quiet=options.json,
         )
-        arms = read_agents(out / "measured", options.mode)
+        arms = read_agents(out / "measured", mode)
         # in the order in which they were given
         names = list(read_json(out / "measured" / "run.json")["adapters"])
         by_folder = dict(zip(unique, names, strict=True))
@@ -410,32 +458,15 @@ def read_agents(folder: Path, mode: str) -> list[Agent]:
     outside = {
         r["arm"]: bool(r["outside"])
         for r in rows
-        if r.get("battery") == "own" and r.get("mode") == mode
+        if "own" in (r.get("battery"), r.get("set")) and r.get("mode") == mode
     }
     answers: dict[str, dict[str, np.ndarray]] = {}
     for _, row in read_lines(folder / "choices.jsonl"):
-        if row.get("battery") == "own" and row.get("mode") == mode:
+        if "own" in (row.get("battery"), row.get("set")) and row.get("mode") == mode:
             of_arm = answers.setdefault(str(row["arm"]), {})
             if row["probabilities"] is not None:
                 of_arm[str(row["id"])] = np.array(row["probabilities"], float)
     return [Agent(name, found, outside.get(name, False)) for name, found in answers.items()]
-
-
-def comparison(
-    data: Design, parts: Split, types: Types, ids: list[str], agents: list[Agent]
-) -> list[dict[str, Any]]:
-    """``compare``, after a check that agents were asked these decisions.
-
-    Raises InputError when one was asked others.
-    """
-    asked = {ids[i] for i in np.flatnonzero(parts.plain & ~parts.train)}
-    for agent in agents:
-        if not agent.outside and not asked & set(agent.answers):
-            raise InputError(
-                f"{agent.name} answered none of the decisions in decisions.csv; measure it with "
-                "econmoral menus --own decisions.csv"
-            )
-    return compare(data, parts, types, ids, agents)
 
 
 def show(options: Options, result: dict[str, Any]) -> None:

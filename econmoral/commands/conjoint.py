@@ -4,6 +4,7 @@ own.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -184,6 +185,12 @@ def _choices(
         notes.append(f"{unanswered} task(s) in which no profile was chosen are left out")
     if same:
         notes.append(f"in {same} task(s) all profiles are the same; they are kept")
+    usual = Counter(map(len, rows.values())).most_common(1)[0][0]
+    if odd := [r[0] for r in rows.values() if len(r) != usual]:
+        notes.append(
+            f"{len(odd)} task(s) have another number of profiles than the usual {usual} (first: "
+            f"{table.unit} {table.lines[odd[0]]}), perhaps a row twice or one missing; all are kept"
+        )
     return chosen, notes
 
 

@@ -16,7 +16,8 @@ RUN: a folder of ``fit --out``, ``clone``, ``eval.games``, ``eval.menus``, ``eva
                      compares all numbers with results/
     data/ inputs/    the data and adapters that the run read, checked against the hashes that it
                      recorded
-    code/            the programs, as they are installed here
+    code/            the programs, as they are installed here (of a wheel too: eval, data_synth and
+                     recipes then stand beside the core as in the repository)
     results/         what the run wrote
     requirements.txt LICENSE SHA256SUMS package.json
 
@@ -39,15 +40,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import econmoral
 from econmoral.human import reference
 from econmoral.models import MODELS
 from econmoral.options import Config, option
 from econmoral.records import InputError, origin, plain, read_json, sha256, write_json, write_text
+from econmoral.rooms import REPOSITORY
+from econmoral.rooms import folder as folder_of
 from econmoral.sheet import read_sheet
 
-ROOT = Path(econmoral.__file__).parents[1]
-CODE = ("econmoral", "data_synth", "eval", "recipes")
+ROOMS = ("data_synth", "eval", "recipes")  # beside the core
+DICTIONARY = "docs/data.md"  # a wheel has none
 PROGRAMS = {  # name of the file or the command that ran -> how it is run
     "games.py": "-m eval.games", "menus.py": "-m eval.menus", "dilemmas.py": "-m eval.dilemmas",
     "pricing.py": "-m eval.pricing", **{f"-m econmoral {name}": f"-m eval.{name}"
@@ -277,7 +279,7 @@ def step(
     for key, given in record.get("inputs", {}).items():
         path, recorded = Path(given["path"]), given["sha256"]
         # the built-in model is part of the code
-        if path.resolve().is_relative_to(ROOT / "econmoral"):
+        if path.resolve().is_relative_to(folder_of("econmoral").resolve()):
             continue
         if key == "base":
             package.open.append(
@@ -401,17 +403,15 @@ def copy_results(source: Path, target: Path) -> None:
 
 
 def copy_code(target: Path) -> None:
-    """The programs as they are installed here."""
-    for name in CODE:
-        if (ROOT / name / "__init__.py").is_file() or (
-            name == "recipes" and (ROOT / name / "sft.py").is_file()
-        ):
-            shutil.copytree(
-                ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", ".*")
-            )
-    if (ROOT / "docs" / "data.md").is_file():  # absent where only the wheel is installed
-        (target / "docs").mkdir()
-        shutil.copyfile(ROOT / "docs" / "data.md", target / "docs" / "data.md")
+    """The programs as they are installed here, every room beside the core."""
+    waste = ("__pycache__", ".*")
+    for name in ("econmoral", *ROOMS):
+        inner = ROOMS if name == "econmoral" and REPOSITORY is None else ()
+        left_out = shutil.ignore_patterns(*waste, *inner)
+        shutil.copytree(folder_of(name), target / name, ignore=left_out)
+    if REPOSITORY is not None and (REPOSITORY / DICTIONARY).is_file():
+        (target / DICTIONARY).parent.mkdir()
+        shutil.copyfile(REPOSITORY / DICTIONARY, target / DICTIONARY)
 
 
 def requirements(package: Package) -> list[str]:
@@ -440,8 +440,8 @@ def requirements(package: Package) -> list[str]:
 
 def licence_text() -> str:
     """The licence of the programs."""
-    if (ROOT / "LICENSE").is_file():
-        return (ROOT / "LICENSE").read_text(encoding="utf-8")
+    if REPOSITORY is not None and (REPOSITORY / "LICENSE").is_file():
+        return (REPOSITORY / "LICENSE").read_text(encoding="utf-8")
     try:
         files = metadata.files("econmoral") or []
     except metadata.PackageNotFoundError:
@@ -731,13 +731,20 @@ def _data(package: Package, folder: Path, options: Options) -> list[str]:
     if package.data:
         blocks.append(
             (
-                "One row of a data file is one decision of one person; `code/docs/data.md` (of "
-                "econmoral) is the data dictionary.\n"
+                "One row of a data file is one decision of one person; "
+                f"{_dictionary(folder)} is the data dictionary.\n"
                 "\n"
             )
             + "\n".join(_columns(package, folder))
         )
     return blocks
+
+
+def _dictionary(folder: Path) -> str:
+    """Where the package says what the columns mean."""
+    if (folder / "code" / DICTIONARY).is_file():
+        return f"`code/{DICTIONARY}` (of econmoral)"
+    return "the head of `code/econmoral/data.py`"
 
 
 def _columns(package: Package, folder: Path) -> list[str]:
@@ -892,11 +899,15 @@ def line_of(s: Step, name: str, parent: str) -> tuple[str, int | None]:
         if program == "-m econmoral"
         else files
     )
+    room, _, inside = files[0].partition("/")
+    whole = (folder_of(room) / inside).with_suffix("")
+    if whole.is_dir():  # a package of several files, the first of which begins it
+        files = [f"{room}/{whole.name}/{p.name}" for p in sorted(whole.glob("*.py"))]
+    elif room == "eval":  # what every measurement writes
+        files.append("eval/runner.py")
     for file in files:
-        path = ROOT / file
-        if not path.is_file():
-            continue
-        lines = path.read_text(encoding="utf-8").splitlines()
+        room, _, inside = file.partition("/")
+        lines = (folder_of(room) / inside).read_text(encoding="utf-8").splitlines()
         for wanted in (
             f'"{name}"',
             f'"{parent}" / f"',
