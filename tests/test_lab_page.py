@@ -24,6 +24,7 @@ from econmoral.data import read_choices
 from econmoral.records import append_lines, write_json
 from eval import transcripts
 from eval.lab import play
+from eval.lab.shared import Lab
 
 pytestmark = pytest.mark.slow  # five minutes of a browser: make test-all
 pytest.importorskip("gradio", reason="the lab's page needs gradio: pip install 'econmoral[lab]'")
@@ -154,8 +155,6 @@ def click(tab: Tab, place: str) -> None:
 
 
 def test_new_adapters_and_runs_turn_up(adapter: Path, tmp_path: Path) -> None:
-    from eval.lab.page import Lab
-
     lab = Lab(tmp_path / "runs")
     assert lab.of("nano") == {}
     assert lab.measurements(transcripts.RECORDS) == []

@@ -110,7 +110,8 @@ def main() -> None:
         find_model(args.model)
     password = password_for(args.host, args.password)
     free(args.host, args.port)
-    from .page import Lab, launch  # Gradio and torch take seconds
+    from .page import launch  # Gradio and torch take seconds
+    from .shared import Lab
 
     lab = Lab(args.runs, args.model)
     where = f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{args.port}"
