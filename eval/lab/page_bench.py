@@ -29,6 +29,7 @@ from .widgets import (
     UNQUEUED,
     Given,
     Shown,
+    Stop,
     condition_list,
     going,
     on_choice,
@@ -41,6 +42,8 @@ SETS = 3  # information sets of the game with the most
 PARAMETERS = 4  # of the family with the most
 EXAMPLES = {"spd": (18, 9, 3, 2), "tg": (16, 10, 6, 4), "ug": (14, 10, 2, 6)}  # T, R, P, S
 LATEST: dict[str, Any] = {"trigger_mode": "always_last"}  # of several changes in a row
+# one measurement at a time, whatever started it: an earlier one must not end after a later one
+IN_ORDER: dict[str, Any] = {"concurrency_id": "bench", **LATEST, **QUIET}
 KEEP_LINK = (
     "(q) => { const tab = new URLSearchParams(location.search).get('tab');"
     " const p = new URLSearchParams(q); if (tab) p.set('tab', tab);"
@@ -79,8 +82,8 @@ class Bench:
             self.samples = gr.Slider(
                 1, 4, value=1, step=1, label="Derivations a page", min_width=160
             )
-            self.write = gr.Button("Write the reasoning", variant="primary")
-            self.stop = gr.Button("Stop")
+            self.write = gr.Button("Write the reasoning", variant="primary", elem_id="bench-write")
+            self.stop = Stop("bench-stop")
         self.doing = gr.HTML(elem_id="bench-doing")
         self.reasoning = gr.HTML(elem_id="bench-reasoning")
         self.link, self.kept = gr.Textbox(visible=False), gr.State(None)
@@ -90,7 +93,10 @@ class Bench:
         models, first = self.lab.models, self.start.model
         self.model = gr.Dropdown(models, value=first, label="Model", interactive=len(models) > 1)
         self.conditions = gr.CheckboxGroup(
-            self.lab.conditions(first), value=["base"], label="Conditions, side by side"
+            self.lab.conditions(first),
+            value=["base"],
+            label="Conditions, side by side",
+            elem_id="bench-conditions",
         )
         self.instrument = gr.Radio(
             list(bench.INSTRUMENTS), value=self.start.instrument, label="Instrument"
@@ -167,21 +173,19 @@ class Bench:
             demo.load(self.opened, None, placed, **QUIET),
         ]
         every = {*chosen, *fields, *sliders, self.kept}
-        shown = [self.status, self.page, self.results, self.theory, self.link, self.kept]
-        work = [gr.on([f.input for f in fields], self.measure, every, shown, **LATEST, **QUIET)]
-        work += [event.then(self.measure, every, shown, **LATEST, **QUIET) for event in changes]
+        asides = [self.theory, self.link, self.kept, self.doing]
+        shown = [self.status, self.page, self.results, *asides]
+        gr.on([f.input for f in fields], self.measure, every, shown, **IN_ORDER)
+        for event in changes:
+            event.then(self.measure, every, shown, **IN_ORDER)
 
         drawn = [self.results, self.theory, self.link]
         gr.on([s.input for s in sliders], self.redraw, every, drawn, **LATEST, **UNQUEUED)
         family.then(self.redraw, every, drawn, **UNQUEUED)
         written = [self.doing, self.reasoning]
-        work.append(self.write.click(self.reason, {self.samples, *every}, written, **QUIET))
-        self.stop.click(self.stopped, None, [self.status, self.doing], cancels=work, **UNQUEUED)
+        self.write.click(self.reason, {self.samples, *every}, written, **QUIET)
+        self.stop.connect(self.doing)
         self.link.change(None, self.link, None, js=KEEP_LINK)
-
-    def stopped(self) -> Shown:
-        """What Stop does apart from ending the work."""
-        return {self.status: "", self.doing: stopped()}
 
     def setting(self, given: Given) -> Setting:
         """What the components say.  Raises InputError for what has no page."""
@@ -212,7 +216,7 @@ class Bench:
             precision=float(given[self.precision]),
         )
 
-    def measure(self, given: Given) -> Iterator[Shown]:
+    def measure(self, given: Given, request: gr.Request) -> Iterator[Shown]:
         """Every condition of a setting, decisions alone; nothing where nothing was changed."""
         start, kept = time.monotonic(), given[self.kept]
         found: list[bench.Measured] = []
@@ -224,24 +228,41 @@ class Bench:
             setting.check()
             arms = bench.arms(setting, list(self.lab.of(setting.model)))
             drawn = {self.theory: bench.theory(setting), self.link: setting.query()}
-            for k, arm in enumerate(arms, start=1):
-                shown = {self.status: going(arm.name, k, len(arms)), **drawn}
-                if found and time.monotonic() - start > SLOW:
-                    shown[self.results] = bench.results(setting, found)
-                yield shown
-                answers = self.lab.score(setting.model, arm, bench.requests(setting, arm))
-                found.append(bench.measured(setting, arm, answers))
+            with self.stop.work(request) as stop:
+                for k, arm in enumerate(arms, start=1):
+                    if stop.is_set():
+                        yield {**self.unfinished(setting, found), **drawn}
+                        return
+                    shown = {self.status: going(arm.name, k, len(arms)), **drawn}
+                    if found and time.monotonic() - start > SLOW:
+                        shown[self.results] = bench.results(setting, found)
+                    yield shown
+                    answers = self.lab.score(setting.model, arm, bench.requests(setting, arm))
+                    found.append(bench.measured(setting, arm, answers))
             said = f"measured in {time.monotonic() - start:.1f} s"
             yield {
                 self.status: block(paragraph(said, "quiet")),
                 self.page: read_as(self.lab, setting),
                 self.results: bench.results(setting, found),
                 self.kept: Kept(setting, found),
+                self.doing: "",
                 **drawn,
             }
         except InputError as error:
-            empty = dict.fromkeys([self.status, self.page, self.theory, self.link], "")
-            yield {**empty, self.results: refused(error), self.kept: None}
+            empty = [self.status, self.page, self.theory, self.link, self.doing]
+            yield {**dict.fromkeys(empty, ""), self.results: refused(error), self.kept: None}
+
+    def unfinished(self, setting: Setting, found: list[bench.Measured]) -> Shown:
+        """What was measured before Stop, and the page that it was measured on: the answers to an
+        earlier page are not left beside it.
+        """
+        return {
+            self.status: stopped(),
+            self.doing: "",
+            self.page: block(words_of(setting)),
+            self.results: bench.results(setting, found) if found else "",
+            self.kept: None,
+        }
 
     def redraw(self, given: Given) -> Shown:
         """Theory of another target; what was measured is held against it."""
@@ -255,28 +276,34 @@ class Bench:
         except InputError as error:
             return {self.results: "", self.theory: refused(error), self.link: ""}
 
-    def reason(self, given: Given) -> Iterator[Shown]:
+    def reason(self, given: Given, request: gr.Request) -> Iterator[Shown]:
         """Derivations page by page, so that it can be stopped between two."""
         try:
             setting = self.setting(given)
             setting.check()
-            found: list[bench.Measured] = []
-            arms = bench.arms(setting, list(self.lab.of(setting.model)))
-            for k, arm in enumerate(arms, start=1):
-                answers: list[Answer] = []
-                asked = bench.requests(setting, arm, "reasoned", int(given[self.samples]))
-                for place, request in enumerate(asked):
-                    said = f"page {place + 1} of {len(asked)}"
-                    yield {
-                        self.doing: going(arm.name, k, len(arms), said),
-                        self.reasoning: bench.reasoning(setting, found, (arm, answers)),
-                    }
-                    seed = seed_of(setting.layout, place)
-                    answers += self.lab.score(setting.model, arm, [request], seed)
-                found.append(bench.measured(setting, arm, answers, "reasoned"))
-            yield {self.doing: "", self.reasoning: bench.reasoning(setting, found)}
+            with self.stop.work(request) as stop:
+                for done, said in self.written(setting, int(given[self.samples])):
+                    doing = stopped() if said and stop.is_set() else said
+                    yield {self.doing: doing, self.reasoning: done}
+                    if stop.is_set():
+                        return
         except InputError as error:
             yield {self.doing: "", self.reasoning: refused(error)}
+
+    def written(self, setting: Setting, samples: int) -> Iterator[tuple[str, str]]:
+        """What was written so far, and what is being done, before every page and after the last."""
+        found: list[bench.Measured] = []
+        arms = bench.arms(setting, list(self.lab.of(setting.model)))
+        for k, arm in enumerate(arms, start=1):
+            answers: list[Answer] = []
+            asked = bench.requests(setting, arm, "reasoned", samples)
+            for place, one in enumerate(asked):
+                said = going(arm.name, k, len(arms), f"page {place + 1} of {len(asked)}")
+                yield bench.reasoning(setting, found, (arm, answers)), said
+                seed = seed_of(setting.layout, place)
+                answers += self.lab.score(setting.model, arm, [one], seed)
+            found.append(bench.measured(setting, arm, answers, "reasoned"))
+        yield bench.reasoning(setting, found), ""
 
     def of_instrument(self, name: str) -> Shown:
         """The fields of another instrument."""
@@ -372,10 +399,13 @@ def read_as(lab: Lab, setting: Setting) -> str:
         f"<details><summary>The very text that {esc(setting.model)} reads before its first "
         f"answer</summary><pre>{esc(text)}</pre></details>"
     )
-    return block(
-        f'<pre class="page" tabindex="0" aria-label="page">{esc(bench.page_of(setting))}</pre>',
-        exact,
-    )
+    return block(words_of(setting), exact)
+
+
+def words_of(setting: Setting) -> str:
+    """The page in words."""
+    words = esc(bench.page_of(setting))
+    return f'<pre class="page" tabindex="0" aria-label="page">{words}</pre>'
 
 
 def belief_labels(game: str) -> list[str | None]:

@@ -19,10 +19,10 @@ from .markup import block, esc, notice, paragraph, table
 from .shared import Lab, condition
 from .widgets import (
     QUIET,
-    UNQUEUED,
     Given,
     Runs,
     Shown,
+    Stop,
     condition_list,
     going,
     on_choice,
@@ -71,7 +71,7 @@ class Faithfulness:
             self.pages = gr.Slider(4, 60, value=12, step=2, label="Number of pages")
         with gr.Row():
             self.go = gr.Button("Measure", variant="primary", elem_id="faithfulness-go")
-            self.stop = gr.Button("Stop", elem_id="faithfulness-stop")
+            self.stop = Stop("faithfulness-stop")
         self.doing = gr.HTML(elem_id="faithfulness-doing")
         self.handed = gr.HTML(elem_id="faithfulness-handed")
 
@@ -79,8 +79,8 @@ class Faithfulness:
         """Say what happens when the part is used."""
         self.runs.connect(demo, look)
         asked = {self.model, self.conditions, self.domain, self.one, self.two, self.pages}
-        work = self.go.click(self.measure, asked, [self.doing, self.handed], **QUIET)
-        self.stop.click(stopped, None, self.doing, cancels=[work], **UNQUEUED)
+        self.go.click(self.measure, asked, [self.doing, self.handed], **QUIET)
+        self.stop.connect(self.doing)
         on_choice(self.model, self.of_model, [self.conditions])
         lists = [self.model, self.conditions]
         gr.on([demo.load, look.click], self.again, lists, lists, **QUIET)
@@ -111,21 +111,31 @@ class Faithfulness:
         pairs = faithfulness.pairs_of(targets, given[self.domain], int(given[self.pages]))
         return Wanted(given[self.model], tuple(given[self.conditions]), targets, pairs)
 
-    def measure(self, given: Given) -> Iterator[Shown]:
+    def measure(self, given: Given, request: gr.Request) -> Iterator[Shown]:
         """A few pages at a time, so that it can be stopped; the table has the pages so far."""
         try:
             wanted = self.wanted(given)
-            found: dict[str, list[Any]] = {}  # condition -> its answers so far
-            for k, who in enumerate(wanted.conditions, start=1):
-                found[who] = []
-                while (done := len(found[who])) < len(wanted.pairs):
-                    said = f"{done} of {len(wanted.pairs)} pages done"
-                    doing = going(who, k, len(wanted.conditions), said)
+            with self.stop.work(request) as stop:
+                for found, said in self.followed(wanted):
+                    doing = stopped() if said and stop.is_set() else said
                     yield {self.doing: doing, self.handed: followed(wanted, found)}
-                    found[who] += self.answers(wanted, who, done)
-            yield {self.doing: "", self.handed: followed(wanted, found)}
+                    if stop.is_set():
+                        return
         except InputError as error:
             yield {self.doing: "", self.handed: refused(error)}
+
+    def followed(self, wanted: Wanted) -> Iterator[tuple[dict[str, list[Any]], str]]:
+        """The answers of every condition so far, and what is being done, before every few pages and
+        after the last.
+        """
+        found: dict[str, list[Any]] = {}
+        for k, who in enumerate(wanted.conditions, start=1):
+            found[who] = []
+            while (done := len(found[who])) < len(wanted.pairs):
+                said = f"{done} of {len(wanted.pairs)} pages done"
+                yield found, going(who, k, len(wanted.conditions), said)
+                found[who] += self.answers(wanted, who, done)
+        yield found, ""
 
     def answers(self, wanted: Wanted, who: str, done: int) -> list[Any]:
         """What a condition answers to the next few pages, after either derivation."""
@@ -137,13 +147,17 @@ class Faithfulness:
 
 
 def followed(wanted: Wanted, found: dict[str, list[Any]]) -> str:
-    """What swapping the derivations changes, a row a condition that has answered any pages."""
-    labels = [t.label for t in wanted.targets]
-    rows = [
-        {"arm": who, "targets": labels} | faithfulness.follows(wanted.pairs[: len(both)], both)
-        for who, both in found.items()
-        if both
-    ]
+    """What swapping the derivations changes, a row a condition that has answered any pages; one
+    that has not answered all says so.
+    """
+    rows = []
+    for who, both in found.items():
+        if not both:
+            continue
+        whole = len(both) == len(wanted.pairs)
+        name = who if whole else f"{who}, {len(both)} of {len(wanted.pairs)} pages"
+        row = faithfulness.follows(wanted.pairs[: len(both)], both)
+        rows.append(row | {"arm": name, "targets": [t.label for t in wanted.targets]})
     if not rows:
         return ""
     return block(as_table(faithfulness.follows_frame(rows), faithfulness.FOLLOWS_CAPTION))

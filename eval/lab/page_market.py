@@ -14,10 +14,13 @@ from econmoral.records import InputError
 
 from ..engines import Request
 from . import market
+from .markup import block, paragraph
 from .shared import Lab, Options, condition
-from .widgets import QUIET, Given, Shown, agent_list, on_choice, refused
+from .widgets import QUIET, Given, Shown, Stop, agent_list, on_choice, refused, stopped
 
 PERIODS = 20  # of the button that plays several
+# one at a time: a period follows on those before it
+IN_ORDER: dict[str, Any] = {"concurrency_id": "market", **QUIET}
 
 
 class Market:
@@ -47,17 +50,19 @@ class Market:
             self.second = gr.Dropdown(grid, value=middle, label="Your price, firm 2", visible=False)
             self.step = gr.Button("Next period", variant="primary", elem_id="market-step")
             self.many = gr.Button(f"{PERIODS} periods", elem_id="market-many")
-            self.stop = gr.Button("Stop")
+            self.stop = Stop("market-stop")
+        self.doing = gr.HTML(elem_id="market-doing")
         self.shown = gr.HTML(elem_id="market-shown")
 
     def connect(self, demo: gr.Blocks, look: gr.Button) -> None:
         """Say what happens when the part is used."""
-        asked = {self.state, self.one, self.two, self.wording}
-        played = {*asked, self.model, self.price, self.second}
-        self.step.click(self.once, played, [self.state, self.shown], **QUIET)
-        work = self.many.click(self.often, played, [self.state, self.shown], **QUIET)
-        self.stop.click(None, None, None, cancels=[work])
-        begun = [self.state, self.shown, self.price, self.second]
+        asked = {self.state, self.model, self.one, self.two, self.wording}
+        played = {*asked, self.price, self.second}
+        shown = [self.state, self.shown, self.doing]
+        self.step.click(self.once, played, shown, **IN_ORDER)
+        self.many.click(self.often, played, shown, **IN_ORDER)
+        self.stop.connect(self.doing)
+        begun = [*shown, self.price, self.second]
         self.new.click(self.begin, asked, begun, **QUIET)
         demo.load(self.begin, asked, begun, **QUIET)
         changes = [self.one.input, self.two.input, self.wording.input]
@@ -94,13 +99,16 @@ class Market:
             (given[self.one], given[self.two]),
             int(np.random.SeedSequence().generate_state(1)[0]),
             words if 0 <= words < len(PRICE_WORDINGS) else 0,
+            model=given[self.model],
         )
 
     def current(self, given: Given) -> market.Play | None:
-        """The market in progress, where it is one of the chosen firms and words."""
+        """The market in progress, where it is one of the chosen model, firms and words."""
         play: market.Play | None = given[self.state]
-        wanted = ((given[self.one], given[self.two]), int(given[self.wording]))
-        return play if play is not None and (play.firms, play.wording) == wanted else None
+        firms, words = (given[self.one], given[self.two]), int(given[self.wording])
+        wanted = (given[self.model], firms, words)
+        same = play is not None and (play.model, play.firms, play.wording) == wanted
+        return play if same else None
 
     def begin(self, given: Given) -> Shown:
         """Another market."""
@@ -108,6 +116,7 @@ class Market:
         return {
             self.state: play,
             self.shown: market.shown(play),
+            self.doing: "",
             self.price: gr.Dropdown(visible=play.firms[0] == market.YOU),
             self.second: gr.Dropdown(visible=play.firms[1] == market.YOU),
         }
@@ -118,26 +127,32 @@ class Market:
         """
         return self.begin(given) if self.current(given) is None else gr.skip()
 
-    def once(self, given: Given) -> Iterator[Shown]:
+    def once(self, given: Given, request: gr.Request) -> Iterator[Shown]:
         """The next period."""
-        yield from self.go(given, 1)
+        yield from self.go(given, request, 1)
 
-    def often(self, given: Given) -> Iterator[Shown]:
-        """The next periods, one by one, so that it can be stopped."""
-        yield from self.go(given, PERIODS)
+    def often(self, given: Given, request: gr.Request) -> Iterator[Shown]:
+        """The next periods."""
+        yield from self.go(given, request, PERIODS)
 
-    def go(self, given: Given, periods: int) -> Iterator[Shown]:
-        """So many periods more."""
+    def go(self, given: Given, request: gr.Request, periods: int) -> Iterator[Shown]:
+        """So many periods more, one by one, so that it can be stopped."""
         play = self.current(given) or self.fresh(given)
         asked = (given[self.price], given[self.second])
         try:
-            for _ in range(periods):
-                play = self.period(play, given[self.model], asked)
-                yield {self.state: play, self.shown: market.shown(play)}
+            with self.stop.work(request) as stop:
+                for k in range(1, periods + 1):
+                    said = block(paragraph(f"period {k} of {periods} …", "quiet"))
+                    doing = stopped() if stop.is_set() else said
+                    yield {self.state: play, self.shown: market.shown(play), self.doing: doing}
+                    if stop.is_set():
+                        return
+                    play = self.period(play, asked)
+            yield {self.state: play, self.shown: market.shown(play), self.doing: ""}
         except InputError as error:
-            yield {self.state: play, self.shown: refused(error)}
+            yield {self.state: play, self.shown: refused(error), self.doing: ""}
 
-    def period(self, play: market.Play, model: str, asked: tuple[Any, Any]) -> market.Play:
+    def period(self, play: market.Play, asked: tuple[Any, Any]) -> market.Play:
         """The market after one more period.  asked : prices of the person at the page."""
         prices: list[float] = []
         valid: list[float] = []
@@ -148,7 +163,7 @@ class Market:
                 prices.append(market.scripted(play, firm))
             else:
                 talk = market.page_of(play, firm)
-                (answer,) = self.lab.score(model, condition(who), [Request(talk, None, None)])
+                (answer,) = self.lab.score(play.model, condition(who), [Request(talk, None, None)])
                 assert answer.probabilities is not None  # an engine on this machine loses none
                 prices.append(market.drawn(play, firm, answer.probabilities))
                 valid.append(float(answer.valid.mean()))

@@ -16,7 +16,7 @@ from . import watch
 from .engines import written
 from .markup import block, paragraph
 from .shared import Lab
-from .widgets import QUIET, UNQUEUED, Shown, refused, safely
+from .widgets import QUIET, UNQUEUED, Shown, Stop, refused, safely, stopped
 
 EVERY = 4.0  # seconds between two looks at a training run
 PAGES_AT_ONCE = 6  # pages of the battery: between two batches the work can be stopped
@@ -66,7 +66,8 @@ class Watch:
                 elem_id="watch-estimates",
             )
         self.curves = gr.HTML(elem_id="watch-curves")
-        self.stop = gr.Button("Stop estimating", visible=False, elem_id="watch-stop")
+        self.stop = Stop("watch-stop", "Stop estimating", visible=False)
+        self.doing = gr.HTML(elem_id="watch-doing")
         self.revealed = gr.HTML(elem_id="watch-revealed")
 
     def connect(self, demo: gr.Blocks, look: gr.Button) -> None:
@@ -75,18 +76,19 @@ class Watch:
         self.runs.input(self.read, self.runs, self.curves, **QUIET)
         # the list itself stays, and with it the focus
         timer.tick(self.read, self.runs, self.curves, **QUIET)
-        work = gr.on(
+        gr.on(
             [timer.tick, self.wanted.input, self.mode.input],
             self.estimate,
             [self.runs, self.mode, self.wanted],
-            self.revealed,
+            [self.doing, self.revealed],
             concurrency_limit=1,
             trigger_mode="once",
             **QUIET,
         )
-        self.wanted.input(self.offer_stop, self.wanted, self.stop, **UNQUEUED)
-        both = [self.wanted, self.stop]
-        self.stop.click(self.no_longer, None, both, cancels=[work], **UNQUEUED)
+        button = self.stop.button
+        self.wanted.input(self.wish, self.wanted, [button, self.doing], **UNQUEUED)
+        self.stop.connect(self.doing)
+        button.click(self.no_longer, None, [self.wanted, button], **UNQUEUED)
         shown = [self.runs, self.curves]
         gr.on([demo.load, look.click], self.again, self.runs, shown, **QUIET)
 
@@ -102,31 +104,42 @@ class Watch:
         kept = [self.lab.inside(c) for c in chosen if c in now]
         return safely(lambda: watch.compared([watch.read_training(folder) for folder in kept]))
 
-    def offer_stop(self, wanted: bool) -> Shown:
-        """Stop is there while estimates are made."""
-        return {self.stop: gr.Button(visible=wanted)}
+    def wish(self, wanted: bool, request: gr.Request) -> Shown:
+        """Stop is there while estimates are made; they also end when they are no longer wanted."""
+        said = "" if wanted else self.stop.press(request)
+        return {self.stop.button: gr.Button(visible=wanted), self.doing: said}
 
     def no_longer(self) -> Shown:
         """What Stop does apart from ending the work."""
-        return {self.wanted: False, self.stop: gr.Button(visible=False)}
+        return {self.wanted: False, self.stop.button: gr.Button(visible=False)}
 
-    def estimate(self, chosen: list[str], mode: Mode, wanted: bool) -> Iterator[str]:
+    def estimate(
+        self, chosen: list[str], mode: Mode, wanted: bool, request: gr.Request
+    ) -> Iterator[Shown]:
         """What every checkpoint's choices reveal, a few pages at a time, so that it can be stopped;
         what was answered before it was stopped is there still.
         """
         if not wanted:
-            yield ""
+            yield {self.revealed: self.estimates(chosen, mode)}
             return
         try:
-            for name in chosen:
-                run = watch.read_training(self.lab.inside(name))
-                for due in due_of(run, name):
-                    for said in self.ask(run.model, due, mode):
-                        yield self.estimates(chosen, mode) + block(paragraph(said, "quiet"))
+            with self.stop.work(request) as stop:
+                for said in self.asking(chosen, mode):
+                    doing = stopped() if said and stop.is_set() else said
+                    yield {self.doing: doing, self.revealed: self.estimates(chosen, mode)}
+                    if stop.is_set():
+                        return
         except (InputError, OSError) as error:  # a checkpoint may be removed while it is read
-            yield self.estimates(chosen, mode) + refused(error)
-            return
-        yield self.estimates(chosen, mode)
+            yield {self.doing: refused(error), self.revealed: self.estimates(chosen, mode)}
+
+    def asking(self, chosen: list[str], mode: Mode) -> Iterator[str]:
+        """What is being done, before every few pages and after the last."""
+        for name in chosen:
+            run = watch.read_training(self.lab.inside(name))
+            for due in due_of(run, name):
+                for said in self.ask(run.model, due, mode):
+                    yield block(paragraph(said, "quiet"))
+        yield ""
 
     def ask(self, model: str, due: Due, mode: Mode) -> Iterator[str]:
         """Ask a checkpoint what of the battery it has not answered yet; how far it is."""

@@ -7,7 +7,9 @@ and gives back what is shown from then on, by component; what it does not name s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event
 from typing import Any
 
 import gradio as gr
@@ -42,8 +44,44 @@ def going(name: str, k: int, n: int, what: str = "") -> str:
 
 
 def stopped() -> str:
-    """What is said after Stop."""
+    """What is said once work was stopped."""
     return block(paragraph("stopped; what was done until then is kept", "quiet"))
+
+
+class Stop:
+    """A button that ends a visitor's work between two of its questions.
+
+    The work looks itself whether it is to end, and says so when it has.  (Gradio's own way, to
+    cancel an event, drops what the visitor asks for next while the last question is answered.)
+    """
+
+    def __init__(self, elem_id: str, label: str = "Stop", visible: bool = True) -> None:
+        self.button = gr.Button(label, elem_id=elem_id, visible=visible)
+        self.going: dict[str, list[Event]] = {}  # visitor -> work in progress
+
+    def connect(self, doing: gr.HTML) -> None:
+        """Say where it is shown that the button was pressed."""
+        self.button.click(self.press, None, doing, **UNQUEUED)
+
+    def press(self, request: gr.Request) -> str:
+        """Ask a visitor's work to end; what is said until it has."""
+        work = self.going.get(request.session_hash, [])
+        for stop in work:
+            stop.set()
+        said = "stopping after the page that is being answered …"
+        return block(paragraph(said, "quiet")) if work else ""
+
+    @contextmanager
+    def work(self, request: gr.Request) -> Iterator[Event]:
+        """Work of a visitor: what is set once it is to end."""
+        stop, mine = Event(), self.going.setdefault(request.session_hash, [])
+        mine.append(stop)
+        try:
+            yield stop
+        finally:
+            mine.remove(stop)
+            if not mine:
+                self.going.pop(request.session_hash, None)
 
 
 def on_choice(
