@@ -49,6 +49,7 @@ from eval.lab.bench import Setting
 from eval.lab.engines import Engines, adapters_in
 from eval.lab.markup import Series, chart, esc, ticks
 from eval.lab.markup import number as shown
+from eval.lab.match import new_match
 from eval.markets import Rules, Simulation
 from eval.measure import draw_problems
 from eval.report.blocks import Report
@@ -240,7 +241,7 @@ def test_unanswered_questions_are_asked_again() -> None:
 @pytest.mark.parametrize("game", list(GAMES))
 def test_a_match_follows_the_tree_and_tells_the_model_all(game: str) -> None:
     protocol = next(p for p in BATTERY if p.game == game)
-    match, rng = play.new_match(protocol, 6, False, 0), np.random.default_rng(1)
+    match, rng = new_match(protocol, 6, False, 0), np.random.default_rng(1)
     while not match.over:
         if not match.persons_turn:
             talk = match.conversation()
@@ -255,7 +256,7 @@ def test_a_match_follows_the_tree_and_tells_the_model_all(game: str) -> None:
         first, second = (pay[name] for name in GAMES[game].outcomes[r.moves])
         assert r.points == ((first, second) if r.person_first else (second, first))
     with pytest.raises(InputError):
-        play.new_match(protocol, 1, True, 0).move("?")
+        new_match(protocol, 1, True, 0).move("?")
 
 
 # -------------------------------------------------------------------------------------- transcripts

@@ -10,7 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Semaphore
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -24,6 +27,7 @@ from econmoral.data import read_choices
 from econmoral.records import append_lines, write_json
 from eval import transcripts
 from eval.lab import play
+from eval.lab.shared import Lab
 
 pytestmark = pytest.mark.slow  # five minutes of a browser: make test-all
 pytest.importorskip("gradio", reason="the lab's page needs gradio: pip install 'econmoral[lab]'")
@@ -122,15 +126,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield found
 
 
-@pytest.fixture
-def opened(lab: str, browser: Browser) -> Iterator[Callable[..., Tab]]:
+def opening(browser: Browser, address: str) -> Iterator[Callable[..., Tab]]:
     """Opens the page; in the end no tab may have complained, asked another machine or run what a
     model wrote.
     """
     tabs: list[Tab] = []
 
     def open_one(query: str = "", **how: bool | int) -> Tab:
-        tabs.append(browser.tab(f"{lab}/?{query}", **how))  # type: ignore[arg-type]
+        tabs.append(browser.tab(f"{address}/?{query}", **how))  # type: ignore[arg-type]
         tabs[-1].wait("Boolean(document.querySelector('button[role=tab]'))", True, SECONDS)
         return tabs[-1]
 
@@ -140,6 +143,12 @@ def opened(lab: str, browser: Browser) -> Iterator[Callable[..., Tab]]:
         assert tab.hosts() == {"127.0.0.1"}
         assert tab.value("document.title") == "econmoral lab"
         tab.send("Page.close")
+
+
+@pytest.fixture
+def opened(lab: str, browser: Browser) -> Iterator[Callable[..., Tab]]:
+    """Opens the page of a server of its own."""
+    yield from opening(browser, lab)
 
 
 def says(tab: Tab, place: str, text: str) -> None:
@@ -154,8 +163,6 @@ def click(tab: Tab, place: str) -> None:
 
 
 def test_new_adapters_and_runs_turn_up(adapter: Path, tmp_path: Path) -> None:
-    from eval.lab.page import Lab
-
     lab = Lab(tmp_path / "runs")
     assert lab.of("nano") == {}
     assert lab.measurements(transcripts.RECORDS) == []
@@ -235,6 +242,37 @@ def test_the_keyboard_alone_is_enough(opened: Callable[..., Tab]) -> None:
     tab.reach("here.id === 'market-step'", 200)
     tab.press("Enter")
     says(tab, "#market-shown", "over the last 2 periods")
+
+
+def into(tab: Tab, label: str) -> None:
+    """To a part by its tab, with the keyboard, once the page has opened the one of its link."""
+    says(tab, "#bench-results", "valid answer")
+    tab.reach(f"here.getAttribute('role') === 'tab' && here.textContent.includes({label!r})", 200)
+    tab.press("Enter")
+
+
+def test_the_battery_and_a_match_by_keyboard(opened: Callable[..., Tab]) -> None:
+    tab = opened()
+    into(tab, "Play it yourself")
+    tab.reach("here.id === 'play-begin'", 200)
+    tab.press("Enter")
+    says(tab, "#play-page", "Problem 1 of 18")
+    tab.wait("Boolean(document.querySelector('#play-move-0 input'))", True, SECONDS)
+    asked = "[0, 1, 2].filter((k) => document.querySelector(`#play-move-${k} input`))"
+    for place in tab.value(asked):
+        tab.reach(f"here.closest('#play-move-{place}')")
+        tab.press(" ")
+    tab.reach("here.id === 'play-next'")
+    tab.press("Enter")
+    says(tab, "#play-page", "Problem 2 of 18")
+    tab.reach("here.id === 'match-new'", 200)
+    tab.press("Enter")
+    tab.wait("document.querySelectorAll('#match-move input').length", 2, SECONDS)
+    tab.reach("here.closest('#match-move')")
+    tab.press(" ")
+    tab.reach("here.id === 'match-go'")
+    tab.press("Enter")
+    says(tab, "#match-page", "The match is over")
 
 
 def test_impossible_payoffs_are_said_in_one_line(opened: Callable[..., Tab]) -> None:
@@ -371,6 +409,179 @@ def test_reasoning_is_written_and_following_measured(opened: Callable[..., Tab])
     other.wait("document.querySelector('#faithfulness-go')?.offsetParent !== null", True, SECONDS)
     click(other, "#faithfulness-go")
     says(other, "#faithfulness-handed", "change by swapping")
+
+
+class Held:
+    """A page in this process whose models can be made to wait before every question: between two,
+    the test does what a visitor would.
+    """
+
+    def __init__(self, runs: Path) -> None:
+        from eval.lab.page import launch
+
+        lab = Lab(runs)
+        self.asked, self.on, self.let = 0, False, Semaphore(0)
+        self.engine_of = lab.engines.of
+        lab.engines.of = self.of  # type: ignore[method-assign]
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+        self.app, address, _ = launch(lab, "127.0.0.1", port, None, wait=False)
+        self.address = address.rstrip("/")
+
+    @contextmanager
+    def of(self, model: str, adapters: dict[str, Path]) -> Iterator[object]:
+        """The engine, after the wait."""
+        if self.on:
+            self.asked += 1
+            assert self.let.acquire(timeout=SECONDS)
+        with self.engine_of(model, adapters) as engine:
+            yield engine
+
+    def hold(self) -> None:
+        """From now on questions are counted, and wait."""
+        self.asked, self.on = 0, True
+
+    def waits(self, n: int) -> None:
+        """Until the n-th question waits."""
+        end = time.monotonic() + SECONDS
+        while self.asked < n:
+            assert time.monotonic() < end, f"{self.asked} questions, not {n}"
+            time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def held(runs: Path) -> Iterator[Held]:
+    """A page in this process whose models wait."""
+    found = Held(runs)
+    yield found
+    found.app.get_blocks().close()
+
+
+@dataclass(frozen=True)
+class Work:
+    """Long work in a part of the page.
+
+    ready : what is there before.  start, stop : what is pressed.  doing : where the page says what
+    is done.  partial : what holds after Stop during the second question.  again : what is pressed
+    then; questions : how many are asked by it; whole : what holds in the end.
+    """
+
+    part: str
+    ready: str
+    start: str
+    stop: str
+    doing: str
+    partial: str
+    again: str
+    questions: int
+    whole: str
+
+
+TOLD = "#bench-conditions label:nth-of-type(2) input"
+HEADS = (
+    "[...document.querySelector('#bench-results table').querySelectorAll('thead th')]"
+    ".map((e) => e.textContent).join()"
+)
+HANDED = (
+    "[...document.querySelectorAll('#faithfulness-handed tbody th')]"
+    ".map((e) => e.textContent).join('; ')"
+)
+WORKS = {
+    "measuring": Work(
+        "bench",
+        "#bench-results .bar",
+        TOLD,
+        "#bench-stop",
+        "#bench-status",
+        f"{HEADS} === 'plan,base,random'",  # and not what was told
+        TOLD,
+        3,  # two conditions, and the page as the model reads it
+        f"{HEADS} === 'plan,base,random'"
+        " && document.querySelector('#bench-status').textContent.includes('measured in')",
+    ),
+    "writing": Work(
+        "bench",
+        "#bench-results .bar",
+        "#bench-write",
+        "#bench-stop",
+        "#bench-doing",
+        "document.querySelectorAll('#bench-reasoning pre').length === 2"
+        " && !document.querySelector('#bench-reasoning').textContent.includes('random')",
+        "#bench-write",
+        4,
+        "document.querySelectorAll('#bench-reasoning pre').length === 4"
+        " && document.querySelector('#bench-reasoning thead').textContent.includes('random')",
+    ),
+    "handing over": Work(
+        "faithfulness",
+        "#faithfulness-records table",
+        "#faithfulness-go",
+        "#faithfulness-stop",
+        "#faithfulness-doing",
+        f"{HANDED} === 'base, 8 of 12 pages'",
+        "#faithfulness-go",
+        6,
+        f"{HANDED} === 'base; random'",
+    ),
+    "a market": Work(
+        "market",
+        "#market-shown p",
+        "#market-many",
+        "#market-stop",
+        "#market-doing",
+        "document.querySelector('#market-shown').textContent.includes('last 2 periods')",
+        "#market-step",
+        1,
+        "document.querySelector('#market-shown').textContent.includes('last 3 periods')",
+    ),
+    "estimating": Work(
+        "watch",
+        "#watch-curves table",
+        "#watch-estimates input",
+        "#watch-stop",
+        "#watch-doing",
+        "document.querySelector('#watch-revealed').textContent.trim() === ''"
+        " && !document.querySelector('#watch-estimates input').checked",
+        "#watch-estimates input",
+        4,  # of six batches: what was answered before is there still
+        "document.querySelectorAll('#watch-revealed tbody tr').length === 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(WORKS))
+def test_stop_ends_the_work(held: Held, browser: Browser, name: str) -> None:
+    """No further question is asked, nothing unfinished is shown as a result, and what is asked next
+    is answered.
+    """
+    work, pages = WORKS[name], opening(browser, held.address)
+    tab = next(pages)(f"tab={work.part}")
+    tab.wait(f"Boolean(document.querySelector({work.ready!r})?.offsetParent)", True, SECONDS)
+    if work.part == "bench":
+        says(tab, "#bench-status", "measured in")
+    held.hold()
+    click(tab, work.start)
+    held.waits(1)
+    held.let.release()
+    held.waits(2)
+    click(tab, work.stop)
+    tab.wait("document.body.innerText.includes('stopping after the page')", True, SECONDS)
+    held.let.release()
+    says(tab, work.doing, "stopped")
+    tab.wait("!document.body.innerText.includes('stopping')", True, SECONDS)
+    tab.wait(work.partial, True, SECONDS)
+    assert held.asked == 2
+    click(tab, work.again)
+    for k in range(work.questions):
+        held.waits(3 + k)
+        tab.wait(f"!document.querySelector({work.doing!r}).textContent.includes('stopped')")
+        held.let.release()
+    tab.wait(work.whole, True, SECONDS)
+    assert held.asked == 2 + work.questions
+    held.on = False
+    with pytest.raises(StopIteration):
+        next(pages)
 
 
 def test_a_file_of_transcripts_opens_by_itself(browser: Browser, tmp_path: Path) -> None:

@@ -3,5 +3,11 @@ wrote.
 
     python -m eval.lab --runs runs
 
-``page`` is the only module that knows Gradio; every other one computes from values what is shown.
+``page``, its parts ``page_*`` and ``widgets`` know Gradio; every other module computes from values
+what is shown.
 """
+
+import os
+
+# before Gradio is imported, whoever does so: it would report every start
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"

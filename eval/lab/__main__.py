@@ -100,7 +100,8 @@ def main() -> None:
         find_model(config.model)
     password = password_for(config.host, config.password)
     free(config.host, config.port)
-    from .page import Lab, launch  # Gradio and torch take seconds
+    from .page import launch  # Gradio and torch take seconds
+    from .shared import Lab
 
     lab = Lab(config.runs, config.model)
     where = f"http://{f'[{config.host}]' if ':' in config.host else config.host}:{config.port}"

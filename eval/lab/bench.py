@@ -460,11 +460,6 @@ def marked(text: str, page: str) -> str:
     return f"<pre>{''.join(parts)}{esc(text[at:])}</pre>"
 
 
-def families() -> list[str]:
-    """Families of preferences that a target may be of."""
-    return list(FAMILIES)
-
-
 def target_text(family: str, values: dict[str, float]) -> str:
     """``family:name=value,...`` with the parameters that the family has."""
     names = FAMILIES[family].parameters

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from econmoral.adapters import adapter_base
-from econmoral.chat import prompt_text
-from econmoral.conversation import Conversation, as_messages
 from econmoral.models import MODELS, find_model
 from econmoral.records import InputError, read_json
 
@@ -121,13 +119,3 @@ class Engines:
         """Answers to the requests in one condition, in their order."""
         with self.of(model, adapters) as engine:
             return engine.score(requests, arm, seed)
-
-    def prompt(self, model: str, conversation: Conversation) -> str:
-        """The very text that the model reads before its first answer, chat template included."""
-        with self.of(model, {}) as engine:
-            return prompt_text(
-                engine.tokenizer,
-                as_messages(conversation.step(()).messages)
-                if conversation.work is None
-                else conversation.opening(),
-            )

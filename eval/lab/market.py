@@ -31,6 +31,7 @@ class Play:
     """A duopoly in progress.  firms : who sets the price of each.  prices : of every period so far,
     in units of the currency.
 
+    model : whose conditions the firms are that are no script and not the person.
     valid : for every price of a model the probability of an admissible reply.
     """
 
@@ -39,6 +40,7 @@ class Play:
     wording: int = TRAIN[0]
     prices: tuple[tuple[float, float], ...] = ()
     valid: tuple[float, ...] = ()
+    model: str = "nano"
 
     @property
     def past(self) -> np.ndarray:

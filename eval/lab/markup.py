@@ -88,6 +88,42 @@ def number(value: float | None, digits: int = 2) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
+@dataclass(frozen=True)
+class Frame:
+    """Where the values of a chart lie in its picture."""
+
+    x0: float
+    x1: float
+    y0: float
+    y1: float
+
+    width, height, left, right, top, bottom = 480, 250, 46, 12, 12, 44
+
+    @staticmethod
+    def around(
+        series: Sequence[Series], levels: Sequence[tuple[str, float]], low: float | None
+    ) -> Frame | None:
+        """The frame that holds all values, ``levels`` and ``low``; None where there is nothing to
+        hold.
+        """
+        shown = [(a, b) for s in series for a, b in zip(s.x, s.y, strict=True) if math.isfinite(b)]
+        if not shown and not levels:
+            return None
+        xs = [a for a, _ in shown] or [0.0]
+        ys = [b for _, b in shown] + [v for _, v in levels] + ([] if low is None else [low])
+        x0, x1 = min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1
+        y0, y1 = min(ys), max(ys)
+        pad = 0.06 * (y1 - y0) or 0.5
+        return Frame(x0, x1, y0 if low is not None and y0 >= low else y0 - pad, y1 + pad)
+
+    def at(self, x: float, y: float) -> tuple[str, str]:
+        """The place of a value, in units of the picture."""
+        across, up = self.width - self.left - self.right, self.height - self.top - self.bottom
+        u = self.left + (x - self.x0) / (self.x1 - self.x0) * across
+        v = self.height - self.bottom - (y - self.y0) / (self.y1 - self.y0) * up
+        return f"{u:.1f}", f"{v:.1f}"
+
+
 def chart(
     series: Sequence[Series],
     title: str,
@@ -99,64 +135,14 @@ def chart(
     """Lines over time as SVG, horizontal lines of reference (``levels``) and a legend; ``low`` is
     in the picture in any case.
     """
-    width, height, left, right, top, bottom = 480, 250, 46, 12, 12, 44
-    shown = [(a, b) for s in series for a, b in zip(s.x, s.y, strict=True) if math.isfinite(b)]
-    if not shown and not levels:
+    frame = Frame.around(series, levels, low)
+    if frame is None:
         return paragraph(f"{title}: nothing to draw yet", "quiet")
-    xs = [a for a, _ in shown] or [0.0]
-    ys = [b for _, b in shown] + [v for _, v in levels] + ([] if low is None else [low])
-    x0, x1 = min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1
-    y0, y1 = min(ys), max(ys)
-    pad = 0.06 * (y1 - y0) or 0.5
-    y0, y1 = (y0 if low is not None and y0 >= low else y0 - pad), y1 + pad
-
-    def at(x: float, y: float) -> str:
-        u = left + (x - x0) / (x1 - x0) * (width - left - right)
-        v = height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom)
-        return f"{u:.1f},{v:.1f}"
-
-    parts = []
-    for tick in ticks(y0, y1):
-        u, v = at(x0, tick).split(",")
-        parts.append(
-            f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--line)"/><text '
-            f'x="{left - 6}" y="{v}" dy="5" '
-            f'text-anchor="end">{tick:g}</text>'
-        )
-    for tick in ticks(x0, x1):
-        u, _ = at(tick, y0).split(",")
-        parts.append(
-            f'<text x="{u}" y="{height - bottom + 18}" text-anchor="middle">{tick:g}</text>'
-        )
-    for name, level in levels:
-        _, v = at(x0, level).split(",")
-        parts.append(
-            f'<line x1="{left}" x2="{width - right}" y1="{v}" y2="{v}" stroke="var(--ink)" '
-            'stroke-dasharray="2 4"/>'
-            f'<text x="{width - right - 4}" y="{v}" dy="-4" text-anchor="end">{esc(name)}</text>'
-        )
+    parts = _axes(frame, levels)
     for k, s in enumerate(series):
-        pieces: list[list[str]] = [[]]
-        for x, y in zip(s.x, s.y, strict=True):
-            if math.isfinite(y):
-                pieces[-1].append(at(x, y))
-            elif pieces[-1]:
-                pieces.append([])
-        dash = ' stroke-dasharray="6 4"' if s.dash else ""
-        for piece in pieces:
-            if len(piece) > 1:
-                parts.append(
-                    f'<polyline points="{" ".join(piece)}" fill="none" '
-                    f'stroke="var(--c{k % COLOURS})" stroke-width="2"{dash}/>'
-                )
-            if s.points or len(piece) == 1:
-                parts += [
-                    f'<circle cx="{p.split(",")[0]}" cy="{p.split(",")[1]}" r="3.2" '
-                    f'fill="var(--c{k % COLOURS})"/>'
-                    for p in piece
-                ]
+        parts += _line(frame, s, k)
     parts.append(
-        f'<text x="{(left + width - right) / 2}" y="{height - 6}" '
+        f'<text x="{(frame.left + frame.width - frame.right) / 2}" y="{frame.height - 6}" '
         f'text-anchor="middle">{esc(x_label)}</text>'
     )
     legend = " ".join(
@@ -169,11 +155,54 @@ def chart(
         for s in series
     )
     return (
-        f'<p class="caption">{esc(title)}, {esc(y_label)}</p><svg viewBox="0 0 {width} {height}" '
-        'role="img" '
-        f'aria-label="{esc(title)}: last values {esc(last)}">{"".join(parts)}</svg><p '
-        f'class="quiet">{legend}</p>'
+        f'<figure><p class="caption">{esc(title)}, {esc(y_label)}</p>'
+        f'<svg viewBox="0 0 {frame.width} {frame.height}" role="img" '
+        f'aria-label="{esc(title)}: last values {esc(last)}">{"".join(parts)}</svg>'
+        f'<p class="quiet">{legend}</p></figure>'
     )
+
+
+def _axes(frame: Frame, levels: Sequence[tuple[str, float]]) -> list[str]:
+    """Numbers along both axes, and the lines of reference."""
+    parts, end = [], frame.width - frame.right
+    for tick in ticks(frame.y0, frame.y1):
+        _, v = frame.at(frame.x0, tick)
+        parts.append(
+            f'<line x1="{frame.left}" x2="{end}" y1="{v}" y2="{v}" stroke="var(--line)"/><text '
+            f'x="{frame.left - 6}" y="{v}" dy="5" text-anchor="end">{tick:g}</text>'
+        )
+    for tick in ticks(frame.x0, frame.x1):
+        u, _ = frame.at(tick, frame.y0)
+        y = frame.height - frame.bottom + 18
+        parts.append(f'<text x="{u}" y="{y}" text-anchor="middle">{tick:g}</text>')
+    for name, level in levels:
+        _, v = frame.at(frame.x0, level)
+        parts.append(
+            f'<line x1="{frame.left}" x2="{end}" y1="{v}" y2="{v}" stroke="var(--ink)" '
+            f'stroke-dasharray="2 4"/><text x="{end - 4}" y="{v}" dy="-4" text-anchor="end">'
+            f"{esc(name)}</text>"
+        )
+    return parts
+
+
+def _line(frame: Frame, series: Series, k: int) -> list[str]:
+    """The k-th line, broken where there are no values."""
+    pieces: list[list[tuple[str, str]]] = [[]]
+    for x, y in zip(series.x, series.y, strict=True):
+        if math.isfinite(y):
+            pieces[-1].append(frame.at(x, y))
+        elif pieces[-1]:
+            pieces.append([])
+    parts, colour = [], f"var(--c{k % COLOURS})"
+    drawn = f'fill="none" stroke="{colour}" stroke-width="2"'
+    drawn += ' stroke-dasharray="6 4"' if series.dash else ""
+    for piece in pieces:
+        if len(piece) > 1:
+            points = " ".join(f"{u},{v}" for u, v in piece)
+            parts.append(f'<polyline points="{points}" {drawn}/>')
+        if series.points or len(piece) == 1:
+            parts += [f'<circle cx="{u}" cy="{v}" r="3.2" fill="{colour}"/>' for u, v in piece]
+    return parts
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
