@@ -428,7 +428,7 @@ def test_an_adapter_that_comes_after_another_goes_on_from_it(
         "tune",
     )
     _, first, then, _ = ran
-    assert (len(first), len(then)) == (2, 1)
+    assert (len(first), len(then)) == (3, 1)
     assert "--adapter" not in "".join(first)
     assert f"--adapter {tmp_path}/s/adapters/known " in then[0]
     for wrong in ("nobody", "moralis"):
