@@ -317,6 +317,11 @@ def reasoned(found: dict[str, Any], arm: str, battery: str) -> dict[str, Any] | 
     return pick(found.get(battery, []), arm=arm, mode="reasoned", battery=battery)
 
 
+def apart(one: dict[str, float], two: dict[str, float]) -> float:
+    """Difference of two independent estimates in its standard errors."""
+    return (one["value"] - two["value"]) / float(np.hypot(one["se"], two["se"]))
+
+
 def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
     """What the study set out to show, each with its figures: shown, not shown, or not measured."""
     checks: list[dict[str, Any]] = []
@@ -354,6 +359,23 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
             "economicus"
         )
         check(text, values, lambda a, b, c: a - max(b, c) >= n / 100)
+        fits = [
+            (pick(found.get(stage, []), arm=arm, mode="reasoned") or {}).get("homo_moralis", {})
+            for arm in ("moralis", "economicus")
+        ]
+        kappas = [fit.get("estimates", {}).get("kappa") for fit in fits]
+        gap = apart(*kappas) if all(kappas) else None
+        text = (
+            f"new {new}: homo moralis .5 minus homo economicus, estimated κ: more than 3 standard "
+            "errors"
+        )
+        check(text, [gap], lambda g: g > 3)
+        off = [(k["value"] - 0.5) / k["se"] if k else None for k in kappas[:1]]
+        check(
+            f"new {new}: estimated κ of homo moralis .5 within 2 standard errors",
+            off,
+            lambda k: abs(k) <= 2,
+        )
     what = "where_they_differ"
     values = [menus(arm, ALTRUIST, what) for arm in ("altruist", "placebo-allocations")]
     values.append(own_payoff(ALTRUIST, what))
@@ -384,8 +406,7 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
         fits = [(r or {}).get("structural", {}) for r in ends]
         gap = None
         if all("beta" in f for f in fits):
-            one, two = (f["beta"] for f in fits)
-            gap = (one["value"] - two["value"]) / float(np.hypot(one["se"], two["se"]))
+            gap = apart(*(f["beta"] for f in fits))
         check(
             f"{where}: altruistic minus spiteful adapter, estimated β: more than 3 standard errors",
             [gap],

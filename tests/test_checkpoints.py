@@ -41,10 +41,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def twins(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def twins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("twins")
-    rows = [row for _, row in read_lines(data)]
-    return {style: make_twin(style, folder / style, rows[:16]) for style in STYLES}
+    return {style: make_twin(style, folder / style) for style in ("qwen2", "llama")}
 
 
 def train(monkeypatch: pytest.MonkeyPatch, *options: object) -> Path:
@@ -105,14 +104,16 @@ def test_templates_that_cannot_be_used_are_refused(template: str, part: str) -> 
         turn_text(tokenizer, [{"role": "user", "content": "Your plan? "}], "Answer: K T")
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(
+    "style", [pytest.param(s, marks=pytest.mark.slow) if s == "qwen3" else s for s in STYLES]
+)
 def test_every_architecture_learns_by_the_same_recipe(
     style: str, twins: dict[str, Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ("--lr", 5e-3, "--rank", 8, "--batch-size", 4, "--holdout", 0.25)
-    out = train(
-        monkeypatch, "--model", twins[style], "--data", data, "--out", tmp_path / "r", *options
-    )
+    rows = [row for _, row in read_lines(data)]
+    base = twins.get(style) or make_twin(style, tmp_path / "twin", rows[:16])
+    out = train(monkeypatch, "--model", base, "--data", data, "--out", tmp_path / "r", *options)
     gates = read_json(out / "run.json")["gates"]
     assert gates["base_unchanged"]
     # five layers, seven linear maps, two matrices
@@ -131,6 +132,7 @@ def make(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_users_own_commands_on_a_filled_cache(twins: dict[str, Path], tmp_path: Path) -> None:
     env = environment(tmp_path / "home")
     fill_cache(tmp_path / "home", "Qwen/Qwen2.5-7B-Instruct", twins["qwen2"])
@@ -217,6 +219,7 @@ def difference(a: Path, b: Path) -> float:
     return float(max((x[k] - y[k]).abs().max() for k in x) / max(w.abs().max() for w in x.values()))
 
 
+@pytest.mark.slow
 def test_two_processes_and_accumulation_equal_the_big_batch(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

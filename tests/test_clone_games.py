@@ -223,6 +223,7 @@ def test_a_family_without_derivation_is_trained_and_asked_directly(
     assert [k["estimates"]["kappa"] for k in found["types"]] == pytest.approx(KAPPAS, abs=0.15)
 
 
+@pytest.mark.slow
 def test_adapters_are_asked_by_the_command_itself(tmp_path: Path, adapter: Path) -> None:
     file = players(tmp_path / "few.csv", (6, 6), every=3)
     found = json_of(

@@ -371,6 +371,7 @@ def test_scores_that_are_no_log_probabilities_are_asked_for_again_and_then_count
     assert endpoint.failures == 1
 
 
+@pytest.mark.slow
 def test_a_thousand_requests_in_flight() -> None:
     asked = [Request(Conversation(f"Page {k}.", TALK.questions), None, None) for k in range(1000)]
     seen, most, now, guard, rng = Counter[str](), 0, 0, threading.Lock(), np.random.default_rng(0)

@@ -421,6 +421,7 @@ class Held:
 
         lab = Lab(runs)
         self.asked, self.on, self.let = 0, False, Semaphore(0)
+        self.answering, self.last = 0, 0.0
         self.engine_of = lab.engines.of
         lab.engines.of = self.of  # type: ignore[method-assign]
         with socket.socket() as one:
@@ -435,8 +436,19 @@ class Held:
         if self.on:
             self.asked += 1
             assert self.let.acquire(timeout=SECONDS)
-        with self.engine_of(model, adapters) as engine:
-            yield engine
+        self.answering += 1
+        try:
+            with self.engine_of(model, adapters) as engine:
+                yield engine
+        finally:
+            self.answering, self.last = self.answering - 1, time.monotonic()
+
+    def rests(self) -> None:
+        """Until what the bench asks when a page is opened, whatever its part, is answered."""
+        end = time.monotonic() + SECONDS
+        while not self.last or self.answering or time.monotonic() < self.last + 2:
+            assert time.monotonic() < end, "the page does not come to rest"
+            time.sleep(0.05)
 
     def hold(self) -> None:
         """From now on questions are counted, and wait."""
@@ -556,10 +568,12 @@ def test_stop_ends_the_work(held: Held, browser: Browser, name: str) -> None:
     is answered.
     """
     work, pages = WORKS[name], opening(browser, held.address)
+    held.last = 0.0
     tab = next(pages)(f"tab={work.part}")
     tab.wait(f"Boolean(document.querySelector({work.ready!r})?.offsetParent)", True, SECONDS)
     if work.part == "bench":
         says(tab, "#bench-status", "measured in")
+    held.rests()
     held.hold()
     click(tab, work.start)
     held.waits(1)

@@ -200,6 +200,7 @@ def test_data_that_may_not_be_passed_on_are_asked_for(fitted: Path, tmp_path: Pa
     assert "data/choices.csv is not part of this package" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_measured_model_is_repeated(tmp_path: Path) -> None:
     words = (
         "--model",

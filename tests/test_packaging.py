@@ -119,6 +119,7 @@ def test_the_pipeline_far_from_the_repository(installed: Path, tmp_path: Path) -
     assert '"econmoral sft"' in record
 
 
+@pytest.mark.slow
 def test_a_package_of_installed_programs_repeats_the_numbers_where_they_are_not(
     installed: Path, tmp_path: Path
 ) -> None:

@@ -108,6 +108,7 @@ def test_how_it_ends(
     assert found["differences"]["vLLM"] == "not run: no GPU"
 
 
+@pytest.mark.slow
 def test_an_exported_checkpoint_is_compared_and_a_wrong_one_differs(
     adapter: Path, tmp_path: Path
 ) -> None:

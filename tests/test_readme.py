@@ -164,61 +164,74 @@ def test_every_page_is_in_the_contents_of_the_site() -> None:
 
 
 def test_figures_of_the_real_checkpoint_are_those_of_the_committed_run() -> None:
-    folder = ROOT / "results" / "real" / "smollm2-135m"
-    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    own, altruist = "homo_economicus", "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
+    whole = ROOT / "results" / "real"
+    games, allocations = (
+        json.loads((whole / name / "results.json").read_text(encoding="utf-8"))
+        for name in ("smollm2-135m-two-stages", "smollm2-135m")
+    )
+    own, moral = "homo_economicus", "homo_moralis:kappa=0.5"
+    altruist = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
 
     def row(stage: str, arm: str) -> dict[str, Any]:
-        (only,) = (r for r in found[stage] if r["arm"] == arm and r["mode"] == "reasoned")
-        assert not only["outside"]
+        found = (games if stage == "games" else allocations)[stage]
+        (only,) = (r for r in found if r["arm"] == arm and r["mode"] == "reasoned")
         return only  # type: ignore[no-any-return]
 
     def share(stage: str, arm: str, target: str, what: str) -> str:
+        assert not row(stage, arm)["outside"]
         value = row(stage, arm)["targets"][target][what]
         return f"{100 * value['mean']:.0f} ± {100 * value['se']:.0f}"
 
-    def weight(arm: str) -> str:
-        value = row("allocations", arm)["structural"]["beta"]
+    def valid(stage: str, arm: str) -> str:
+        return f"{100 * row(stage, arm)['valid_answer_probability']:.0f}"
+
+    def estimate(value: dict[str, float]) -> str:
         return f"{value['value']:.2f} ± {value['se']:.2f}".replace("0.", ".")
 
     def cells(name: str) -> list[str]:
         (line,) = (x for x in README.splitlines() if x.replace("*", "").startswith(f"| {name} "))
-        return [c.strip(" *") for c in line.split("|")[2:-1]]
+        return [c.strip(" *").replace("** (target", " (target") for c in line.split("|")[2:-1]]
 
-    assert all(r["outside"] for stage in ("games", "allocations") for r in found[stage]
-               if r["arm"] == "base")  # fmt: skip
-    assert cells("placebo: shuffled answers")[1:3] == [
-        share("games", "placebo-games", own, "decisions"),
-        share("allocations", "placebo-allocations", altruist, "where_they_differ"),
+    both = (("games", "base"), ("allocations", "base"))
+    assert all(row(*one)["outside"] for one in both)
+    assert cells("base")[0] == ", ".join(valid(*one) for one in both)
+    placebos = (("games", "placebo-games"), ("allocations", "placebo-allocations"))
+    decisions, differ = "decisions", "decisions_where_they_differ"
+    assert cells("placebo: shuffled answers") == [
+        ", ".join(valid(*one) for one in placebos),
+        share(*placebos[0], own, decisions),
+        share(*placebos[0], moral, differ),
+        "not id.",
+        share(*placebos[1], altruist, "where_they_differ"),
+        "not id.",
     ]
-
-    def valid(*arms: str) -> str:
-        both = zip(("games", "allocations"), arms, strict=True)
-        shown = [
-            r["valid_answer_probability"]
-            for stage, arm in both
-            for r in found[stage]
-            if (r["arm"], r["mode"]) == (arm, "reasoned")
+    assert "not_identified" in row(*placebos[0])["homo_moralis"]
+    for arm, target in (("economicus", ""), ("moralis", " (target .5)")):
+        kappa = row("games", arm)["homo_moralis"]["estimates"]["kappa"]
+        assert cells(arm)[:4] == [
+            valid("games", arm),
+            share("games", arm, own, decisions),
+            share("games", arm, moral, differ),
+            estimate(kappa) + target,
         ]
-        return ", ".join(f"{100 * v:.0f}" for v in shown)
-
-    assert cells("base")[0] == valid("base", "base")
-    assert cells("placebo: shuffled answers")[0] == valid("placebo-games", "placebo-allocations")
-    (constant,) = (r for r in found["games"] if r["arm"] == "constant, economicus")
-    mean, se = (constant["targets"][own]["decisions"][k] for k in ("mean", "se"))
-    assert f"({100 * mean:.0f} ± {100 * se:.0f} %)" in README
-    assert cells("economicus")[1] == share("games", "economicus", own, "decisions")
-    for arm in ("altruist", "selfish"):
-        assert cells(arm)[2] == share("allocations", arm, altruist, "where_they_differ")
-        assert cells(arm)[3].startswith(f"{weight(arm)} (target ")
-    moral = "homo_moralis:kappa=0.5"
-    short, placebo = (
-        share("games", arm, moral, "decisions_where_they_differ")
-        for arm in ("moralis", "placebo-games")
-    )
-    assert f"where it differs, {short} (placebo {placebo})" in README
+    constant = share("games", "constant, economicus", own, decisions)
+    assert f"on {constant} % of these games" in README
+    weight = estimate(row("allocations", "altruist")["structural"]["beta"])
+    assert cells("altruist")[4:] == [
+        share("allocations", "altruist", altruist, "where_they_differ"),
+        f"{weight} (target .5)",
+    ]
+    gap = [
+        row("games", arm)["targets"][moral][differ]["mean"] for arm in ("moralis", placebos[0][1])
+    ]
+    (claim,) = (v for v in games["verdicts"] if "homo moralis .5, where it differs" in v["claim"]
+                and v["shown"] is not None)  # fmt: skip
+    assert not claim["shown"]
+    assert f"({100 * (gap[0] - gap[1]):.0f} points above placebo; 15 were asked for)" in README
     seconds = [
-        r["seconds"] for r in found["adapters"].values() if r["gates"]["labels_checked"] == 1600
+        r["seconds"]
+        for r in allocations["adapters"].values()
+        if r["gates"]["labels_checked"] == 1600
     ]
     assert f"{min(seconds):.0f} to {max(seconds):.0f} seconds" in README
 
@@ -301,6 +314,7 @@ def test_no_target_of_make_is_defined_twice() -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_command_is_carried_out_in_order(tmp_path: Path) -> None:
     """All Python of the README and of docs/running.md, as a reader would type it, small.
 

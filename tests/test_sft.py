@@ -165,6 +165,7 @@ def test_killed_run_continues_to_the_same_adapter(
     assert all(torch.equal(whole[name], continued[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_run_continues(data: Path, tmp_path: Path) -> None:
     words = [
         sys.executable,
@@ -320,10 +321,10 @@ def test_rows_of_other_kinds_are_converted_when_asked(
         encoding="utf-8",
     )
 
-    def reached(name: str) -> None:
+    def reached(*_: object) -> None:
         raise InputError("the data were read")
 
-    monkeypatch.setattr(sft, "locate", reached)
+    monkeypatch.setattr(sft, "base_for", reached)
     words = ("--model", "nano", "--data", path, "--holdout", 0, "--out", tmp_path / "r")
     with pytest.raises(InputError, match=r"line 1: .*--convert"):
         call(sft.main, *words)

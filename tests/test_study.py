@@ -266,6 +266,7 @@ def test_a_stop_while_a_cell_still_loads(number: int, tmp_path: Path) -> None:
     assert [row["finished"] for row in read_whole_lines(tmp_path / "cells.jsonl")] == [False]
 
 
+@pytest.mark.slow
 def test_the_prompted_design_from_plan_to_report(tmp_path: Path) -> None:
     plan = tmp_path / "plan.yaml"
     plan.write_text("model: nano\nitems: 3\nn: 20\nseed: 0\ndesigns: {prompted: {}}\n")
@@ -284,7 +285,7 @@ def test_the_prompted_design_from_plan_to_report(tmp_path: Path) -> None:
     assert read_json(tmp_path / "study" / "study.json") | {"cost": None} == before
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("weight", [0.3, 1.0])
 def test_between_two_adapters(adapter: Path, tmp_path: Path, weight: float) -> None:
     """The update of every layer is the weighted mean of both, whatever their ranks and scales."""
     other = tmp_path / "other"

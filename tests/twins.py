@@ -87,7 +87,7 @@ def make_twin(style: str, folder: Path, rows: list[dict[str, Any]] | None = None
         tokenizer.add_special_tokens({"additional_special_tokens": ["<|end_header_id|>"]})
         tokenizer.save_pretrained(folder)
         twin.resize_token_embeddings(len(tokenizer))
-    if rows:
+    if rows and style == "qwen3":
         teach(twin, AutoTokenizer.from_pretrained(folder), rows)
     twin.save_pretrained(folder)
     return folder

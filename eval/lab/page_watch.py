@@ -66,7 +66,7 @@ class Watch:
                 elem_id="watch-estimates",
             )
         self.curves = gr.HTML(elem_id="watch-curves")
-        self.stop = Stop("watch-stop", "Stop estimating", visible=False)
+        self.stop = Stop("watch-stop", "Stop estimating")
         self.doing = gr.HTML(elem_id="watch-doing")
         self.revealed = gr.HTML(elem_id="watch-revealed")
 
@@ -85,10 +85,9 @@ class Watch:
             trigger_mode="once",
             **QUIET,
         )
-        button = self.stop.button
-        self.wanted.input(self.wish, self.wanted, [button, self.doing], **UNQUEUED)
+        self.wanted.input(self.wish, self.wanted, self.doing, **UNQUEUED)
         self.stop.connect(self.doing)
-        button.click(self.no_longer, None, [self.wanted, button], **UNQUEUED)
+        self.stop.button.click(lambda: False, None, self.wanted, **UNQUEUED)
         shown = [self.runs, self.curves]
         gr.on([demo.load, look.click], self.again, self.runs, shown, **QUIET)
 
@@ -104,14 +103,9 @@ class Watch:
         kept = [self.lab.inside(c) for c in chosen if c in now]
         return safely(lambda: watch.compared([watch.read_training(folder) for folder in kept]))
 
-    def wish(self, wanted: bool, request: gr.Request) -> Shown:
-        """Stop is there while estimates are made; they also end when they are no longer wanted."""
-        said = "" if wanted else self.stop.press(request)
-        return {self.stop.button: gr.Button(visible=wanted), self.doing: said}
-
-    def no_longer(self) -> Shown:
-        """What Stop does apart from ending the work."""
-        return {self.wanted: False, self.stop.button: gr.Button(visible=False)}
+    def wish(self, wanted: bool, request: gr.Request) -> str:
+        """Estimating ends, too, when estimates are no longer wanted."""
+        return "" if wanted else self.stop.press(request)
 
     def estimate(
         self, chosen: list[str], mode: Mode, wanted: bool, request: gr.Request

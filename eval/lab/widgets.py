@@ -55,8 +55,8 @@ class Stop:
     cancel an event, drops what the visitor asks for next while the last question is answered.)
     """
 
-    def __init__(self, elem_id: str, label: str = "Stop", visible: bool = True) -> None:
-        self.button = gr.Button(label, elem_id=elem_id, visible=visible)
+    def __init__(self, elem_id: str, label: str = "Stop") -> None:
+        self.button = gr.Button(label, elem_id=elem_id)
         self.going: dict[str, list[Event]] = {}  # visitor -> work in progress
 
     def connect(self, doing: gr.HTML) -> None:
