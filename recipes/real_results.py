@@ -48,11 +48,27 @@ STAGES = (
 )
 
 
+def portable(value: Any) -> Any:
+    """A record without the folders of the machine that wrote it: of an absolute path what lies
+    below the working folder, else its name.
+    """
+    if isinstance(value, dict):
+        return {k: portable(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [portable(v) for v in value]
+    if not isinstance(value, str) or not Path(value).is_absolute():
+        return value
+    here = Path.cwd()
+    return (
+        str(Path(value).relative_to(here)) if Path(value).is_relative_to(here) else Path(value).name
+    )
+
+
 def load(folder: Path) -> dict[str, Any]:
     """Everything that a study has left behind, by stage."""
-    found: dict[str, Any] = {"study": read_json(folder / "study.json"), "adapters": {}}
+    found: dict[str, Any] = {"study": portable(read_json(folder / "study.json")), "adapters": {}}
     for run in sorted((folder / "adapters").glob("*/run.json")):
-        found["adapters"][run.parent.name] = read_json(run)
+        found["adapters"][run.parent.name] = portable(read_json(run))
     for stage in STAGES:
         if (folder / stage / "run.json").is_file():
             found[stage] = read_json(folder / stage / "summary.json")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
-from real_results import PARTS, derivations
+from real_results import PARTS, derivations, portable
 
 from econmoral.records import InputError, read_json, read_lines
 
@@ -46,3 +50,25 @@ def test_derivations_of_an_earlier_form_are_not_called_wrong() -> None:
     assert not set(counts["economicus"]) & set(PARTS)
     allocations = [row for _, row in read_lines(folder / "allocations.jsonl")]
     assert derivations(allocations, adapters)["spiteful"]["steps -"] == [25, 127]
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a record."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from texts(one)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_what_is_published_names_no_folder_of_a_machine() -> None:
+    record = {
+        "command": ["sft", "--out", str(Path.cwd() / "runs" / "a")],
+        "data": "/home/me/d.jsonl",
+    }
+    assert portable(record) == {"command": ["sft", "--out", "runs/a"], "data": "d.jsonl"}
+    files = sorted((ROOT / "results").rglob("*.json"))
+    assert len(files) > 5
+    for file in files:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        assert [x for x in texts(found) if Path(x).is_absolute()] == [], file
