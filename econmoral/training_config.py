@@ -84,6 +84,8 @@ class SftConfig(Config):
         if missing := [k for k in ("model", "data", "out") if not getattr(self, k)]:
             raise InputError(f"give --{' and --'.join(missing)}")
         self._fill_in()
+        if self.adapter and self.adapter.resolve() == self.out.resolve():
+            raise InputError(f"--out {self.out} is the adapter that is gone on from; give another")
         if not 0 <= self.holdout < 1:
             raise InputError(f"--holdout must lie in [0, 1), got {self.holdout}")
         if self.accumulate and self.batch_size % self.accumulate:

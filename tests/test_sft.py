@@ -116,6 +116,8 @@ def test_training_goes_on_from_an_adapter(finished: Path, data: Path, tmp_path: 
     ):
         with pytest.raises(InputError, match=part):
             SftConfig(model="nano", data=data, out=out, adapter=folder, rank=rank)
+    with pytest.raises(InputError, match="give another"):
+        SftConfig(model="nano", data=data, out=finished / ".", adapter=finished)
     result = run(
         "recipes/sft.py", "--model", "nano", "--data", str(data), "--out", str(out),
         "--adapter", str(finished), "--epochs", "1", "--lr", "1e-5",
