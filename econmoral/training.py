@@ -5,7 +5,9 @@ Torch, transformers, peft and trl are imported late: bad input is reported befor
 
 from __future__ import annotations
 
+import ctypes
 import math
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -297,7 +299,21 @@ def watchable(path: Path) -> Any:
             if state.is_world_process_zero and {"loss", "eval_loss", "eval_reproduced"} & set(row):
                 append_lines(path, [{"step": state.global_step, "epoch": state.epoch} | row])
 
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            give_back_memory()
+
     return Watchable()
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system, where the C library can.
+
+    Conversations differ in length, so that glibc's heap is full of holes that nothing fits into:
+    a training on a CPU would grow from 4 to over 7 GB in an hour.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim:
+        trim(0)
 
 
 def held_out(model: Any, rows: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:

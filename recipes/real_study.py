@@ -29,6 +29,8 @@ from econmoral.target import Target
 
 STAGES = ("data", "tune", "games", "allocations", "curve", "applications")
 KEYS = {"problems", "menus", "seed", "adapters", "curve", "applications"}
+NEEDED = {"target", "domain", "n"}  # of an adapter
+FLAGS, VALUES = ("shuffled", "crossed"), ("reasoned", "seed")  # options of its data
 # tokens of a derivation: above the longest right one, so that an untuned model's rambling costs no
 # more
 BOTH = ("reasoned", "direct")
@@ -68,22 +70,30 @@ def read_plan(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} must have exactly {', '.join(sorted(KEYS))}")
     if not isinstance(plan["adapters"], dict) or not plan["adapters"]:
         raise InputError(f"{path}: adapters must name at least one adapter")
+    before: list[str] = []
     for name, entry in plan["adapters"].items():
-        if not isinstance(entry, dict) or not {"target", "domain", "n"} <= set(entry) <= {
-            "target",
-            "domain",
-            "n",
-            "shuffled",
-            "crossed",
+        if not isinstance(entry, dict) or not NEEDED <= set(entry) <= {
+            *NEEDED,
+            *FLAGS,
+            *VALUES,
             "after",
         }:
             raise InputError(
                 f"{path}: adapter {name} takes target, domain, n and perhaps shuffled, crossed, "
-                "after"
+                "reasoned, seed, after"
             )
         Target.parse(str(entry["target"]))
-        if not all(type(entry.get(k, False)) is bool for k in ("shuffled", "crossed")):
+        if not all(type(entry.get(k, False)) is bool for k in FLAGS):
             raise InputError(f"{path}: adapter {name}: shuffled and crossed are true or false")
+        share = entry.get("reasoned", 1)
+        if (
+            type(entry.get("seed", 0)) is not int
+            or type(share) not in (int, float)
+            or not 0 <= share <= 1
+        ):
+            raise InputError(
+                f"{path}: adapter {name}: seed is a whole number, reasoned a share from 0 to 1"
+            )
         if (
             entry["domain"] not in ("games", "allocations")
             or type(entry["n"]) is not int
@@ -93,13 +103,11 @@ def read_plan(path: Path) -> dict[str, Any]:
                 f"{path}: adapter {name}: domain must be games or allocations, n a whole number of "
                 "at least 10"
             )
-        if "after" in entry:
-            first = plan["adapters"].get(str(entry["after"]))
-            if not isinstance(first, dict) or "after" in first:
-                raise InputError(
-                    f"{path}: adapter {name}: after names another adapter of the plan, one that "
-                    "comes after none"
-                )
+        if "after" in entry and entry["after"] not in before:
+            raise InputError(
+                f"{path}: adapter {name}: after names an adapter that stands before it in the plan"
+            )
+        before.append(name)
     for key, least in (("problems", 2), ("menus", 1)):
         if type(plan[key]) is not int or plan[key] < least:
             raise InputError(f"{path}: {key} must be a whole number of at least {least}")
@@ -134,8 +142,9 @@ class Study:
         """The command that writes an adapter's data."""
         entry, path = self.plan["adapters"][name], self.data(name, n)
         words = ["data", "--target", entry["target"], "--domain", entry["domain"], "--n", str(n)]
-        words += ["--seed", self.seed]
-        words += [f"--{kind}" for kind in ("shuffled", "crossed") if entry.get(kind)]
+        given = {"seed": self.seed} | {k: str(entry[k]) for k in VALUES if k in entry}
+        words += [word for key, value in given.items() for word in (f"--{key}", value)]
+        words += [f"--{kind}" for kind in FLAGS if entry.get(kind)]
         return self.cell(f"data {path.stem}", words, path, path)
 
     def tune(self, name: str, n: int) -> Cell:
@@ -146,6 +155,11 @@ class Study:
             words += ["--adapter", str(self.folder(first, entries[first]["n"]))]
         words += ["--data", str(self.data(name, n)), *self.training]
         return self.cell(f"tune {folder.name}", words, folder)
+
+    def stage(self, name: str) -> int:
+        """How many adapters stand before this one in its chain."""
+        first = self.plan["adapters"][name].get("after")
+        return 0 if first is None else 1 + self.stage(first)
 
     def cell(self, name: str, words: list[str], out: Path, product: Path | None = None) -> Cell:
         """A command that writes to ``out``; what it leaves last is run.json, or ``product``."""
@@ -225,8 +239,8 @@ def main() -> None:
     study, only = Study(plan, config.model, config.out, training), config.only
     run([study.draw(*size) for size in study.trained("data", only)], config.out, config.jobs)
     sizes = study.trained("tune", only)
-    for later in (False, True):  # an adapter that goes on from another needs that one
-        chosen = [size for size in sizes if ("after" in plan["adapters"][size[0]]) == later]
+    for later in sorted({study.stage(name) for name, _ in sizes}):
+        chosen = [size for size in sizes if study.stage(size[0]) == later]
         run([study.tune(*size) for size in chosen], config.out, config.jobs)
     # measurements need nothing of one another
     measured = [cell for s in STAGES[2:] if s in only for cell in study.measurements(s)]

@@ -428,14 +428,19 @@ def test_an_adapter_that_comes_after_another_goes_on_from_it(
         "--only",
         "tune",
     )
-    _, first, then, _ = ran
-    assert (len(first), len(then)) == (3, 1)
+    _, first, *then, _ = ran
+    assert len(first) == 3
     assert "--adapter" not in "".join(first)
-    assert f"--adapter {tmp_path}/s/adapters/known " in then[0]
+    chain = ["known", "second", "third", "moralis"]
+    for (tuned,), came, name in zip(then, chain[:-1], chain[1:], strict=True):
+        assert f"--adapter {tmp_path}/s/adapters/{came} " in tuned
+        assert tuned.endswith(f"/adapters/{name}")
+    study = real_study.Study(real_study.read_plan(path), "nano", tmp_path)
+    assert "--seed 11 --reasoned 1 --crossed" in " ".join(study.draw("second", 800).words)
     for wrong in ("nobody", "moralis"):
         bad = tmp_path / "plan.yaml"
         bad.write_text(path.read_text(encoding="utf-8").replace("after: known", f"after: {wrong}"))
-        with pytest.raises(InputError, match="comes after none"):
+        with pytest.raises(InputError, match="stands before it"):
             real_study.read_plan(bad)
 
 
@@ -446,6 +451,8 @@ def test_an_adapter_that_comes_after_another_goes_on_from_it(
         ("menus: 96", "menus: many", "menus must be"),
         ("crossed: true", "crossed: 'no'", "true or false"),
         ("shuffled: true", "shuffled: 1", "true or false"),
+        ("crossed: true", "seed: one", "seed is a whole number"),
+        ("crossed: true", "reasoned: 2", "a share from 0 to 1"),
     ],
 )
 def test_a_plan_that_says_something_else_is_refused(
