@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
-import sys
 from collections.abc import Sequence
-from unittest import mock
 
 import numpy as np
 import pandas as pd
+from console import calculator
 from scipy.special import expit
-
-from econmoral.__main__ import main
-from econmoral.records import InputError, _locks
 
 
 def call(*options: object) -> tuple[int, str, str]:
     """(exit code, output, what is said of an error) of ``python -m econmoral ...``."""
-    out, err = io.StringIO(), io.StringIO()
-    words = ["econmoral", *map(str, options)]
-    with (
-        mock.patch.object(sys, "argv", words),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            main()
-            code = 0
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else 0
-        except InputError as error:
-            code = 2
-            err.write(str(error))
-        finally:
-            while _locks:  # a command's locks end with its process
-                os.close(_locks.popitem()[1])
-    return code, out.getvalue(), err.getvalue()
+    done = calculator(*map(str, options))
+    return done.returncode, done.stdout, done.stderr
 
 
 def json_of(*options: object, code: int = 0) -> dict:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, assert_complains, run
+from conftest import ROOT, run
 from scipy.special import expit
+from shell import complains, json_of
 
 # the authors' replication data, where there is a copy
 DATA = next(ROOT.parent.glob("*/data/bruhin-fehr-schunk-2019/choices_exp1.csv"), None)
-
-
-def json_of(*options: str) -> dict:
-    result = run("-m", "econmoral", *options, "--json")
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 def test_best_reply_by_hand() -> None:
@@ -178,19 +172,8 @@ def test_published_estimates_of_real_subjects_are_reproduced(tmp_path: Path) -> 
 
 def test_deterministic_choices_are_refused_with_bounds(tmp_path: Path) -> None:
     simulated(tmp_path / "c.csv", (0.1, 0.3, 0.0, 0.0), 1000.0, 20, seed=4)
-    result = run(
-        "-m",
-        "econmoral",
-        "fit",
-        str(tmp_path / "c.csv"),
-        "--family",
-        "fehr_schmidt",
-        "--cluster",
-        "sid",
-        "--json",
-    )
-    assert result.returncode == 3, result.stderr  # what is not identified has its own exit code
-    found = json.loads(result.stdout)
+    words = ("fit", tmp_path / "c.csv", "--family", "fehr_schmidt", "--cluster", "sid")
+    found = json_of(*words, code=3)  # what is not identified has its own exit code
     assert found["identified"] is False
     assert "deterministic" in found["reason"]
     low, high = found["bounds"]["beta"]
@@ -226,7 +209,7 @@ def test_power_by_hand() -> None:
     ],
 )
 def test_bad_input_gets_one_line(options: tuple[str, ...], part: str) -> None:
-    assert_complains(run("-m", "econmoral", *options), part)
+    assert part in complains(*options)
 
 
 def test_bad_rows_are_named(tmp_path: Path) -> None:
@@ -236,29 +219,11 @@ def test_bad_rows_are_named(tmp_path: Path) -> None:
         bad = good.astype(object)
         bad.loc[4, column] = value
         bad.to_csv(tmp_path / "b.csv", index=False)
-        assert_complains(
-            run("-m", "econmoral", "fit", str(tmp_path / "b.csv"), "--family", "altruism"),
-            "line 6",
-            column,
-        )
-    assert_complains(
-        run(
-            "-m",
-            "econmoral",
-            "fit",
-            str(tmp_path / "c.csv"),
-            "--family",
-            "altruism",
-            "--cluster",
-            "person",
-        ),
-        "person",
-    )
-    assert_complains(
-        run("-m", "econmoral", "fit", str(tmp_path / "c.csv"), "--family", "homo_moralis"),
-        "cannot be estimated on allocations",
-    )
+        said = complains("fit", tmp_path / "b.csv", "--family", "altruism")
+        assert "line 6" in said
+        assert column in said
+    fit = ("fit", tmp_path / "c.csv", "--family")
+    assert "person" in complains(*fit, "altruism", "--cluster", "person")
+    assert "cannot be estimated on allocations" in complains(*fit, "homo_moralis")
     (tmp_path / "e.csv").write_text("", encoding="utf-8")
-    assert_complains(
-        run("-m", "econmoral", "fit", str(tmp_path / "e.csv"), "--family", "altruism"), "e.csv"
-    )
+    assert "e.csv" in complains("fit", tmp_path / "e.csv", "--family", "altruism")

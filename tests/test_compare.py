@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from asking import measure
 from conftest import assert_complains, run
+from console import here
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -148,8 +149,8 @@ def test_arms_outside_the_form_are_named_and_left_out(tmp_path: Path) -> None:
     assert list(inside) == ["shuffled", "pay$1_x"]
     assert outside == {"base": pytest.approx(0.01), "mute": pytest.approx(0.4)}
     assert targets_of([tmp_path], []) == [ECONOMICUS, Target.parse("altruism:altruism=0.3")]
-    assert_complains(run("-m", "eval.compare", str(tmp_path)), "base", "answer outside the form")
-    done = run(
+    assert_complains(here("-m", "eval.compare", str(tmp_path)), "base", "answer outside the form")
+    done = here(
         "-m",
         "eval.compare",
         str(tmp_path),
@@ -169,25 +170,25 @@ def test_arms_outside_the_form_are_named_and_left_out(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
-    assert_complains(run("-m", "eval.compare", str(tmp_path / "none")), "does not exist")
+    assert_complains(here("-m", "eval.compare", str(tmp_path / "none")), "does not exist")
     write_lines(tmp_path / "a" / "choices.jsonl", chooser(0.2, "base"))
-    assert_complains(run("-m", "eval.compare", str(tmp_path / "a")), "nothing to compare")
+    assert_complains(here("-m", "eval.compare", str(tmp_path / "a")), "nothing to compare")
     assert_complains(
-        run("-m", "eval.compare", str(tmp_path / "a"), "--against", "other"),
+        here("-m", "eval.compare", str(tmp_path / "a"), "--against", "other"),
         "no arm 'other' among base",
     )
-    assert_complains(run("-m", "eval.compare", str(tmp_path / "a"), "--margin", "2"), "--margin")
+    assert_complains(here("-m", "eval.compare", str(tmp_path / "a"), "--margin", "2"), "--margin")
     other = [
         json.loads(json.dumps(r)) | {"payoffs": [p + 5 for p in r["payoffs"]]}
         for r in chooser(0.5, "tuned")
     ]
     write_lines(tmp_path / "b" / "choices.jsonl", other)
     assert_complains(
-        run("-m", "eval.compare", str(tmp_path / "a"), str(tmp_path / "b")), "different payoffs"
+        here("-m", "eval.compare", str(tmp_path / "a"), str(tmp_path / "b")), "different payoffs"
     )
     assert_complains(
-        run("-m", "eval.compare", str(tmp_path / "a"), "--targets", "kindness"),
+        here("-m", "eval.compare", str(tmp_path / "a"), "--targets", "kindness"),
         "unknown preference",
     )
     write_lines(tmp_path / "c" / "choices.jsonl", [{"id": "x"}])
-    assert_complains(run("-m", "eval.compare", str(tmp_path / "c")), "line 1", "it lacks")
+    assert_complains(here("-m", "eval.compare", str(tmp_path / "c")), "line 1", "it lacks")

@@ -8,13 +8,13 @@ import io
 import json
 import re
 import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from asking import ask_conjoint, ask_ratings
+from console import here
 from rich.console import Console
 from scipy.special import expit
 
@@ -692,9 +692,7 @@ def test_scenarios_swap_and_come_back_from_a_file() -> None:
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "eval.dilemmas", *options], capture_output=True, text=True
-    )
+    return here("-m", "eval.dilemmas", *options)
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import study
 import torch
-from conftest import ROOT, assert_complains, run
+from conftest import ROOT, assert_complains, call, run
 from endpoint import Reply, chat_reply, good, server
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
@@ -39,7 +40,7 @@ from econmoral.records import (
     read_whole_lines,
     spreadsheet_cell,
 )
-from eval import menus
+from eval import games, menus, pricing
 from eval.conditions import TAKEN, adapter_names
 from eval.engine_openai import Chat, Endpoint, prompt_log_probabilities, read_reply
 from eval.engine_transformers import Transformers
@@ -200,10 +201,8 @@ def test_weights_that_are_no_numbers_are_noticed(adapter: Path, tmp_path: Path) 
         folder / "adapter_model.safetensors",
         metadata={"format": "pt"},
     )
-    result = run(
-        "-m", "eval.games", "--adapter", str(folder), "--items", "2", "--out", str(tmp_path / "out")
-    )
-    assert_complains(result, "no finite numbers")
+    with pytest.raises(InputError, match="no finite numbers"):
+        call(games.main, "--adapter", folder, "--items", 2, "--out", tmp_path / "out")
 
 
 # ---------------------------------------------------------------------------------------- templates
@@ -247,25 +246,15 @@ def test_templates_of_real_checkpoints_pass() -> None:
 
 
 def test_a_name_is_no_markup_no_terminal_sequence_and_no_formula(
-    adapter: Path, tmp_path: Path
+    adapter: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "=1+1[bold]:smile:\x1b[2J"
     shutil.copytree(adapter, folder)
-    result = run(
-        "-m",
-        "eval.games",
-        "--adapter",
-        str(folder),
-        "--items",
-        "2",
-        "--pairs",
-        "1",
-        "--out",
-        str(tmp_path / "out"),
-    )
-    assert result.returncode == 0, result.stderr
-    assert "\x1b" not in result.stdout + result.stderr
-    assert "=1+1[bold]:smile:" in result.stdout
+    out = tmp_path / "out"
+    call(games.main, "--adapter", folder, "--items", 2, "--pairs", 1, "--out", out)
+    said = capfd.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert "=1+1[bold]:smile:" in said.out
     arms = pd.read_csv(tmp_path / "out" / "table.csv")["arm"]
     assert "'=1+1[bold]:smile:[2J" in set(arms)
     assert not any(arm.startswith("=") for arm in arms)
@@ -419,55 +408,22 @@ def test_two_runs_into_one_folder(tmp_path: Path) -> None:
     try:
         assert holder.stdout is not None
         holder.stdout.readline()
-        chooser = "kappa=0.5,alpha=0,beta=0,lambda=0.1"
-        commands = [
-            (
-                "-m",
-                "eval.games",
-                "--simulate",
-                chooser,
-                "--items",
-                "2",
-                "--out",
-                str(tmp_path / "out"),
-            ),
-            (
-                "-m",
-                "eval.menus",
-                "--simulate",
-                "alpha=0.1,beta=0.1,lambda=0.1",
-                "--battery",
-                "matrix",
-                "--out",
-                str(tmp_path / "out"),
-            ),
-            (
-                "-m",
-                "eval.pricing",
-                "--agents",
-                "grim",
-                "myopic",
-                "--periods",
-                "60",
-                "--runs",
-                "1",
-                "--out",
-                str(tmp_path / "out"),
-            ),
-            (
-                "recipes/study.py",
-                "--plan",
-                "recipes/plans/nano.yaml",
-                "--out",
-                str(tmp_path / "out"),
-            ),
-        ]
-        for command in commands:
-            assert_complains(run(*command), "another command is writing to")
+        firms = ("--agents", "grim", "myopic", "--periods", 60, "--runs", 1)
+        people = ("--simulate", "alpha=0.1,beta=0.1,lambda=0.1", "--battery", "matrix")
+        moral = ("--simulate", "kappa=0.5,alpha=0,beta=0,lambda=0.1", "--items", 2)
+        plan = ("--plan", "recipes/plans/nano.yaml")
+        for main, words in (
+            (games.main, moral),
+            (menus.main, people),
+            (pricing.main, firms),
+            (study.main, plan),
+        ):
+            with pytest.raises(InputError, match="another command is writing to"):
+                call(main, *words, "--out", tmp_path / "out")
     finally:
         holder.kill()
         holder.wait()
-    assert run(*commands[0]).returncode == 0  # a killed holder holds nothing
+    call(games.main, *moral, "--out", tmp_path / "out")  # a killed holder holds nothing
 
 
 def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:

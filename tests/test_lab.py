@@ -15,7 +15,8 @@ from urllib.parse import parse_qsl
 import numpy as np
 import pytest
 from asking import measure
-from conftest import ROOT, assert_complains, call, run
+from conftest import ROOT, assert_complains, call
+from console import here
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
@@ -303,14 +304,14 @@ def test_transcripts_hold_every_page_as_it_was_asked(tmp_path: Path) -> None:
 
 
 def test_transcripts_command(tmp_path: Path) -> None:
-    done = run("-m", "eval.transcripts", str(folder_of(tmp_path)))
+    done = here("-m", "eval.transcripts", str(folder_of(tmp_path)))
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "transcripts.html").read_text(encoding="utf-8")
     assert "default-src 'none'" in page
     assert "http" not in page.replace("http-equiv", "")
-    assert_complains(run("-m", "eval.transcripts", str(tmp_path / "nothing")), "choices.jsonl")
+    assert_complains(here("-m", "eval.transcripts", str(tmp_path / "nothing")), "choices.jsonl")
     write_lines(tmp_path / "other" / "choices.jsonl", [{"id": "a", "arm": "base", "game": "chess"}])
-    assert_complains(run("-m", "eval.transcripts", str(tmp_path / "other")), "was not written by")
+    assert_complains(here("-m", "eval.transcripts", str(tmp_path / "other")), "was not written by")
 
 
 def test_the_readers_of_a_measurement_are_checked_from_python_too(
@@ -480,7 +481,7 @@ def test_records_say_bare_against_reasoned(tmp_path: Path) -> None:
 
 def test_the_report_has_a_section_where_it_was_measured(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
-    done = run("-m", "eval.faithfulness", str(folder))
+    done = here("-m", "eval.faithfulness", str(folder))
     assert done.returncode == 0, done.stderr
     report = Report("x")
     faithfulness.add_to(report, tmp_path / "elsewhere")

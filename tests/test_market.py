@@ -8,7 +8,8 @@ import json
 
 import numpy as np
 import pytest
-from conftest import assert_complains, run
+from conftest import assert_complains
+from console import here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -147,7 +148,7 @@ def test_nobody_gains_by_leaving_an_equilibrium(kappa: list[float], group: str) 
 
 
 def test_calculator_prints_json_and_a_table() -> None:
-    result = run("-m", "econmoral", "market", "--kappa", "0", ".5", "--json")
+    result = here("-m", "econmoral", "market", "--kappa", "0", ".5", "--json")
     found = json.loads(result.stdout)
     np.testing.assert_allclose(found["prices"], [1.56829, 1.69284], atol=1e-5)
     assert set(found) >= {
@@ -158,10 +159,10 @@ def test_calculator_prints_json_and_a_table() -> None:
         "price_index",
         "profit_gain",
     }
-    text = run("-m", "econmoral", "market", "--kappa", "0", "0", "0").stdout
+    text = here("-m", "econmoral", "market", "--kappa", "0", "0", "0").stdout
     assert "1.37016" in text
     assert json.loads(
-        run(
+        here(
             "-m", "econmoral", "market", "--prices", "1.5", "1.5", "--scale", "100", "--json"
         ).stdout
     )["shares"][0] == pytest.approx(0.4683105, abs=1e-7)
@@ -179,4 +180,4 @@ def test_calculator_prints_json_and_a_table() -> None:
     ],
 )
 def test_bad_markets_get_one_line(options: tuple[str, ...], part: str) -> None:
-    assert_complains(run("-m", "econmoral", "market", *options), part)
+    assert_complains(here("-m", "econmoral", "market", *options), part)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from asking import measure_menus as measure
-from conftest import assert_complains, call, run
+from conftest import assert_complains, call
+from console import here
 from test_prompts import LABEL, NUMBER
 
 from econmoral.estimation import allocations, fit, restrict
@@ -480,7 +481,7 @@ def test_bad_options_are_refused(options: tuple[str, ...], part: str, tmp_path: 
 
 def test_the_command_complains_in_one_line() -> None:
     assert_complains(
-        run("-m", "eval.menus", "--model", "nano", "--battery", "chess", "--out", "x"), "chess"
+        here("-m", "eval.menus", "--model", "nano", "--battery", "chess", "--out", "x"), "chess"
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, run
+from console import here
 from shell import allocation_choices, complains, json_of
 
 from econmoral.commands.package import rewritten
@@ -250,7 +251,7 @@ def test_adapters_go_along_with_what_made_them(adapter: Path, tmp_path: Path) ->
         },
     )
     words = ("--adapter", str(trained), "--battery", "matrix", "--limit", "1", "--pairs", "1")
-    assert run("-m", "eval.menus", *words).returncode == 0
+    assert here("-m", "eval.menus", *words).returncode == 0
     result = json_of("package", trained, "--out", tmp_path / "p")
     assert result["steps"] == ["altruist/menus"]  # the adapter is an input
     text = (tmp_path / "p" / "README.md").read_text()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import assert_complains, run
+from console import here
 
 from econmoral.models import NANO
 from econmoral.records import InputError, read_json
@@ -138,9 +139,9 @@ def test_an_exported_checkpoint_is_compared_and_a_wrong_one_differs(
 
 def test_what_cannot_be_merged_or_compared_is_one_line(tmp_path: Path) -> None:
     assert_complains(
-        run("recipes/export.py", "--adapter", str(tmp_path), "--out", str(tmp_path / "m")),
+        here("recipes/export.py", "--adapter", str(tmp_path), "--out", str(tmp_path / "m")),
         "adapter_config.json",
     )
     assert_complains(
-        run("-m", "eval.parity", "--adapter", str(tmp_path / "none")), "does not exist"
+        here("-m", "eval.parity", "--adapter", str(tmp_path / "none")), "does not exist"
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from console import here
 from rich.console import Console
 
 from econmoral.firms import SCRIPTED, Learning, learning_grid, q_learners
@@ -603,9 +603,7 @@ def test_measures() -> None:
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "eval.pricing", *options], capture_output=True, text=True
-    )
+    return here("-m", "eval.pricing", *options)
 
 
 def test_the_command(tmp_path: Path) -> None:

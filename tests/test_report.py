@@ -20,11 +20,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from asking import measure, measure_menus
-from conftest import ROOT, assert_complains, run
+from conftest import ROOT, assert_complains, call
+from console import here
 
 from econmoral.menus import MENUS
 from econmoral.records import InputError, finite, plain, read_json, write_json, write_lines
 from econmoral.target import ECONOMICUS, moralis
+from eval import dilemmas as eval_dilemmas
+from eval import pricing as eval_pricing
+from eval import report
 from eval.engines import Condition, Simulated
 from eval.figure import draw
 from eval.measure import draw_problems
@@ -166,7 +170,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {ODD: 0.5},
         folder / "figure.png",
     )
-    done = run("-m", "eval.report", str(folder))
+    done = here("-m", "eval.report", str(folder))
     assert done.returncode == 0, done.stderr
     return folder / "report"
 
@@ -746,8 +750,8 @@ def test_claims_without_data() -> None:
 
 
 def test_bad_folders(tmp_path: Path) -> None:
-    assert_complains(run("-m", "eval.report", str(tmp_path / "nowhere")), "does not exist")
-    assert_complains(run("-m", "eval.report", str(tmp_path)), "holds no study")
+    assert_complains(here("-m", "eval.report", str(tmp_path / "nowhere")), "does not exist")
+    assert_complains(here("-m", "eval.report", str(tmp_path)), "holds no study")
     old = {"arm": "base", "set": "payoffs", "mode": "reasoned", "economicus": {}}
     for name, value in (("summary", [old]), ("run", {})):
         write_json(tmp_path / f"{name}.json", value)
@@ -881,38 +885,12 @@ def test_a_figure_that_cannot_be_drawn_costs_nothing_else(
 
 def test_other_measurements_have_reports(tmp_path: Path) -> None:
     pricing, dilemmas = tmp_path / "p", tmp_path / "d"
-    assert (
-        run(
-            "-m",
-            "eval.pricing",
-            "--agents",
-            "grim",
-            "myopic",
-            "--runs",
-            "2",
-            "--periods",
-            "60",
-            "--out",
-            str(pricing),
-        ).returncode
-        == 0
-    )
-    assert (
-        run(
-            "-m",
-            "eval.dilemmas",
-            "--simulate",
-            "kappa=0.7,lambda=3,age=0.3",
-            "--scenarios",
-            "60",
-            "--out",
-            str(dilemmas),
-        ).returncode
-        == 0
-    )
+    firms = ("--agents", "grim", "myopic", "--runs", 2, "--periods", 60)
+    call(eval_pricing.main, *firms, "--out", pricing)
+    driver = ("--simulate", "kappa=0.7,lambda=3,age=0.3", "--scenarios", 60)
+    call(eval_dilemmas.main, *driver, "--out", dilemmas)
     for folder, figures in ((pricing, 3), (dilemmas, 1)):
-        done = run("-m", "eval.report", str(folder))
-        assert done.returncode == 0, done.stderr
+        call(report.main, folder)
         assert len(list((folder / "report" / "figures").iterdir())) == figures
     assert read_json(pricing / "summary.json")["periods"] == 60
 

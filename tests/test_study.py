@@ -12,12 +12,14 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
+import interpolate
 import numpy as np
 import pytest
 import real_study
 import study
 import torch
 from conftest import ROOT, assert_complains, call, run
+from console import here
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
@@ -133,7 +135,7 @@ def test_bad_plans(text: str, complaint: str, tmp_path: Path) -> None:
 def test_a_bad_plan_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text(BAD[0][0])
     assert_complains(
-        run(
+        here(
             "recipes/study.py",
             "--plan",
             str(tmp_path / "plan.yaml"),
@@ -304,17 +306,7 @@ def test_between_two_adapters(adapter: Path, tmp_path: Path, weight: float) -> N
         ),
     ).save_pretrained(other)
     out = tmp_path / "between"
-    done = run(
-        "recipes/interpolate.py",
-        "--adapters",
-        str(adapter),
-        str(other),
-        "--weight",
-        str(weight),
-        "--out",
-        str(out),
-    )
-    assert done.returncode == 0, done.stderr
+    call(interpolate.main, "--adapters", adapter, other, "--weight", weight, "--out", out)
 
     def update(folder: Path) -> dict[str, torch.Tensor]:
         weights, config = (
@@ -353,7 +345,7 @@ def test_between_refuses_what_it_cannot_stack(adapter: Path, tmp_path: Path) -> 
             "--out",
             str(tmp_path / "x"),
         ]
-        assert_complains(run("recipes/interpolate.py", *words), complaint)
+        assert_complains(here("recipes/interpolate.py", *words), complaint)
 
 
 def test_cells_side_by_side(tmp_path: Path) -> None:
@@ -468,5 +460,5 @@ def test_a_plan_that_says_something_else_is_refused(
 
 def test_options_of_a_study_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     words = ("recipes/real_study.py", "--model", "nano", "--out", str(tmp_path / "s"))
-    assert_complains(run(*words, "--sft", "--lr '1"), "--sft")
-    assert_complains(run(*words, "--jobs", "0"), "--jobs")
+    assert_complains(here(*words, "--sft", "--lr '1"), "--sft")
+    assert_complains(here(*words, "--jobs", "0"), "--jobs")

@@ -187,7 +187,7 @@ class Match:
                 lab.agents(first), value=lab.rival(), label="Who answers", elem_id="match-rival"
             )
             titles = [(g.title, g.name) for g in GAMES.values()]
-            self.game = gr.Dropdown(titles, value="spd", label="Game", min_width=260)
+            self.game = gr.Dropdown(titles, value="spd", label="Game", min_width=300)
             self.rounds = gr.Radio(
                 [("once", 1), ("5 rounds", 5), ("10 rounds", 10)], value=1, label="How often"
             )
