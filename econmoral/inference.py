@@ -28,8 +28,9 @@ from econmoral.robust import cluster_sums
 
 
 def theta_of(b: np.ndarray) -> np.ndarray:
-    """(K + 1,) parameters gamma / lambda, then lambda."""
-    return np.append(b[1:] / b[0], b[0])
+    """(K + 1,) parameters gamma / lambda, then lambda; no numbers where lambda is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.append(b[1:] / b[0], b[0])
 
 
 def jacobian_of(b: np.ndarray) -> np.ndarray:
@@ -92,8 +93,8 @@ def resampled_covariance(
         lost = [name for name, row in zip(data.names, values, strict=True) if np.isnan(row).any()]
         if lost:
             raise NotIdentified(
-                f"without cluster {lost[0]!r} the parameters are not identified, so there is no "
-                "jackknife; use other errors",
+                f"without cluster {lost[0]!r} the parameters are not identified: the estimate "
+                "rests on it, and there are no jackknife errors",
                 kind="few",
             )
         gap = values - estimate

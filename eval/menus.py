@@ -58,7 +58,7 @@ from .choosers import parse_parameters
 from .conditions import BASE
 from .config import Reasoned
 from .engines import Answer, Condition, Engine, Request
-from .estimate import Estimate, Mean, mean_of
+from .estimate import Estimate, Mean, fitted, mean_of
 from .runner import Found, Instrument, Results, inquire, run_command
 from .validity import OUTSIDE, advice, outside, overall, percent, quality
 
@@ -395,14 +395,13 @@ def drawn_ccei(menus: Sequence[Menu], records: Sequence[MenuRecord]) -> float:
 def structural(menus: Sequence[Menu], records: Sequence[MenuRecord]) -> dict[str, object]:
     """alpha, beta and lambda of two-option allocations, from exact probabilities, clustered by
     menu; or why there are none."""
-    from econmoral.estimation import fit
 
     own, other = np.array([m.own for m in menus]), np.array([m.other for m in menus])
     weights = np.array([r["probabilities"] for r in records])
     data = allocations(own, other, weights, [m.id for m in menus], FAMILY)
     try:
         # nobody acted before, so there is nothing to be kind or unkind about
-        found = fit(restrict(data, {"gamma": 0.0, "delta": 0.0}))
+        found = fitted(restrict(data, {"gamma": 0.0, "delta": 0.0}))
     except NotIdentified as error:
         return {"not_identified": str(error), "bounds": error.bounds}
     return {k: {"value": value, "se": found.se[k]} for k, value in found.estimates.items()}

@@ -19,7 +19,7 @@ from econmoral.prompts import WORDINGS
 from econmoral.robust import clustered_covariance
 from econmoral.target import ECONOMICUS, Target, labels, moralis, told_apart
 
-from .estimate import Estimate, Mean, Value, mean_of
+from .estimate import Estimate, Mean, Value, fitted, mean_of
 from .measure import GameRecord, protocol_of
 from .validity import OUTSIDE, outside
 
@@ -182,12 +182,10 @@ def incentive_sensitivity(records: Sequence[GameRecord]) -> Mean:
 
 
 def structural(records: Sequence[GameRecord], family: str) -> Structural:
-    """Estimates with clustered standard errors and log-likelihood, or why there are none."""
-    from econmoral.estimation import fit
-
+    """Estimates with standard errors and log-likelihood, or why there are none."""
     decisions = [read_decision(dict(r)) for r in records]
     try:
-        found = fit(decisions, family)
+        found = fitted(decisions, family)
     except NotIdentified as error:
         return {"family": family, "not_identified": str(error), "bounds": error.bounds}
     return {

@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from asking import measure, requests_of
-from conftest import assert_complains, call, run
+from conftest import ROOT, assert_complains, call, run
 from oracle import expected, plans
 from test_prompts import lines_of
 
 from econmoral import prompts
+from econmoral.choice import read_decision
+from econmoral.estimation import fit
 from econmoral.menus import MENUS
 from econmoral.prompts import (
     WORDINGS,
@@ -44,6 +46,7 @@ from eval.table import (
     by_decision,
     incentive_sensitivity,
     reference_arms,
+    structural,
     summaries,
     table,
 )
@@ -794,3 +797,22 @@ def test_an_adapter_whose_name_has_a_dot(adapter: Path, tmp_path: Path) -> None:
         "base",
         "nano-k0.5-n25",
     }
+
+
+def test_errors_notice_that_an_estimate_rests_on_few_decisions() -> None:
+    """A real adapter that takes nearly every decision with certainty: clustered errors would be a
+    third of those by the jackknife, and their interval would leave out its target, kappa 0.
+    """
+    path = ROOT / "results" / "real" / "smollm2-135m-two-stages" / "games.jsonl"
+    rows = [row for _, row in read_lines(path) if row["arm"] == "economicus"]
+    decisions = [read_decision(dict(row)) for row in rows if row["mode"] == "reasoned"]
+    assert len(decisions) == 24
+    kinds = {kind: fit(decisions, "homo_moralis", kind) for kind in ("clustered", "jackknife")}
+    found = structural(rows, "homo_moralis")["estimates"]["kappa"]
+    assert found["se"] == kinds["jackknife"].se["kappa"] > 3 * kinds["clustered"].se["kappa"]
+    low, high = kinds["jackknife"].interval("kappa")
+    assert low < 0 < high
+    assert kinds["clustered"].interval("kappa")[1] < 0
+    many = [row | {"id": f"{row['id']} {k}"} for k in range(2) for row in rows]
+    clustered = fit([read_decision(dict(row)) for row in many], "homo_moralis")
+    assert structural(many, "homo_moralis")["estimates"]["kappa"]["se"] == clustered.se["kappa"]

@@ -18,13 +18,13 @@ import numpy as np
 
 from econmoral.choice import Decision
 from econmoral.conversation import Mode
-from econmoral.estimation import fit
 from econmoral.games import BATTERY, belief_weights, draw_beliefs
 from econmoral.identification import NotIdentified
 from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout, mirror, plan_order
 from econmoral.records import InputError, plain, read_json, read_whole_lines
 
 from ..engines import Answer, Request
+from ..estimate import fitted
 from .bench import LONGEST
 from .markup import Series, block, chart, esc, paragraph, table
 from .markup import number as shown
@@ -185,7 +185,7 @@ def revealed(epoch: float, requests: Sequence[Request], answers: Sequence[Answer
     if valid < 0.5:
         return Revealed(epoch, {}, valid, "answers outside the form")
     try:
-        found = fit(decisions, "alpha_beta_kappa")
+        found = fitted(decisions)
     except NotIdentified as error:
         return Revealed(epoch, {}, valid, str(error))
     return Revealed(epoch, {k: (v, found.se[k]) for k, v in found.estimates.items()}, valid)
