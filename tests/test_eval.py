@@ -816,3 +816,15 @@ def test_errors_notice_that_an_estimate_rests_on_few_decisions() -> None:
     many = [row | {"id": f"{row['id']} {k}"} for k in range(2) for row in rows]
     clustered = fit([read_decision(dict(row)) for row in many], "homo_moralis")
     assert structural(many, "homo_moralis")["estimates"]["kappa"]["se"] == clustered.se["kappa"]
+
+
+def test_a_sharp_chooser_responds() -> None:
+    """The jackknife's error of lambda is large because single choices were uncertain, not because
+    choices hardly respond: the log-likelihood is 16 above a coin's.
+    """
+    path = ROOT / "results" / "real" / "smollm2-135m-four-stages" / "games.jsonl"
+    rows = [row for _, row in read_lines(path) if row["arm"] == "moralis"]
+    found = fit([read_decision(dict(row)) for row in rows], "homo_moralis", "jackknife")
+    assert found.log_likelihood > found.null_log_likelihood + 16
+    assert found.estimates["lambda"] < 2 * found.se["lambda"]
+    assert structural(rows, "homo_moralis")["estimates"]["kappa"]["se"] == found.se["kappa"]
