@@ -167,7 +167,7 @@ def test_figures_of_the_real_checkpoint_are_those_of_the_committed_run() -> None
     whole = ROOT / "results" / "real"
     games, allocations = (
         json.loads((whole / name / "results.json").read_text(encoding="utf-8"))
-        for name in ("smollm2-135m-two-stages", "smollm2-135m")
+        for name in ("smollm2-135m-four-stages", "smollm2-135m")
     )
     own, moral = "homo_economicus", "homo_moralis:kappa=0.5"
     altruist = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
@@ -221,13 +221,12 @@ def test_figures_of_the_real_checkpoint_are_those_of_the_committed_run() -> None
         share("allocations", "altruist", altruist, "where_they_differ"),
         f"{weight} (target .5)",
     ]
-    gap = [
-        row("games", arm)["targets"][moral][differ]["mean"] for arm in ("moralis", placebos[0][1])
-    ]
-    (claim,) = (v for v in games["verdicts"] if "homo moralis .5, where it differs" in v["claim"]
-                and v["shown"] is not None)  # fmt: skip
-    assert not claim["shown"]
-    assert f"({100 * (gap[0] - gap[1]):.0f} points above placebo; 15 were asked for)" in README
+    claims = [v for v in games["verdicts"] if v["shown"] is not None]
+    assert len(claims) == 4
+    assert all(v["shown"] for v in claims)
+    (spiteful,) = (v for v in allocations["verdicts"] if "spiteful type, where" in v["claim"])
+    assert spiteful["shown"] is False
+    assert "**Not shown**: the spiteful type by its choices" in README
     seconds = [
         r["seconds"]
         for r in allocations["adapters"].values()
