@@ -182,8 +182,18 @@ def fit(
     check(data, best)
     n, k = best.score.shape
     clusters, notes = _counted(data, errors, second, n, k)
-    v, remarks = covariance(data, best.score, best.hessian, errors, second, replications, seed)
     df = np.inf if errors == "hessian" else clusters - 1.0
+    # Of resampled kinds lambda is held against 0 by its clustered error: without one of the few
+    # uncertain decisions of a sharp chooser lambda jumps, which says nothing about whether choices
+    # respond.
+    resampled = errors in ("bootstrap", "jackknife")
+    first = "clustered" if resampled else errors
+    v, remarks = covariance(data, best.score, best.hessian, first, second)
+    _responds(data, best.b, float(np.sqrt(max(v[0, 0], 0))), critical(0.95, df), notes)
+    jacobian = jacobian_of(best.b)
+    transformed = jacobian @ v @ jacobian.T
+    if resampled:
+        transformed, remarks = resampled_covariance(data, errors, replications, seed)
     if errors == "wild":
         notes.append(
             "intervals and p-values (of lambda: intervals) by the wild score bootstrap, "
@@ -191,9 +201,6 @@ def fit(
         )
     elif errors == "bootstrap":
         notes.append(f"{replications} bootstrap samples of clusters, seed {seed}")
-    jacobian = jacobian_of(best.b)
-    transformed = v if errors in ("bootstrap", "jackknife") else jacobian @ v @ jacobian.T
-    _responds(data, best.b, _error_of_lambda(data, best, errors, v), critical(0.95, df), notes)
     values = dict(zip(data.labels, theta_of(best.b).tolist(), strict=True))
     se = dict(zip(data.labels, np.sqrt(np.maximum(np.diag(transformed), 0)).tolist(), strict=True))
     return Fit(
@@ -201,18 +208,6 @@ def fit(
         df, null_log_likelihood(data), (*notes, *remarks), dict(data.fixed), data, best.b,
         best.score, best.hessian, replications, seed,
     )  # fmt: skip
-
-
-def _error_of_lambda(data: Design, best: Maximum, errors: str, v: np.ndarray) -> float:
-    """Standard error by which lambda is held against 0.
-
-    Of resampled kinds the clustered one: leaving out one of the few uncertain decisions of a sharp
-    chooser makes lambda jump, which says nothing about whether choices respond (as Hauck and Donner
-    1977, JASA 72(360), found of Wald tests).
-    """
-    if errors in ("bootstrap", "jackknife"):
-        v, _ = covariance(data, best.score, best.hessian, "clustered")
-    return float(np.sqrt(max(v[0, 0], 0)))
 
 
 def _counted(

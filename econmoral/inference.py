@@ -93,8 +93,9 @@ def resampled_covariance(
         lost = [name for name, row in zip(data.names, values, strict=True) if np.isnan(row).any()]
         if lost:
             raise NotIdentified(
-                f"without cluster {lost[0]!r} the parameters are not identified: the estimate "
-                "rests on it, and there are no jackknife errors",
+                f"without cluster {lost[0]!r} the parameters are not identified"
+                + (f", nor without {len(lost) - 1} others" if lost[1:] else "")
+                + ": the estimate rests on too little for jackknife errors",
                 kind="few",
             )
         gap = values - estimate

@@ -9,10 +9,10 @@ one load; beside human averages and agents that do not think (first listed, coin
 the floor).  Beside every figure stands the probability of an admissible reply; a condition that
 answers outside the form gets no figures.  allocations, bfs39 and trust: also agreement with every
 target, and alpha, beta and lambda of Bruhin, Fehr and Schunk's family with errors clustered by
-menu.  garp: Afriat's index (CCEI), the mean over bundles drawn from the probabilities.  spillover:
-does an agent tuned on games turn elsewhere?  own: allocations of your own, in points, from a table
-with self_1, other_1, self_2, other_2, ... and perhaps id.  Writes choices.jsonl, summary.json,
-table.csv, run.json and, of allocations, figure.png.
+menu (below 30 menus by the jackknife).  garp: Afriat's index (CCEI), the mean over bundles drawn
+from the probabilities.  spillover: does an agent tuned on games turn elsewhere?  own: allocations
+of your own, in points, from a table with self_1, other_1, self_2, other_2, ... and perhaps id.
+Writes choices.jsonl, summary.json, table.csv, run.json and, of allocations, figure.png.
 """
 
 from __future__ import annotations
@@ -393,9 +393,8 @@ def drawn_ccei(menus: Sequence[Menu], records: Sequence[MenuRecord]) -> float:
 
 
 def structural(menus: Sequence[Menu], records: Sequence[MenuRecord]) -> dict[str, object]:
-    """alpha, beta and lambda of two-option allocations, from exact probabilities, clustered by
-    menu; or why there are none."""
-
+    """alpha, beta and lambda of two-option allocations, from exact probabilities, a menu a
+    cluster; or why there are none."""
     own, other = np.array([m.own for m in menus]), np.array([m.other for m in menus])
     weights = np.array([r["probabilities"] for r in records])
     data = allocations(own, other, weights, [m.id for m in menus], FAMILY)

@@ -48,7 +48,9 @@ class StudyConfig(Config):
     only: tuple[str, ...] = option(
         STAGES, "only these stages (default: all, in this order)", choices=STAGES
     )
-    seed: int | None = option(None, "of data, training and problems (default: the plan's)")
+    seed: int | None = option(
+        None, "of training, problems, and data without a seed of its own (default: the plan's)"
+    )
     sft: str = option(
         "",
         "more options of every training, as recipes/sft.py takes them ('--precision bf16' halves "
@@ -88,11 +90,13 @@ def read_plan(path: Path) -> dict[str, Any]:
         share = entry.get("reasoned", 1)
         if (
             type(entry.get("seed", 0)) is not int
+            or entry.get("seed", 0) < 0
             or type(share) not in (int, float)
             or not 0 <= share <= 1
         ):
             raise InputError(
-                f"{path}: adapter {name}: seed is a whole number, reasoned a share from 0 to 1"
+                f"{path}: adapter {name}: seed is a whole number from 0, reasoned a share from 0 "
+                "to 1"
             )
         if (
             entry["domain"] not in ("games", "allocations")

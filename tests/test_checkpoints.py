@@ -289,10 +289,17 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls(
     assert len(losses) == best + 1 + sft.PATIENCE < 9, losses
 
 
-def test_a_launch_that_runs_fewer_processes_than_asked_for_stops(
-    data: Path, tmp_path: Path
-) -> None:
-    # as `accelerate launch --cpu --num_processes 2` silently does: it runs one process
+@pytest.mark.slow
+def test_a_launch_that_silently_runs_one_process_stops(data: Path, tmp_path: Path) -> None:
+    launch = ["-m", "accelerate.commands.launch", "--quiet", "--cpu", "--num_processes", "2"]
+    words = ["--model", "nano", "--data", str(data), "--out", str(tmp_path / "r")]
+    result = run(*launch, "recipes/sft.py", *words, "--processes", "2")
+    assert result.returncode != 0  # the launcher's own code
+    assert "error: 2 processes were asked for, 1 are running" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_fewer_processes_than_asked_for_stop(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 processes were asked for, 1 are running"):
         call(sft.main, "--model", "nano", "--data", data, "--out", tmp_path / "r", "--processes", 2)
 

@@ -411,7 +411,7 @@ def test_two_runs_into_one_folder(tmp_path: Path) -> None:
         firms = ("--agents", "grim", "myopic", "--periods", 60, "--runs", 1)
         people = ("--simulate", "alpha=0.1,beta=0.1,lambda=0.1", "--battery", "matrix")
         moral = ("--simulate", "kappa=0.5,alpha=0,beta=0,lambda=0.1", "--items", 2)
-        plan = ("--plan", "recipes/plans/nano.yaml")
+        plan = ("--plan", ROOT / "recipes" / "plans" / "nano.yaml")
         for main, words in (
             (games.main, moral),
             (menus.main, people),

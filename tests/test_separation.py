@@ -204,6 +204,8 @@ def test_the_three_reasons_are_told_apart(seed: int) -> None:
     with pytest.raises(NotIdentified, match="other way round") as caught:
         fit(stacked(frame.assign(choice_x=1 - frame["choice_x"])))
     assert caught.value.kind == "reversed"
+    with pytest.raises(NotIdentified, match="other way round"):  # said before any is left out
+        fit(stacked(frame.assign(choice_x=1 - frame["choice_x"])), errors="jackknife")
     frame_d = deterministic(0.1, 0.2, 40, seed)
     with pytest.raises(NotIdentified, match="other way round"):
         fit(stacked(frame_d.assign(choice_x=1 - frame_d["choice_x"]), "altruism"))

@@ -443,7 +443,7 @@ def test_an_adapter_that_comes_after_another_goes_on_from_it(
         ("menus: 96", "menus: many", "menus must be"),
         ("crossed: true", "crossed: 'no'", "true or false"),
         ("shuffled: true", "shuffled: 1", "true or false"),
-        ("crossed: true", "seed: one", "seed is a whole number"),
+        ("crossed: true", "seed: one", "seed is a whole number from 0"),
         ("crossed: true", "reasoned: 2", "a share from 0 to 1"),
     ],
 )

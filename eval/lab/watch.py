@@ -167,7 +167,8 @@ class Revealed:
 
 
 def revealed(epoch: float, requests: Sequence[Request], answers: Sequence[Answer]) -> Revealed:
-    """Estimates of alpha, beta, kappa, lambda from exact probabilities, clustered by protocol."""
+    """Estimates of alpha, beta, kappa, lambda from exact probabilities; errors by the
+    jackknife over the protocols."""
     valid = float(np.mean([a.valid.mean() for a in answers]))
     decisions = []
     for k, (request, answer) in enumerate(zip(requests, answers, strict=True)):

@@ -315,7 +315,7 @@ class Dial(Design):
             )
         if len(table):
             caption = (
-                "Kappa of homo moralis alone ± clustered standard error; brackets: a "
+                "Kappa of homo moralis alone ± one standard error; brackets: a "
                 "deterministic chooser is only bounded."
             )
             report.table("dial", filled(table), caption)
