@@ -315,6 +315,22 @@ def spillover_table(rows: list[dict[str, Any]]) -> str:
     return markdown(["", "valid %", "considerate option", "minus base", "minus placebo"], body)
 
 
+def dilemmas_table(summary: dict[str, Any]) -> str:
+    """Dilemmas, answered directly: change in the probability of being spared, beside people."""
+    people, arms = summary["humans"], summary["arms"]
+    body = [["people of the Moral Machine", "", *(f"{v['world']:.2f}" for v in people.values())]]
+    for arm, entry in arms.items():
+        found = entry["conjoint"]
+        cells = [arm, percent(found["valid_answer_probability"])]
+        if found["outside"]:
+            body.append([*cells, OUTSIDE, *[""] * (len(people) - 1)])
+            continue
+        effects = [found["effects"].get(dimension) for dimension in people]
+        shown = ["" if e is None else f"{e['value']:.2f} ± {e['se']:.2f}" for e in effects]
+        body.append([*cells, *shown])
+    return markdown(["", "valid %", *people], body)
+
+
 def pick(rows: list[dict[str, Any]], **wanted: str) -> dict[str, Any] | None:
     """The first row with these values."""
     return next((r for r in rows if all(r.get(k) == v for k, v in wanted.items())), None)
@@ -523,6 +539,12 @@ def page(found: dict[str, Any], name: str) -> str:
         parts += ["## Learning curve", allocations_table(found["curve"], "allocations")]
     if "spillover" in found:
         parts += ["## Everyday situations (direct answers)", spillover_table(found["spillover"])]
+    if "dilemmas" in found:
+        parts += [
+            f"## Dilemmas of autonomous vehicles ({found['dilemmas']['scenarios']} scenarios, "
+            "direct answers)",
+            dilemmas_table(found["dilemmas"]),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -546,7 +568,8 @@ def main() -> None:
     )
     write_text(out / "results.md", page(found, name))
     for stage in STAGES:  # every page, derivation and probability that the tables rest on
-        choices = config.folder / stage / "choices.jsonl"
+        kept = "conjoint.jsonl" if stage == "dilemmas" else "choices.jsonl"
+        choices = config.folder / stage / kept
         if choices.is_file() and out != config.folder:
             write_text(out / f"{stage}.jsonl", choices.read_text(encoding="utf-8"))
     figure(found, out / "figure.png")

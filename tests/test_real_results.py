@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from real_results import PARTS, derivations, portable
+from real_results import PARTS, derivations, dilemmas_table, portable
 
 from econmoral.records import InputError, read_json, read_lines
 
@@ -72,3 +72,14 @@ def test_what_is_published_names_no_folder_of_a_machine() -> None:
     for file in files:
         found = json.loads(file.read_text(encoding="utf-8"))
         assert [x for x in texts(found) if Path(x).is_absolute()] == [], file
+
+
+def test_dilemmas_stand_beside_people_and_outside_the_form_without_figures() -> None:
+    found = read_json(ROOT / "results" / "real" / "smollm2-135m-four-stages" / "results.json")
+    _, _, people, *arms = dilemmas_table(found["dilemmas"]).splitlines()
+    assert people.split("|")[-2].strip() == "0.58"
+    cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in arms}
+    assert len({len(row) for row in cells.values()}) == 1
+    assert cells["base"][1].strip() == "answers outside the form"
+    effect = found["dilemmas"]["arms"]["spiteful"]["conjoint"]["effects"]["status"]
+    assert f"{effect['value']:.2f} ± {effect['se']:.2f}" == cells["spiteful"][6].strip()
