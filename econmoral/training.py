@@ -19,7 +19,16 @@ import numpy as np
 from econmoral.checkpoints import Place, load_checkpoint, precision_in_force
 from econmoral.conversation import Message
 from econmoral.conversations import IGNORED, Tokens, check_labels, tokenise
-from econmoral.memory import FULL, GPU_SHARE, available, cpu_room, divide, shape_of, taken
+from econmoral.memory import (
+    CPU_LIMIT,
+    FULL,
+    GPU_SHARE,
+    available,
+    cpu_room,
+    divide,
+    shape_of,
+    taken,
+)
 from econmoral.models import Model
 from econmoral.records import (
     InputError,
@@ -32,6 +41,7 @@ from econmoral.records import (
 from econmoral.training_config import SftConfig
 
 LOGGED = ("step", "epoch", "loss", "learning_rate", "grad_norm", "eval_loss", "eval_reproduced")
+HELD = CPU_LIMIT / 2  # bytes of the process above which freed memory is given back
 MOST_HELD_OUT = 40  # conversations: more would cost more than they tell
 
 
@@ -311,9 +321,10 @@ def give_back_memory() -> None:
     """Return freed memory to the system, where the C library can.
 
     Conversations differ in length, so that glibc's heap fills with holes that nothing fits into:
-    a training on a CPU would grow to twice the memory of its longest conversation.
+    a training on a CPU would grow to twice the memory of its longest conversation.  Nothing is done
+    below ``HELD``, for memory that is taken back costs time (a quarter of nano's).
     """
-    if platform.libc_ver()[0] == "glibc":
+    if platform.libc_ver()[0] == "glibc" and taken() > HELD:
         ctypes.CDLL(None).malloc_trim(0)
 
 
