@@ -268,14 +268,10 @@ def covariance(
     hessian: np.ndarray,
     errors: str,
     second: Sequence[str] | None = None,
-    replications: int = 999,
-    seed: int = 0,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Covariance of (lambda, gamma) of the kind asked for, see ``fit``, and remarks;
-    of (theta, lambda) for resampled kinds.
+    """Covariance of (lambda, gamma), and remarks: ``hessian``, ``sandwich``, else clustered, see
+    ``fit``.
     """
-    if errors in ("bootstrap", "jackknife"):
-        return resampled_covariance(data, errors, replications, seed)
     n, k = score.shape
     inverse = np.linalg.inv(-hessian)
     if errors == "hessian":

@@ -96,10 +96,10 @@ def fitted(data: Sequence[Decision] | Design, family: str = "alpha_beta_kappa") 
 
     Errors are clustered; below 30 clusters they are by the jackknife (CV3).  A model that was
     trained well takes nearly every decision with certainty, so that its estimate rests on the few
-    others, which clustered errors do not notice.  Raises NotIdentified, also when the estimate
-    rests on one cluster alone.
+    others, which clustered errors do not notice.  Raises NotIdentified, also when nothing is
+    estimated without one of the clusters.
     """
-    from econmoral.estimation import FEW, fit  # scipy takes half a second to load
+    from econmoral.estimation import FEW, Design, design, fit  # scipy takes half a second to load
 
-    found = fit(data, family)  # says best what cannot be identified
-    return fit(data, family, errors="jackknife") if found.clusters < FEW else found
+    data = data if isinstance(data, Design) else design(data, family)
+    return fit(data, errors="jackknife" if len(data.names) < FEW else "clustered")
