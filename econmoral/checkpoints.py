@@ -27,7 +27,7 @@ from typing import Any
 
 from econmoral.adapters import LARGEST_CONFIGURATION, adapter_base, check_adapter
 from econmoral.chat import check_template
-from econmoral.models import Unreachable, cached_only, find_model
+from econmoral.models import MODELS, Unreachable, cached_only, find_model
 from econmoral.packaged import about, cache, fetch, unpacked
 from econmoral.records import InputError, plain, read_json, write_json
 
@@ -576,6 +576,25 @@ def recorded_base(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def model_of(folder: Path) -> str:
+    """The model that an adapter was trained on, by a name of the table where it has one: what its
+    run.json calls it, else what its configuration does, which for a folder ends with the folder.
+
+    Raises InputError where neither is a known model, a hub id or a folder of this machine.
+    """
+    base = adapter_base(folder)
+    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    named = run.get("model") if isinstance(run, dict) else None
+    for name in (*([named] if isinstance(named, str) else []), base):
+        with suppress(InputError):
+            source = find_model(name).source
+            return next((known for known, model in MODELS.items() if model.source == source), name)
+    raise InputError(
+        f"{folder} was trained on {plain(base)}, which is not on this machine; give --model with "
+        "its name or folder"
+    )
+
+
 def base_for(model: str, adapters: Iterable[Path]) -> Place:
     """Where the base of adapters lies: packaged weights where one of them was trained on those."""
     return locate(model, packaged=any("package" in recorded_base(folder) for folder in adapters))
@@ -703,8 +722,7 @@ def check_adapters(
     """
     for folder in adapters:
         made_for = adapter_base(folder)
-        known = _source(made_for)
-        if known != place.source and Path(made_for).resolve() != Path(place.source).resolve():
+        if not _same(folder, made_for, place):
             if not given:
                 raise InputError(
                     f"{folder} was trained on {plain(made_for)}, not on {place.source}; give "
@@ -725,10 +743,17 @@ def check_adapters(
             warn(f"{folder} brings another chat template than {place.source}; the base's is used")
 
 
-def _source(name: str) -> str:
+def _same(folder: Path, made_for: str, place: Place) -> bool:
+    """Whether a base is the one that an adapter was trained on, by name, by place, or, where a
+    folder has moved since, by the weights themselves.
+    """
     with suppress(InputError):
-        return find_model(name).source
-    return name
+        if find_model(made_for).source == place.source:
+            return True
+    if Path(made_for).resolve() == Path(place.source).resolve():
+        return True
+    recorded = recorded_base(folder).get("sha256")
+    return recorded is not None and recorded == weights_sha256(place.folder)
 
 
 def _template(folder: Path) -> str | None:

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from econmoral.adapters import adapter_base
-from econmoral.models import find_model
+from econmoral.checkpoints import model_of
 from econmoral.options import Config, option
-from econmoral.records import InputError, plain
+from econmoral.records import InputError
 
 from .engines import LONGEST_DERIVATION
 
@@ -109,9 +108,7 @@ class Source(Config):
         adapters = self.adapter_folders
         if self.model or not adapters:
             return self.model
-        named = adapter_base(adapters[0])
-        known_base(adapters[0], named)
-        return named
+        return model_of(adapters[0])
 
     def settings(self) -> dict[str, object]:
         """The values as JSON holds them, the base included."""
@@ -147,15 +144,3 @@ class Reasoned(Source):
                 "--temperature is for derivations before exact probabilities; sampled replies are "
                 "drawn at 1"
             )
-
-
-def known_base(folder: Path, name: str) -> None:
-    """Raises InputError unless the base that an adapter names is a known model, a hub id or a
-    folder of this machine."""
-    try:
-        find_model(name)
-    except InputError:
-        raise InputError(
-            f"{folder} was trained on {plain(name)}, which is not on this machine; give --model "
-            "with its name or folder"
-        ) from None

@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from econmoral.checkpoints import model_of
 from econmoral.conversation import Conversation, joint
 from econmoral.derivations import (
     allocation_derivation,
@@ -485,7 +486,6 @@ def hand_over(config: FaithfulnessConfig) -> list[dict[str, Any]]:
     """The rows of ``follows_frame``: derivations of both targets, handed to base and adapters."""
     from .conditions import adapter_names  # what needs torch is loaded last
     from .engine_transformers import Transformers
-    from .lab.engines import model_of
 
     one, two = (Target.parse(name) for name in config.targets)
     names = adapter_names(config.adapter)

@@ -22,7 +22,7 @@ from typing import TypedDict
 import numpy as np
 from rich.table import Table
 
-from econmoral.adapters import adapter_base
+from econmoral.checkpoints import model_of
 from econmoral.options import Config, option, parse
 from econmoral.prompts import converse
 from econmoral.records import (
@@ -37,7 +37,6 @@ from econmoral.records import (
 )
 from econmoral.target import ECONOMICUS, moralis
 
-from .config import known_base
 from .engines import Answer, Condition, Engine, Request
 from .measure import draw_problems
 from .validity import LEAST_VALID, OUTSIDE, percent
@@ -199,9 +198,7 @@ def cells_of(row: Difference) -> list[str]:
 def main() -> None:
     """Entry point."""
     config = parse(ParityConfig, program("python -m eval.parity"), __doc__)
-    base = config.model or adapter_base(config.place)
-    if not config.model:
-        known_base(config.place, base)
+    base = config.model or model_of(config.place)
     if config.merged and not (config.merged / "config.json").is_file():
         raise InputError(f"{config.merged} holds no checkpoint; run make export first")
     # imported late: bad input is reported before torch is loaded

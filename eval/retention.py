@@ -23,8 +23,7 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from econmoral.adapters import adapter_base
-from econmoral.checkpoints import base_for, check_adapters, check_files, load_tokenizer
+from econmoral.checkpoints import base_for, check_adapters, check_files, load_tokenizer, model_of
 from econmoral.options import Config, option, parse
 from econmoral.records import (
     InputError,
@@ -125,7 +124,7 @@ def main() -> None:
         raise InputError(
             f"lm-evaluation-harness knows no task {', '.join(unknown)}; lm_eval ls tasks lists them"
         )
-    place = base_for(config.model or adapter_base(config.adapter[0]), adapters.values())
+    place = base_for(config.model or model_of(config.adapter[0]), adapters.values())
     check_files(place)
     check_adapters(adapters.values(), place, load_tokenizer(place), bool(config.model))
 

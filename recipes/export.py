@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from econmoral.adapters import adapter_base
-from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint
+from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint, model_of
 from econmoral.options import Config, option, parse
 from econmoral.records import InputError, command, origin, program, write_json, write_text
 
@@ -73,7 +72,7 @@ def main() -> None:
     if config.out.exists():
         raise InputError(f"{config.out} exists; choose another --out or delete it")
     weights = config.adapter / "adapter_model.safetensors"
-    place = base_for(config.model or adapter_base(config.adapter), [config.adapter])
+    place = base_for(config.model or model_of(config.adapter), [config.adapter])
     source = place.source
     check_adapters([config.adapter], place, given=bool(config.model))
 

@@ -29,6 +29,7 @@ from econmoral.checkpoints import (
     load_checkpoint,
     load_tokenizer,
     locate,
+    model_of,
     state,
     weights_sha256,
 )
@@ -483,6 +484,18 @@ def test_the_base_named_explicitly_wins_with_a_warning(
     engine = Transformers("nano", {"tuned": tuned}, given=True)
     assert engine.keys == {"tuned": "adapter_0"}
     assert "warning" in capsys.readouterr().err
+
+
+def test_a_base_that_has_moved_is_known_by_its_weights(
+    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rewrite(tuned, dict, base_model_name_or_path=str(tmp_path / "gone"))
+    with pytest.raises(InputError, match="gone, which is not on this machine; give --model"):
+        model_of(tuned)
+    write_json(tuned / "run.json", {"model": "nano", "weights": {"sha256": weights_sha256(NANO)}})
+    assert model_of(tuned) == "nano"
+    check_adapters([tuned], locate("nano"))
+    assert capsys.readouterr().err == ""
 
 
 def test_other_weights_under_the_same_name_are_noticed(

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from econmoral.adapters import adapter_base
-from econmoral.models import MODELS, find_model
-from econmoral.records import InputError, read_json
+from econmoral.checkpoints import model_of
+from econmoral.records import InputError
 
 from ..conditions import adapter_names
 from ..engine_transformers import Transformers
@@ -56,22 +55,6 @@ def adapters_in(root: Path) -> list[Adapter]:
         except InputError:
             continue
     return found
-
-
-def model_of(folder: Path) -> str:
-    """The name of the model that an adapter was trained on.  Raises InputError where it cannot be
-    found here.
-    """
-    base = adapter_base(folder)
-    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    named = run.get("model") if isinstance(run, dict) else None
-    for name in (*([named] if isinstance(named, str) else []), base):
-        try:
-            source = find_model(name).source
-        except InputError:
-            continue
-        return next((known for known, model in MODELS.items() if model.source == source), name)
-    raise InputError(f"{folder} was trained on {base}, which is not on this machine")
 
 
 def written(folder: Path | None) -> int:
