@@ -275,6 +275,55 @@ def test_the_battery_and_a_match_by_keyboard(opened: Callable[..., Tab]) -> None
     says(tab, "#match-page", "The match is over")
 
 
+def test_transcripts_by_keyboard(opened: Callable[..., Tab]) -> None:
+    tab = opened()
+    into(tab, "Transcripts")
+    says(tab, "#transcripts-frame", "econmoral transcripts")
+    tab.reach("here.tagName === 'IFRAME'", 200)
+    for _ in range(60):
+        if tab.framed("document.activeElement.matches('li button')"):
+            break
+        tab.press("Tab")
+    tab.press("Enter")
+    opened_lines = "document.querySelectorAll('li button[aria-expanded=true]').length"
+    assert tab.framed(opened_lines) == 1
+
+
+def test_faithfulness_by_keyboard(opened: Callable[..., Tab]) -> None:
+    tab = opened()
+    into(tab, "Recitation and faithfulness")
+    tab.reach(
+        "here.type === 'range' && here.closest('.block')?.textContent.includes('Number of pages')",
+        200,
+    )
+    tab.press("Home")  # four
+    tab.reach("here.id === 'faithfulness-go'")
+    tab.press("Enter")
+    says(tab, "#faithfulness-handed", "change by swapping")
+    done = "document.querySelector('#faithfulness-doing').textContent.trim()"
+    tab.wait(done, "", SECONDS)
+    pages = "[...document.querySelectorAll('#faithfulness-handed tbody tr')]"
+    assert tab.value(f"{pages}.map((r) => r.lastElementChild.textContent)") == ["4", "4"]
+
+
+def test_trainings_by_keyboard(opened: Callable[..., Tab]) -> None:
+    tab = opened()
+    into(tab, "Training watch")
+    says(tab, "#watch-curves", "Loss on the training conversations")
+    tab.reach("here.closest('#watch-runs')", 200)
+    tab.press(" ")
+    says(tab, "#watch-curves", "Choose a run.")
+    tab.press(" ")
+    says(tab, "#watch-curves", "Loss on the training conversations")
+    tab.reach("here.closest('#watch-estimates')")
+    tab.press(" ")
+    says(tab, "#watch-doing", "of 36 pages")
+    tab.reach("here.id === 'watch-stop'")
+    tab.press("Enter")
+    says(tab, "#watch-doing", "stopped")
+    assert not tab.value("document.querySelector('#watch-estimates input').checked")
+
+
 def test_impossible_payoffs_are_said_in_one_line(opened: Callable[..., Tab]) -> None:
     tab = opened("points=1,2,3,4")
     says(tab, "body", "The link cannot be shown")
