@@ -30,7 +30,7 @@ export HF_UPDATE_DOWNLOAD_COUNTS = 0
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test-all setup test-real demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano results lock audit fuzz faults load docs clean
+.PHONY: help lab test-all setup test-real demo demo-real real-study data sft eval dilemmas pricing study report export parity test test-vllm test-frameworks gpu-check bench-eval bench-sft check bench nano lock audit fuzz faults load docs clean
 
 help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -187,9 +187,6 @@ load: .venv/ready ## time and memory as work grows (tests/load.json)
 
 nano: .venv/ready ## train the built-in model again from scratch (about an hour on 2 cores)
 	$(BIN)/python recipes/pretrain.py --out runs/nano
-
-results: .venv/ready ## repeat every number of recipes/RESULTS.md (about half an hour on 2 cores)
-	$(BIN)/python recipes/results.py --out runs/results
 
 clean: ## remove runs and data, keep .venv
 	rm -rf runs data

@@ -1,9 +1,11 @@
 """A study is a list of cells: commands, each with the file it leaves behind.
 
-What is there is not run again.
+What is there is not run again, but for measurements by another revision of the code: their pages
+may have changed.  Answers are kept by question, so that only pages that did change are asked.
+Data and adapters of another revision are kept, and that is said.
 
 cells.jsonl holds the cost of every attempt: seconds, hours of a GPU where there is one, and the
-tokens that training or measurement put through the model.
+tokens that training or measurement put through the model; and the revision of the code.
 """
 
 from __future__ import annotations
@@ -18,7 +20,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from econmoral.records import InputError, append_lines, plain, read_json, read_whole_lines
+from econmoral.records import (
+    InputError,
+    append_lines,
+    code_revision,
+    plain,
+    read_json,
+    read_whole_lines,
+)
 from econmoral.rooms import REPOSITORY
 
 TOOL = ("-m", "econmoral")  # how most cells begin
@@ -26,11 +35,15 @@ TOOL = ("-m", "econmoral")  # how most cells begin
 
 @dataclass(frozen=True)
 class Cell:
-    """One command (the words after ``python``), and the file that says that it is done."""
+    """One command (the words after ``python``), and the file that says that it is done.
+
+    measures : its answers are kept by question.
+    """
 
     name: str
     words: tuple[str, ...]
     product: Path
+    measures: bool = False
 
 
 def run(cells: list[Cell], out: Path, jobs: int = 1) -> None:
@@ -42,22 +55,34 @@ def run(cells: list[Cell], out: Path, jobs: int = 1) -> None:
     """
     import torch  # late: bad input is reported before it is loaded
 
-    record = out / "cells.jsonl"
-    rows = read_whole_lines(record)
-    known = {row["cell"]: row["command"] for row in rows if row.get("finished")}
+    record, revision = out / "cells.jsonl", code_revision()
+    rows = [row for row in read_whole_lines(record) if row.get("finished")]
+    known = {row["cell"]: row["command"] for row in rows}
+    code = {row["cell"]: row.get("code") for row in rows}
     for cell in cells:
         if cell.product.exists() and _told(known.get(cell.name, cell.words)) != _told(cell.words):
             raise InputError(
                 f"{out} holds {cell.name} of another plan (python "
                 f"{plain(' '.join(known[cell.name]))}); choose another --out, or delete it"
             )
+    old = [c for c in cells if c.product.exists() and code.get(c.name, revision) != revision]
+    if kept := [cell.name for cell in old if not cell.measures]:
+        print(
+            f"note: {len(kept)} cells are of another revision of the code and kept, first "
+            f"{plain(kept[0])}; choose another --out to make them anew",
+            file=sys.stderr,
+        )
     environment = dict(os.environ)
     if REPOSITORY is not None:  # its commands are to be this copy's
         environment["PYTHONPATH"] = os.pathsep.join(
             [str(REPOSITORY), *filter(None, [environment.get("PYTHONPATH")])]
         )
     gpus = min(1, torch.cuda.device_count())  # every command uses one
-    waiting = [(k, c) for k, c in enumerate(cells, start=1) if not c.product.exists()]
+    waiting = [
+        (k, c)
+        for k, c in enumerate(cells, start=1)
+        if not c.product.exists() or (c.measures and c in old)
+    ]
     running: list[tuple[Cell, subprocess.Popen[bytes], float]] = []
     failed: list[Cell] = []
 
@@ -72,6 +97,7 @@ def run(cells: list[Cell], out: Path, jobs: int = 1) -> None:
             "seconds": round(seconds, 1),
             "gpu_hours": round(gpus * seconds / 3600 / jobs, 4),
             "tokens": tokens,
+            "code": revision,
         }
         append_lines(
             record,

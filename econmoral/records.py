@@ -466,6 +466,13 @@ def _peak_memory() -> int:
     return round(most / (1 << 20 if sys.platform == "darwin" else 1 << 10))
 
 
+def code_revision() -> str:
+    """What tells one state of this code from another: the git revision, ``+changes`` where files
+    differ from it, or the version of an installed package.
+    """
+    return _git_revision() or metadata.version("econmoral")
+
+
 def _git_revision() -> str | None:
     root = Path(__file__).parents[1]
     if not (root / ".git").exists():  # installed: a repository around it would be somebody else's

@@ -27,6 +27,7 @@ from econmoral.options import Config, option, parse
 from econmoral.records import InputError, command, lock, origin, read_yaml, write_json
 from econmoral.target import Target
 
+MEASURES = ("games", "menus", "dilemmas", "pricing")  # commands that keep their answers
 STAGES = ("data", "tune", "games", "allocations", "curve", "applications")
 KEYS = {"problems", "menus", "seed", "adapters", "curve", "applications"}
 NEEDED = {"target", "domain", "n"}  # of an adapter
@@ -167,7 +168,8 @@ class Study:
 
     def cell(self, name: str, words: list[str], out: Path, product: Path | None = None) -> Cell:
         """A command that writes to ``out``; what it leaves last is run.json, or ``product``."""
-        return Cell(name, (*TOOL, *words, "--out", str(out)), product or out / "run.json")
+        done = product or out / "run.json"
+        return Cell(name, (*TOOL, *words, "--out", str(out)), done, words[0] in MEASURES)
 
     def adapters(self, domain: str) -> list[str]:
         """Options that name the finished adapters of a domain, the placebo first."""

@@ -125,12 +125,12 @@ class Grid:
         self.n: int = plan["n"]
         self.cells: dict[str, Cell] = {}
 
-    def add(self, name: str, product: Path, *words: str) -> None:
-        """A cell, unless the grid has it already.
+    def add(self, name: str, product: Path, *words: str, measures: bool = False) -> None:
+        """A cell, unless the grid has it already.  measures : its answers are kept by question.
 
         Raises InputError for another one of that name: folders are named with six digits.
         """
-        cell = self.cells.setdefault(name, Cell(name, words, product))
+        cell = self.cells.setdefault(name, Cell(name, words, product, measures))
         if cell.words != words:
             raise InputError(
                 f"two cells would be named {name}; numbers must differ within six digits"
@@ -229,6 +229,7 @@ class Grid:
             *more,
             "--out",
             str(out),
+            measures=True,
         )
 
 
@@ -346,11 +347,11 @@ class Applications(Design):
         dilemmas, pricing = grid.out / "dilemmas", grid.out / "pricing"
         scenarios = ("--scenarios", str(entry["scenarios"]))
         words = (*TOOL, "dilemmas", *adapters, *scenarios, "--out", str(dilemmas))
-        grid.add("dilemmas", dilemmas / "run.json", *words)
+        grid.add("dilemmas", dilemmas / "run.json", *words, measures=True)
         agents = ("--agents", "base", *map(str, ends))
         size = ("--runs", str(entry["runs"]), "--periods", str(entry["periods"]))
         words = (*TOOL, "pricing", *agents, *size, "--out", str(pricing))
-        grid.add("pricing", pricing / "run.json", *words)
+        grid.add("pricing", pricing / "run.json", *words, measures=True)
 
 
 class Retention(Design):

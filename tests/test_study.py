@@ -175,6 +175,25 @@ def test_any_preference_can_be_a_target(tmp_path: Path) -> None:
     )
 
 
+def test_a_measurement_by_another_revision_of_the_code_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A changed page is asked (of answers kept by question only that one), a training is kept."""
+    write = "import sys; open(sys.argv[1], 'a').write('x')"
+    cells = [
+        Cell(name, ("-c", write, str(tmp_path / name)), tmp_path / name, name == "measured")
+        for name in ("trained", "measured")
+    ]
+    for revision in ("one", "one", "two", "two"):
+        monkeypatch.setattr("econmoral.cells.code_revision", lambda now=revision: now)
+        run_cells(cells, tmp_path)
+        said = capsys.readouterr().err
+        assert ("1 cells are of another revision of the code and kept" in said) == (
+            revision == "two"
+        )
+    assert [(tmp_path / name).read_text() for name in ("trained", "measured")] == ["x", "xx"]
+
+
 def test_a_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """Cells that write a file; the second fails once, as after a kill."""
     write = (
