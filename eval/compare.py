@@ -75,7 +75,7 @@ class CompareConfig(Config):
         (), "folders written by econmoral games", positional=True, required=True
     )
     against: str = option(
-        BASE.name, "condition that the others are compared with; placebo: the one"
+        BASE.name, "reference condition; placebo: the placebo that was measured"
     )
     targets: tuple[str, ...] = option(
         (),

@@ -91,7 +91,7 @@ class MenusConfig(Reasoned):
         "train", "the wordings of training, or those held out", choices=tuple(WORDINGS)
     )
     pairs: int = option(2, "counterbalanced pairs of pages for each menu", at_least=1)
-    limit: int | None = option(None, "only the first so many menus of each battery", at_least=1)
+    limit: int | None = option(None, "use only the first LIMIT menus of each battery", at_least=1)
     targets: tuple[str, ...] = option(
         (),
         "compared with (default: homo_economicus and the adapters' own)",

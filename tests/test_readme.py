@@ -215,9 +215,9 @@ def test_figures_of_the_real_checkpoint_are_those_of_the_committed_run() -> None
             estimate(kappa) + target,
         ]
     constant = share("games", "constant, economicus", own, decisions)
-    assert f"on {constant} % of these games" in README
+    assert f"on {constant} % of these decisions" in README
     alike = share("games", "both-alike best", moral, differ)
-    assert f"κ 1 with *moralis*, where it differs, on {alike}" in README
+    assert f"κ = 1 matches *moralis*, where it differs, on {alike}" in README
     weight = estimate(row("allocations", "altruist")["structural"]["beta"])
     assert cells("altruist")[4:] == [
         share("allocations", "altruist", altruist, "where_they_differ"),
