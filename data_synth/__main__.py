@@ -2,7 +2,7 @@
 the derivation that leads to them.
 
     econmoral data --target homo_moralis:kappa=0.5 --n 400 --seed 0 --out data/moralis.jsonl
-    econmoral data --target bruhin_fehr_schunk:alpha=0.2,beta=0.5 --domain allocations \
+    econmoral data --target bruhin_fehr_schunk:alpha=0.2,beta=0.5 --domain allocations \\
         --n 300 --out data/altruist.jsonl
 
 Each line is one conversation: ``messages`` (a page, the derivation as a turn of its own, then one

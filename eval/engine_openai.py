@@ -1,7 +1,7 @@
 """Answers from an OpenAI-compatible endpoint: ``vllm serve``, or a hosted model as a baseline.
 
     vllm serve BASE --enable-lora --lora-modules moralis=runs/moralis
-    python -m eval.games --endpoint http://localhost:8000/v1 --adapter runs/moralis \
+    python -m eval.games --endpoint http://localhost:8000/v1 --adapter runs/moralis \\
         --out runs/served
 
 Where the endpoint returns the log-probabilities of a prompt it is given (``echo``, as vLLM does)

@@ -1,6 +1,6 @@
 """A dial without training: an adapter between two others of the same base.
 
-    python recipes/interpolate.py --adapters runs/economicus runs/moralis --weight 0.5 \
+    python recipes/interpolate.py --adapters runs/economicus runs/moralis --weight 0.5 \\
         --out runs/halfway
 
 Its weight update is exactly (1 - w) times the first one's plus w times the second one's: the

@@ -2,9 +2,9 @@
 measured beside base, told base and placebo.
 
     python recipes/real_study.py --model smollm2-135m --out runs/real/smollm2-135m
-    python recipes/real_study.py --model FOLDER --name qwen2.5-coder-0.5b --out runs/real/qwen \
+    python recipes/real_study.py --model FOLDER --name qwen2.5-coder-0.5b --out runs/real/qwen \\
         --only data tune games
-    python recipes/real_study.py --model smollm2-135m --plan recipes/plans/real-gpu.yaml \
+    python recipes/real_study.py --model smollm2-135m --plan recipes/plans/real-gpu.yaml \\
         --sft "--batch-size 8" --seed 1 --jobs 4 --out runs/real/smollm2-135m-s1
 
 Stages, each a set of commands: *data*, *tune* (the adapters of the plan, in its order), *games*,

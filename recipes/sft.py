@@ -1,7 +1,7 @@
 """Fine-tune a chat model with LoRA on conversations answered by one preference.
 
     accelerate launch recipes/sft.py --model nano --data data/moralis.jsonl --out runs/moralis
-    accelerate launch recipes/sft.py --model qwen2.5-7b --precision qlora \
+    accelerate launch recipes/sft.py --model qwen2.5-7b --precision qlora \\
         --data data/moralis.jsonl --out runs/moralis-7b
 
 The loss is on the assistant's turns only.  Training does not start unless every conversation is,

@@ -3,7 +3,7 @@ and how well the tuned agents predict other people of their type.
 
     econmoral clone choices.csv --cluster sid --types 3 --model qwen2.5-7b --out runs/clone
     # train each type with the commands that it prints, then
-    econmoral clone choices.csv --cluster sid --types 3 --model qwen2.5-7b --out runs/clone \
+    econmoral clone choices.csv --cluster sid --types 3 --model qwen2.5-7b --out runs/clone \\
         --adapter 1=runs/clone/type1
     econmoral clone long.csv --family homo_moralis --types 2 --out runs/clone
 

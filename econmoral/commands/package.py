@@ -2,7 +2,7 @@
 from a folder that one of our commands wrote.
 
     econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --out runs/humans
-    econmoral package runs/humans --out replication --title "..." --authors "..." \
+    econmoral package runs/humans --out replication --title "..." --authors "..." \\
         --citation "..." --licence "MIT"
 
 RUN: a folder of ``fit --out``, ``clone``, ``eval.games``, ``eval.menus``, ``eval.dilemmas``,

@@ -1,8 +1,8 @@
 """The held-out games as an Inspect AI task.
 
-    inspect eval eval/frameworks/inspect_games.py --model openai-api/vllm/moralis \
+    inspect eval eval/frameworks/inspect_games.py --model openai-api/vllm/moralis \\
         -T items=40 -T mode=reasoned
-    inspect eval eval/frameworks/inspect_games.py --model ... \
+    inspect eval eval/frameworks/inspect_games.py --model ... \\
         -T target=bruhin_fehr_schunk:alpha=0.19,beta=0.49
 
 A sample is a conversation: the instructions, then one decision a turn, the model's replies standing
