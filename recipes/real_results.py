@@ -273,7 +273,8 @@ def training_table(adapters: dict[str, Any]) -> str:
                 str(run.get("domain")),
                 str(gates["labels_checked"]),
                 f"{run['tokens']:,.0f}",
-                f"{run['seconds'] / 60:.0f}",
+                # of a training that was interrupted only the last part was timed
+                "–" if run["resumed"] else f"{run['seconds'] / 60:.0f}",
                 f"{gates.get('held_out_loss', float('nan')):.3f}",
                 percent(gates.get("held_out_reproduced")),
             ]
