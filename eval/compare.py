@@ -74,9 +74,7 @@ class CompareConfig(Config):
     folders: tuple[Path, ...] = option(
         (), "folders written by econmoral games", positional=True, required=True
     )
-    against: str = option(
-        BASE.name, "reference condition; placebo: the placebo that was measured"
-    )
+    against: str = option(BASE.name, "reference condition; placebo: the placebo that was measured")
     targets: tuple[str, ...] = option(
         (),
         "compared in (default: those the folders were measured with)",

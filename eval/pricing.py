@@ -86,7 +86,9 @@ class PricingConfig(Source):
     )
     protocol: str = option("compact", "how prices are asked for", choices=("compact", "full"))
     prefix: str = option(
-        "P1", "full protocol: state the aim with (P1) or without (P2) a warning", choices=tuple(PREFIXES)
+        "P1",
+        "full protocol: state the aim with (P1) or without (P2) a warning",
+        choices=tuple(PREFIXES),
     )
     firms: int = option(2, "firms in a market")
     runs: int = option(7, "markets of every pairing and currency", at_least=1)

@@ -3,27 +3,30 @@ minutes to an hour on two cores).
 
 SmolLM2-135M comes by name.  Another chat model, such as Qwen2.5-Coder-0.5B, is given as a folder
 in the environment variable REAL_MODEL; the table of valid-answer probabilities by wording is
-written to results/real/validity.json.
+written to results/real/validity.md, with its figures in validity-MODEL.json.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from econmoral.conversation import as_messages
+from econmoral import dilemmas, pricing
+from econmoral.conversation import Conversation, as_messages
 from econmoral.menus import HELD_OUT, MENUS, TRAIN, draw_page, menu_conversation
 from econmoral.prompts import WORDINGS, converse, draw_layout
-from econmoral.records import finite, origin, write_json
+from econmoral.records import finite, origin, read_json, write_json, write_text
 from eval.engine_transformers import Transformers
 from eval.engines import Condition, Request
 from eval.measure import draw_problems
+from recipes.real_results import markdown
 
-ROOT = Path(__file__).parents[1]
+FOLDER = Path(__file__).parents[1] / "results" / "real"
 BASE = Condition("base")
 MODELS = ["smollm2-135m", *([os.environ["REAL_MODEL"]] if "REAL_MODEL" in os.environ else [])]
 PAGES = int(os.environ.get("REAL_PAGES", "3"))  # of every instrument and wording
@@ -41,49 +44,84 @@ ENDINGS = (
 )
 
 
+# of every instrument its wordings, and the mean valid-answer probability that Qwen2.5-Coder-0.5B is
+# to reach untuned
+INSTRUMENTS: dict[str, tuple[Sequence[str | int], float]] = {
+    "games18": (tuple(WORDINGS), 0.8),
+    "bfs39": ((*TRAIN, *HELD_OUT), 0.8),
+    "spillover": ((*TRAIN, *HELD_OUT), 0.8),
+    "conjoint": (range(len(dilemmas.CASE_WORDINGS)), 0.8),
+    "ratings": (range(len(dilemmas.RATING_WORDINGS)), 0.5),
+    "prices": (range(len(pricing.PRICE_WORDINGS)), 0.5),
+}
+
+
 @cache
 def engine(model: str) -> Transformers:
     return Transformers(model, {}, given=True)
 
 
-def requests(instrument: str, wording: str | int) -> list[Request]:
-    """Some pages of an instrument in one wording."""
-    rng = np.random.default_rng(
-        [PAGES, list(WORDINGS).index(wording) if isinstance(wording, str) else wording]
-    )
+def pages(instrument: str, wording: str | int) -> list[Conversation]:
+    """Some pages of an instrument in one wording, direct."""
+    place = list(INSTRUMENTS[instrument][0]).index(wording)
+    rng = np.random.default_rng([PAGES, place])
     if instrument == "games18":
         problems = draw_problems("games18", PAGES, 1, (), 0, ("payoffs",))
         return [
-            Request(
-                converse(p.item, draw_layout(p.item.protocol.game, rng, (str(wording),)), "direct"),
-                p.item,
-                None,
-            )
+            converse(p.item, draw_layout(p.item.protocol.game, rng, (str(wording),)), "direct")
             for p in problems
         ]
+    if instrument == "conjoint":
+        return [
+            dilemmas.scenario_conversation(
+                scenario, dilemmas.case_pages(place, dilemmas.draw_labels(rng))[k % 4]
+            )
+            for k, scenario in enumerate(dilemmas.draw_scenarios(PAGES, rng))
+        ]
+    if instrument == "ratings":
+        grid = dilemmas.rating_grid()
+        return [
+            dilemmas.rating_conversation(grid[i], bool(k % 2), place)
+            for k, i in enumerate(rng.choice(len(grid), PAGES, replace=False))
+        ]
+    if instrument == "prices":  # after 0, 1, 2 ... periods
+        return [
+            pricing.price_conversation(
+                pricing.View(100.0, 2, (150.0,) * k, ((145.0,),) * k, (30.0,) * k, (25.0,) * k),
+                place,
+            )
+            for k in range(PAGES)
+        ]
     menus = [MENUS[instrument][i] for i in rng.choice(len(MENUS[instrument]), PAGES, replace=False)]
-    pages = [draw_page(menu, rng, (int(wording),)) for menu in menus]
-    return [
-        Request(menu_conversation(menu, page), menu, page)
-        for menu, page in zip(menus, pages, strict=True)
-    ]
+    return [menu_conversation(menu, draw_page(menu, rng, (int(wording),))) for menu in menus]
+
+
+def by_wording() -> str:
+    """The models measured so far, untuned, side by side: valid answers, right control answers."""
+    found = {
+        run["model"]: run["table"] for run in map(read_json, sorted(FOLDER.glob("validity-*")))
+    }
+    head = ["page, wording", *(f"{m}: {x}" for m in found for x in ("valid", "control"))]
+    body = []
+    for instrument, (wordings, _) in INSTRUMENTS.items():
+        for wording in wordings:
+            cells = [table[f"{instrument}, {wording}"] for table in found.values()]
+            numbers = [c[k] for c in cells for k in ("valid_answer_probability", "comprehension")]
+            texts = ["" if n is None else "< .01" if n < 0.005 else f"{n:.2f}" for n in numbers]
+            body.append([f"{instrument}, {wording}", *texts])
+    title = "Untuned models: mean probabilities of a valid and of a right control answer"
+    return f"# {title}\n\nWritten by `make test-real`.\n\n{markdown(head, body)}\n"
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_valid_answer_probability_by_wording(model: str) -> None:
-    """A Qwen checkpoint answers in the form: .8 on games, allocations and everyday situations.
-
-    Others: whatever they do.
-    """
-    table = {}
-    for instrument, wordings in (
-        ("games18", list(WORDINGS)),
-        ("bfs39", [*TRAIN, *HELD_OUT]),
-        ("spillover", [*TRAIN, *HELD_OUT]),
-    ):
+    """Qwen2.5-Coder-0.5B answers in the form.  Others: whatever they do."""
+    table, means = {}, dict[str, list[float]]()
+    for instrument, (wordings, _) in INSTRUMENTS.items():
         for wording in wordings:
-            answers = engine(model).score(requests(instrument, wording), BASE)
-            table[f"{instrument}, {wording}"] = {
+            asked = [Request(talk, None, None) for talk in pages(instrument, wording)]
+            answers = engine(model).score(asked, BASE)
+            row = table[f"{instrument}, {wording}"] = {
                 "valid_answer_probability": float(np.mean([a.valid.mean() for a in answers])),
                 "by_decision": np.mean(
                     [a.valid for a in answers if len(a.valid) == len(answers[0].valid)], axis=0
@@ -93,24 +131,24 @@ def test_valid_answer_probability_by_wording(model: str) -> None:
                 ),
                 "pages": len(answers),
             }
-            print(model, instrument, wording, table[f"{instrument}, {wording}"], flush=True)
+            means.setdefault(instrument, []).append(row["valid_answer_probability"])
+            print(model, instrument, wording, row, flush=True)
     name = Path(model).name
     write_json(
-        ROOT / "results" / "real" / f"validity-{name}.json",
+        FOLDER / f"validity-{name}.json",
         finite(origin() | {"model": name, "weights": engine(model).weights, "table": table}),
     )
-    for instrument in ("games18", "bfs39", "spillover"):
-        mean = np.mean(
-            [v["valid_answer_probability"] for k, v in table.items() if k.startswith(instrument)]
-        )
-        assert mean >= (0.8 if "qwen" in name.lower() else 0), (instrument, mean)
+    write_text(FOLDER / "validity.md", by_wording())
+    if "qwen" in name.lower():
+        least = {instrument: least for instrument, (_, least) in INSTRUMENTS.items()}
+        short = {k: np.mean(v) for k, v in means.items() if np.mean(v) < least[k]}
+        assert not short, short
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_any_derivation_leads_to_an_answer(ending: str) -> None:
     """Whatever a derivation says and wherever it stops, every decision after it is scored."""
-    request = requests("games18", "study")[0]
-    item = request.item
+    item = draw_problems("games18", 1, 1, (), 0, ("payoffs",))[0].item
     talk = converse(
         item, draw_layout(item.protocol.game, np.random.default_rng(0), ("study",)), "reasoned"
     )
@@ -127,9 +165,9 @@ def test_any_derivation_leads_to_an_answer(ending: str) -> None:
 
 
 def test_tree_is_what_plain_passes_are() -> None:
-    request = requests("games18", "study")[0]
     tool = engine("smollm2-135m")
-    steps = [tool.scored(step) for level in request.conversation.steps() for step in level]
+    talk = pages("games18", "study")[0]
+    steps = [tool.scored(step) for level in talk.steps() for step in level]
     tree = tool.log_probabilities([steps], BASE)[0]
     assert tree is not None
     for one, step in zip(tree, steps, strict=True):
