@@ -58,14 +58,14 @@ def run(cells: list[Cell], out: Path, jobs: int = 1) -> None:
     record, revision = out / "cells.jsonl", code_revision()
     rows = [row for row in read_whole_lines(record) if row.get("finished")]
     known = {row["cell"]: row["command"] for row in rows}
-    code = {row["cell"]: row.get("code") for row in rows}
+    made_by = {row["cell"]: row.get("code") for row in rows}
     for cell in cells:
         if cell.product.exists() and _told(known.get(cell.name, cell.words)) != _told(cell.words):
             raise InputError(
                 f"{out} holds {cell.name} of another plan (python "
                 f"{plain(' '.join(known[cell.name]))}); choose another --out, or delete it"
             )
-    old = [c for c in cells if c.product.exists() and code.get(c.name, revision) != revision]
+    old = [c for c in cells if c.product.exists() and made_by.get(c.name, revision) != revision]
     if kept := [cell.name for cell in old if not cell.measures]:
         print(
             f"note: {len(kept)} cells are of another revision of the code and kept, first "
