@@ -30,6 +30,7 @@ from econmoral.menus import LARGEST_POINTS
 from econmoral.preferences import FAMILIES
 from econmoral.prompts import TENTHS, Item
 from econmoral.records import InputError
+from econmoral.robust import clustered_covariance
 from econmoral.target import Target, number
 
 # grids whose weights are whole numbers of at most hundredths
@@ -273,8 +274,8 @@ def clustered_mean(values: np.ndarray, cluster: np.ndarray) -> tuple[float, floa
     codes, place = np.unique(cluster, return_inverse=True)
     if len(codes) < 2 or not np.isfinite(mean):
         return mean, float("nan")
-    sums = np.bincount(place, values - mean)
-    return mean, float(np.sqrt(len(codes) / (len(codes) - 1) * (sums**2).sum()) / len(values))
+    variance = clustered_covariance(np.eye(1) / len(values), (values - mean)[:, None], place)
+    return mean, float(np.sqrt(variance[0, 0]))
 
 
 def judge(

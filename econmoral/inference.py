@@ -24,7 +24,7 @@ from econmoral.likelihood import (
     maximise,
     restrict,
 )
-from econmoral.robust import cluster_sums
+from econmoral.robust import cluster_sums, jackknife_covariance
 
 
 def theta_of(b: np.ndarray) -> np.ndarray:
@@ -84,10 +84,8 @@ def resampled_covariance(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Covariance of (parameters, lambda) by ``bootstrap`` or ``jackknife``, and remarks.
 
-    Bootstrap: covariance of the draws.  Jackknife: (J - 1) / J sum_j (t_j - t)(t_j - t)', t the
-    full estimate (CV3 of MacKinnon, Nielsen and Webb 2023, Journal of Applied Econometrics 38(5)).
+    Bootstrap: covariance of the draws.  Jackknife: see ``jackknife_covariance``.
     """
-    estimate = theta_of(maximise(data).b)
     if kind == "jackknife":
         values = jackknife(data)
         lost = [name for name, row in zip(data.names, values, strict=True) if np.isnan(row).any()]
@@ -98,8 +96,7 @@ def resampled_covariance(
                 + ": the estimate rests on too little for jackknife errors",
                 kind="few",
             )
-        gap = values - estimate
-        return gap.T @ gap * (len(values) - 1) / len(values), ()
+        return jackknife_covariance(values, theta_of(maximise(data).b)), ()
     values = bootstrap(data, replications, seed)
     good = values[~np.isnan(values).any(1)]
     failed = len(values) - len(good)

@@ -26,6 +26,7 @@ from econmoral.choice import Decision
 from econmoral.games import Tables
 from econmoral.identification import NotIdentified, Separation, separation
 from econmoral.preferences import FAMILIES, Family
+from econmoral.robust import cluster_sums
 
 
 @dataclass(frozen=True)
@@ -308,10 +309,7 @@ def hessians(parameters: np.ndarray, data: Design) -> np.ndarray:
         q = q / q.sum(1, keepdims=True)
         inner = data.index[rows] - np.matmul(q[:, None, :], data.index[rows])
         each[rows] += np.matmul((inner * (total[rows] * q)[..., None]).transpose(0, 2, 1), inner)
-    result = np.zeros((j, k * k))
-    for c in range(k * k):
-        result[:, c] = np.bincount(data.cluster, each.reshape(-1, k * k)[:, c], minlength=j)
-    return result.reshape(j, k, k)
+    return cluster_sums(each.reshape(-1, k * k), data.cluster, j).reshape(j, k, k)
 
 
 def null_log_likelihood(data: Design) -> float:

@@ -27,6 +27,7 @@ from econmoral.likelihood import (
     null_log_likelihood,
     separated,
 )
+from econmoral.robust import cluster_sums, jackknife_covariance, sandwich
 from econmoral.tables import etable
 
 MEMBER = 0.01  # posterior from which a cluster speaks for a type
@@ -465,8 +466,7 @@ def _analytic(data: Design, state: _State, errors: str) -> np.ndarray:
         for i in range(types):
             value, score, _ = log_likelihood(coefficients[i], scaled)
             values[:, i] = np.bincount(data.cluster, value, minlength=j)
-            for c in range(k):
-                gradients[:, i, c] = np.bincount(data.cluster, score[:, c], minlength=j)
+            gradients[:, i] = cluster_sums(score, data.cluster, j)
         joint = values + log_shares
         tau = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
         return np.concatenate(
@@ -495,8 +495,7 @@ def _analytic(data: Design, state: _State, errors: str) -> np.ndarray:
         )
     v = inverse
     if errors == "clustered":
-        s, n, p = scores(at), len(data.index), len(at)
-        v = inverse @ (s.T @ s) @ inverse * (n - 1) / (n - p) * j / (j - 1)
+        v = sandwich(inverse, scores(at), len(data.index), estimated=len(at))
     whole = np.zeros((types * k + types, len(at)))
     for i in range(types):
         part = slice(i * k, (i + 1) * k)
@@ -539,5 +538,5 @@ def _resampled(
     values = np.array(rows)
     if errors == "bootstrap":
         return np.cov(values.T), notes
-    gap = values - np.concatenate([*(theta_of(x) for x in state.b), state.shares])
-    return gap.T @ gap * (len(values) - 1) / len(values), notes
+    at = np.concatenate([*(theta_of(x) for x in state.b), state.shares])
+    return jackknife_covariance(values, at), notes

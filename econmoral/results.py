@@ -23,6 +23,7 @@ from econmoral.inference import (
     wild_weights,
 )
 from econmoral.likelihood import Design, probabilities
+from econmoral.robust import cluster_sums, small_sample
 from econmoral.tables import etable
 
 Errors = Literal["clustered", "sandwich", "hessian", "bootstrap", "wild", "jackknife"]
@@ -342,11 +343,10 @@ class Fit:
         data, b = self._data(), self._b()
         assert self.score is not None
         assert self.hessian is not None
-        j, (n, k) = len(data.names), self.score.shape
-        groups = np.zeros((j, k))
-        np.add.at(groups, data.cluster, self.score)
-        q = (n - 1) / (n - k) * j / (j - 1)
-        return np.sqrt(q) * groups @ np.linalg.inv(-self.hessian) @ jacobian_of(b).T
+        j = len(data.names)
+        sums = cluster_sums(self.score, data.cluster, j)
+        q = small_sample(j, *self.score.shape)
+        return np.sqrt(q) * sums @ np.linalg.inv(-self.hessian) @ jacobian_of(b).T
 
     def _data(self) -> Design:
         if self.data is None:

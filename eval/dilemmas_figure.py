@@ -13,7 +13,7 @@ from econmoral.dilemmas import DIMENSIONS
 from econmoral.human import moral_machine
 
 from .conjoint import ConjointSummary
-from .figure import COLOURS, save, written
+from .figure import COLOURS, INTERVAL, save, written
 from .ratings import RatingRecord
 
 
@@ -61,7 +61,7 @@ def _draw_effects(
         axis.errorbar(
             [v["value"] for v in values],
             np.array([k for k, d in enumerate(DIMENSIONS) if d in found]) + shift,
-            xerr=[1.96 * v["se"] for v in values],
+            xerr=[INTERVAL * v["se"] for v in values],
             fmt="o",
             ms=5,
             lw=1.2,

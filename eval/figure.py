@@ -32,6 +32,7 @@ COLOURS = (
     "#56b4e9",
     "#000000",
 )  # Okabe and Ito, safe for the colour-blind
+INTERVAL = 1.96  # standard errors on either side of a mean in a 95 % interval
 
 
 # families whose alpha and beta are weights on the other's payoff (own payoff alone: both 0)
@@ -78,7 +79,7 @@ def draw(
                 axis.errorbar(
                     p.mean(0),
                     y,
-                    xerr=1.96 * se,
+                    xerr=INTERVAL * se,
                     fmt="o",
                     ms=4,
                     lw=1,
@@ -100,7 +101,7 @@ def draw(
             axis.errorbar(
                 k["value"],
                 i,
-                xerr=1.96 * k["se"],
+                xerr=INTERVAL * k["se"],
                 fmt="o",
                 ms=7,
                 lw=2,
@@ -164,8 +165,8 @@ def draw_weights(axis: Any, drawn: Sequence[Mapping[str, Any]], targets: Sequenc
         axis.errorbar(
             a["value"],
             b["value"],
-            xerr=1.96 * a["se"],
-            yerr=1.96 * b["se"],
+            xerr=INTERVAL * a["se"],
+            yerr=INTERVAL * b["se"],
             fmt="osD^vP*"[i % 7],
             capsize=2,
             color="#444444",  # beside it colours stand for targets, not for agents
@@ -208,7 +209,7 @@ def draw_shares(axis: Any, rows: Sequence[Mapping[str, Any]], what: str) -> None
             axis.errorbar(
                 value["mean"],
                 place,
-                xerr=1.96 * (value["se"] or 0),
+                xerr=INTERVAL * (value["se"] or 0),
                 fmt="o",
                 color=COLOURS[1 + j % 7],
                 label=labels[key],

@@ -22,7 +22,7 @@ from econmoral.target import ECONOMICUS, Target, labels, moralis, told_apart
 
 from .estimate import Estimate, Mean, Value, fitted, mean_of
 from .measure import GameRecord, protocol_of
-from .validity import OUTSIDE, outside
+from .validity import OUTSIDE, outside, percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -375,13 +375,6 @@ def interval(bounds: tuple[float, float] | None) -> str:
     return "not id."
 
 
-def percent(value: float | None) -> str:
-    """``87``, in per cent; two digits of what is small; a dash where it is not known."""
-    if value is None:
-        return "–"
-    return f"{100 * value:.0f}" if value >= 0.1 or value == 0 else f"{100 * value:.2g}"
-
-
 def table(rows: Sequence[GameSummary]) -> pd.DataFrame:
     """The table for a person: shares in per cent, lambda per 10 payoff units, each ± one standard
     error; bounds in square brackets.
@@ -398,9 +391,9 @@ def table(rows: Sequence[GameSummary]) -> pd.DataFrame:
 def _cells(row: GameSummary, labels: dict[str, str]) -> dict[str, str]:
     rule = row["mode"] == "rule"
     line = {"set": row["set"], "mode": row["mode"], "arm": row["arm"]}
-    line["valid %"] = "" if rule else percent(row["valid_answer_probability"])
-    line["control %"] = "" if rule else percent(row["comprehension"])
-    line["steps %"] = "" if row["steps_right"] is None else percent(row["steps_right"])
+    line["valid %"] = "" if rule else percent(row["valid_answer_probability"], sign="")
+    line["control %"] = "" if rule else percent(row["comprehension"], sign="")
+    line["steps %"] = "" if row["steps_right"] is None else percent(row["steps_right"], sign="")
     if row["outside"]:
         return line | {"note": OUTSIDE}
     for key, label in labels.items():

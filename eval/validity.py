@@ -81,8 +81,11 @@ def overall(records: Sequence[Mapping[str, Any]]) -> Validity:
     }
 
 
-def percent(value: float | None) -> str:
-    """``87 %``; more digits where it is small; a dash where it is not known."""
+def percent(value: float | None, sign: str = " %") -> str:
+    """``87 %``; two digits of what is small; a dash where it is not known.
+
+    sign : empty where a table's head has it.
+    """
     if value is None or not np.isfinite(value):
         return "–"
-    return f"{100 * value:.0f} %" if value >= 0.1 or value == 0 else f"{100 * value:.2g} %"
+    return (f"{100 * value:.0f}" if value >= 0.1 or value == 0 else f"{100 * value:.2g}") + sign

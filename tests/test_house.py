@@ -5,6 +5,7 @@ signatures are typed, names carry no meaning.
 from __future__ import annotations
 
 import ast
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -113,12 +114,116 @@ def last_name(node: ast.expr) -> str:
     return ""
 
 
-def test_there_is_one_clustered_covariance() -> None:
-    """Sums of scores within clusters are squared in one place only."""
-    found = [
-        path.name
-        for room in ("econmoral", "eval")
-        for path in sorted((ROOT / room).rglob("*.py"))
-        if "sums.T @ sums" in path.read_text(encoding="utf-8")
+# the only code outside econmoral/robust.py that may compute a clustered covariance, and why
+OWN_COVARIANCE = {
+    ("recipes/power_check.py", "logit_ratio"): "checks the power calculation by code of its own",
+    ("econmoral/inference.py", "wild_test"): "each draw has a spread of its own, without a factor",
+    ("econmoral/power.py", "_counts"): "n / (n - 1) of independent answers; there are no clusters",
+}
+
+
+def factors(node: ast.expr) -> tuple[list[ast.expr], list[ast.expr]]:
+    """Numerators and denominators of a chain of ``*``, ``@`` and ``/``, from left to right."""
+    if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult | ast.MatMult | ast.Div):
+        return [node], []
+    over, under = factors(node.left)
+    more, less = factors(node.right)
+    if isinstance(node.op, ast.Div):
+        more, less = less, more
+    return [*over, *more], [*under, *less]
+
+
+def small_sample_factor(node: ast.expr) -> bool:
+    """Whether a product holds ``j / (j - 1)``, ``(j - 1) / j`` or ``(n - 1) / (n - k)``."""
+    if not isinstance(node, ast.BinOp):
+        return False
+    over, under = ([ast.unparse(part) for part in parts] for parts in factors(node))
+    return any(
+        b == f"{a} - 1" or a == f"{b} - 1" or (a.endswith(" - 1") and b.startswith(a[:-1]))
+        for a in over
+        for b in under
+    )
+
+
+def squared(node: ast.expr) -> bool:
+    """Whether a matrix is multiplied by its own transpose, or squares are summed."""
+    if isinstance(node, ast.BinOp):
+        over = [ast.unparse(part) for part in factors(node)[0]]
+        return any(a == f"{b}.T" for a, b in pairwise(over))
+    if not isinstance(node, ast.Call):
+        return False
+    name = ast.unparse(node.func)
+    of = [ast.unparse(a) for a in node.args]
+    if name in ("np.dot", "np.matmul", "np.einsum"):
+        return of[-2].removesuffix(".T") == of[-1].removesuffix(".T")
+    return name.endswith("** 2).sum")
+
+
+def sandwich(node: ast.expr) -> bool:
+    """Whether one matrix stands on both sides of a square: ``a @ s.T @ s @ a``."""
+    if not isinstance(node, ast.BinOp):
+        return False
+    over = [ast.unparse(part) for part in factors(node)[0]]
+    return any(
+        a == f"{b}.T" and set(over[:i]) & set(over[i + 2 :])
+        for i, (a, b) in enumerate(pairwise(over))
+    )
+
+
+def summed_by_group(node: ast.expr) -> bool:
+    """Whether numbers, not rows, are summed by cluster."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = ast.unparse(node.func)
+    if name == "np.bincount":
+        return len(node.args) > 1 or any(k.arg == "weights" for k in node.keywords)
+    grouped = name.endswith(".sum") and ".groupby(" in name
+    return grouped or name in ("np.add.at", "np.add.reduceat", "cluster_sums")
+
+
+def own_covariances(source: str) -> list[str]:
+    """Functions that compute a clustered covariance: by its small-sample factor, as a sandwich, or
+    by squares of sums over clusters.
+    """
+    return [
+        f.name
+        for f in functions(ast.parse(source))
+        for inside in [[n for n in ast.walk(f) if isinstance(n, ast.expr)]]
+        if any(small_sample_factor(n) or sandwich(n) for n in inside)
+        or (any(map(squared, inside)) and any(map(summed_by_group, inside)))
     ]
-    assert found == ["robust.py"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "sums = np.column_stack([np.bincount(c, s) for s in x.T]); v = a @ (sums.T @ sums) @ a",
+        "np.add.at(sums, c, x); v = a @ sums.T @ sums @ a",
+        "v = inverse @ (sums.T @ sums * q) @ inverse",
+        "v = a @ np.einsum('ck,cl->kl', s, s) @ a; np.add.at(s, c, x)",
+        "v = inverse @ (s.T @ s) @ inverse * (n - 1) / (n - p) * j / (j - 1)",
+        "np.add.at(groups, c, x); q = (n - 1) / (n - k) * j / (j - 1)",
+        "se = np.sqrt(len(codes) / (len(codes) - 1) * (sums**2).sum()) / len(values)",
+        "sums = np.bincount(place, x - mean); se = np.sqrt((sums**2).sum()) / len(values)",
+        "v = gap.T @ gap * (len(values) - 1) / len(values)",
+        "s = x.groupby(c).sum().to_numpy(); v = a @ s.T @ s @ a",
+        "v = (j - 1) / j * np.dot(gap.T, gap)",
+    ],
+)
+def test_a_covariance_is_found_in_any_spelling(body: str) -> None:
+    assert own_covariances(f"def f():\n    {body}") == ["f"]
+
+
+def test_there_is_one_clustered_covariance() -> None:
+    """Sums within clusters are squared, and corrected for small samples, in one module only."""
+    found = {
+        (path.relative_to(ROOT).as_posix(), name)
+        for path in PARSED
+        for name in own_covariances(path.read_text(encoding="utf-8"))
+    }
+    assert {(p, n) for p, n in found if p != "econmoral/robust.py"} == set(OWN_COVARIANCE)
+    assert {n for p, n in found if p == "econmoral/robust.py"} == {
+        "small_sample",
+        "sandwich",
+        "jackknife_covariance",
+    }

@@ -91,7 +91,8 @@ def test_functions_of_parameters_by_the_delta_method() -> None:
 
 def test_two_arms_on_the_same_subjects() -> None:
     same = difference(FOUND, FOUND, "beta")
-    assert (same.value, same.se) == (0, pytest.approx(0, abs=1e-9))
+    # of variances that cancel to 16 digits the root keeps 8
+    assert (same.value, same.se) == (0, pytest.approx(0, abs=1e-7 * FOUND.se["beta"]))
     assert ratio(FOUND, FOUND, "beta").se == pytest.approx(0, abs=1e-7)
     other = fit(
         stacked(allocation_choices(subjects=40, per=30, theta=(0.1, 0.5), seed=2, prefix="Q"))

@@ -18,7 +18,7 @@ from scipy.optimize import curve_fit
 from econmoral.games import GAMES
 from econmoral.target import Target
 
-from ..figure import COLOURS, written
+from ..figure import COLOURS, INTERVAL, written
 from ..measure import CHANGES, TITLES, GameRecord
 from ..table import by_decision
 from .blocks import Report, filled
@@ -26,7 +26,6 @@ from .measured import BASE, Games, estimate, kappa_of, nominal_kappa
 from .sections import mean_pm, share_of
 
 ENOUGH = 80  # per cent of decisions from which a dose counts as enough
-INTERVAL = 1.96  # standard errors on either side
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,13 @@ from econmoral.target import Target
 
 from ..dilemmas import DilemmaSummary
 from ..estimate import Mean
-from ..figure import COLOURS, written
+from ..figure import COLOURS, INTERVAL, written
 from ..menus import MenuSummary
 from ..outcomes import PricingSummary
 from .claims import Verdict
 from .measured import BASE, Games, Record, target_of
 
 MOST = 3  # adapters or pairings that the sentence names
-INTERVAL = 1.96
 ANSWERS = {"supported": "Yes", "not supported": "Not shown", "not measured": "Not measured"}
 GREY = COLOURS[0]
 LABEL = 26  # characters of a condition's name on a line of the picture

@@ -302,7 +302,7 @@ def menu_line(row: MenuSummary, digits: int) -> dict[str, str]:
 
 def share_of(value: float | None) -> str:
     """A share in per cent without its sign; empty where it is not known."""
-    return "" if value is None else percent(value).removesuffix(" %")
+    return "" if value is None else percent(value, sign="")
 
 
 def add_dilemmas(report: Report, folder: Path) -> DilemmaSummary:
