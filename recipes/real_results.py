@@ -47,6 +47,14 @@ STAGES = (
     "pricing",
 )
 
+TYPES = {"altruist": ALTRUIST, "spiteful": SPITEFUL}
+# what a claim asks for
+REACHED = 0.9  # of decisions as the target
+ABOVE_FORM = 0.3  # share above the placebo's, which has learnt the form alone
+LEAD = 0.15  # share above everything that is no such preference, where it differs
+APART = 3  # standard errors between adapters of different targets
+WITHIN = 2  # standard errors between an estimate and its target
+
 
 def portable(value: Any) -> Any:
     """A record without the folders of the machine that wrote it: of an absolute path what lies
@@ -337,6 +345,102 @@ def pick(rows: list[dict[str, Any]], **wanted: str) -> dict[str, Any] | None:
     return next((r for r in rows if all(r.get(k) == v for k, v in wanted.items())), None)
 
 
+class Claims:
+    """What a study set out to show, each with its figures: shown, not shown, or not measured."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        self.found = found
+        self.made: list[dict[str, Any]] = []
+
+    def check(self, text: str, values: list[float | None], good: Callable[..., Any]) -> None:
+        """One claim: ``good`` of its values, where all were measured."""
+        shown = None if any(v is None for v in values) else bool(good(*values))
+        self.made.append({"claim": text, "shown": shown, "values": values})
+
+    def row(self, stage: str, target: Target, shuffled: bool = False) -> dict[str, Any] | None:
+        """What the first adapter of a target did in a stage after a derivation; ``shuffled``: the
+        first placebo, whatever target its answers were drawn from.
+        """
+        for row in self.found.get(stage, []):
+            run = self.found["adapters"].get(row["arm"])
+            if run is None or row["mode"] != "reasoned" or bool(run["shuffled"]) != shuffled:
+                continue
+            if shuffled or str(Target.parse(run["target"])) == str(target):
+                return dict(row)
+        return None
+
+    def on_games(self, stage: str, new: str) -> None:
+        """Own payoff and homo moralis .5, by their choices and by the estimated degree."""
+        moral = moralis(0.5)
+        placebo = self.row(stage, ECONOMICUS, shuffled=True)
+        own, kantian = self.row(stage, ECONOMICUS), self.row(stage, moral)
+        self.check(
+            f"new {new}: homo economicus takes {REACHED:.0%} of decisions as its target, "
+            f"{100 * ABOVE_FORM:.0f} points more than the placebo".replace("%", " %"),
+            [share(row, ECONOMICUS, "decisions") for row in (own, placebo)],
+            lambda a, b: a >= REACHED and a - b >= ABOVE_FORM,
+        )
+        self.check(
+            f"new {new}: homo moralis .5, where it differs, {100 * LEAD:.0f} points above placebo "
+            "and above economicus",
+            [share(row, moral, "decisions_where_they_differ") for row in (kantian, placebo, own)],
+            leads,
+        )
+        kappas = [
+            ((row or {}).get("homo_moralis") or {}).get("estimates", {}).get("kappa")
+            for row in (kantian, own)
+        ]
+        self.check(
+            f"new {new}: homo moralis .5 minus homo economicus, estimated κ: more than {APART} "
+            "standard errors",
+            [apart(*kappas) if all(kappas) else None],
+            lambda gap: gap > APART,
+        )
+        self.check(
+            f"new {new}: estimated κ of homo moralis .5 within {WITHIN} standard errors",
+            [(k["value"] - 0.5) / k["se"] if k else None for k in kappas[:1]],
+            lambda off: abs(off) <= WITHIN,
+        )
+
+    def on_choices(self, stage: str, target: Target, what: str, text: str) -> None:
+        """A type by its choices between allocations, held against placebo and own payoff."""
+        rule = pick(self.found.get(stage, []), arm="most for itself", battery=stage)
+        rows = [self.row(stage, target), self.row(stage, target, shuffled=True), rule]
+        self.check(
+            f"{text} {100 * LEAD:.0f} points above placebo and own payoff",
+            [share(row, target, what) for row in rows],
+            leads,
+        )
+
+    def on_weights(self, stage: str, where: str) -> None:
+        """Both types by the weights that are estimated from their choices."""
+        fits = {
+            name: (self.row(stage, target) or {}).get("structural", {})
+            for name, target in TYPES.items()
+        }
+        betas = [fit.get("beta") for fit in fits.values()]
+        self.check(
+            f"{where}: altruistic minus spiteful adapter, estimated β: more than {APART} standard "
+            "errors",
+            [apart(*betas) if all(betas) else None],
+            lambda gap: gap > APART,
+        )
+        for name, target in TYPES.items():
+            fit = fits[name]
+            values = [
+                (fit[k]["value"] - value) / fit[k]["se"] if k in fit else None
+                for k, value in target.values
+            ]
+            # an estimate of which nothing is known lies within 2 errors of any target
+            ratios = [abs(fit[k]["value"]) / fit[k]["se"] for k, _ in target.values if k in fit]
+            self.check(
+                f"{where}: estimated α and β of the {name} adapter within {WITHIN} standard "
+                f"errors, one of them more than {WITHIN} from own payoff",
+                [*values, max(ratios, default=None)],
+                lambda a, b, far: max(abs(a), abs(b)) <= WITHIN < far,
+            )
+
+
 def share(row: dict[str, Any] | None, target: Target, what: str) -> float | None:
     """A mean of a row, None where the row is missing or outside the form."""
     if row is None or row["outside"] or str(target) not in (row.get("targets") or {}):
@@ -345,9 +449,9 @@ def share(row: dict[str, Any] | None, target: Target, what: str) -> float | None
     return None if found is None else float(found["mean"])
 
 
-def reasoned(found: dict[str, Any], arm: str, battery: str) -> dict[str, Any] | None:
-    """The row of a condition on a battery of allocations, after a derivation."""
-    return pick(found.get(battery, []), arm=arm, mode="reasoned", battery=battery)
+def leads(first: float, *others: float) -> bool:
+    """Whether a share lies clearly above all others."""
+    return first - max(others) >= LEAD
 
 
 def apart(one: dict[str, float], two: dict[str, float]) -> float:
@@ -357,109 +461,19 @@ def apart(one: dict[str, float], two: dict[str, float]) -> float:
 
 def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
     """What the study set out to show, each with its figures: shown, not shown, or not measured."""
-    checks: list[dict[str, Any]] = []
-
-    def check(text: str, values: list[float | None], good: Any) -> None:
-        shown = None if any(v is None for v in values) else bool(good(*values))
-        checks.append({"claim": text, "shown": shown, "values": values})
-
-    def games(stage: str, arm: str, target: Target, what: str) -> float | None:
-        return share(pick(found.get(stage, []), arm=arm, mode="reasoned"), target, what)
-
-    def menus(arm: str, target: Target, what: str, battery: str = "allocations") -> float | None:
-        return share(reasoned(found, arm, battery), target, what)
-
-    def own_payoff(target: Target, what: str, battery: str = "allocations") -> float | None:
-        row = pick(found.get(battery, []), arm="most for itself", battery=battery)
-        return share(row, target, what)
-
-    moral, n = moralis(0.5), 15
-    for stage, new in (("games", "payoffs and wordings"), ("games-training-wordings", "payoffs")):
-        values = [
-            games(stage, arm, ECONOMICUS, "decisions") for arm in ("economicus", "placebo-games")
-        ]
-        text = (
-            f"new {new}: homo economicus takes 90 % of decisions as its target, 30 points more "
-            "than the placebo"
-        )
-        check(text, values, lambda a, b: a >= 0.9 and a - b >= 0.3)
-        values = [
-            games(stage, arm, moral, "decisions_where_they_differ")
-            for arm in ("moralis", "placebo-games", "economicus")
-        ]
-        text = (
-            f"new {new}: homo moralis .5, where it differs, {n} points above placebo and above "
-            "economicus"
-        )
-        check(text, values, lambda a, b, c: a - max(b, c) >= n / 100)
-        fits = [
-            (pick(found.get(stage, []), arm=arm, mode="reasoned") or {}).get("homo_moralis", {})
-            for arm in ("moralis", "economicus")
-        ]
-        kappas = [fit.get("estimates", {}).get("kappa") for fit in fits]
-        gap = apart(*kappas) if all(kappas) else None
-        text = (
-            f"new {new}: homo moralis .5 minus homo economicus, estimated κ: more than 3 standard "
-            "errors"
-        )
-        check(text, [gap], lambda g: g > 3)
-        off = [(k["value"] - 0.5) / k["se"] if k else None for k in kappas[:1]]
-        check(
-            f"new {new}: estimated κ of homo moralis .5 within 2 standard errors",
-            off,
-            lambda k: abs(k) <= 2,
-        )
-    what = "where_they_differ"
-    values = [menus(arm, ALTRUIST, what) for arm in ("altruist", "placebo-allocations")]
-    values.append(own_payoff(ALTRUIST, what))
-    check(
-        f"altruistic type, where it differs from own payoff: {n} points above placebo and "
-        "own payoff",
-        values,
-        lambda a, b, c: a - max(b, c) >= n / 100,
-    )
-    what = "where_they_differ"
-    values = [menus(arm, SPITEFUL, what) for arm in ("spiteful", "placebo-allocations")]
-    values.append(own_payoff(SPITEFUL, what))
-    check(
-        f"spiteful type, where it differs from own payoff: {n} points above placebo and own payoff",
-        values,
-        lambda a, b, c: a - max(b, c) >= n / 100,
-    )
-    known = "39 menus of Bruhin, Fehr and Schunk"
-    for target, arm in ((ALTRUIST, "altruist"), (SPITEFUL, "spiteful")):
-        values = [
-            *(menus(name, target, "accuracy", "bfs39") for name in (arm, "placebo-allocations")),
-            own_payoff(target, "accuracy", "bfs39"),
-        ]
-        text = f"{known}: {arm} adapter as its target, {n} points above placebo and own payoff"
-        check(text, values, lambda a, b, c: a - max(b, c) >= n / 100)
-    for battery, where in (("allocations", "new allocations"), ("bfs39", known)):
-        ends = [reasoned(found, arm, battery) for arm in ("altruist", "spiteful")]
-        fits = [(r or {}).get("structural", {}) for r in ends]
-        gap = None
-        if all("beta" in f for f in fits):
-            gap = apart(*(f["beta"] for f in fits))
-        check(
-            f"{where}: altruistic minus spiteful adapter, estimated β: more than 3 standard errors",
-            [gap],
-            lambda g: g > 3,
-        )
-        for target, arm, fit in zip((ALTRUIST, SPITEFUL), ("altruist", "spiteful"), fits,
-                                    strict=True):  # fmt: skip
-            values = [
-                (fit[name]["value"] - value) / fit[name]["se"] if name in fit else None
-                for name, value in target.values
-            ]
-            # an estimate of which nothing is known lies within 2 errors of any target
-            ratios = [abs(fit[k]["value"]) / fit[k]["se"] for k, _ in target.values if k in fit]
-            values.append(max(ratios, default=None))
-            text = (
-                f"{where}: estimated α and β of the {arm} adapter within 2 standard errors, one of "
-                "them more than 2 from own payoff"
-            )
-            check(text, values, lambda a, b, t: max(abs(a), abs(b)) <= 2 < t)
-    return checks
+    claims, known = Claims(found), "39 menus of Bruhin, Fehr and Schunk"
+    claims.on_games("games", "payoffs and wordings")
+    claims.on_games("games-training-wordings", "payoffs")
+    for name, title in (("altruist", "altruistic"), ("spiteful", "spiteful")):
+        claims.on_choices(
+            "allocations", TYPES[name], "where_they_differ",
+            f"{title} type, where it differs from own payoff:",
+        )  # fmt: skip
+    for name, target in TYPES.items():
+        claims.on_choices("bfs39", target, "accuracy", f"{known}: {name} adapter as its target,")
+    claims.on_weights("allocations", "new allocations")
+    claims.on_weights("bfs39", known)
+    return claims.made
 
 
 def figure(found: dict[str, Any], path: Path) -> None:
