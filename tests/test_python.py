@@ -108,6 +108,14 @@ def test_the_import_is_quick_and_light() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert said.strip() == "False"
+    code = (
+        "import sys; import econmoral.__main__; "
+        "print([m for m in ('torch', 'pandas', 'scipy') if m in sys.modules])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert said.strip() == "[]"
     assert "measure" in dir(econmoral)
     with pytest.raises(AttributeError):
         econmoral.nothing  # noqa: B018
