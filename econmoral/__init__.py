@@ -57,10 +57,14 @@ _HOME = {
     "etable": "estimation", "fit": "estimation", "mixture": "estimation", "moralis": "target",
     "read_choices": "data",
 }  # fmt: skip
-_ROOMS = {"Measurement": "eval.study", "measure": "eval.study"}
+_ROOMS = {
+    "Comparison": "eval.compare", "Measurement": "eval.study", "compare": "eval.compare",
+    "measure": "eval.study", "report": "eval.report",
+}  # fmt: skip
 __all__ = [
-    "ECONOMICUS", "FAMILIES", "GAMES", "MENUS", "MODELS", "InputError", "Measurement",
-    "NotIdentified", "Target", "etable", "fit", "measure", "mixture", "moralis", "read_choices",
+    "ECONOMICUS", "FAMILIES", "GAMES", "MENUS", "MODELS", "Comparison", "InputError",
+    "Measurement", "NotIdentified", "Target", "compare", "etable", "fit", "measure", "mixture",
+    "moralis", "read_choices", "report",
 ]  # fmt: skip
 
 

@@ -29,10 +29,11 @@ ROOMS = {
     "export": ("recipes.export", "merge an adapter into its base"),
     "interpolate": ("recipes.interpolate", "an adapter between two others, without training"),
     "study": ("recipes.study", "all commands of a plan, each run once"),
-    "games": ("eval.games", "measure base and adapters on held-out games"),
-    "menus": ("eval.menus", "allocations, budgets, everyday situations"),
-    "dilemmas": ("eval.dilemmas", "moral dilemmas of autonomous vehicles"),
-    "pricing": ("eval.pricing", "repeated price competition"),
+    **{
+        name: (f"eval.{place.partition(':')[0]}", words)
+        for name, (place, words) in room("eval.registry").INSTRUMENTS.items()
+        if words
+    },
     "compare": ("eval.compare", "paired tests between the arms of measurements"),
     "parity": ("eval.parity", "whether an adapter answers the same merged, in 4 bits, served"),
     "retention": (

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,7 +198,7 @@ def game_derivation(item: Item, layout: Layout, target: Target) -> tuple[str, in
     return "\n".join([*points, *lines]), game.strategies.index(plan)
 
 
-def right_derivation(record: dict[str, Any], page: int, target: Target) -> str | None:
+def right_derivation(record: Mapping[str, Any], page: int, target: Target) -> str | None:
     """A target's derivation on a page of a game's record; None where it has none on games.
 
     Raises InputError for a record that eval.games does not write.

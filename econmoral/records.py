@@ -16,7 +16,6 @@ import math
 import os
 import platform
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -437,7 +436,10 @@ def origin(**inputs: Path) -> dict[str, Any]:
             called.parent.name if called.name == "__main__.py" else called.name,
             *sys.argv[1:],
         ],
-        "cost": {"seconds": round(time.monotonic() - _began, 1), "peak_memory_mb": _peak_memory()},
+        "cost": {
+            "seconds": round(time.monotonic() - _began, 1),
+            "peak_memory_mb": round(peak_memory() / (1 << 20)),
+        },
         "python": platform.python_version(),
         "machine": platform.machine(),
         "versions": versions,
@@ -461,9 +463,16 @@ def _program() -> str:
     return str(script.relative_to(root)) if script.is_relative_to(root) else script.name
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
+    """Most memory that this process has held at a time, in bytes (its peak resident set)."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in kilobytes, on a Mac in bytes
-    return round(most / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+    return most * (1 if sys.platform == "darwin" else 1 << 10)
 
 
 def code_revision() -> str:

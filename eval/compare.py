@@ -15,7 +15,7 @@ compare.csv.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
@@ -87,6 +87,8 @@ class CompareConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.folders:
+            raise InputError("give folders of measured games")
         if not 0 < self.margin < 1:
             raise InputError(f"--margin must lie in (0, 1), got {self.margin:g}")
 
@@ -119,6 +121,26 @@ class LeftOut(TypedDict):
     mode: str
     arm: str
     valid_answer_probability: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Conditions compared with a reference.
+
+    against : the reference's name.  targets : agreement was computed with these.  rows : condition
+    minus reference, one for every measure in every set and mode.  left_out : conditions that answer
+    outside the form.
+    """
+
+    against: str
+    targets: tuple[Target, ...]
+    rows: tuple[Row, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows as a pandas frame."""
+        return pd.DataFrame(self.rows)
 
 
 def targets_of(folders: Sequence[Path], asked: Sequence[str]) -> list[Target]:
@@ -265,7 +287,7 @@ def test(measure: str, difference: float, error: float, degrees: float, margin: 
     }
 
 
-def compare(
+def differences(
     tuned: ByProblem,
     base: ByProblem,
     targets: Sequence[Target],
@@ -363,44 +385,69 @@ def jobs_of(
     return against, jobs, left_out
 
 
-def run(config: CompareConfig, console: Console) -> list[Row]:
-    """Compare, write and print."""
+def compare(*folders: str | Path, show: bool = False, **options: Any) -> Comparison:
+    """Compare the conditions of measured games, problem by problem, with one of them.
+
+    folders : written by ``measure(..., out=...)`` or ``econmoral games``.  show : print what the
+    command prints.  options : those of ``econmoral compare``: against, targets, margin, bootstrap,
+    seed, and out, the folder of compare.json and compare.csv (None: no files are written).
+
+    Raises InputError for folders without comparable decisions and for an option that cannot be
+    used.
+    """
+    known = {f.name for f in fields(CompareConfig)} - {"folders"}
+    if unknown := sorted(set(options) - known):
+        raise InputError(
+            f"compare has no option {unknown[0]!r}; it has: {', '.join(sorted(known))}"
+        )
+    config = CompareConfig(folders=tuple(map(Path, folders)), **options)
+    console = terminal(120) if show else Console(quiet=True)
+    found = compared(config, console)
+    if config.out is not None:
+        write(found, config, config.out)
+    return found
+
+
+def compared(config: CompareConfig, console: Console) -> Comparison:
+    """Compare and print.  Raises InputError when there is nothing to compare."""
     targets = targets_of(config.folders, config.targets)
     against, jobs, left_out = jobs_of(config)
     rows: list[Row] = []
     for held, mode, arm, arms in progress(jobs, "comparing", console):
         settings = (config.margin, config.bootstrap, config.seed)
         try:
-            some = compare(arms[arm], arms[against], targets, *settings)
+            some = differences(arms[arm], arms[against], targets, *settings)
         except NotIdentified as error:
             raise InputError(f"{arm}: {error}") from None
         rows += [{"set": held, "mode": mode, "arm": arm, **row} for row in some]
     for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = adjusted
-    frame = pd.DataFrame(rows)
-    show(frame, against, config.margin, console)
+    found = Comparison(against, tuple(targets), tuple(rows), tuple(left_out))
+    print_tables(found.frame, against, config.margin, console)
     for one in left_out:
         valid = percent(one["valid_answer_probability"])
         console.print(
             f"not compared: {one['arm']}, {one['set']}, {one['mode']}: {OUTSIDE} (valid-answer "
             f"probability {valid})"
         )
-    out = config.out or config.folders[0]
+    return found
+
+
+def write(found: Comparison, config: CompareConfig, out: Path) -> None:
+    """compare.json and compare.csv."""
     inputs = {f"choices_{i}": f / "choices.jsonl" for i, f in enumerate(config.folders)}
-    found = {
-        "against": against,
-        "targets": [str(t) for t in targets],
+    about = {
+        "against": found.against,
+        "targets": [str(t) for t in found.targets],
         "margin": config.margin,
-        "rows": finite(rows),
-        "left_out": left_out,
+        "rows": finite(found.rows),
+        "left_out": found.left_out,
     }
-    write_json(out / "compare.json", origin(**inputs) | found)
-    write_text(out / "compare.csv", frame.map(spreadsheet_cell).to_csv(index=False))
-    console.print(f"{out}/: compare.json compare.csv")
-    return rows
+    write_json(out / "compare.json", origin(**inputs) | about)
+    write_text(out / "compare.csv", found.frame.map(spreadsheet_cell).to_csv(index=False))
 
 
-def show(frame: pd.DataFrame, against: str, margin: float, console: Console) -> None:
+def print_tables(frame: pd.DataFrame, against: str, margin: float, console: Console) -> None:
     """One table for every set, mode and condition."""
     for (held, mode, arm), part in frame.groupby(["set", "mode", "arm"], sort=False):
         n = part["n"].iloc[0]
@@ -425,7 +472,11 @@ def show(frame: pd.DataFrame, against: str, margin: float, console: Console) -> 
 
 def main() -> None:
     """Entry point."""
-    run(parse(CompareConfig, program("python -m eval.compare"), __doc__), terminal(120))
+    config = parse(CompareConfig, program("python -m eval.compare"), __doc__)
+    console = terminal(120)
+    found, out = compared(config, console), config.out or config.folders[0]
+    write(found, config, out)
+    console.print(f"{out}/: compare.json compare.csv")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ whoever wrote it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -160,14 +160,36 @@ def training_texts(adapter: Path) -> list[str]:
 # ----------------------------------------------------------------------------- from a run's records
 
 
+class Written(TypedDict):
+    """What one condition wrote: its derivations, their steps and the share of these that is right.
+
+    recited, recited_masked : share of their runs of eight words that stands in the training text,
+    word for word and with numbers masked; ``_if_right``: of the right derivations of the same
+    pages.  bare_reasoned_distance, bare_reasoned_same : mean total variation between the choices of
+    the two modes, and how often the most probable one is the same, over so many ``pairs``.
+    """
+
+    arm: str
+    derivations: int
+    steps_right: float | None
+    steps: int
+    recited: NotRequired[float]
+    recited_masked: NotRequired[float]
+    recited_if_right: NotRequired[float]
+    recited_masked_if_right: NotRequired[float]
+    bare_reasoned_distance: NotRequired[float]
+    bare_reasoned_same: NotRequired[float]
+    pairs: NotRequired[int]
+
+
 def of_records(
-    records: Sequence[dict[str, Any]], trained: dict[str, Trained], targets: dict[str, Target]
-) -> list[dict[str, Any]]:
+    records: Sequence[Mapping[str, Any]], trained: dict[str, Trained], targets: dict[str, Target]
+) -> list[Written]:
     """One row for every condition of a run: recitation, arithmetic, bare against reasoned.
 
     trained, targets : of the adapters whose training text and target are known.
     """
-    by_mode: dict[tuple[str, str, str], dict[str, Any]] = {}
+    by_mode: dict[tuple[str, str, str], Mapping[str, Any]] = {}
     for r in records:
         by_mode[str(r.get("set") or r.get("battery")), str(r["id"]), f"{r['arm']}/{r['mode']}"] = r
     rows = []
@@ -176,7 +198,7 @@ def of_records(
         texts = [t for r in own for t in _texts(r)]
         steps = [check_steps(t) for t in texts]
         whole = sum(n for _, n in steps)
-        row: dict[str, Any] = {
+        row: Written = {
             "arm": arm,
             "derivations": len(texts),
             "steps_right": sum(k for k, _ in steps) / whole if whole else None,
@@ -185,10 +207,8 @@ def of_records(
         if arm in trained:
             said = [o for t in texts if (o := trained[arm].overlap(t))]
             if said:
-                row |= {
-                    "recited": float(np.mean([a for a, _ in said])),
-                    "recited_masked": float(np.mean([b for _, b in said])),
-                }
+                row["recited"] = float(np.mean([a for a, _ in said]))
+                row["recited_masked"] = float(np.mean([b for _, b in said]))
             if arm in targets:
                 right = [
                     t
@@ -198,10 +218,8 @@ def of_records(
                 ]
                 known = [o for t in right if (o := trained[arm].overlap(t))]
                 if known:
-                    row |= {
-                        "recited_if_right": float(np.mean([a for a, _ in known])),
-                        "recited_masked_if_right": float(np.mean([b for _, b in known])),
-                    }
+                    row["recited_if_right"] = float(np.mean([a for a, _ in known]))
+                    row["recited_masked_if_right"] = float(np.mean([b for _, b in known]))
         pairs = [
             (by_mode.get((s, i, f"{arm}/direct")), r)
             for (s, i, m), r in by_mode.items()
@@ -213,16 +231,15 @@ def of_records(
             if a and a["probabilities"] and b["probabilities"]
         ]
         if both:
-            row |= {
-                "bare_reasoned_distance": float(np.mean([shift(a, b) for a, b in both])),
-                "bare_reasoned_same": float(np.mean([a.argmax() == b.argmax() for a, b in both])),
-                "pairs": len(both),
-            }
+            row["bare_reasoned_distance"] = float(np.mean([shift(a, b) for a, b in both]))
+            same = [a.argmax() == b.argmax() for a, b in both]
+            row["bare_reasoned_same"] = float(np.mean(same))
+            row["pairs"] = len(both)
         rows.append(row)
     return rows
 
 
-def _texts(record: dict[str, Any]) -> list[str]:
+def _texts(record: Mapping[str, Any]) -> list[str]:
     if record.get("game") in GAMES:
         return [t for page in record["pages"] for t in page.get("texts", [])]
     return [t for several in record.get("texts") or [] for t in several]
@@ -313,17 +330,44 @@ def after_derivation(
     return found
 
 
-def follows(
-    pairs: Sequence[tuple[Handed, Handed]],
-    answers: Sequence[tuple[tuple[np.ndarray, float], tuple[np.ndarray, float]]],
-) -> dict[str, Any]:
-    """Whether the answers follow what was handed over, for a model given both derivations of every
-    pair.
+class Follows(TypedDict):
+    """Whether answers follow what was handed over.
 
     first, second : probability of the plan in which the first, the second target's derivation ends,
     after it.  swapped : change of the probability of the first target's plan when the second one's
     derivation is handed over instead (1: it follows whatever is written; 0: what is written does
     not matter).  valid : valid-answer probability.
+    """
+
+    first: float
+    second: float
+    swapped: float
+    swapped_se: float | None
+    valid: float
+    pages: int
+
+
+class FollowsRow(Follows):
+    """The same of one condition, with the labels of the two targets."""
+
+    arm: str
+    targets: list[str]
+
+
+class Faithfulness(TypedDict):
+    """What NAME holds.  missing : adapters without recitation, each with the reason."""
+
+    records: list[Written]
+    handed: list[FollowsRow]
+    missing: list[str]
+
+
+def follows(
+    pairs: Sequence[tuple[Handed, Handed]],
+    answers: Sequence[tuple[tuple[np.ndarray, float], tuple[np.ndarray, float]]],
+) -> Follows:
+    """Whether the answers follow what was handed over, for a model given both derivations of every
+    pair.
     """
     first = [float(a[0][one.place]) for (one, _), (a, _) in zip(pairs, answers, strict=True)]
     second = [float(b[0][two.place]) for (_, two), (_, b) in zip(pairs, answers, strict=True)]
@@ -345,7 +389,7 @@ def follows(
 # ------------------------------------------------------------------------------------------- tables
 
 
-def records_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def records_frame(rows: Sequence[Written]) -> pd.DataFrame:
     """The table of ``of_records`` for a person; shares in per cent, dashes for what a run does not
     tell.
     """
@@ -353,10 +397,8 @@ def records_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     def per(value: float | None) -> str:
         return "–" if value is None else f"{100 * value:.0f}"
 
-    def beside(row: dict[str, Any], name: str) -> str:
-        return per(row.get(name)) + (
-            f" ({per(row[f'{name}_if_right'])})" if f"{name}_if_right" in row else ""
-        )
+    def beside(value: float | None, if_right: float | None) -> str:
+        return per(value) + ("" if if_right is None else f" ({per(if_right)})")
 
     return pd.DataFrame(
         [
@@ -364,8 +406,10 @@ def records_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "arm": r["arm"],
                 "derivations": r["derivations"],
                 "steps right %": per(r["steps_right"]),
-                "word for word %": beside(r, "recited"),
-                "numbers masked %": beside(r, "recited_masked"),
+                "word for word %": beside(r.get("recited"), r.get("recited_if_right")),
+                "numbers masked %": beside(
+                    r.get("recited_masked"), r.get("recited_masked_if_right")
+                ),
                 "bare to reasoned": f"{r['bare_reasoned_distance']:.2f}"
                 if "bare_reasoned_distance" in r
                 else "–",
@@ -376,7 +420,7 @@ def records_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def follows_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def follows_frame(rows: Sequence[FollowsRow]) -> pd.DataFrame:
     """The table of ``follows`` for a person, one row a condition."""
     return pd.DataFrame(
         [
@@ -462,7 +506,7 @@ def trained_and_targets(
     return trained, targets, missing
 
 
-def run(config: FaithfulnessConfig, console: Console) -> dict[str, Any]:
+def run(config: FaithfulnessConfig, console: Console) -> Faithfulness:
     """Read a measurement and, where adapters are given, hand derivations over; what is written to
     NAME beside the records.
     """
@@ -476,13 +520,13 @@ def run(config: FaithfulnessConfig, console: Console) -> dict[str, Any]:
     if handed:
         console.print(follows_frame(handed).to_string(index=False))
     out = choices_file(config.folder).with_name(NAME)
-    found = {"records": rows, "handed": handed, "missing": missing}
+    found: Faithfulness = {"records": rows, "handed": handed, "missing": missing}
     write_json(out, found)
     console.print(f"{out}")
     return found
 
 
-def hand_over(config: FaithfulnessConfig) -> list[dict[str, Any]]:
+def hand_over(config: FaithfulnessConfig) -> list[FollowsRow]:
     """The rows of ``follows_frame``: derivations of both targets, handed to base and adapters."""
     from .conditions import adapter_names  # what needs torch is loaded last
     from .engine_transformers import Transformers
@@ -491,12 +535,12 @@ def hand_over(config: FaithfulnessConfig) -> list[dict[str, Any]]:
     names = adapter_names(config.adapter)
     engine = Transformers(model_of(config.adapter[0]), names)
     pairs = pairs_of((one, two), config.domain, config.pages, config.seed)
-    handed = []
+    handed: list[FollowsRow] = []
     for arm in (Condition("base"), *(Condition(n, n) for n in names)):
         flat = after_derivation(engine, [h for pair in pairs for h in pair], arm)
         answers = list(zip(flat[::2], flat[1::2], strict=True))
-        about = {"arm": arm.name, "targets": [one.label, two.label]}
-        handed.append(about | follows(pairs, answers))
+        row = follows(pairs, answers)
+        handed.append({"arm": arm.name, "targets": [one.label, two.label], **row})
     return handed
 
 

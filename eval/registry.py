@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from econmoral.records import InputError
 
-from .runner import Study
+if TYPE_CHECKING:  # econmoral --help lists what is here, without pandas
+    from .runner import Study
 
-INSTRUMENTS = {  # name -> module and class
-    "games": "games:Games",
-    "menus": "menus:Menus",
-    "dilemmas": "dilemmas:Dilemmas",
-    "ratings": "ratings:Ratings",
-    "conjoint": "conjoint:Conjoint",
-    "pricing": "pricing:Pricing",
+# name -> module and class, and what the command ``econmoral NAME`` does; empty: no command
+INSTRUMENTS = {
+    "games": ("games:Games", "measure base and adapters on held-out games"),
+    "menus": ("menus:Menus", "allocations, budgets, everyday situations"),
+    "dilemmas": ("dilemmas:Dilemmas", "moral dilemmas of autonomous vehicles"),
+    "ratings": ("ratings:Ratings", ""),  # a part of dilemmas
+    "conjoint": ("conjoint:Conjoint", ""),  # the other
+    "pricing": ("pricing:Pricing", "repeated price competition"),
 }
 
 
@@ -22,6 +25,6 @@ def find_instrument(name: str) -> type[Study]:
     """The instrument of that name.  Raises InputError where there is none."""
     if name not in INSTRUMENTS:
         raise InputError(f"unknown instrument {name!r}; known: {', '.join(INSTRUMENTS)}")
-    module, _, kind = INSTRUMENTS[name].partition(":")
+    module, _, kind = INSTRUMENTS[name][0].partition(":")
     found: type[Study] = getattr(import_module(f".{module}", __package__), kind)
     return found

@@ -20,7 +20,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -216,7 +216,7 @@ class Asked:
     layouts: tuple[Layout, ...] = ()
 
 
-def asked_of(record: dict[str, Any], stated: bool = True) -> Asked:
+def asked_of(record: Mapping[str, Any], stated: bool = True) -> Asked:
     """The pages of a record, written again from its layouts.  stated : whether beliefs stood on the
     page.
 
@@ -234,7 +234,7 @@ def asked_of(record: dict[str, Any], stated: bool = True) -> Asked:
         ) from None
 
 
-def _game(record: dict[str, Any], mode: Mode, stated: bool) -> Asked:
+def _game(record: Mapping[str, Any], mode: Mode, stated: bool) -> Asked:
     game = GAMES[record["game"]]
     protocol = Protocol(game.name, tuple(map(float, record["payoffs"])))  # type: ignore[arg-type]
     item = Item(protocol, tuple(record["beliefs"]) if stated else None)
@@ -252,7 +252,7 @@ def _game(record: dict[str, Any], mode: Mode, stated: bool) -> Asked:
     )
 
 
-def _menu(record: dict[str, Any], mode: Mode) -> Asked:
+def _menu(record: Mapping[str, Any], mode: Mode) -> Asked:
     menu = next(m for m in MENUS[record["battery"]] if m.id == record["id"])
     pages = []
     for fields in record["pages"]:
@@ -293,15 +293,18 @@ def shift(base: np.ndarray | None, other: np.ndarray | None) -> float | None:
     )
 
 
-def read_run(run: Path) -> tuple[list[dict[str, Any]], bool]:
-    """The records of a run, and whether its pages stated beliefs."""
-    records = [row for _, row in read_lines(choices_file(run))]
+def read_run(run: Path) -> tuple[list[Mapping[str, Any]], bool]:
+    """The records of a run, and whether its pages stated beliefs.
+
+    What a line holds is checked where it is used: the file may be of another version.
+    """
+    records: list[Mapping[str, Any]] = [row for _, row in read_lines(choices_file(run))]
     about = choices_file(run).with_name("run.json")
     settings = (read_json(about) if about.is_file() else {}).get("settings", {})
     return records, not isinstance(settings, dict) or settings.get("beliefs", "given") == "given"
 
 
-def problems(records: Iterable[dict[str, Any]], stated: bool = True) -> list[Entry]:
+def problems(records: Iterable[Mapping[str, Any]], stated: bool = True) -> list[Entry]:
     """One entry for every problem in every set and mode, all conditions in it: what the page of
     transcripts is made of.
     """
@@ -340,7 +343,7 @@ def page_asked(talk: Conversation) -> str:
     )
 
 
-def _answer(record: dict[str, Any], pages: list[str]) -> Shown:
+def _answer(record: Mapping[str, Any], pages: list[str]) -> Shown:
     by_page = record["pages"] if record.get("game") in GAMES else []
     texts = [p.get("texts", []) for p in by_page] or record.get("texts") or [[] for _ in pages]
     marked = [

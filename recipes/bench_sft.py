@@ -16,7 +16,6 @@ product timed here, which is what the share on a CPU is of.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,7 @@ from econmoral.conversations import IGNORED, read_conversations
 from econmoral.memory import CPU_LIMIT, GPU_SHARE, divide, shape_of
 from econmoral.models import NANO
 from econmoral.options import Config, option, parse
-from econmoral.records import InputError, command, fill_section, origin, write_json
+from econmoral.records import InputError, command, fill_section, origin, peak_memory, write_json
 from econmoral.training import as_dataset, collate, encode, lean_trainer, speed_settings
 
 HERE = Path(__file__).parent
@@ -228,11 +227,7 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
         4 * (matrices + labelled * logits)
         + 6 * mean * config.hidden_size * config.num_hidden_layers
     )
-    memory = (
-        torch.cuda.max_memory_allocated()
-        if gpu
-        else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    )
+    memory = torch.cuda.max_memory_allocated() if gpu else peak_memory()
     peak, source = peak_flops(device)
     return {
         "way": way, "shape": shape, "precision": precision, "batch": batch,

@@ -34,13 +34,14 @@ from econmoral.models import NANO
 from econmoral.records import _locks
 
 ROOT = Path(__file__).parents[1]
+# seconds: keeps what hangs from hanging for ever, and is no verdict on a slow or busy machine
+LIMIT = 3600
 
 
-def run(*command: str, cwd: Path = ROOT, timeout: float = 3600) -> subprocess.CompletedProcess[str]:
-    """``python ...`` from the project's root.
-
-    The limit only keeps a command that hangs from hanging for ever.
-    """
+def run(
+    *command: str, cwd: Path = ROOT, timeout: float = LIMIT
+) -> subprocess.CompletedProcess[str]:
+    """``python ...`` from the project's root."""
     return subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, cwd=cwd, timeout=timeout
     )

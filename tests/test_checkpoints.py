@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, assert_complains, call, run
+from conftest import LIMIT, ROOT, assert_complains, call, run
 from hub import fill_cache, serve
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
@@ -128,7 +128,7 @@ def environment(home: Path, endpoint: str = NOWHERE) -> dict[str, str]:
 
 def make(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["make", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=3600
+        ["make", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=LIMIT
     )
 
 
@@ -178,7 +178,7 @@ def test_the_users_own_commands_on_a_hub(
             env=env,
             capture_output=True,
             text=True,
-            timeout=3600,
+            timeout=LIMIT,
         )
         assert result.returncode == 0, result.stderr
         assert (tmp_path / "run" / "adapter_model.safetensors").is_file()
@@ -256,7 +256,7 @@ def test_two_processes_and_accumulation_equal_the_big_batch(
         "--processes",
         "2",
     ]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
     assert result.returncode == 0, result.stderr
     other = train(
         monkeypatch, *options, "--out", tmp_path / "other", "--batch-size", 8, "--seed", 1

@@ -18,7 +18,7 @@ from statsmodels.stats.multitest import multipletests
 
 from econmoral.records import InputError, read_json, write_json, write_lines
 from econmoral.target import ECONOMICUS, Target, moralis
-from eval.compare import answering, compare, holm, read_arms, shares, targets_of
+from eval.compare import answering, differences, holm, read_arms, shares, targets_of
 from eval.engines import Condition, Simulated
 from eval.measure import draw_problems
 
@@ -53,7 +53,7 @@ def by_id(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def test_a_known_difference_in_kappa_comes_back() -> None:
     rows = {
         r["measure"]: r
-        for r in compare(
+        for r in differences(
             by_id(chooser(0.6, noise=1)), by_id(chooser(0.1, noise=2)), TARGETS, 0.05, 20, 0
         )
     }
@@ -66,7 +66,7 @@ def test_a_known_difference_in_kappa_comes_back() -> None:
 
 def test_shares_agree_with_a_paired_t_test() -> None:
     tuned, base = chooser(0.5, noise=3), chooser(0.2, noise=4)
-    row = compare(by_id(tuned), by_id(base), TARGETS, 0.05, 20, 0)[1]
+    row = differences(by_id(tuned), by_id(base), TARGETS, 0.05, 20, 0)[1]
     assert row["measure"] == "economicus: mass"
     values = [[shares(r, TARGETS)[row["measure"]] for r in arm] for arm in (tuned, base)]
     theirs = stats.ttest_rel(*values)
@@ -76,12 +76,12 @@ def test_shares_agree_with_a_paired_t_test() -> None:
 
 def test_equal_arms_are_equivalent_and_unequal_ones_are_not() -> None:
     base = by_id(chooser(0.3))
-    same = compare(base, base, TARGETS, 0.05, 20, 0)
+    same = differences(base, base, TARGETS, 0.05, 20, 0)
     assert all(r["difference"] == 0 and r["p"] == 1 for r in same)
     assert all(r["equivalent"] for r in same if r["equivalent"] is not None)
-    near = compare(by_id(chooser(0.3, noise=5)), base, TARGETS, 0.2, 20, 0)
+    near = differences(by_id(chooser(0.3, noise=5)), base, TARGETS, 0.2, 20, 0)
     assert near[1]["equivalent"]
-    assert not compare(by_id(chooser(1.0)), base, TARGETS, 0.05, 20, 0)[1]["equivalent"]
+    assert not differences(by_id(chooser(1.0)), base, TARGETS, 0.05, 20, 0)[1]["equivalent"]
 
 
 def test_holm_agrees_with_statsmodels() -> None:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -227,10 +228,18 @@ JINJA = {
 def test_harmful_templates_are_refused(name: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(NANO)
     tokenizer.chat_template = JINJA[name]
-    began = time.monotonic()
+    began = time.process_time()  # how busy the machine is must not matter
     with pytest.raises(InputError, match="chat template"):
         prompt_text(tokenizer, [{"role": "user", "content": "hello"}])
-    assert time.monotonic() - began < 60
+    assert time.process_time() - began < 60
+
+
+def test_templates_are_rendered_where_there_is_no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    told = [{"role": "user", "content": "hello"}]
+    before = prompt_text(tokenizer, told)
+    monkeypatch.delattr(signal, "SIGALRM")  # as on Windows
+    assert prompt_text(tokenizer, told) == before
 
 
 def test_templates_of_real_checkpoints_pass() -> None:

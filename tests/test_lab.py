@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 import pytest
 from asking import measure
-from conftest import ROOT, assert_complains, call
+from conftest import LIMIT, ROOT, assert_complains, call
 from console import here
 from rich.console import Console
 from safetensors.torch import load_file, save_file
@@ -621,7 +621,7 @@ def test_the_lab_says_what_it_lacks() -> None:
         "import main; from econmoral.records import command; command(main)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=LIMIT
     )
     assert done.returncode == 2
     assert "econmoral[lab]" in done.stderr

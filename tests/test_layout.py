@@ -26,6 +26,8 @@ HEAVY = {
     "bitsandbytes",
     "tokenizers",
 }
+# of the standard library, and not on Windows
+UNIX = {"crypt", "fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty"}
 # Modules of econmoral, lowest first: each may import only those before it
 CORE = (
     "rooms", "records", "options", "cells", "models", "packaged", "memory", "adapters", "chat",
@@ -80,11 +82,28 @@ def test_rooms_are_entered_only_where_allowed(path: Path) -> None:
                 "cells.py",
                 "bench.py",
                 "parity.py",
-                "arms.py",
                 "retention.py",
                 "lm_eval_tasks.py",
             )
         )
+
+
+def loaded_on_import(node: ast.AST) -> set[str]:
+    """Libraries that a module imports outside its functions, ``if`` and ``try`` included."""
+    found: set[str] = set()
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in child.names}
+        elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
+            found.add(child.module.split(".")[0])
+        elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            found |= loaded_on_import(child)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_module_loads_on_windows(path: Path) -> None:
+    assert not loaded_on_import(ast.parse(path.read_text(encoding="utf-8"))) & UNIX
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))

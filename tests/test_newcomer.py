@@ -50,7 +50,7 @@ ADDITIONS = {
     )),
     "eval/registry.py": ('INSTRUMENTS = {', (
         'INSTRUMENTS = {\n'
-        '    "lotteries": "lotteries:Lotteries",'
+        '    "lotteries": ("lotteries:Lotteries", "a sure payment or the toss of a coin"),'
     )),
     "econmoral/menus.py": ('MENUS = Batteries({', (
         'MENUS = Batteries({\n'
@@ -356,7 +356,8 @@ def test_a_new_instrument_is_a_file_and_a_line(house: Path) -> None:
     assert row["safe"]["n"] == 4 or row["outside"]
     assert len(list(read_lines(house / "lotteries" / "choices.jsonl"))) == 4
     assert read_json(house / "lotteries" / "run.json")["settings"]["items"] == 4
-    assert "--items" in ask(house, "-m", "eval.lotteries", "--help")
+    assert "toss of a coin" in ask(house, "-m", "econmoral", "--help")
+    assert "--items" in ask(house, "-m", "econmoral", "lotteries", "--help")
     code = (
         "from econmoral import measure; print(len(measure('nano', instrument='lotteries', "
         "items=3, out='lotteries').records))"

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run
+from conftest import LIMIT, ROOT, run
 from console import here
 from shell import allocation_choices, complains, json_of
 
@@ -52,7 +52,7 @@ def master(package: Path) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LIMIT,
     )
 
 

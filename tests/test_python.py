@@ -17,18 +17,24 @@ from econmoral import Target, fit, measure
 from econmoral.records import InputError, read_json
 
 CHOOSER = "alpha=0.1,beta=0.2,kappa=0.4,lambda=0.1"
-PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+BLOCKS = [
+    pytest.param(name, code, id=f"{name}-{k}")
+    for name in ("README.md", "docs/python.md")
+    for k, code in enumerate(
+        re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+    )
+]
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+@pytest.mark.parametrize(("name", "code"), BLOCKS)
 def test_the_page_runs(
-    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapter: Path
+    name: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapter: Path
 ) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "random").symlink_to(adapter)
     monkeypatch.chdir(tmp_path)
     # as a script of its own, without the future of this module
-    exec(compile(code, "docs/python.md", "exec", dont_inherit=True), {"__name__": "__main__"})
+    exec(compile(code, name, "exec", dont_inherit=True), {"__name__": "__main__"})
 
 
 def test_what_was_put_in_comes_back(tmp_path: Path) -> None:
@@ -70,6 +76,39 @@ def test_every_instrument_can_be_started() -> None:
     np.testing.assert_allclose(index["grim + grim"], 1, atol=1e-6)
 
 
+def test_a_comparison_and_a_report_from_python(tmp_path: Path) -> None:
+    assert [p.id.partition("-")[0] for p in BLOCKS].count("README.md") == 1
+    for name, kappa in (("a", 0), ("b", 0.6)):
+        said = f"alpha=0,beta=0,kappa={kappa},lambda=0.1"
+        measure(simulate=said, items=12, pairs=1, sets=["payoffs"], out=tmp_path / name)
+    folders = tmp_path / "a", tmp_path / "b"
+    found = econmoral.compare(*folders, against="chooser", bootstrap=20)
+    assert isinstance(found, econmoral.Comparison)
+    rows = found.frame.set_index("measure")
+    assert set(rows["arm"]) == {f"{tmp_path.name}/b: chooser"}
+    assert rows.loc["kappa alone", "difference"] == pytest.approx(0.6, abs=1e-3)
+    assert (found.left_out, found.against) == ((), "chooser")
+    assert not list(tmp_path.glob("*/compare.*"))
+    options = {"against": "chooser", "bootstrap": 20}
+    assert econmoral.compare(*folders, out=tmp_path / "both", **options).rows == found.rows
+    written = read_json(tmp_path / "both" / "compare.json")["rows"]
+    assert written == [dict(row) for row in found.rows]
+    for options, said in (
+        ({"margn": 0.1}, "no option 'margn'"),
+        ({"margin": 2}, "--margin must lie in"),
+        ({"against": "nobody"}, "no arm 'nobody'"),
+    ):
+        with pytest.raises(InputError, match=re.escape(said)):
+            econmoral.compare(*folders, **options)
+    with pytest.raises(InputError, match="give folders"):
+        econmoral.compare()
+    out = econmoral.report(tmp_path / "b", out=tmp_path / "shown")
+    assert out == tmp_path / "shown"
+    assert {"report.html", "report.md"} <= {p.name for p in out.iterdir()}
+    with pytest.raises(InputError, match="does not exist"):
+        econmoral.report(tmp_path / "nothing")
+
+
 def test_a_preference_is_a_value() -> None:
     target = Target.parse("homo_moralis:kappa=0.5")
     found = measure(simulate=CHOOSER, items=6, pairs=1, targets=[str(target)], sets=["payoffs"])
@@ -108,6 +147,14 @@ def test_the_import_is_quick_and_light() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert said.strip() == "False"
+    code = (
+        "import sys; import econmoral.__main__; "
+        "print([m for m in ('torch', 'pandas', 'scipy') if m in sys.modules])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert said.strip() == "[]"
     assert "measure" in dir(econmoral)
     with pytest.raises(AttributeError):
         econmoral.nothing  # noqa: B018

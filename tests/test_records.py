@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from econmoral.records import (
     InputError,
     origin,
     parse_yaml,
+    peak_memory,
     read_json,
     read_lines,
     sha256,
@@ -136,6 +139,17 @@ def test_origin_names_versions_revision_and_inputs(tmp_path: Path) -> None:
     assert about["versions"]["trl"] is not None
     assert about["cost"]["seconds"] >= 0
     assert 10 < about["cost"]["peak_memory_mb"] < 1e6
+
+
+def test_the_peak_of_memory_is_known_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the unit: neither less than what is held now nor more than the machine has
+    now, whole = psutil.Process().memory_info().rss, psutil.virtual_memory().total
+    assert 0.99 * now <= peak_memory() < whole
+    monkeypatch.setitem(sys.modules, "resource", None)
+    info = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=1, peak_wset=7 << 20))
+    monkeypatch.setattr(psutil, "Process", lambda: info)
+    assert peak_memory() == 7 << 20
+    assert origin()["cost"]["peak_memory_mb"] == 7
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

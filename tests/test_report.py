@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from asking import measure, measure_menus
-from conftest import ROOT, assert_complains, call
+from conftest import LIMIT, ROOT, assert_complains, call
 from console import here
 
 from econmoral.menus import MENUS
@@ -86,7 +86,7 @@ def chromium(*options: str) -> subprocess.CompletedProcess[str]:
         [program, "--headless", "--no-sandbox", "--disable-gpu", *quiet, *options],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT,
     )
 
 

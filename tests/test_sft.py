@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT, assert_complains, call, run
+from conftest import LIMIT, ROOT, assert_complains, call, run
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from twins import TEMPLATES
@@ -149,7 +149,7 @@ def test_killed_run_continues_to_the_same_adapter(
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.time() + 200
+    deadline = time.time() + LIMIT
     while not list(out.glob("checkpoints/checkpoint-*/trainer_state.json")):
         assert process.poll() is None
         assert time.time() < deadline
@@ -551,7 +551,7 @@ def test_what_a_launcher_left_behind_is_named(left: dict[str, str], part: str) -
         env=known | left,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LIMIT,
     )
     assert_complains(found, part)
 

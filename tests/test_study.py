@@ -18,7 +18,7 @@ import pytest
 import real_study
 import study
 import torch
-from conftest import ROOT, assert_complains, call, run
+from conftest import LIMIT, ROOT, assert_complains, call, run
 from console import here
 from peft import PeftModel
 from safetensors.torch import load_file
@@ -278,7 +278,7 @@ def test_a_stop_while_a_cell_still_loads(number: int, tmp_path: Path) -> None:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
     os.killpg(process.pid, number)
-    said = process.communicate(timeout=600)[1]
+    said = process.communicate(timeout=LIMIT)[1]
     assert (process.returncode, said.count("\n"), "error: interrupted" in said) == (130, 1, True), (
         said
     )
@@ -373,7 +373,7 @@ def test_cells_side_by_side(tmp_path: Path) -> None:
         "import pathlib, sys, time\n"
         "mine, other = map(pathlib.Path, sys.argv[1:])\n"
         "mine.touch()\n"
-        "deadline = time.monotonic() + 60\n"
+        f"deadline = time.monotonic() + {LIMIT}\n"
         "while not other.exists() and time.monotonic() < deadline: time.sleep(0.01)\n"
         "print('met', other.exists())\n"
     )

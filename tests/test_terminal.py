@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import LIMIT, ROOT
 
-ROOT = Path(__file__).parents[1]
 TABLE = """
 from pathlib import Path
 from rich.table import Table
@@ -52,7 +52,7 @@ def test_a_dumb_terminal_and_ascii_lose_no_number(tmp_path: Path) -> None:
         {"TERM": "dumb", "COLUMNS": "20"},
     ):
         process = start(tmp_path, 1, **environment)
-        said, complaint = process.communicate(timeout=3600)
+        said, complaint = process.communicate(timeout=LIMIT)
         assert (process.returncode, complaint) == (0, "")
         assert all(f"{k}.25 " in said for k in range(12)), environment
         assert "pay$1 [bold]" in said
@@ -66,7 +66,7 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
     process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == ""
-    assert process.wait(timeout=3600) == 0
+    assert process.wait(timeout=LIMIT) == 0
 
 
 @pytest.mark.parametrize(("closed", "code"), [(">&-", 0), (">/dev/full", 2), (">&- 2>&-", 0)])
@@ -83,7 +83,7 @@ def test_output_that_is_closed_or_full_ends_in_no_traceback(
     ]
     known = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        words, cwd=tmp_path, env=known, stderr=subprocess.PIPE, text=True, timeout=3600
+        words, cwd=tmp_path, env=known, stderr=subprocess.PIPE, text=True, timeout=LIMIT
     )
     assert done.returncode == code
     assert "Traceback" not in done.stderr

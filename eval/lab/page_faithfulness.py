@@ -150,14 +150,14 @@ def followed(wanted: Wanted, found: dict[str, list[Any]]) -> str:
     """What swapping the derivations changes, a row a condition that has answered any pages; one
     that has not answered all says so.
     """
-    rows = []
+    rows: list[faithfulness.FollowsRow] = []
     for who, both in found.items():
         if not both:
             continue
         whole = len(both) == len(wanted.pairs)
         name = who if whole else f"{who}, {len(both)} of {len(wanted.pairs)} pages"
         row = faithfulness.follows(wanted.pairs[: len(both)], both)
-        rows.append(row | {"arm": name, "targets": [t.label for t in wanted.targets]})
+        rows.append({"arm": name, "targets": [t.label for t in wanted.targets], **row})
     if not rows:
         return ""
     return block(as_table(faithfulness.follows_frame(rows), faithfulness.FOLLOWS_CAPTION))

@@ -128,6 +128,7 @@ def _locked(folder: Path) -> bool:
         return False
     handle = os.open(folder, os.O_RDONLY)
     try:
+        # shared, which filelock does not offer: two pages that ask at once do not see one another
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -30,16 +30,28 @@ class ReportConfig(Config):
     out: Path | None = option(None, "folder of the report (default: report/ in it)")
 
 
-def main() -> None:
-    """Entry point."""
-    config = parse(ReportConfig, program("python -m eval.report"), __doc__)
-    if not config.folder.is_dir():
-        raise InputError(f"folder {config.folder} does not exist")
+def report(folder: str | Path, out: str | Path | None = None) -> Path:
+    """Write the report of a study, of an adapter or of anything measured.
+
+    folder : of the study, the adapter or the measurement.  out : where the report goes, by default
+    ``report/`` in it.  Returns that folder, with report.html, report.md, tables/ and figures/.
+
+    Raises InputError when there is nothing to report.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"folder {folder} does not exist")
     from .pages import build  # pandas and matplotlib take a second to load
     from .render import write
 
-    out = config.out or config.folder / "report"
-    report = build(config.folder)
-    report.text(f"This report: {' '.join(origin()['command'])}.")
-    write(report, out)
-    print(f"{out}/: report.html report.md tables/ figures/")
+    place = folder / "report" if out is None else Path(out)
+    page = build(folder)
+    page.text(f"This report: {' '.join(origin()['command'])}.")
+    write(page, place)
+    return place
+
+
+def main() -> None:
+    """Entry point."""
+    config = parse(ReportConfig, program("python -m eval.report"), __doc__)
+    print(f"{report(config.folder, config.out)}/: report.html report.md tables/ figures/")

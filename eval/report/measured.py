@@ -352,4 +352,7 @@ def program(command: Any) -> str:
         if isinstance(command, list)
         else []
     )
-    return Path(words[0]).name.removesuffix(".py") if words else ""
+    if not words:
+        return ""
+    file = Path(words[0])
+    return file.stem if file.suffix == ".py" else file.name
