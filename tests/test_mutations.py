@@ -332,6 +332,12 @@ MUTATIONS = {
         "if False and _told(",
         "test_study.py::test_what_another_plan_left_is_not_taken",
     ),
+    "measurements of other pages kept": (
+        "econmoral/cells.py",
+        "or (c.measures and c in old)",
+        "or False",
+        "test_study.py::test_a_measurement_by_another_revision_of_the_code_is_run_again",
+    ),
     "a key that stands twice": (
         "econmoral/records.py",
         "if len(set(names)) < len(names):",
