@@ -25,6 +25,8 @@ from econmoral.records import InputError, plain, read_lines
 SUFFIXES = (".csv", ".tsv", ".txt", ".dta", ".parquet", ".jsonl")
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 MISSING = {"", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", ".", "-", "?", "<na>"}
+# columns whose cells are words: Stata's labels are read there, its codes elsewhere
+WORDS = re.compile(r"game|plan|move\d+|choice|set|mode|arm")
 LARGEST = 1e12  # payoffs beyond this leave no digits for their differences
 
 
@@ -341,15 +343,20 @@ def cell(value: Any) -> str:
 def _from_frame(path: Path) -> Sheet:
     import pandas as pd
 
+    labelled: list[str] = []
     try:
-        frame = (
-            pd.read_stata(path, convert_categoricals=False)
-            if path.suffix.lower() == ".dta"
-            else pd.read_parquet(path)
-        )
+        if path.suffix.lower() == ".dta":
+            frame = pd.read_stata(path, convert_categoricals=False)
+            if words := [c for c in frame.columns if WORDS.fullmatch(c)]:
+                # ``encode`` numbers words by the alphabet, so a code says nothing of its own
+                named = pd.read_stata(path, columns=words)
+                labelled = [c for c in words if named[c].dtype == "category"]
+                frame[labelled] = named[labelled].astype(object)
+        else:
+            frame = pd.read_parquet(path)
     except Exception as error:  # these readers raise a dozen kinds on a damaged file
         raise InputError(
-            f"{path} cannot be read as {path.suffix[1:]}: {' '.join(str(error).split())[:150]}"
+            f"{path} cannot be read as {path.suffix[1:]}: {' '.join(str(error).split()).partition('. ')[0][:150]}"
         ) from None
     names = _names(path, [str(c).strip() for c in frame.columns])
     doubtful = {}
@@ -363,7 +370,8 @@ def _from_frame(path: Path) -> Sheet:
                     "it is stored as a floating number too large to be exact; store it as text"
                 )
         columns[name] = ["" if v is pd.NA or v is pd.NaT else cell(v) for v in series.tolist()]
-    return _nonempty(Sheet(path, columns, tuple(range(1, len(frame) + 1)), "row", (), doubtful))
+    notes = (f"Stata's value labels are read in {', '.join(labelled)}",) if labelled else ()
+    return _nonempty(Sheet(path, columns, tuple(range(1, len(frame) + 1)), "row", notes, doubtful))
 
 
 EXPANDED: dict[str, str | tuple[str, ...]] = {

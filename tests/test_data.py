@@ -213,6 +213,22 @@ def test_moves_and_beliefs_in_every_spelling(
         assert found.se[name] == pytest.approx(truth.se[name], rel=1e-9)
 
 
+def test_labels_of_stata_are_words_and_codes_stay_identifiers(tmp_path: Path) -> None:
+    frame = PLAYS[(PLAYS["game"] == "tg") & (PLAYS["subject"] < "12")]
+    frame = frame.drop(columns=["belief3", "move3"]).reset_index(drop=True)
+    frame.to_csv(tmp_path / "g.csv", index=False)
+    # as ``encode`` does: 1 = distrust, 2 = trust; people with the same label stay two
+    labelled = frame.astype({c: "category" for c in ("game", "move1", "move2")})
+    labels = {"subject": dict.fromkeys(range(12), "student")}
+    labelled.assign(subject=frame["subject"].astype(int)).to_stata(
+        tmp_path / "g.dta", write_index=False, value_labels=labels
+    )
+    plain, coded = (read_choices(tmp_path / f"g.{kind}", "homo_moralis") for kind in ("csv", "dta"))
+    assert len(coded.data.names) == 12
+    assert fit(coded.data).estimates == fit(plain.data).estimates
+    assert "Stata's value labels are read in game, move1, move2" in coded.notes
+
+
 def test_absent_beliefs_are_even(tmp_path: Path) -> None:
     frame = PLAYS[PLAYS["subject"] < "10"].copy()
     beliefs = ["belief1", "belief2", "belief3"]
