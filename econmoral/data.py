@@ -433,8 +433,10 @@ def _beliefs(
     """(beliefs as they stand, weights of the other's strategies) in every row: from shares, per
     cent, or even where nothing is said; the columns, and remarks."""
     columns = _numbered(sheet, "belief")
-    notes = []
-    given = _shares(sheet, columns) if columns else np.full((len(sheet), 0), np.nan)
+    notes: list[str] = []
+    given = np.full((len(sheet), 0), np.nan)
+    if columns:
+        given, notes = _shares(sheet, columns)
     even = 0
     cache: dict[tuple[int, bytes], tuple[np.ndarray, np.ndarray]] = {}
     beliefs, weights = [], []
@@ -486,9 +488,11 @@ def _held(
     return said / said.sum()
 
 
-def _shares(sheet: Sheet, columns: list[str]) -> np.ndarray:
-    """(n, K) beliefs between 0 and 1; the file's unit (share or per cent) is recognised, a mixture
-    refused."""
+def _shares(sheet: Sheet, columns: list[str]) -> tuple[np.ndarray, list[str]]:
+    """(n, K) beliefs between 0 and 1, and a remark where bare numbers are per cent.
+
+    The file's unit (share or per cent) is recognised; a mixture is refused, and so is what may be
+    out of ten."""
     rule = "a belief is a share between 0 and 1, or a percentage between 0 and 100"
     signs = np.array([[t.strip().endswith("%") for t in sheet.columns[c]] for c in columns]).T
     bare = {c: [t.strip().removesuffix("%").strip() for t in sheet.columns[c]] for c in columns}
@@ -508,8 +512,17 @@ def _shares(sheet: Sheet, columns: list[str]) -> np.ndarray:
             f"{sheet.lines[j]} holds {sheet.columns[columns[m]][j]!r}: shares and percentages "
             f"mixed; write all as shares"
         )
-    hundred = signs | above.any()
-    return np.where(hundred, values / 100, values)
+    if not above.any():
+        return np.where(signs, values / 100, values), []
+    i, k = np.unravel_index(np.nanargmax(plain_values), values.shape)
+    largest = plain_values[i, k]
+    if largest <= 10 and not signs.any():
+        raise sheet.bad(
+            int(i),
+            columns[k],
+            "it is the largest belief: percentages or out of ten? write shares or %",
+        )
+    return values / 100, [f"beliefs read as per cent (largest {largest:g})"]
 
 
 def _moves(sheet: Sheet, games: list[str], forms: list[_Form]) -> tuple[list[np.ndarray], set[str]]:

@@ -206,7 +206,10 @@ def test_moves_and_beliefs_in_every_spelling(
         decisions.append(Decision(tables, belief_weights(row.game, beliefs), choice, row.subject))
     truth = fit(decisions, "homo_moralis")
     change(frame).to_csv(tmp_path / "g.csv", index=False)
-    found = fit(read_choices(tmp_path / "g.csv", "homo_moralis").data)
+    sample = read_choices(tmp_path / "g.csv", "homo_moralis")
+    said = [n for n in sample.notes if "per cent" in n]
+    assert said == (["beliefs read as per cent (largest 90)"] if change is as_percent else [])
+    found = fit(sample.data)
     assert found.clusters == 12
     for name, value in truth.estimates.items():
         assert found.estimates[name] == pytest.approx(value, rel=1e-9)
@@ -516,6 +519,7 @@ def test_lines_are_counted_over_cells_of_several_lines(tmp_path: Path) -> None:
         ("game;T;R;P;S;move1;move2;move3\ntg;4;3;2;1;trust;give;D\n", "leave this empty"),
         ("game,T,R,P,S,belief1,move1\nspd,4,3,2,1,.5,C\n", "belief1 to belief3"),
         ("game,T,R,P,S,belief1,belief2,move1\ntg,4,3,2,1,.5,60,t\n", "mixed"),
+        ("game,T,R,P,S,belief1,belief2,move1\ntg,4,3,2,1,1,10,t\n", "out of ten? write shares or %"),
         ("game,T,R,P,S,belief1,belief2,move1\ntg,4,3,2,1,120,60,t\n", "between 0 and 100"),
         ("game,T,R,P,S,belief1,belief2,move1\ntg,4,3,2,1,-.1,.6,t\n", "share between 0 and 1"),
         ("game,T,R,P,S,belief2,move1\ntg,4,3,2,1,.6,t\n", "without a gap"),
