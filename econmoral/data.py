@@ -39,6 +39,7 @@ from econmoral.sheet import Sheet, identifier, missing, read_sheet
 
 BINARY = ("self_x", "other_x", "self_y", "other_y", "choice_x")
 SELECTORS = ("set", "mode", "arm")
+NUMBER = re.compile(r"\d+([.,]\d+)?")
 MONEY = "it must be a finite number of at most 1e12"
 SHAPES = (
     f"allocations ({', '.join(BINARY)}), allocations with more options (self_1, other_1, self_2, "
@@ -378,7 +379,8 @@ def _games(
     """Choices in sequential or table games, whole plans or parts of them."""
     asked = _problems(sheet, [*GAMES, *TABLE_GAMES])
     notes = list(asked.notes)
-    observed, of_moves = _moves(sheet, asked.games, asked.forms)
+    observed, of_moves, of_numbers = _moves(sheet, asked.games, asked.forms)
+    notes += of_numbers
     decisions, sets = [], []
     for i, form in enumerate(asked.forms):
         several = observed[i].sum() > 1
@@ -525,9 +527,11 @@ def _shares(sheet: Sheet, columns: list[str]) -> tuple[np.ndarray, list[str]]:
     return values / 100, [f"beliefs read as per cent (largest {largest:g})"]
 
 
-def _moves(sheet: Sheet, games: list[str], forms: list[_Form]) -> tuple[list[np.ndarray], set[str]]:
-    """For every row the strategies consistent with what was seen (N,), and the columns they came
-    from."""
+def _moves(
+    sheet: Sheet, games: list[str], forms: list[_Form]
+) -> tuple[list[np.ndarray], set[str], list[str]]:
+    """For every row the strategies consistent with what was seen (N,); the columns they came from,
+    and a remark on what numbers were read as."""
     columns = _numbered(sheet, "move")
     if "plan" in sheet.columns and columns:
         raise InputError(f"{sheet.path} has both plan and move columns; keep one")
@@ -537,6 +541,7 @@ def _moves(sheet: Sheet, games: list[str], forms: list[_Form]) -> tuple[list[np.
         )
     cache: dict[tuple[Any, ...], np.ndarray] = {}
     result = []
+    numbered: dict[str, list[str]] = {}
     for i, (game, form) in enumerate(zip(games, forms, strict=True)):
         texts = (
             (sheet.columns["plan"][i],)
@@ -545,12 +550,22 @@ def _moves(sheet: Sheet, games: list[str], forms: list[_Form]) -> tuple[list[np.
         )
         key = (id(form), texts)
         if key not in cache:
-            cache[key] = _consistent(sheet, i, game, form, columns)
+            cache[key] = _consistent(sheet, i, game, form, columns, numbered)
         result.append(cache[key])
-    return result, set(columns) or {"plan"}
+    read = [
+        f"{place} {', '.join(f'{n} = {m}' for n, m in enumerate(moves[:12], 1))}"
+        + (" ..." if len(moves) > 12 else "")
+        for place, moves in sorted(numbered.items())
+    ]
+    notes = [f"moves read from numbers: {'; '.join(read)}"] if read else []
+    return result, set(columns) or {"plan"}, notes
 
 
-def _consistent(sheet: Sheet, i: int, game: str, form: _Form, columns: list[str]) -> np.ndarray:
+def _consistent(
+    sheet: Sheet, i: int, game: str, form: _Form, columns: list[str], numbered: dict[str, list[str]]
+) -> np.ndarray:
+    """The strategies (N,) that fit a row; ``numbered`` takes the places where a number was read as
+    a move, and the moves there."""
     places = form.places
     if columns:
         texts = [sheet.columns[c][i] for c in columns]
@@ -589,6 +604,9 @@ def _consistent(sheet: Sheet, i: int, game: str, form: _Form, columns: list[str]
                     else f" (the name, its beginning, or its number 1 to {len(places[k])})"
                 ),
             )
+        said = text.strip()
+        if NUMBER.fullmatch(said) and said not in places[k] and not _numeric(places[k]):
+            numbered[f"{game} move{k + 1}"] = places[k]
         fits *= np.array([m[k] == move for m in form.moves], float)
         seen += 1
     if not seen:
@@ -628,7 +646,7 @@ def _move(text: str, moves: list[str]) -> str | None:
     lower = [m.lower() for m in moves]
     if said.lower() in lower:
         return moves[lower.index(said.lower())]
-    number = re.fullmatch(r"\d+([.,]\d+)?", said)
+    number = NUMBER.fullmatch(said)
     if _numeric(moves):
         if not number:
             return None

@@ -355,9 +355,8 @@ def _from_frame(path: Path) -> Sheet:
         else:
             frame = pd.read_parquet(path)
     except Exception as error:  # these readers raise a dozen kinds on a damaged file
-        raise InputError(
-            f"{path} cannot be read as {path.suffix[1:]}: {' '.join(str(error).split()).partition('. ')[0][:150]}"
-        ) from None
+        reason = " ".join(str(error).split()).partition(". ")[0][:150]
+        raise InputError(f"{path} cannot be read as {path.suffix[1:]}: {reason}") from None
     names = _names(path, [str(c).strip() for c in frame.columns])
     doubtful = {}
     columns = {}

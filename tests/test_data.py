@@ -209,6 +209,10 @@ def test_moves_and_beliefs_in_every_spelling(
     sample = read_choices(tmp_path / "g.csv", "homo_moralis")
     said = [n for n in sample.notes if "per cent" in n]
     assert said == (["beliefs read as per cent (largest 90)"] if change is as_percent else [])
+    said = [n for n in sample.notes if "from numbers" in n]
+    assert ["tg move1 1 = trust, 2 = distrust; tg move2 1 = give" in n for n in said] == (
+        [True] if change is as_numbers else []
+    )
     found = fit(sample.data)
     assert found.clusters == 12
     for name, value in truth.estimates.items():
@@ -221,7 +225,7 @@ def test_labels_of_stata_are_words_and_codes_stay_identifiers(tmp_path: Path) ->
     frame = frame.drop(columns=["belief3", "move3"]).reset_index(drop=True)
     frame.to_csv(tmp_path / "g.csv", index=False)
     # as ``encode`` does: 1 = distrust, 2 = trust; people with the same label stay two
-    labelled = frame.astype({c: "category" for c in ("game", "move1", "move2")})
+    labelled = frame.astype(dict.fromkeys(("game", "move1", "move2"), "category"))
     labels = {"subject": dict.fromkeys(range(12), "student")}
     labelled.assign(subject=frame["subject"].astype(int)).to_stata(
         tmp_path / "g.dta", write_index=False, value_labels=labels
@@ -519,7 +523,10 @@ def test_lines_are_counted_over_cells_of_several_lines(tmp_path: Path) -> None:
         ("game;T;R;P;S;move1;move2;move3\ntg;4;3;2;1;trust;give;D\n", "leave this empty"),
         ("game,T,R,P,S,belief1,move1\nspd,4,3,2,1,.5,C\n", "belief1 to belief3"),
         ("game,T,R,P,S,belief1,belief2,move1\ntg,4,3,2,1,.5,60,t\n", "mixed"),
-        ("game,T,R,P,S,belief1,belief2,move1\ntg,4,3,2,1,1,10,t\n", "out of ten? write shares or %"),
+        (
+            "game,T,R,P,S,belief1,belief2,move1\ntg,4,3,2,1,1,10,t\n",
+            "out of ten? write shares or %",
+        ),
         ("game,T,R,P,S,belief1,belief2,move1\ntg,4,3,2,1,120,60,t\n", "between 0 and 100"),
         ("game,T,R,P,S,belief1,belief2,move1\ntg,4,3,2,1,-.1,.6,t\n", "share between 0 and 1"),
         ("game,T,R,P,S,belief2,move1\ntg,4,3,2,1,.6,t\n", "without a gap"),
