@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -113,15 +113,7 @@ def _table(
     """Any of the three tables."""
     many = _numbered_options(sheet)
     binary = [c for c in BINARY if c in sheet.columns]
-    shapes = [
-        n
-        for n, has in (
-            ("binary", len(binary) == 5),
-            ("many", len(many) > 1),
-            ("games", "game" in sheet.columns),
-        )
-        if has
-    ]
+    shapes = _shapes(sheet.columns)
     if len(shapes) > 1:
         raise InputError(
             f"{sheet.path} has the columns of several shapes ({', '.join(shapes)}); keep one: "
@@ -133,6 +125,10 @@ def _table(
             if binary
             else ""
         )
+        if _shapes(c.lower() for c in sheet.columns):
+            changed = {c: c.upper() if c.lower() in {*"trps"} else c.lower() for c in sheet.columns}
+            capitals = [f"{new} for {plain(c)}" for c, new in changed.items() if new != c]
+            lacking = f": only capitals differ, write {', '.join(capitals[:20])}; it"
         has = ", ".join(plain(c) for c in list(sheet.columns)[:20])
         raise InputError(f"{sheet.path}{lacking} has the columns {has}; known shapes: {SHAPES}")
     ways = tuple(cluster) or (("subject",) if "subject" in sheet.columns else ())
@@ -175,6 +171,14 @@ def _table(
     second = tuple(labels[1]) if len(labels) > 1 else None
     shape = "games" if shapes[0] == "games" else "allocations"
     return Sample(data, shape, ways, second, (*notes, *remarks), payoffs, acts, items)
+
+
+def _shapes(columns: Iterable[str]) -> list[str]:
+    """Which of the three tables have these columns."""
+    names = set(columns)
+    numbered = [c for c in names if re.fullmatch(r"self_[1-9]\d*", c)]
+    known = {"binary": names >= set(BINARY), "many": len(numbered) > 1, "games": "game" in names}
+    return [shape for shape, has in known.items() if has]
 
 
 def _weights(sheet: Sheet, name: str | None) -> tuple[np.ndarray | None, str | None]:

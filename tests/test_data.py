@@ -515,6 +515,7 @@ def test_lines_are_counted_over_cells_of_several_lines(tmp_path: Path) -> None:
         ("game,T,R,P,S,move1\nchess,4,3,2,1,C\n", "known games"),
         ("game,T,R,P,S,move1\nspd,1,2,3,4,C\n", "T > R > P > S"),
         ("game,T,R,P,move1\nspd,4,3,2,C\n", "S"),
+        ("Game,t,R\npd,4,3\n", "only capitals differ, write game for Game, T for t; it has"),
         ("game,T,R,P,S\nspd,4,3,2,1\n", "lacks the chosen moves"),
         ("game,T,R,P,S,move1\nspd,4,3,2,1,\n", "no move was observed"),
         ("game,T,R,P,S,move1\nspd,4,3,2,1,0\n", "C, D"),
