@@ -50,6 +50,8 @@ LONGEST_LINE = 1 << 26
 _began = time.monotonic()
 # folders this process writes to, held until it ends or gives them back
 _locks: dict[Path, int] = {}
+# folders it has written to: commands that hold one keep what is finished there
+_written: set[Path] = set()
 
 # said on import, by whichever module comes first: an optional kernel of a hub could not be had,
 # which no user can act on
@@ -92,13 +94,8 @@ def command(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         for impatient in (signal.SIGINT, signal.SIGTERM):  # a second one would end in a traceback
             signal.signal(impatient, signal.SIG_IGN)
-        sys.exit(
-            _complain(
-                "interrupted; what is finished is kept: run the same command again and it goes "
-                "on from there",
-                130,
-            )
-        )
+        kept = "; what is finished is kept: run the same command again and it goes on from there"
+        sys.exit(_complain(f"interrupted{kept if _written else ''}", 130))
 
 
 def program(usual: str) -> str:
@@ -163,9 +160,11 @@ def terminal(width: int) -> Console:
 def lock(folder: Path) -> None:
     """Keep a folder, created where it lacks, to this process until it ends, however it ends.
 
+    For commands that go on from what an interrupted one left there, which ``command`` says.
     Raises InputError when another has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _written.add(folder.resolve())
     # Windows opens no folders
     handle = (
         os.open(folder, os.O_RDONLY)

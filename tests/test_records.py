@@ -123,6 +123,27 @@ def test_full_disk_is_one_line() -> None:
     assert result.stderr.splitlines() == ["error: No space left on device"]
 
 
+@pytest.mark.parametrize(
+    "words", ["", "lock(Path('out')); ", "lock(p := Path('out')); unlock(p); "]
+)
+def test_only_commands_that_keep_a_folder_say_that_they_go_on(words: str, tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from econmoral.records import command, lock, unlock\n"
+        f"def main():\n    {words}raise KeyboardInterrupt\n"
+        "command(main)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    kept = "; what is finished is kept: run the same command again and it goes on from there"
+    said = f"error: interrupted{kept if words else ''}\n"
+    assert (result.returncode, result.stderr) == (130, said)
+
+
 def test_hash_of_a_folder_sees_names_and_contents(tmp_path: Path) -> None:
     write_text(tmp_path / "f" / "a", "1")
     before = sha256(tmp_path / "f")
