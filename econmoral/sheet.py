@@ -296,8 +296,13 @@ def _from_text(path: Path) -> Sheet:
                 "a separator too many or too few shifts the columns, mend the line"
             )
     names = _names(path, header)
-    columns = {name: [row[k] for row in rows[1:]] for k, name in enumerate(names)}
+    columns = {name: [_unguarded(row[k]) for row in rows[1:]] for k, name in enumerate(names)}
     return _nonempty(Sheet(path, columns, tuple(lines[1:]), "line", notes, {}, separator))
+
+
+def _unguarded(text: str) -> str:
+    """A cell as it was before ``spreadsheet_cell`` kept it from being a formula."""
+    return text[1:] if text.startswith(("'=", "'+", "'-", "'@")) else text
 
 
 def _fields(line: str, separator: str) -> list[str]:

@@ -17,6 +17,7 @@ from conftest import ROOT
 from shell import call, complains, json_of
 
 from econmoral.otree import _text
+from econmoral.sheet import read_sheet
 
 TUTORIAL = (ROOT / "docs" / "tutorial-lab.md").read_text(encoding="utf-8")
 MAP = yaml.safe_load((ROOT / "docs" / "map.yaml").read_text(encoding="utf-8"))
@@ -125,6 +126,14 @@ def test_rows_recodes_dropouts_and_those_who_never_began(tmp_path: Path) -> None
     assert kept[-1][:2] == ["cc", "1"]
     assert len(kept) == 6
     assert "complete rows are kept" in said
+
+
+def test_identifiers_that_look_like_formulas_come_back_as_they_were(tmp_path: Path) -> None:
+    odd = {"aa": "-ab1", "bb": '=HYPERLINK("x")', "cc": "@c", "dd": "+d"}
+    rows, _ = imported(tmp_path, EXPORT.replace({"participant.code": odd}), dropouts="keep")
+    assert {r[0] for r in rows[1:]} == {"'-ab1", '\'=HYPERLINK("x")', "'@c"}
+    back = read_sheet(tmp_path / "long.csv").labels("subject")
+    assert set(back) == {"-ab1", '=HYPERLINK("x")', "@c"}
 
 
 def test_a_number_of_a_map_is_the_columns_text_in_full() -> None:
