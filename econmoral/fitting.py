@@ -157,6 +157,11 @@ class Options(Config):
                     f"{name} does nothing {with_what.get(name, 'with --types or --table')}; leave "
                     "it out"
                 )
+        if self.intervals == "profile" and free == ["lambda"]:
+            raise InputError(
+                "--intervals profile does nothing where only lambda is estimated, which has no "
+                "profile interval; leave it out"
+            )
         if self.types > 1 and self.errors in ("sandwich", "wild"):
             raise InputError(
                 f"--errors {self.errors} is not available with --types; use cluster, hessian, "

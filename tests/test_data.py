@@ -668,6 +668,7 @@ IDLE = [
     (("--nlcom", "9**9**9**9"), "too large a number; write arithmetic of"),
     (("--fix", "beta=0", "--test", "beta=0"), "no estimated parameter beta"),
     (("--test", "kappa=0"), "no estimated parameter kappa"),
+    (("--fix", "alpha=0", "beta=0", "--intervals", "profile"), "only lambda is estimated"),
     (("--nlcom", "__import__('os')"), "not known"),
     (("--nlcom", "beta/("), "--nlcom"),
     (("--nlcom", "1/(beta-.5)"), "--nlcom"),
