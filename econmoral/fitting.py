@@ -311,18 +311,12 @@ def show(o: Outcome, options: Options) -> None:
     """Print one outcome for a person."""
     if isinstance(o.fit, NotIdentified):
         print(plain(f"not identified: {o.fit}"))
-    elif options.intervals == "profile":
-        frame = o.fit.to_frame().loc[list(o.fit.data.parameters) if o.fit.data else []]
-        ends = [o.fit.interval(name, method="profile") for name in frame.index]
-        print(o.fit.summary())
-        print(
-            "profile intervals (95 %): "
-            + ", ".join(
-                f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in zip(frame.index, ends, strict=True)
-            )
-        )
     else:
+        ends = profiles(o, options)
         print(o.fit.summary())
+        if ends:
+            said = ", ".join(f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in ends.items())
+            print(f"profile intervals (95 %): {said}")
     if isinstance(o.types, NotIdentified):
         print(plain(f"{options.types} types: not identified: {o.types}"))
     elif o.types is not None:
@@ -339,6 +333,19 @@ def show(o: Outcome, options: Options) -> None:
             )
             print(f"{line['name']}: {value}, p = {line['p']:.4g}")
     _remarks(o, sys.stdout)
+
+
+def profiles(o: Outcome, options: Options) -> dict[str, tuple[float, float]]:
+    """Profile intervals of the parameters, where they were asked for.
+
+    Raises InputError with weights.
+    """
+    if options.intervals != "profile" or not isinstance(o.fit, Fit):
+        return {}
+    try:
+        return {k: o.fit.interval(k, method="profile") for k in o.fit.estimates if k != "lambda"}
+    except ValueError as error:
+        raise InputError(f"{o.path}: {error}; leave --intervals out") from None
 
 
 def derived(found: Fit, options: Options) -> list[dict[str, Any]]:
@@ -394,10 +401,10 @@ def describe(o: Outcome, options: Options) -> dict[str, Any]:
             "data_notes": list(o.sample.notes),
         }
     assert isinstance(o.fit, Fit)
-    profile = options.intervals == "profile"
+    profile = profiles(o, options)
     estimates = {}
     for k, v in o.fit.estimates.items():
-        low, high = o.fit.interval(k, method="profile" if profile and k != "lambda" else "default")
+        low, high = profile.get(k) or o.fit.interval(k)
         estimates[k] = {
             "value": v,
             "se": o.fit.se[k],

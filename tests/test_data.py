@@ -547,6 +547,9 @@ def test_identical_rows_unused_columns_and_weights_are_said(tmp_path: Path) -> N
     assert "hessian" in complains(
         "fit", tmp_path / "w.csv", "--family", "fehr_schmidt", "--errors", "hessian"
     )
+    for shown in ([], ["--json"]):
+        said = complains("fit", tmp_path / "w.csv", *CHOICES, "--intervals", "profile", *shown)
+        assert "with weights a likelihood ratio says nothing about the errors" in said
 
 
 def measurement(folder: Path, seed: int = 0) -> Path:
