@@ -284,7 +284,14 @@ def run(options: Options) -> int:
     if options.json:
         print(json.dumps(whole, indent=2, allow_nan=False))
     elif options.table or len(found) > 1:
+        below = [
+            f"{name}: {line}"
+            for name, o in zip(titles(found), found, strict=True)
+            for line in asked(o, options)
+        ]
         print(side_by_side(found, options).to(options.table or "text"))
+        for line in below:
+            print(plain(line))
         for o in found:
             _remarks(o, sys.stderr)
     else:
@@ -292,14 +299,18 @@ def run(options: Options) -> int:
     return 0 if all(o.identified for o in found) else NOT_IDENTIFIED
 
 
+def titles(found: list[Outcome]) -> list[str]:
+    """What each file is called beside the others: its name, or its path where names repeat."""
+    names = [o.path.stem for o in found]
+    return names if len(set(names)) == len(names) else [str(o.path) for o in found]
+
+
 def side_by_side(found: list[Outcome], options: Options) -> Etable:
     """The outcomes in one table, each under the name of its file."""
-    names = [o.path.stem for o in found]
-    names = names if len(set(names)) == len(names) else [str(o.path) for o in found]
     ways = list(dict.fromkeys(" and ".join(o.sample.cluster) for o in found))
     robust = options.errors not in ("sandwich", "hessian") or options.types > 1
     notes = [f"Clusters: {ways[0]}."] if len(ways) == 1 and ways[0] and robust else []
-    return etable(*(o.shown for o in found), names=names, stars=options.stars, notes=notes)
+    return etable(*(o.shown for o in found), names=titles(found), stars=options.stars, notes=notes)
 
 
 def _remarks(o: Outcome, stream: Any) -> None:
@@ -309,30 +320,39 @@ def _remarks(o: Outcome, stream: Any) -> None:
 
 def show(o: Outcome, options: Options) -> None:
     """Print one outcome for a person."""
+    below = asked(o, options)
     if isinstance(o.fit, NotIdentified):
         print(plain(f"not identified: {o.fit}"))
     else:
-        ends = profiles(o, options)
         print(o.fit.summary())
-        if ends:
-            said = ", ".join(f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in ends.items())
-            print(f"profile intervals (95 %): {said}")
     if isinstance(o.types, NotIdentified):
         print(plain(f"{options.types} types: not identified: {o.types}"))
     elif o.types is not None:
         print()
         print(o.types.summary())
         print(f"{o.types.agreeing} of {o.types.starts} starts agree")
-    if isinstance(o.fit, Fit):
-        for line in derived(o.fit, options):
-            span = f", 95 % [{line['low']:.6g}, {line['high']:.6g}]" if "low" in line else ""
-            value = (
-                f"{line['value']:.6g} (SE {line['se']:.3g}){span}"
-                if "value" in line
-                else f"W = {line['statistic']:.4g}"
-            )
-            print(f"{line['name']}: {value}, p = {line['p']:.4g}")
+    for line in below:
+        print(line)
     _remarks(o, sys.stdout)
+
+
+def asked(o: Outcome, options: Options) -> list[str]:
+    """What was asked for beside the estimates, a line each; nothing where there are none."""
+    if not isinstance(o.fit, Fit):
+        return []
+    lines = []
+    if ends := profiles(o, options):
+        said = ", ".join(f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in ends.items())
+        lines.append(f"profile intervals (95 %): {said}")
+    for line in derived(o.fit, options):
+        span = f", 95 % [{line['low']:.6g}, {line['high']:.6g}]" if "low" in line else ""
+        value = (
+            f"{line['value']:.6g} (SE {line['se']:.3g}){span}"
+            if "value" in line
+            else f"W = {line['statistic']:.4g}"
+        )
+        lines.append(f"{line['name']}: {value}, p = {line['p']:.4g}")
+    return lines
 
 
 def profiles(o: Outcome, options: Options) -> dict[str, tuple[float, float]]:

@@ -779,6 +779,13 @@ def test_several_files_make_one_table_and_what_is_not_identified_has_its_own_exi
         assert mark in out
         assert "one" in out
         assert "two" in out
+    more = ("--intervals", "profile", "--test", "beta=0.3", "--nlcom", "beta/(1-beta)")
+    alone = [call("fit", name, *CHOICES, *more)[1].splitlines()[-3:] for name in names[:2]]
+    code, out, _ = call("fit", *names, *CHOICES, *more)
+    assert code == 3
+    for name, said in zip(("one", "two"), alone, strict=True):
+        here = [line for line in out.splitlines() if line.startswith(f"{name}: ")]
+        assert here[-3:] == [f"{name}: {line}" for line in said]
     code, out, _ = call("fit", *names, *CHOICES, "--table", "text", "--stars")
     assert code == 3
     assert "not identified" in out
