@@ -64,10 +64,11 @@ class Amce:
 
 
 def in_order(levels: set[str]) -> list[str]:
-    """Levels by size if all are numbers, else by the alphabet; the missing one last."""
+    """Levels by size if all are numbers, with decimal point or comma, else by the alphabet; the
+    missing one last."""
     known = levels - {MISSING}
     try:
-        ordered = sorted(known, key=float)
+        ordered = sorted(known, key=lambda text: float(text.replace(",", ".")))
     except ValueError:
         ordered = sorted(known)
     return ordered + [MISSING] * (MISSING in levels)

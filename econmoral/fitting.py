@@ -2,6 +2,7 @@
 
     econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --types 3
     econmoral fit treated.csv control.csv --table latex > table.tex
+    econmoral fit treated.csv control.csv --difference beta --effects
     econmoral fit runs/demo/eval/choices.jsonl --set payoffs --mode reasoned --arm moralis
     econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --out runs/humans
 
@@ -23,7 +24,18 @@ from pathlib import Path
 from typing import Any
 
 from econmoral.data import Sample, read_choices
-from econmoral.estimation import Fit, Mixture, NotIdentified, etable, fit, mixture, restrict
+from econmoral.estimation import (
+    Derived,
+    Fit,
+    Mixture,
+    NotIdentified,
+    difference,
+    etable,
+    fit,
+    mixture,
+    ratio,
+    restrict,
+)
 from econmoral.options import Config, option
 from econmoral.preferences import FAMILIES
 from econmoral.records import InputError, finite, origin, plain, write_json, write_text
@@ -78,6 +90,24 @@ class Options(Config):
         "profile: by likelihood ratio, decisions taken as independent",
         choices=("default", "profile"),
     )
+    effects: bool = option(
+        False, "marginal effects: what a unit more of own payoff, or of a term, does to a choice"
+    )
+    per: float | None = option(
+        None, "units that --effects adds (default 1)", metavar="UNITS", positive=True
+    )
+    difference: tuple[str, ...] = option(
+        (),
+        "of two files: a parameter of the first minus that of the second",
+        metavar="NAME",
+        repeat=True,
+    )
+    ratio: tuple[str, ...] = option(
+        (),
+        "of two files: a parameter of the first over that of the second",
+        metavar="NAME",
+        repeat=True,
+    )
     table: str | None = option(
         None, "print a table, files side by side", choices=("text", "markdown", "html", "latex")
     )
@@ -131,18 +161,29 @@ class Options(Config):
                 f"--test: no estimated parameter {', '.join(sorted(unknown))}; there are "
                 f"{', '.join(free)}"
             )
+        for name in ("difference", "ratio"):
+            if unknown := set(getattr(self, name)) - set(free):
+                raise InputError(
+                    f"--{name}: no estimated parameter {', '.join(sorted(unknown))}; there are "
+                    f"{', '.join(free)}"
+                )
         for text in self.nlcom:
             evaluate(text, dict.fromkeys(free, 0.5))
         single = self.errors in ("sandwich", "hessian") and self.types == 1
+        other = self.types > 1 or bool(self.table)  # nothing but the estimates is printed
         idle = {
             "--cluster": bool(self.cluster) and single,
             "--replications": self.replications is not None and self.errors not in RANDOM,
             "--seed": self.seed is not None and self.errors not in RANDOM and self.types == 1,
             "--stars": self.stars and not self.table and not self.out,
             "--table": bool(self.table) and self.json,
-            "--test": bool(self.test) and (self.types > 1 or bool(self.table)),
-            "--nlcom": bool(self.nlcom) and (self.types > 1 or bool(self.table)),
-            "--intervals": self.intervals == "profile" and (self.types > 1 or bool(self.table)),
+            "--test": bool(self.test) and other,
+            "--nlcom": bool(self.nlcom) and other,
+            "--intervals": self.intervals == "profile" and other,
+            "--effects": self.effects and other,
+            "--per": self.per is not None and not self.effects,
+            "--difference": bool(self.difference) and other,
+            "--ratio": bool(self.ratio) and other,
         }
         with_what = {
             "--cluster": f"with --errors {self.errors}",
@@ -150,6 +191,7 @@ class Options(Config):
             "--seed": "without --errors bootstrap or wild, or --types",
             "--stars": "without --table",
             "--table": "with --json",
+            "--per": "without --effects",
         }
         for name, useless in idle.items():
             if useless:
@@ -157,6 +199,20 @@ class Options(Config):
                     f"{name} does nothing {with_what.get(name, 'with --types or --table')}; leave "
                     "it out"
                 )
+        if self.difference or self.ratio:
+            name = "--difference" if self.difference else "--ratio"
+            if len(self.files) != 2:
+                raise InputError(f"{name} compares two files, got {len(self.files)}")
+            if self.errors != "clustered" or len(self.cluster) > 1:
+                raise InputError(
+                    f"{name} goes with --errors cluster and one column in --cluster: who is in "
+                    "both files is accounted for"
+                )
+        if self.intervals == "profile" and free == ["lambda"]:
+            raise InputError(
+                "--intervals profile does nothing where only lambda is estimated, which has no "
+                "profile interval; leave it out"
+            )
         if self.types > 1 and self.errors in ("sandwich", "wild"):
             raise InputError(
                 f"--errors {self.errors} is not available with --types; use cluster, hessian, "
@@ -266,7 +322,11 @@ def run(options: Options) -> int:
     found = [outcome(path, options) for path in options.files]
     if options.json or options.out:
         described = [describe(o, options) for o in found]
-        whole = finite(described[0] if len(described) == 1 else {"fits": described})
+        whole = finite(
+            described[0]
+            if len(described) == 1
+            else {"fits": described, "compared": compared(found, options)}
+        )
     if options.out:
         table = side_by_side(found, options)
         write_json(options.out / "fit.json", whole)
@@ -279,7 +339,16 @@ def run(options: Options) -> int:
     if options.json:
         print(json.dumps(whole, indent=2, allow_nan=False))
     elif options.table or len(found) > 1:
+        below = [
+            f"{name}: {line}"
+            for name, o in zip(titles(found), found, strict=True)
+            for line in asked(o, options)
+        ]
+        if options.difference or options.ratio:
+            below += between(found, options)
         print(side_by_side(found, options).to(options.table or "text"))
+        for line in below:
+            print(plain(line))
         for o in found:
             _remarks(o, sys.stderr)
     else:
@@ -287,14 +356,18 @@ def run(options: Options) -> int:
     return 0 if all(o.identified for o in found) else NOT_IDENTIFIED
 
 
+def titles(found: list[Outcome]) -> list[str]:
+    """What each file is called beside the others: its name, or its path where names repeat."""
+    names = [o.path.stem for o in found]
+    return names if len(set(names)) == len(names) else [str(o.path) for o in found]
+
+
 def side_by_side(found: list[Outcome], options: Options) -> Etable:
     """The outcomes in one table, each under the name of its file."""
-    names = [o.path.stem for o in found]
-    names = names if len(set(names)) == len(names) else [str(o.path) for o in found]
     ways = list(dict.fromkeys(" and ".join(o.sample.cluster) for o in found))
     robust = options.errors not in ("sandwich", "hessian") or options.types > 1
     notes = [f"Clusters: {ways[0]}."] if len(ways) == 1 and ways[0] and robust else []
-    return etable(*(o.shown for o in found), names=names, stars=options.stars, notes=notes)
+    return etable(*(o.shown for o in found), names=titles(found), stars=options.stars, notes=notes)
 
 
 def _remarks(o: Outcome, stream: Any) -> None:
@@ -304,18 +377,9 @@ def _remarks(o: Outcome, stream: Any) -> None:
 
 def show(o: Outcome, options: Options) -> None:
     """Print one outcome for a person."""
+    below = asked(o, options)
     if isinstance(o.fit, NotIdentified):
         print(plain(f"not identified: {o.fit}"))
-    elif options.intervals == "profile":
-        frame = o.fit.to_frame().loc[list(o.fit.data.parameters) if o.fit.data else []]
-        ends = [o.fit.interval(name, method="profile") for name in frame.index]
-        print(o.fit.summary())
-        print(
-            "profile intervals (95 %): "
-            + ", ".join(
-                f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in zip(frame.index, ends, strict=True)
-            )
-        )
     else:
         print(o.fit.summary())
     if isinstance(o.types, NotIdentified):
@@ -324,16 +388,46 @@ def show(o: Outcome, options: Options) -> None:
         print()
         print(o.types.summary())
         print(f"{o.types.agreeing} of {o.types.starts} starts agree")
-    if isinstance(o.fit, Fit):
-        for line in derived(o.fit, options):
-            span = f", 95 % [{line['low']:.6g}, {line['high']:.6g}]" if "low" in line else ""
-            value = (
-                f"{line['value']:.6g} (SE {line['se']:.3g}){span}"
-                if "value" in line
-                else f"W = {line['statistic']:.4g}"
-            )
-            print(f"{line['name']}: {value}, p = {line['p']:.4g}")
+    for line in below:
+        print(line)
     _remarks(o, sys.stdout)
+
+
+def asked(o: Outcome, options: Options) -> list[str]:
+    """What was asked for beside the estimates, a line each; nothing where there are none."""
+    if not isinstance(o.fit, Fit):
+        return []
+    lines = []
+    if ends := profiles(o, options):
+        said = ", ".join(f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in ends.items())
+        lines.append(f"profile intervals (95 %): {said}")
+    return lines + [_said(line) for line in derived(o.fit, options)]
+
+
+def _said(line: dict[str, Any]) -> str:
+    """One result as a line."""
+    if "statistic" in line:
+        return f"{line['name']}: W = {line['statistic']:.4g}, p = {line['p']:.4g}"
+    text = (
+        f"{line['name']}: {line['value']:.6g} (SE {line['se']:.3g}), "
+        f"95 % [{line['low']:.6g}, {line['high']:.6g}]"
+    )
+    if "p" in line:
+        text += f", p = {line['p']:.4g}"
+    return text + (f" (of {line['against']:g})" if line.get("against") else "")
+
+
+def profiles(o: Outcome, options: Options) -> dict[str, tuple[float, float]]:
+    """Profile intervals of the parameters, where they were asked for.
+
+    Raises InputError with weights.
+    """
+    if options.intervals != "profile" or not isinstance(o.fit, Fit):
+        return {}
+    try:
+        return {k: o.fit.interval(k, method="profile") for k in o.fit.estimates if k != "lambda"}
+    except ValueError as error:
+        raise InputError(f"{o.path}: {error}; leave --intervals out") from None
 
 
 def derived(found: Fit, options: Options) -> list[dict[str, Any]]:
@@ -350,18 +444,69 @@ def derived(found: Fit, options: Options) -> list[dict[str, Any]]:
         )
     for text in options.nlcom:
         got = found.nlcom(partial(evaluate, text), text)
-        low, high = got.interval()
-        lines.append(
-            {
-                "name": text,
-                "value": got.value,
-                "se": got.se,
-                "low": low,
-                "high": high,
-                "p": got.p_value(),
-            }
-        )
+        lines.append(_line(got) | {"p": got.p_value()})
+    if options.effects:
+        per = 1.0 if options.per is None else options.per
+        for term, row in found.effects(per).iterrows():
+            what = term if term == "own payoff" else f"the term of {term}"
+            name = f"marginal effect of {per:g} more of {what}"
+            lines.append({"name": name, "value": row.pop("effect")} | row.to_dict())
     return lines
+
+
+def _line(got: Derived) -> dict[str, Any]:
+    low, high = got.interval()
+    return {"name": got.name, "value": got.value, "se": got.se, "low": low, "high": high}
+
+
+def compared(found: list[Outcome], options: Options) -> list[dict[str, Any]]:
+    """Differences and ratios of the first file to the second that were asked for; none where one
+    is not identified.
+
+    Raises InputError where it is not known who is in both.
+    """
+    kinds = (
+        ("difference", difference, "-", 0.0, options.difference),
+        ("ratio", ratio, "/", 1.0, options.ratio),
+    )
+    fits = [o.fit for o in found if isinstance(o.fit, Fit)]
+    if len(fits) != 2 or not (options.difference or options.ratio):
+        return []
+    for o in found:
+        if not o.sample.cluster:
+            raise InputError(
+                f"{o.path}: a difference or ratio needs to know who decided; name the column with "
+                "--cluster"
+            )
+    first, second = (o.sample for o in found)
+    both = len(set(first.data.names) & set(second.data.names))
+    if both and first.cluster != second.cluster:
+        raise InputError(
+            f"{both} value(s) of {first.cluster[0]} in {found[0].path} are also values of "
+            f"{second.cluster[0]} in {found[1].path}, and would be taken as the same; rename them"
+        )
+    one, two = titles(found)
+    lines = []
+    for kind, function, sign, null, names in kinds:
+        for name in names:
+            try:
+                got = function(fits[0], fits[1], name)
+            except ValueError as error:
+                raise InputError(f"--{kind}: {error}") from None
+            line = {"name": f"{got.name} ({one} {sign} {two})", "parameter": name, "kind": kind}
+            more = {"p": got.p_value(null), "against": null, "clusters_in_both": both}
+            lines.append(_line(got) | line | more)
+    return lines
+
+
+def between(found: list[Outcome], options: Options) -> list[str]:
+    """What ``compared`` found, a line each, and who was taken as the same."""
+    lines = compared(found, options)
+    if not lines:
+        return [f"{' and '.join(titles(found))}: not compared, for not both are identified"]
+    both = lines[0]["clusters_in_both"]
+    last = f"clusters of the same name in both files, taken as the same: {both}"
+    return [*map(_said, lines), last]
 
 
 def describe(o: Outcome, options: Options) -> dict[str, Any]:
@@ -389,10 +534,10 @@ def describe(o: Outcome, options: Options) -> dict[str, Any]:
             "data_notes": list(o.sample.notes),
         }
     assert isinstance(o.fit, Fit)
-    profile = options.intervals == "profile"
+    profile = profiles(o, options)
     estimates = {}
     for k, v in o.fit.estimates.items():
-        low, high = o.fit.interval(k, method="profile" if profile and k != "lambda" else "default")
+        low, high = profile.get(k) or o.fit.interval(k)
         estimates[k] = {
             "value": v,
             "se": o.fit.se[k],

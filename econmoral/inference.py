@@ -256,9 +256,20 @@ def _crossing(excess: object, centre: float, step: float, lowest: float = -np.in
 # ---- likelihood ratio and profile
 
 
+def _unweighted(data: Design) -> None:
+    if data.weighted:
+        raise ValueError(
+            "with weights a likelihood ratio says nothing about the errors; use "
+            "intervals and tests by standard errors"
+        )
+
+
 def likelihood_ratio(data: Design, target: dict[str, float]) -> tuple[float, float]:
     """Likelihood-ratio statistic and p-value of theta = ``target`` (lambda and the other
-    parameters free)."""
+    parameters free).
+
+    Raises ValueError with sampling weights, under which it is not chi-squared."""
+    _unweighted(data)
     full = maximise(data).value.sum()
     statistic = max(2 * float(full - maximise(restrict(data, target)).value.sum()), 0.0)
     return statistic, float(chi2.sf(statistic, len(target)))
@@ -269,7 +280,10 @@ def profile_interval(
 ) -> tuple[float, float]:
     """Values of a parameter that the likelihood-ratio test does not reject; an end that is not
     found within ``span`` of the maximum is infinite.  Assumes independent decisions: with clusters
-    prefer ``Fit.interval``."""
+    prefer ``Fit.interval``.
+
+    Raises ValueError with sampling weights, as ``likelihood_ratio``."""
+    _unweighted(data)
     data, _ = compress(data)
     best = maximise(data)
     top, centre = best.value.sum(), best.b[1 + data.parameters.index(name)] / best.b[0]

@@ -167,8 +167,8 @@ class Fit:
         """Confidence interval of one parameter.
 
         method : ``default`` (estimate plus and minus t se; with wild errors the wild bootstrap's),
-        ``wald``, ``profile`` (likelihood ratio, decisions taken as independent; not for lambda) or
-        ``wild``.
+        ``wald``, ``profile`` (likelihood ratio, decisions taken as independent; neither for lambda
+        nor with weights) or ``wild``.
         """
         if name not in self.estimates:
             raise ValueError(f"no parameter {name!r}; there are {', '.join(self.estimates)}")

@@ -248,6 +248,40 @@ def test_what_is_no_level_is_left_out(tmp_path: Path, text: str, level: bool) ->
         assert_complains(found, "colour", "one level")
 
 
+def test_levels_that_look_alike(tmp_path: Path) -> None:
+    """Equal numbers are one level, as if the file had written them alike; case is pointed out."""
+    data = simulated(25, 6, 5)
+    data["price"] = data["price"].replace({"20": "7.5"})
+    alike = data.copy()
+    odd = np.arange(len(data)) % 3 == 0
+    alike.loc[odd, "price"] = data["price"][odd].replace({"5": "5.0", "10": "1e1", "7.5": "7.50"})
+    text = alike.drop(columns="w").to_csv(index=False)
+    data.drop(columns="w").to_csv(tmp_path / "clean.csv", index=False)
+    (tmp_path / "c.csv").write_text(text)
+    (tmp_path / "comma.csv").write_text(text.replace(",", ";").replace(".", ","))
+    clean = json_of(tmp_path / "clean.csv")
+    found = json_of(tmp_path / "c.csv", "--baseline", "price=5.0")
+    assert found["effects"] == clean["effects"]
+    assert [e["level"] for e in clean["effects"] if e["attribute"] == "price"] == ["7.5", "10"]
+    for pair in (("5.0", "5"), ("1e1", "10"), ("7.50", "7.5")):
+        assert any(
+            f"{a} and {b} are the same number" in n
+            for n in found["notes"]
+            for a, b in (pair, pair[::-1])
+        )
+    comma = json_of(tmp_path / "comma.csv")["effects"]
+    assert [e["level"] for e in comma if e["attribute"] == "price"] == ["7,5", "10"]
+    assert [e["value"] for e in comma] == [e["value"] for e in clean["effects"]]
+    (tmp_path / "case.csv").write_text(text.replace("red", "Red", 40))
+    told = json_of(tmp_path / "case.csv")
+    assert any("Red and red differ only in case" in n for n in told["notes"])
+    assert {(e["baseline"], e["level"]) for e in told["effects"]} >= {("Red", "red")}
+    (tmp_path / "marks.csv").write_text(text.replace(",", ";").replace(";7.50", ";7,50"))
+    said = " ".join(json_of(tmp_path / "marks.csv")["notes"])
+    assert "levels of price are taken as text" in said
+    assert "both decimal marks" in said
+
+
 def test_attributes_that_say_the_same_are_refused() -> None:
     data = simulated(20, 4, 11)
     twice = {"colour": list(data["colour"]), "copy": list(data["colour"])}

@@ -127,6 +127,13 @@ def test_three_goods_unused_columns_and_ids_as_text(tmp_path: Path) -> None:
     assert any("1 row(s) repeat" in note for note in found["notes"])
 
 
+def test_pooling_everybody_is_said(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text(CROSSING.replace("subject", "id"))
+    told = "no column subject and no --subject: all rows are taken as one person's"
+    assert told in json_of(tmp_path / "b.csv")["notes"]
+    assert told not in json_of(tmp_path / "b.csv", "--subject", "id")["notes"]
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [

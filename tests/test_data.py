@@ -16,7 +16,7 @@ from test_calculator import DATA
 
 from econmoral.choice import Decision, logit
 from econmoral.data import read_choices
-from econmoral.estimation import allocations, fit, restrict
+from econmoral.estimation import allocations, difference, fit, ratio, restrict
 from econmoral.games import BATTERY, GAMES, belief_weights, draw_beliefs, tables_of
 from econmoral.preferences import FAMILIES
 
@@ -575,6 +575,9 @@ def test_identical_rows_unused_columns_and_weights_are_said(tmp_path: Path) -> N
     assert "hessian" in complains(
         "fit", tmp_path / "w.csv", "--family", "fehr_schmidt", "--errors", "hessian"
     )
+    for shown in ([], ["--json"]):
+        said = complains("fit", tmp_path / "w.csv", *CHOICES, "--intervals", "profile", *shown)
+        assert "with weights a likelihood ratio says nothing about the errors" in said
 
 
 def measurement(folder: Path, seed: int = 0) -> Path:
@@ -696,6 +699,7 @@ IDLE = [
     (("--nlcom", "9**9**9**9"), "too large a number; write arithmetic of"),
     (("--fix", "beta=0", "--test", "beta=0"), "no estimated parameter beta"),
     (("--test", "kappa=0"), "no estimated parameter kappa"),
+    (("--fix", "alpha=0", "beta=0", "--intervals", "profile"), "only lambda is estimated"),
     (("--nlcom", "__import__('os')"), "not known"),
     (("--nlcom", "beta/("), "--nlcom"),
     (("--nlcom", "1/(beta-.5)"), "--nlcom"),
@@ -803,6 +807,13 @@ def test_several_files_make_one_table_and_what_is_not_identified_has_its_own_exi
         assert mark in out
         assert "one" in out
         assert "two" in out
+    more = ("--intervals", "profile", "--test", "beta=0.3", "--nlcom", "beta/(1-beta)")
+    alone = [call("fit", name, *CHOICES, *more)[1].splitlines()[-3:] for name in names[:2]]
+    code, out, _ = call("fit", *names, *CHOICES, *more)
+    assert code == 3
+    for name, said in zip(("one", "two"), alone, strict=True):
+        here = [line for line in out.splitlines() if line.startswith(f"{name}: ")]
+        assert here[-3:] == [f"{name}: {line}" for line in said]
     code, out, _ = call("fit", *names, *CHOICES, "--table", "text", "--stars")
     assert code == 3
     assert "not identified" in out
@@ -813,6 +824,79 @@ def test_several_files_make_one_table_and_what_is_not_identified_has_its_own_exi
     assert found[2]["diverging"]["lambda"] == "+"
     assert found[2]["bounds"]
     assert call("fit", names[2], *CHOICES)[0] == 3
+
+
+def test_effects_and_two_files_compared(tmp_path: Path) -> None:
+    """What ``Fit.effects``, ``difference`` and ``ratio`` give, printed and in the JSON."""
+    BASE.to_csv(tmp_path / "one.csv", index=False)
+    same_people = allocation_choices(25, 20, (0.0, 0.6), seed=2)
+    same_people.to_csv(tmp_path / "two.csv", index=False)
+    names = [tmp_path / "one.csv", tmp_path / "two.csv"]
+    one, two = (fit(read_choices(name, "fehr_schmidt", ["sid"]).data) for name in names)
+    more = ("--effects", "--per", "10", "--difference", "beta", "--ratio", "lambda")
+    found = json_of("fit", *names, *CHOICES, *more)
+    for sample, here in zip((one, two), found["fits"], strict=True):
+        frame = sample.effects(per=10)
+        for line, (term, row) in zip(here["derived"], frame.iterrows(), strict=True):
+            assert line["name"].endswith(f" {term}")
+            assert line["name"].startswith("marginal effect of 10 more of ")
+            got = [line[k] for k in ("value", "se", "low", "high")]
+            assert got == pytest.approx(row.tolist())
+    gap, times = difference(one, two, "beta"), ratio(one, two, "lambda")
+    for line, got, null in zip(found["compared"], (gap, times), (0.0, 1.0), strict=True):
+        assert (line["value"], line["se"]) == pytest.approx((got.value, got.se))
+        assert (line["low"], line["high"]) == pytest.approx(got.interval())
+        assert (line["p"], line["against"]) == (pytest.approx(got.p_value(null)), null)
+        assert line["clusters_in_both"] == 25
+    assert gap.se != pytest.approx(np.hypot(one.se["beta"], two.se["beta"]), rel=1e-6)
+    code, out, _ = call("fit", *names, *CHOICES, *more)
+    assert code == 0
+    assert f"beta, difference (one - two): {gap.value:.6g} (SE {gap.se:.3g})" in out
+    assert f"lambda, ratio (one / two): {times.value:.6g} (SE {times.se:.3g})" in out
+    assert "taken as the same: 25" in out
+    assert f"two: marginal effect of 10 more of own payoff: {frame['effect'].iloc[0]:.6g}" in out
+    BASE.assign(choice_x=(BASE["self_x"] > BASE["self_y"]).astype(int)).to_csv(
+        tmp_path / "sure.csv", index=False
+    )
+    code, out, _ = call("fit", names[0], tmp_path / "sure.csv", *CHOICES, *more)
+    assert code == 3
+    assert "one and sure: not compared, for not both are identified" in out
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "part"),
+    [
+        (1, ("--cluster", "sid", "--difference", "beta"), "compares two files, got 1"),
+        (3, ("--cluster", "sid", "--ratio", "beta"), "compares two files, got 3"),
+        (2, ("--cluster", "sid", "--difference", "kappa"), "no estimated parameter kappa"),
+        (2, ("--cluster", "sid", "--ratio", "beta", "--table", "text"), "--ratio does nothing"),
+        (2, ("--difference", "beta"), "name the column with --cluster"),
+        (2, ("--errors", "hessian", "--difference", "beta"), "goes with --errors cluster"),
+        (1, ("--cluster", "sid", "--types", "2", "--effects"), "--effects does nothing"),
+        (1, ("--per", "10"), "--per does nothing without --effects"),
+        (1, ("--effects", "--per", "0"), "--per must be positive"),
+    ],
+)
+def test_what_cannot_be_compared_gets_one_line(
+    files: int, options: tuple[str, ...], part: str, tmp_path: Path
+) -> None:
+    names = [tmp_path / f"{i}.csv" for i in range(files)]
+    for name in names:
+        BASE.to_csv(name, index=False)
+    assert part in complains("fit", *names, "--family", "fehr_schmidt", *options)
+
+
+def test_clusters_of_unlike_files_are_not_taken_as_the_same(tmp_path: Path) -> None:
+    BASE.rename(columns={"sid": "subject"}).to_csv(tmp_path / "a.csv", index=False)
+    path = measurement(tmp_path)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    kept = [r for r in rows if (r["set"], r["mode"], r["arm"]) == ("payoffs", "direct", "base")]
+    items = (json.dumps(r | {"id": f"P{i:03d}"}) + "\n" for i, r in enumerate(kept))
+    path.write_text("".join(items))
+    words = ("--family", "fehr_schmidt", "--difference", "beta")
+    said = complains("fit", tmp_path / "a.csv", path, *words)
+    assert "25 value(s) of subject" in said
+    assert "rename them" in said
 
 
 def test_a_type_that_is_not_identified_ends_with_code_3(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from test_separation import stacked
 
 from econmoral.estimation import (
     fit,
+    likelihood_ratio,
     mixture,
     profile_interval,
     restrict,
@@ -229,6 +230,17 @@ def test_profile_interval_on_the_plain_formula() -> None:
         held = np.column_stack([x[:, 0] + end * x[:, 1], x[:, 2]])
         # half of 3.841459
         assert loss(logit_fit(held, y), held, y) - best == pytest.approx(1.920729, abs=2e-3)
+
+
+def test_a_weighted_likelihood_ratio_is_refused() -> None:
+    data = weigh(stacked(allocation_choices(subjects=20, per=20, seed=9)), np.full(400, 2.0))
+    for ask in (
+        lambda: fit(data).interval("alpha", method="profile"),
+        lambda: profile_interval(data, "alpha"),
+        lambda: likelihood_ratio(data, {"alpha": 0.1}),
+    ):
+        with pytest.raises(ValueError, match="with weights a likelihood ratio says nothing"):
+            ask()
 
 
 def test_fixed_parameters_stay_where_they_are() -> None:

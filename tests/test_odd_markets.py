@@ -95,6 +95,21 @@ def test_the_command_says_never(options: tuple[str, ...], never: list[bool]) -> 
     assert all(d is None or 0 <= d < 1 for d in discounts)
 
 
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        (("--kappa", ".5"), ("--kappa", ".5", ".5")),
+        (("--prices", "1.5"), ("--prices", "1.5", "1.5")),
+        (("--cost", "1", "1", "1", "--kappa", ".2"), ("--kappa", ".2", ".2", ".2")),
+        (("--prices", "1.5", "--quality", "2", "2", "2"), ("--prices", "1.5", "1.5", "1.5")),
+    ],
+)
+def test_one_number_counts_for_all_firms(short: tuple[str, ...], long: tuple[str, ...]) -> None:
+    one, each = (calculator("market", *options, "--json") for options in (short, long))
+    assert one.returncode == 0, one.stderr
+    assert one.stdout == each.stdout
+
+
 def test_the_table_says_never() -> None:
     text = calculator("market", "--cost", "1", "1.5").stdout
     assert "firm 1 from discount factor 0.0404; firm 2 never" in text
@@ -113,6 +128,8 @@ def test_the_table_says_never() -> None:
         (("--kappa-estimate", "9", "--kappa-se", ".1"), "almost nothing"),
         (("--kappa-estimate", ".4", "--kappa-se", ".1", "--kappa", "0", "0"), "either"),
         (("--kappa-estimate", ".4", "--kappa-se", ".1", "--draws", "3"), "100"),
+        (("--kappa", "0", "1", "--prices", "1"), "--kappa does nothing"),
+        (("--cost", "1", "1", "1", "--prices", "1", "2"), "3 costs and 2 prices"),
         (("--draws", "200"), "--draws does nothing"),
         (("--seed", "0"), "--seed does nothing"),
         (("--prices", "1.5", "1.6", "--kappa", "0", "1"), "--kappa does nothing"),

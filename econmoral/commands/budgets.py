@@ -61,12 +61,10 @@ def run(options: Options) -> dict[str, Any]:
         for name in dict.fromkeys(subject)
     ]
     used = {*goods, *([options.subject] if named else [])}
-    return {
-        "subjects": result,
-        "draws": options.draws,
-        "goods": prices.shape[1],
-        "notes": _notes(table, subject, prices, bought, used),
-    }
+    notes = _notes(table, subject, prices, bought, used)
+    if not named:
+        notes.append("no column subject and no --subject: all rows are taken as one person's")
+    return {"subjects": result, "draws": options.draws, "goods": prices.shape[1], "notes": notes}
 
 
 def _goods(table: Sheet) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -4,9 +4,10 @@ own.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from econmoral.amce import Amce, estimate
 from econmoral.commands import figure, grid
 from econmoral.options import Config, option
 from econmoral.records import InputError, terminal
-from econmoral.sheet import MISSING, Sheet, read_sheet
+from econmoral.sheet import MISSING, Sheet, identifier, read_sheet
 
 SHOWN = 20  # remarks printed for a person; --json has all
 ABSENT = MISSING - {"none"}  # no level was shown; None may be a level of its own
+
+NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,12 @@ def run(options: Options) -> dict[str, Any]:
         raise InputError(
             f"{', '.join(clash)} cannot be an attribute: the column is used for something else"
         )
+    written, remarks = {}, []
+    for a in attributes:
+        written[a], more = _levels(table, a)
+        remarks += more
+    alike = {a: [written[a][cell] for cell in table.columns[a]] for a in attributes}
+    table = replace(table, columns=table.columns | alike)
     unused = [c for c in table.columns if c not in {*other, *attributes}]
     task = table.labels(options.task)
     units = list(zip(subjects or [""] * len(task), task, strict=True))
@@ -83,14 +92,18 @@ def run(options: Options) -> dict[str, Any]:
         weight = table.numbers([options.weight], positive)[:, 0]
         if (weight <= 0).any():
             raise table.bad(int((weight <= 0).argmax()), options.weight, positive)
-    levels = {a: [_level(table.columns[a][i]) for i in kept] for a in attributes}
+    levels = {a: [_shown(table.columns[a][i]) for i in kept] for a in attributes}
+    baselines = {
+        a: written.get(a, {}).get(text, identifier(text))
+        for a, text in _baselines(options.baseline).items()
+    }
     try:
         found = estimate(
             levels,
             chosen[kept],
             [cluster[i] for i in kept],
             weight[kept],
-            _baselines(options.baseline),
+            baselines,
             options.missing,
         )
     except ValueError as error:
@@ -100,12 +113,51 @@ def run(options: Options) -> dict[str, Any]:
     return described(found) | {
         "tasks": len({units[i] for i in kept}),
         "cluster": options.cluster or (options.subject if subjects else options.task),
-        "notes": [*table.notes, *notes, *found.notes],
+        "notes": [*table.notes, *remarks, *notes, *found.notes],
     }
 
 
-def _level(text: str) -> str | None:
-    return None if text.strip().lower() in ABSENT else text.strip()
+def _levels(table: Sheet, attribute: str) -> tuple[dict[str, str], list[str]]:
+    """Cell -> level of an attribute, and remarks on levels that look alike.
+
+    Cells that are equal as numbers are one level, under the shortest of their names; names that
+    differ only in case stay two.
+    """
+    cells = table.columns[attribute]
+    names = {cell: identifier(cell) for cell in cells}
+    rows = {names[cells[i]]: i for i in reversed(range(len(cells)))}
+    same: dict[float, list[str]] = {}
+    notes = []
+    numeric = sorted(i for name, i in rows.items() if NUMBER.fullmatch(name))
+    try:
+        rule = "only numbers of at most 1e12 are compared as such"
+        for i, value in zip(
+            numeric, table.keep(numeric).numbers([attribute], rule)[:, 0].tolist(), strict=True
+        ):
+            same.setdefault(value, []).append(names[cells[i]])
+    except InputError as error:
+        notes.append(f"the levels of {attribute} are taken as text: {error}")
+    one = {name: min(group, key=lambda t: (len(t), t)) for group in same.values() for name in group}
+    notes += [
+        f"{attribute}: {' and '.join(group)} are the same number, so one level: {one[group[0]]}"
+        for group in same.values()
+        if len(group) > 1
+    ]
+    found = {cell: one.get(name, name) for cell, name in names.items()}
+    cased: dict[str, list[str]] = {}
+    for name in sorted({name for name in found.values() if _shown(name)}):
+        cased.setdefault(name.casefold(), []).append(name)
+    notes += [
+        f"{attribute}: {' and '.join(group)} differ only in case and are different levels; write "
+        "them alike if they are one"
+        for group in cased.values()
+        if len(group) > 1
+    ]
+    return found, notes
+
+
+def _shown(level: str) -> str | None:
+    return None if level.lower() in ABSENT else level
 
 
 def described(found: Amce) -> dict[str, Any]:

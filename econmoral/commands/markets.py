@@ -19,7 +19,9 @@ from econmoral.records import InputError, terminal
 class Options(Config):
     """What the command is told."""
 
-    kappa: tuple[float, ...] = option((), "degree of morality of every firm (default 0 0)")
+    kappa: tuple[float, ...] = option(
+        (), "degree of morality of every firm, or one for all (default 0)"
+    )
     group: str | None = option(None, "who stands behind the veil (default firms)", choices=GROUPS)
     quality: tuple[float, ...] = option((2.0,), "a of every firm, or one for all")
     cost: tuple[float, ...] = option((1.0,), "unit cost of every firm, or one for all")
@@ -27,7 +29,9 @@ class Options(Config):
     mu: float = option(0.25, "horizontal differentiation")
     scale: float = option(1.0, "size of the market")
     currency: float = option(1.0, "units of currency per unit of utility")
-    prices: tuple[float, ...] = option((), "describe these prices instead of the equilibrium")
+    prices: tuple[float, ...] = option(
+        (), "describe these prices, or one for all, instead of the equilibrium"
+    )
     kappa_estimate: float | None = option(
         None, "an estimated degree, common to all firms: intervals by draws from it"
     )
@@ -51,9 +55,27 @@ def run(options: Options) -> dict[str, Any]:
         raise InputError(str(error)) from None
 
 
-def _market(options: Options, n: int) -> Market:
-    quality, cost = (tuple(x * n if len(x) == 1 else x) for x in (options.quality, options.cost))
+def _market(options: Options) -> Market:
+    """As many firms as the longest list has numbers, two at least.
+
+    Raises ValueError for a list that is shorter, unless it has one number for all.
+    """
+    lists = {"qualities": options.quality, "costs": options.cost}
+    lists |= {"degrees of morality": options.kappa, "prices": options.prices}
+    most = max(lists, key=lambda name: len(lists[name]))
+    n = max(len(lists[most]), 2)
+    for name, numbers in lists.items():
+        if 1 < len(numbers) < n:
+            raise ValueError(
+                f"there are {n} {most} and {len(numbers)} {name}; give one for all firms, or one "
+                "for each"
+            )
+    quality, cost = _each(options.quality, n), _each(options.cost, n)
     return Market(quality, cost, options.outside, options.mu, options.scale, options.currency)
+
+
+def _each(numbers: tuple[float, ...], n: int) -> tuple[float, ...]:
+    return numbers * n if len(numbers) == 1 else numbers
 
 
 def _given(options: Options) -> dict[str, Any]:
@@ -63,16 +85,12 @@ def _given(options: Options) -> dict[str, Any]:
     for name, why in idle.items():
         if getattr(options, name) not in (None, ()):
             raise ValueError(f"--{name} does nothing {why}; leave it out")
-    listed = max(len(options.quality), len(options.cost))
-    kappa = options.kappa or [0.0] * max(listed, 2)
-    n = len(options.prices or kappa)
-    firms = _market(options, n)
-    if options.prices and len(options.prices) != firms.n:
-        raise ValueError(f"{firms.n} firms and {len(options.prices)} prices")
+    firms = _market(options)
+    kappa = _each(options.kappa or (0.0,), firms.n)
     prices = (
-        np.array(options.prices, float)
+        np.array(_each(options.prices, firms.n))
         if options.prices
-        else firms.equilibrium(tuple(kappa), options.group or "firms")
+        else firms.equilibrium(kappa, options.group or "firms")
     )
     if not np.isfinite(prices).all():
         raise ValueError("prices must be finite")
@@ -80,9 +98,7 @@ def _given(options: Options) -> dict[str, Any]:
     numbers = [*result["shares"], *result["profits"], result["consumer_surplus"]]
     if not np.isfinite(numbers).all():
         raise OverflowError("a profit or the surplus is not finite")
-    return result | {
-        "critical_discount": [firms.critical_discount(i) for i in range(n)] if n > 1 else []
-    }
+    return result | {"critical_discount": [firms.critical_discount(i) for i in range(firms.n)]}
 
 
 def _asks_for_draws(options: Options) -> bool:
@@ -95,7 +111,7 @@ def _asks_for_draws(options: Options) -> bool:
 
 
 def _estimated(options: Options) -> dict[str, Any]:
-    firms = _market(options, max(len(options.quality), len(options.cost), 2))
+    firms = _market(options)
     estimate, se = options.kappa_estimate, options.kappa_se
     assert estimate is not None
     assert se is not None
@@ -152,14 +168,14 @@ def show(options: Options, result: dict[str, Any]) -> None:
     )
     if any(v is None for v in result["price_index"] + result["profit_gain"]):
         console.print("–: not defined, for the joint monopoly is no better for this firm than Nash")
-    if discounts := result["critical_discount"]:
-        said = ["never" if d is None else f"from discount factor {d:.4f}" for d in discounts]
-        each = "; ".join(f"firm {i + 1} {text}" for i, text in enumerate(said))
-        console.print(f"the threat of Nash holds the joint monopoly: {each}")
-        if None in discounts:
-            console.print(
-                "never: the joint monopoly pays this firm no more than Nash, however patient it is"
-            )
+    discounts = result["critical_discount"]
+    said = ["never" if d is None else f"from discount factor {d:.4f}" for d in discounts]
+    each = "; ".join(f"firm {i + 1} {text}" for i, text in enumerate(said))
+    console.print(f"the threat of Nash holds the joint monopoly: {each}")
+    if None in discounts:
+        console.print(
+            "never: the joint monopoly pays this firm no more than Nash, however patient it is"
+        )
     if not min(result["shares"]) > 0:
         console.print("a share of 0 is one too small to be told from 0")
 
