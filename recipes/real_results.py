@@ -84,7 +84,7 @@ def load(folder: Path) -> dict[str, Any]:
             rows = [row for _, row in read_lines(folder / stage / "choices.jsonl")]
             found.setdefault("derivations", {})[stage] = derivations(rows, found["adapters"])
     if (folder / "cells.jsonl").is_file():
-        found["cells"] = [row for _, row in read_lines(folder / "cells.jsonl")]
+        found["cells"] = [portable(row) for _, row in read_lines(folder / "cells.jsonl")]
     return found
 
 

@@ -163,76 +163,110 @@ def test_every_page_is_in_the_contents_of_the_site() -> None:
     assert all(f"({name})" in home for name in listed if name != "index.md")
 
 
-def test_figures_of_the_real_checkpoint_are_those_of_the_committed_run() -> None:
-    whole = ROOT / "results" / "real"
-    games, allocations = (
-        json.loads((whole / name / "results.json").read_text(encoding="utf-8"))
-        for name in ("smollm2-135m-four-stages", "smollm2-135m")
-    )
-    own, moral = "homo_economicus", "homo_moralis:kappa=0.5"
-    altruist = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
+OWN, MORAL = "homo_economicus", "homo_moralis:kappa=0.5"
+Rows = dict[str, dict[str, Any]]
 
-    def row(stage: str, arm: str) -> dict[str, Any]:
-        found = (games if stage == "games" else allocations)[stage]
-        (only,) = (r for r in found if r["arm"] == arm and r["mode"] in ("reasoned", "rule"))
-        return only  # type: ignore[no-any-return]
 
-    def share(stage: str, arm: str, target: str, what: str) -> str:
-        assert not row(stage, arm)["outside"]
-        value = row(stage, arm)["targets"][target][what]
-        return f"{100 * value['mean']:.0f} ± {100 * value['se']:.0f}"
+def figures(name: str, stage: str) -> tuple[dict[str, Any], Rows]:
+    """A committed study, and its rows by condition, after a derivation."""
+    path = ROOT / "results" / "real" / name / "results.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = {r["arm"]: r for r in found[stage] if r["mode"] in ("reasoned", "rule")}
+    return found, rows
 
-    def valid(stage: str, arm: str) -> str:
-        return f"{100 * row(stage, arm)['valid_answer_probability']:.0f}"
 
-    def estimate(value: dict[str, float]) -> str:
-        return f"{value['value']:.2f} ± {value['se']:.2f}".replace("0.", ".")
+def share(row: dict[str, Any], target: str, what: str) -> str:
+    """A share of choices, as the README prints it."""
+    assert not row["outside"]
+    value = row["targets"][target][what]
+    return f"{100 * value['mean']:.0f} ± {100 * value['se']:.0f}"
 
-    def cells(name: str) -> list[str]:
-        (line,) = (x for x in README.splitlines() if x.replace("*", "").startswith(f"| {name} "))
-        return [c.strip(" *").replace("** (target", " (target") for c in line.split("|")[2:-1]]
 
-    both = (("games", "base"), ("allocations", "base"))
-    assert all(row(*one)["outside"] for one in both)
-    assert cells("base")[0] == ", ".join(valid(*one) for one in both)
-    placebos = (("games", "placebo-games"), ("allocations", "placebo-allocations"))
-    decisions, differ = "decisions", "decisions_where_they_differ"
-    assert cells("placebo: shuffled answers") == [
-        ", ".join(valid(*one) for one in placebos),
-        share(*placebos[0], own, decisions),
-        share(*placebos[0], moral, differ),
-        "not id.",
-        share(*placebos[1], altruist, "where_they_differ"),
-        "not id.",
-    ]
-    assert "not_identified" in row(*placebos[0])["homo_moralis"]
-    for arm, target in (("economicus", ""), ("moralis", " (target .5)")):
-        kappa = row("games", arm)["homo_moralis"]["estimates"]["kappa"]
-        assert cells(arm)[:4] == [
-            valid("games", arm),
-            share("games", arm, own, decisions),
-            share("games", arm, moral, differ),
-            estimate(kappa) + target,
+def estimate(value: dict[str, float]) -> str:
+    """An estimate, as the README prints it."""
+    return f"{value['value']:.2f} ± {value['se']:.2f}".replace("0.", ".")
+
+
+@pytest.mark.parametrize(
+    ("name", "arms"),
+    [
+        (
+            "smollm2-135m-four-stages",
+            {
+                "SmolLM2": "base",
+                "placebo: shuffled answers": "placebo-games",
+                "economicus": "economicus",
+                "moralis": "moralis",
+            },
+        ),
+        (
+            "qwen2.5-coder-0.5b-games",
+            {
+                "Qwen": "base",
+                "Qwen, placebo": "placebo-games",
+                "Qwen, economicus": "economicus",
+                "Qwen, moralis": "moralis",
+            },
+        ),
+    ],
+)
+def test_figures_of_games_are_those_of_the_committed_runs(name: str, arms: dict[str, str]) -> None:
+    found, rows = figures(name, "games")
+    for title, arm in arms.items():
+        row = rows[arm]
+        (line,) = (x for x in README.splitlines() if x.replace("*", "").startswith(f"| {title} |"))
+        cells = [c.strip(" *").replace("** (target", " (target") for c in line.split("|")[2:-1]]
+        valid = f"{100 * row['valid_answer_probability']:.0f}"
+        if row["outside"]:
+            assert cells == [valid, "outside the form", "outside the form", ""]
+            continue
+        fit = row["homo_moralis"]
+        kappa = estimate(fit["estimates"]["kappa"]) if "estimates" in fit else "not id."
+        assert cells == [
+            valid,
+            share(row, OWN, "decisions"),
+            share(row, MORAL, "decisions_where_they_differ"),
+            kappa + " (target .5)" * (arm == "moralis"),
         ]
-    constant = share("games", "constant, economicus", own, decisions)
-    assert f"on {constant} % of these decisions" in README
-    alike = share("games", "both-alike best", moral, differ)
-    assert f"κ = 1 matches *moralis*, where it differs, on {alike}" in README
-    weight = estimate(row("allocations", "altruist")["structural"]["beta"])
-    assert cells("altruist")[4:] == [
-        share("allocations", "altruist", altruist, "where_they_differ"),
-        f"{weight} (target .5)",
-    ]
-    claims = [v for v in games["verdicts"] if v["shown"] is not None]
+    claims = [v for v in found["verdicts"] if v["shown"] is not None]
     assert len(claims) == 4
     assert all(v["shown"] for v in claims)
-    (spiteful,) = (v for v in allocations["verdicts"] if "spiteful type, where" in v["claim"])
+    told = {
+        "smollm2-135m-four-stages": ("on {} % of these", "it differs, on {} %"),
+        "qwen2.5-coder-0.5b-games": ("(Qwen's: {})", "% ({})"),
+    }
+    limits = README[README.index("## Limits") :]
+    constant, alike = told[name]
+    assert constant.format(share(rows["constant, economicus"], OWN, "decisions")) in limits
+    kantian = share(rows["both-alike best"], MORAL, "decisions_where_they_differ")
+    assert alike.format(kantian) in limits
+
+
+def test_training_of_qwen_is_that_of_the_committed_run() -> None:
+    found, _ = figures("qwen2.5-coder-0.5b-games", "games")
+    adapters = found["adapters"]
+    sizes = {name: run["gates"]["labels_checked"] for name, run in adapters.items()}
+    minutes = sum(run["seconds"] for run in adapters.values()) / 60
+    said = (
+        f"Qwen2.5-Coder-0.5B {sizes['economicus']} (*moralis* {sizes['moralis']} more; placebo "
+        f"{sizes['placebo-games']}; {minutes:.0f} minutes on two CPU cores)"
+    )
+    assert said in " ".join(README.split())
+
+
+def test_figures_of_allocations_are_those_of_the_committed_run() -> None:
+    found, rows = figures("smollm2-135m", "allocations")
+    altruist = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
+    own, placebo = (
+        share(rows[arm], altruist, "where_they_differ")
+        for arm in ("altruist", "placebo-allocations")
+    )
+    assert f"**{own}** (placebo {placebo})" in " ".join(README.split())
+    (spiteful,) = (v for v in found["verdicts"] if "spiteful type, where" in v["claim"])
     assert spiteful["shown"] is False
     assert "**Not shown**: the spiteful type by its choices" in README
     seconds = [
-        r["seconds"]
-        for r in allocations["adapters"].values()
-        if r["gates"]["labels_checked"] == 1600
+        r["seconds"] for r in found["adapters"].values() if r["gates"]["labels_checked"] == 1600
     ]
     assert f"{min(seconds):.0f} to {max(seconds):.0f} seconds" in README
 
