@@ -16,11 +16,14 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from econmoral.records import InputError, plain, read_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dta", ".parquet", ".jsonl")
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -345,6 +348,15 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+def _words(column: pd.Series) -> bool:
+    """Whether a column of Stata has labels that are meant: those of ``choice`` where they are
+    letters or numbers of options, for words such as "yes" or "left" are none of its values."""
+    return column.dtype == "category" and (
+        column.name != "choice"
+        or all(re.fullmatch(r"[A-Za-z]|\d+", str(label)) for label in column.cat.categories)
+    )
+
+
 def _from_frame(path: Path) -> Sheet:
     import pandas as pd
 
@@ -355,7 +367,7 @@ def _from_frame(path: Path) -> Sheet:
             if words := [c for c in frame.columns if WORDS.fullmatch(c)]:
                 # ``encode`` numbers words by the alphabet, so a code says nothing of its own
                 named = pd.read_stata(path, columns=words)
-                labelled = [c for c in words if named[c].dtype == "category"]
+                labelled = [c for c in words if _words(named[c])]
                 frame[labelled] = named[labelled].astype(object)
         else:
             frame = pd.read_parquet(path)

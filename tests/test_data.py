@@ -19,6 +19,7 @@ from econmoral.data import read_choices
 from econmoral.estimation import allocations, difference, fit, ratio, restrict
 from econmoral.games import BATTERY, GAMES, belief_weights, draw_beliefs, tables_of
 from econmoral.preferences import FAMILIES
+from econmoral.sheet import read_sheet
 
 BASE = allocation_choices(subjects=25, per=20, seed=1)
 CHOICES = ["--family", "fehr_schmidt", "--cluster", "sid"]
@@ -234,6 +235,18 @@ def test_labels_of_stata_are_words_and_codes_stay_identifiers(tmp_path: Path) ->
     assert len(coded.data.names) == 12
     assert fit(coded.data).estimates == fit(plain.data).estimates
     assert "Stata's value labels are read in game, move1, move2" in coded.notes
+
+
+@pytest.mark.parametrize(
+    ("labels", "cells"), [({1: "b", 2: "c"}, ["b", "c"]), ({1: "left", 2: "right"}, ["1", "2"])]
+)
+def test_labels_of_a_choice_are_read_where_they_name_options(
+    labels: dict[int, str], cells: list[str], tmp_path: Path
+) -> None:
+    pd.DataFrame({"choice": [1, 2]}).to_stata(
+        tmp_path / "c.dta", write_index=False, value_labels={"choice": labels}
+    )
+    assert read_sheet(tmp_path / "c.dta").columns["choice"] == cells
 
 
 def test_absent_beliefs_are_even(tmp_path: Path) -> None:
