@@ -24,7 +24,7 @@ from econmoral.records import finite, origin, read_json, write_json, write_text
 from eval.engine_transformers import Transformers
 from eval.engines import Condition, Request
 from eval.measure import draw_problems
-from recipes.real_results import markdown
+from recipes.real_results import markdown, portable
 
 FOLDER = Path(__file__).parents[1] / "results" / "real"
 BASE = Condition("base")
@@ -136,7 +136,9 @@ def test_valid_answer_probability_by_wording(model: str) -> None:
     name = Path(model).name
     write_json(
         FOLDER / f"validity-{name}.json",
-        finite(origin() | {"model": name, "weights": engine(model).weights, "table": table}),
+        portable(
+            finite(origin() | {"model": name, "weights": engine(model).weights, "table": table})
+        ),
     )
     write_text(FOLDER / "validity.md", by_wording())
     if "qwen" in name.lower():
