@@ -561,19 +561,23 @@ def _brief(error: Exception) -> str:
 # --- adapters
 
 
+def _record(folder: Path) -> dict[str, Any]:
+    """An adapter's run.json; empty where there is none that can be read."""
+    path = folder / "run.json"
+    if path.is_file() and path.stat().st_size <= 16 * LARGEST_CONFIGURATION:
+        with suppress(InputError):
+            run = read_json(path)
+            return run if isinstance(run, dict) else {}
+    return {}
+
+
 def recorded_base(folder: Path) -> dict[str, Any]:
     """What an adapter's run.json says of the weights it was trained on.
 
     Empty where it says nothing.
     """
-    path = folder / "run.json"
-    if not path.is_file() or path.stat().st_size > 16 * LARGEST_CONFIGURATION:
-        return {}
-    with suppress(InputError):
-        run = read_json(path)
-        found = run.get("weights") if isinstance(run, dict) else None
-        return found if isinstance(found, dict) else {}
-    return {}
+    found = _record(folder).get("weights")
+    return found if isinstance(found, dict) else {}
 
 
 def model_of(folder: Path) -> str:
@@ -582,9 +586,7 @@ def model_of(folder: Path) -> str:
 
     Raises InputError where neither is a known model, a hub id or a folder of this machine.
     """
-    base = adapter_base(folder)
-    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    named = run.get("model") if isinstance(run, dict) else None
+    base, named = adapter_base(folder), _record(folder).get("model")
     for name in (*([named] if isinstance(named, str) else []), base):
         with suppress(InputError):
             source = find_model(name).source

@@ -375,8 +375,8 @@ class Claims:
         placebo = self.row(stage, ECONOMICUS, shuffled=True)
         own, kantian = self.row(stage, ECONOMICUS), self.row(stage, moral)
         self.check(
-            f"new {new}: homo economicus takes {REACHED:.0%} of decisions as its target, "
-            f"{100 * ABOVE_FORM:.0f} points more than the placebo".replace("%", " %"),
+            f"new {new}: homo economicus takes {100 * REACHED:.0f} % of decisions as its target, "
+            f"{100 * ABOVE_FORM:.0f} points more than the placebo",
             [share(row, ECONOMICUS, "decisions") for row in (own, placebo)],
             lambda a, b: a >= REACHED and a - b >= ABOVE_FORM,
         )

@@ -492,6 +492,9 @@ def test_a_base_that_has_moved_is_known_by_its_weights(
     rewrite(tuned, dict, base_model_name_or_path=str(tmp_path / "gone"))
     with pytest.raises(InputError, match="gone, which is not on this machine; give --model"):
         model_of(tuned)
+    (tuned / "run.json").write_text('{"model": "nano"')  # cut off: the configuration alone counts
+    with pytest.raises(InputError, match="gone, which is not on this machine"):
+        model_of(tuned)
     write_json(tuned / "run.json", {"model": "nano", "weights": {"sha256": weights_sha256(NANO)}})
     assert model_of(tuned) == "nano"
     check_adapters([tuned], locate("nano"))
