@@ -215,9 +215,13 @@ class Study:
                 self.cell("spillover", spill, self.out / "spillover"),
             ]
         if stage == "curve":
+            # beside the base told of the preference: from which size on tuning does more
+            domain = self.plan["adapters"][self.plan["curve"]["adapter"]]["domain"]
             folders = [w for size in self.curve for w in ("--adapter", str(self.folder(*size)))]
-            words = ["menus", *base, *folders, *self.asked("allocations")]
-            words += [*drawn, "--mode", "reasoned"]
+            words = ["menus" if domain == "allocations" else "games", *base, *folders]
+            words += [*self.asked(domain), "--mode", "reasoned", "--prompted"]
+            new = ["--sets", "wordings", "--items", str(self.plan["problems"])]
+            words += drawn if domain == "allocations" else new
             return [self.cell("curve", words, self.out / "curve")]
         size = self.plan["applications"]
         words = ["dilemmas", *base, *everyone, "--battery", "conjoint"]

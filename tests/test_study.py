@@ -420,6 +420,26 @@ def test_a_study_of_a_real_checkpoint_lays_out(name: str, tmp_path: Path) -> Non
     assert len(crossed) == (0 if name == "real" else len(set(everything)))
 
 
+@pytest.mark.parametrize(
+    ("name", "command", "asked"),
+    [("real", "menus", "--battery allocations"), ("real-qwen", "games", "--sets wordings")],
+)
+def test_a_curve_is_measured_where_its_adapter_was_trained(
+    name: str, command: str, asked: str, tmp_path: Path
+) -> None:
+    plan = real_study.read_plan(ROOT / "recipes" / "plans" / f"{name}.yaml")
+    about = real_study.Study(plan, "smollm2-135m", tmp_path)
+    (cell,) = about.measurements("curve")
+    words = " ".join(cell.words)
+    assert f" {command} " in words
+    assert asked in words
+    assert "--prompted" in words
+    sizes = plan["curve"]["sizes"]
+    assert [w for w in cell.words if f"{plan['curve']['adapter']}-n" in w] == [
+        str(about.folder(plan["curve"]["adapter"], n)) for n in sizes
+    ]
+
+
 def test_an_adapter_that_comes_after_another_goes_on_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
