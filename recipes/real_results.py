@@ -497,16 +497,57 @@ def figure(found: dict[str, Any], path: Path) -> None:
         (human, "accuracy", "Allocations of Bruhin, Fehr and Schunk"),
     ]
     panels = [panel for panel in panels if panel[0]]
+    if "curve" in found:
+        what = "decisions" if on_games(found["curve"]) else "accuracy"
+        panels.append((found["curve"], what, "By number of training conversations"))
     drawn = [r for r in human or menus if not r["outside"] and "alpha" in r["structural"]]
     n = max(1, len(panels) + bool(drawn))
     chart = plt.figure(figsize=(5.2 * min(n, 2), 3.9 * ((n + 1) // 2)), layout="constrained")
     axes = [chart.add_subplot((n + 1) // 2, min(n, 2), k + 1) for k in range(n)]
     for axis, (rows, what, title) in zip(axes, panels, strict=False):
-        figures.draw_shares(axis, rows, what)
+        if rows is found.get("curve"):
+            draw_curve(axis, found, what)
+        else:
+            figures.draw_shares(axis, rows, what)
         axis.set_title(title, fontsize=10)
     if drawn:
         figures.draw_weights(axes[-1], drawn, (ALTRUIST, SPITEFUL, ECONOMICUS))
     figures.save(chart, path)
+
+
+def on_games(rows: list[dict[str, Any]]) -> bool:
+    """Whether rows are of games; else of allocations."""
+    return any("set" in row for row in rows)
+
+
+def draw_curve(axis: Any, found: dict[str, Any], what: str) -> None:
+    """Share of choices as the adapters' own target by number of conversations,
+    beside the untuned model, plain and told of the target.
+    """
+    rows = [r for r in found["curve"] if not r["outside"] and r["mode"] == "reasoned"]
+    runs = {r["arm"]: found["adapters"].get(r["arm"]) for r in rows}
+    target = next(str(Target.parse(run["target"])) for run in runs.values() if run)
+    told = f"base, told {rows[0]['targets'][target]['label']}"
+    tuned = {
+        run["gates"]["labels_checked"]: r["targets"][target][what]
+        for r in rows
+        if (run := runs[r["arm"]])
+    }
+    sizes = sorted(tuned)
+    means = [tuned[n]["mean"] for n in sizes]
+    errors = [figures.INTERVAL * (tuned[n]["se"] or 0) for n in sizes]
+    axis.errorbar(sizes, means, yerr=errors, fmt="o-", color=figures.COLOURS[1], label="tuned")
+    lines = {"base": ("untuned", ":"), told: ("untuned, told the preference", "--")}
+    for row in rows:
+        if row["arm"] in lines:
+            label, style = lines[row["arm"]]
+            level = row["targets"][target][what]["mean"]
+            axis.axhline(level, color=figures.COLOURS[0], ls=style, label=label)
+    axis.set(xscale="log", ylim=(0, 1.02), xlabel="conversations (95 % interval over problems)")
+    axis.set(xticks=sizes, xticklabels=sizes, ylabel="choices as the target")
+    axis.minorticks_off()
+    axis.legend(fontsize=8, loc="lower right")
+    axis.grid(axis="y", color="#dddddd")
 
 
 def page(found: dict[str, Any], name: str) -> str:
@@ -557,7 +598,13 @@ def page(found: dict[str, Any], name: str) -> str:
             title = stage.replace("-", ", ", 1).replace("-", " ")
             parts += [f"## What is right in the derivations: {title}", derivations_table(counts)]
     if "curve" in found:
-        parts += ["## Learning curve", allocations_table(found["curve"], "allocations")]
+        rows = found["curve"]
+        table = (
+            games_table(rows, "wordings")
+            if on_games(rows)
+            else allocations_table(rows, "allocations")
+        )
+        parts += ["## Learning curve (payoffs never trained on)", table]
     if "spillover" in found:
         parts += ["## Everyday situations (direct answers)", spillover_table(found["spillover"])]
     if "dilemmas" in found:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
 from conftest import ROOT
-from real_results import PARTS, derivations, dilemmas_table, portable
+from real_results import PARTS, derivations, dilemmas_table, draw_curve, portable
 
 from econmoral.records import InputError, read_json, read_lines
 
@@ -83,3 +84,23 @@ def test_dilemmas_stand_beside_people_and_outside_the_form_without_figures() -> 
     assert cells["base"][1].strip() == "answers outside the form"
     effect = found["dilemmas"]["arms"]["spiteful"]["conjoint"]["effects"]["status"]
     assert f"{effect['value']:.2f} ± {effect['se']:.2f}" == cells["spiteful"][6].strip()
+
+
+def test_a_learning_curve_is_drawn_over_conversations(tmp_path: Path) -> None:
+    target = "homo_economicus"
+
+    def row(arm: str, mean: float) -> dict[str, Any]:
+        entry = {"label": "economicus", "decisions": {"mean": mean, "se": 0.05}}
+        row = {"arm": arm, "set": "wordings", "mode": "reasoned", "outside": False}
+        return row | {"targets": {target: entry}}
+
+    rows = [row("base", 0.5), row("base, told economicus", 0.55)]
+    rows += [row("e-n100", 0.8), row("e-n50", 0.6)]
+    adapters = {f"e-n{n}": {"target": target, "gates": {"labels_checked": n}} for n in (50, 100)}
+    axis = plt.figure().add_subplot()
+    draw_curve(axis, {"curve": rows, "adapters": adapters}, "decisions")
+    curve, *levels = axis.get_lines()
+    assert [list(v) for v in curve.get_data()] == [[50, 100], [0.6, 0.8]]
+    texts = {t.get_text() for t in axis.get_legend().get_texts()}
+    assert texts == {"tuned", "untuned", "untuned, told the preference"}
+    assert [line.get_ydata()[0] for line in levels[-2:]] == [0.5, 0.55]
