@@ -127,10 +127,10 @@ bench-eval: .venv/ready ## the same for exact scoring alone, against full passes
 	$(BIN)/python -m eval.bench --only scoring
 
 bench-sft: .venv/ready ## speed and memory of fine-tuning against a plain TRL script, in one run
-	$(BIN)/python recipes/bench_sft.py
+	$(BIN)/python recipes/benchmarks/bench_sft.py
 
 gpu-check: .venv/ready ## run everything that only a GPU can prove, results as JSON
-	$(BIN)/python recipes/gpu_check.py
+	$(BIN)/python recipes/benchmarks/gpu_check.py
 
 test-vllm: .venv-vllm/ready ## hold the vLLM engine against transformers, on a CPU build of vLLM in an environment of its own
 	PYTHONPATH=. $(BIN)/python tests/vllm_agrees.py transformers
@@ -186,7 +186,7 @@ load: .venv/ready ## time and memory as work grows (tests/load.json)
 	touch $@
 
 nano: .venv/ready ## train the built-in model again from scratch (about an hour on 2 cores)
-	$(BIN)/python recipes/pretrain.py --out runs/nano
+	$(BIN)/python -m recipes.nano.pretrain --out runs/nano
 
 clean: ## remove runs and data, keep .venv
 	rm -rf runs data

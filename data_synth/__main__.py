@@ -21,12 +21,20 @@ from typing import Any
 
 from rich.progress import track
 
-from econmoral.derivations import derives
-from econmoral.games import GAMES
-from econmoral.menus import FRAMES
-from econmoral.options import Config, option, parse
-from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, origin, program, sha256, write_lines, write_text
+from econmoral.economics.games import GAMES
+from econmoral.economics.preferences import FAMILIES
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import (
+    InputError,
+    command,
+    origin,
+    program,
+    sha256,
+    write_lines,
+    write_text,
+)
+from econmoral.instruments.derivations import derives
+from econmoral.instruments.menus import FRAMES
 from econmoral.target import Target
 
 from .synthesis import DOMAINS, LEAD, REASONED, TRAINED_GAMES, Draw, default_rival, examples

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.conversation import Conversation, Message, Mode
-from econmoral.derivations import allocation_derivation, derives, game_derivation
-from econmoral.games import draw_beliefs, draw_protocol
-from econmoral.menus import CROSSED, TRAIN, MenuPage, draw_allocation, draw_page, menu_conversation
-from econmoral.prompts import (
+from econmoral.economics.games import draw_beliefs, draw_protocol
+from econmoral.files.records import InputError
+from econmoral.instruments.derivations import allocation_derivation, derives, game_derivation
+from econmoral.instruments.games import (
     WORDINGS_CROSSED,
     WORDINGS_TRAIN,
     Item,
@@ -21,8 +20,16 @@ from econmoral.prompts import (
     converse,
     draw_layout,
 )
-from econmoral.records import InputError
+from econmoral.instruments.menus import (
+    CROSSED,
+    TRAIN,
+    MenuPage,
+    draw_allocation,
+    draw_page,
+    menu_conversation,
+)
 from econmoral.target import ECONOMICUS, Target, moralis
+from econmoral.text.conversation import Conversation, Message, Mode
 
 LEAD = 1.0  # points by which the optimum beats every other plan: near-ties would teach noise
 # of the games drawn by default; any other that is asked for counts as a small one
@@ -176,8 +183,14 @@ def _dilemmas(draw: Draw) -> Iterator[dict[str, Any]]:
     Only for those who want it: by default no dilemma is trained on, and what tuning on games does
     to them is the question.
     """
-    from econmoral.dilemmas import SAVED, SCENES, Rating, predicted_choice, rating_conversation
-    from econmoral.dilemmas import TRAIN as RATING_TRAIN
+    from econmoral.instruments.dilemmas import (
+        SAVED,
+        SCENES,
+        Rating,
+        predicted_choice,
+        rating_conversation,
+    )
+    from econmoral.instruments.dilemmas import TRAIN as RATING_TRAIN
 
     rng = np.random.default_rng([draw.seed, 2])
     for i in range(draw.n):

@@ -14,9 +14,9 @@ import sys
 
 import numpy as np
 
-from econmoral.choice import logit
-from econmoral.games import BATTERY, GAMES, belief_weights, draw_beliefs
-from econmoral.preferences import FAMILIES
+from econmoral.economics.choice import logit
+from econmoral.economics.games import BATTERY, GAMES, belief_weights, draw_beliefs
+from econmoral.economics.preferences import FAMILIES
 
 SUBJECTS, LEAVERS, ROUNDS = 60, 2, len(BATTERY)
 FIELDS = ("game", "t", "r", "p", "s", "belief1", "belief2", "belief3", "move1", "move2", "move3", "payoff")

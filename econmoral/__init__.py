@@ -42,20 +42,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from econmoral.data import read_choices
-    from econmoral.estimation import NotIdentified, etable, fit, mixture
-    from econmoral.games import GAMES
-    from econmoral.menus import MENUS
-    from econmoral.models import MODELS
-    from econmoral.preferences import FAMILIES
-    from econmoral.records import InputError
+    from econmoral.checkpoints.models import MODELS
+    from econmoral.economics.games import GAMES
+    from econmoral.economics.preferences import FAMILIES
+    from econmoral.estimation.estimate import NotIdentified, etable, fit, mixture
+    from econmoral.files.records import InputError
+    from econmoral.instruments.menus import MENUS
+    from econmoral.people.choices import read_choices
     from econmoral.target import ECONOMICUS, Target, moralis
 
 _HOME = {
-    "ECONOMICUS": "target", "FAMILIES": "preferences", "GAMES": "games", "InputError": "records",
-    "MENUS": "menus", "MODELS": "models", "NotIdentified": "estimation", "Target": "target",
-    "etable": "estimation", "fit": "estimation", "mixture": "estimation", "moralis": "target",
-    "read_choices": "data",
+    "ECONOMICUS": "target", "FAMILIES": "economics.preferences", "GAMES": "economics.games",
+    "InputError": "files.records", "MENUS": "instruments.menus", "MODELS": "checkpoints.models",
+    "NotIdentified": "estimation.estimate", "Target": "target", "etable": "estimation.estimate",
+    "fit": "estimation.estimate", "mixture": "estimation.estimate", "moralis": "target",
+    "read_choices": "people.choices",
 }  # fmt: skip
 _ROOMS = {
     "Comparison": "eval.compare", "Measurement": "eval.study", "compare": "eval.compare",

@@ -17,9 +17,9 @@ from importlib import import_module, metadata
 from typing import Any
 
 from econmoral.commands import negative_values
-from econmoral.identification import NotIdentified
-from econmoral.options import parse
-from econmoral.records import InputError, command, finite, plain
+from econmoral.estimation.identification import NotIdentified
+from econmoral.files.options import parse
+from econmoral.files.records import InputError, command, finite, plain
 from econmoral.rooms import room
 
 # name -> module in another room, what it does.  The module's main() parses its own command line.
@@ -61,8 +61,8 @@ CALCULATOR = {
         "commands.best_reply",
         "payoffs, utilities, probabilities and best replies of one decision",
     ),
-    "fit": ("fitting", "maximum likelihood on choices in a table, or of a measurement"),
-    "import-otree": ("otree", "a wide export of oTree to the long CSV that fit reads"),
+    "fit": ("people.fitting", "maximum likelihood on choices in a table, or of a measurement"),
+    "import-otree": ("people.otree", "a wide export of oTree to the long CSV that fit reads"),
     "power": ("commands.planning", "subjects, items or answers needed to tell two arms apart"),
     "market": (
         "commands.markets",

@@ -17,10 +17,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from econmoral.choice import best_plan
-from econmoral.games import Protocol, Tables, belief_weights
-from econmoral.preferences import FAMILIES, Family
-from econmoral.records import InputError
+from econmoral.economics.choice import best_plan
+from econmoral.economics.games import Protocol, Tables, belief_weights
+from econmoral.economics.preferences import FAMILIES, Family
+from econmoral.files.records import InputError
 
 SHORT = {"homo_economicus": "economicus", "homo_moralis": "moralis", "bruhin_fehr_schunk": "bfs"}
 DENOMINATORS = (1, 2, 5, 10, 20, 50, 100)
@@ -153,7 +153,7 @@ class Target:
     def best_plan(self, protocol: Protocol, beliefs: tuple[float, ...]) -> tuple[int, float]:
         """(best whole strategy, its lead over the second best in points).
 
-        Of homo moralis as ``econmoral.choice.best_plan``, which takes kappa = 1 as the limit from
+        Of homo moralis as ``economics.choice.best_plan``, which takes kappa = 1 as the limit from
         below.
         """
         if self.family in ("homo_economicus", "homo_moralis"):

@@ -29,18 +29,25 @@ import statsmodels.api as sm  # type: ignore[import-untyped]
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from econmoral.dilemmas import draw_scenarios
-from econmoral.estimation import Design, allocations, bootstrap, fit, log_likelihood, mixture
-from econmoral.firms import Learning, learning_grid, q_learners
-from econmoral.market import Market
-from econmoral.options import Config, option, parse
-from econmoral.pricing import TRAIN, View, price_conversation
-from econmoral.records import command, fill_section, origin, program, read_json, write_json
+from econmoral.economics.firms import Learning, learning_grid, q_learners
+from econmoral.economics.market import Market
+from econmoral.estimation.estimate import (
+    Design,
+    allocations,
+    bootstrap,
+    fit,
+    log_likelihood,
+    mixture,
+)
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import command, fill_section, origin, program, read_json, write_json
+from econmoral.instruments.dilemmas import draw_scenarios
+from econmoral.instruments.pricing import TRAIN, View, price_conversation
 from econmoral.target import ECONOMICUS, moralis
 
 from .conjoint import conjoint_items, conjoint_requests
 from .dilemma import WORDINGS
-from .engines import Condition, Request, Sampled
+from .engines.base import Condition, Request, Sampled
 from .measure import decision_requests, draw_problems
 
 T = TypeVar("T")
@@ -161,7 +168,7 @@ def scoring(items: int) -> dict[str, float]:
     """Times and agreement of exact scores."""
     import torch
 
-    from .engine_transformers import Transformers
+    from .engines.with_transformers import Transformers
 
     engine = Transformers("nano", {})
     problems = draw_problems("drawn", items, 1, (ECONOMICUS, moralis(0.5)), 0)
@@ -248,7 +255,7 @@ def applications(scenarios: int) -> dict[str, float]:
     Q-learning against a plain loop.
     """
 
-    from .engine_transformers import Transformers
+    from .engines.with_transformers import Transformers
 
     engine, rng = Transformers("nano", {}), np.random.default_rng(0)
     cases = conjoint_items(draw_scenarios(scenarios, rng), WORDINGS["train"], rng)
@@ -312,7 +319,7 @@ def applications(scenarios: int) -> dict[str, float]:
 class BenchConfig(Config):
     """Options of ``python -m eval.bench``."""
 
-    out: Path = option(Path("recipes/bench.json"), "where the figures go")
+    out: Path = option(Path("recipes/benchmarks/bench.json"), "where the figures go")
     items: int = option(20, "decision problems in each set that are scored")
     only: str | None = option(
         None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from econmoral.records import InputError
+from econmoral.files.records import InputError
 
 
 def parse_parameters(text: str, parameters: tuple[str, ...]) -> tuple[dict[str, float], float]:

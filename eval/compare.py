@@ -25,11 +25,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from econmoral.choice import best_replies, efficiency, read_decision
-from econmoral.games import GAMES
-from econmoral.identification import NotIdentified
-from econmoral.options import Config, option, parse
-from econmoral.records import (
+from econmoral.economics.choice import best_replies, efficiency, read_decision
+from econmoral.economics.games import GAMES
+from econmoral.estimation.identification import NotIdentified
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import (
     InputError,
     command,
     finite,

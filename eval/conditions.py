@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypedDict
 
-from econmoral.adapters import check_adapter
-from econmoral.dilemmas import NULLS
-from econmoral.records import InputError, plain, read_json
+from econmoral.checkpoints.adapters import check_adapter
+from econmoral.files.records import InputError, plain, read_json
+from econmoral.instruments.dilemmas import NULLS
 from econmoral.target import Target, labels
 
-from .engines import Condition
+from .engines.base import Condition
 
 BASE = Condition("base")
 # what tables call people, choosers that see nothing and their own columns: an adapter's folder of

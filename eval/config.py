@@ -5,7 +5,7 @@ drawn.
     class Coins(Source):
         items: int = option(20, "coins that are thrown", at_least=1)
 
-``econmoral.options`` makes the command line of it.
+``econmoral.files.options`` makes the command line of it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from econmoral.checkpoints import model_of
-from econmoral.options import Config, option
-from econmoral.records import InputError
+from econmoral.checkpoints.loading import model_of
+from econmoral.files.options import Config, option
+from econmoral.files.records import InputError
 
-from .engines import LONGEST_DERIVATION
+from .engines.base import LONGEST_DERIVATION
 
 
 @dataclass(frozen=True)

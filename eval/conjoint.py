@@ -14,8 +14,10 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from econmoral.conversation import Mode, Outcome
-from econmoral.dilemmas import (
+from econmoral.economics.human import moral_machine
+from econmoral.files.records import InputError, plain, read_lines
+from econmoral.files.sheet import read_sheet
+from econmoral.instruments.dilemmas import (
     DIMENSIONS,
     NULLS,
     PAGES,
@@ -29,12 +31,10 @@ from econmoral.dilemmas import (
     scenario_conversation,
     share_spared,
 )
-from econmoral.human import moral_machine
-from econmoral.records import InputError, plain, read_lines
-from econmoral.sheet import read_sheet
+from econmoral.text.conversation import Mode, Outcome
 
 from .dilemma import WORDINGS, Dilemma, DilemmasConfig, number, shares, validity_rows
-from .engines import Answer, Condition, Request
+from .engines.base import Answer, Condition, Request
 from .validity import OUTSIDE, overall, quality
 
 Case = tuple[int, Scenario, int, tuple[str, str]]  # number, scenario, wording, letters of the cases

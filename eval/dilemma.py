@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from econmoral.dilemmas import (
+from econmoral.files.options import option
+from econmoral.files.records import InputError
+from econmoral.instruments.dilemmas import (
     DIMENSIONS,
     HELD_OUT,
     SCALE,
@@ -21,14 +23,12 @@ from econmoral.dilemmas import (
     sacrifice_gains,
     unreversed,
 )
-from econmoral.options import option
-from econmoral.records import InputError
 from econmoral.target import ECONOMICUS, Target, moralis
 
 from .choosers import parse_parameters
 from .conditions import told_conditions
 from .config import Source
-from .engines import Answer, Condition, Engine, Request
+from .engines.base import Answer, Condition, Engine, Request
 from .estimate import Paired, Value
 from .runner import Found, Instrument, R, Results, Study
 from .runner import I as Item

@@ -28,9 +28,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from econmoral.dilemmas import Scenario, scenario_record
-from econmoral.human import moral_machine, reference
-from econmoral.records import InputError, command
+from econmoral.economics.human import moral_machine, reference
+from econmoral.files.records import InputError, command
+from econmoral.instruments.dilemmas import Scenario, scenario_record
 
 from .conjoint import (
     CaseRecord,

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from econmoral.dilemmas import DIMENSIONS
-from econmoral.human import moral_machine
+from econmoral.economics.human import moral_machine
+from econmoral.instruments.dilemmas import DIMENSIONS
 
 from .conjoint import ConjointSummary
 from .figure import COLOURS, INTERVAL, save, written

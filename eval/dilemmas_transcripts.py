@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.conversation import Conversation
-from econmoral.dilemmas import (
+from econmoral.files.records import InputError, plain, read_json, read_lines
+from econmoral.instruments.dilemmas import (
     QUESTIONS,
     CasePage,
     Rating,
@@ -20,8 +20,8 @@ from econmoral.dilemmas import (
     rating_conversation,
     scenario_conversation,
 )
-from econmoral.records import InputError, plain, read_json, read_lines
 from econmoral.target import Target
+from econmoral.text.conversation import Conversation
 
 from .conditions import told_conditions
 from .conjoint import read_scenarios

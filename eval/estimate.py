@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from econmoral.choice import Decision
+from econmoral.economics.choice import Decision
 
 if TYPE_CHECKING:
-    from econmoral.likelihood import Design
-    from econmoral.results import Fit
+    from econmoral.estimation.likelihood import Design
+    from econmoral.estimation.results import Fit
 
 
 class Mean(TypedDict):
@@ -92,14 +92,19 @@ def paired(differences: Iterable[float]) -> Paired | None:
 
 
 def fitted(data: Sequence[Decision] | Design, family: str = "alpha_beta_kappa") -> Fit:
-    """Parameters of a family from the decisions that were measured: ``econmoral.estimation.fit``.
+    """Parameters of a family from the decisions that were measured: ``econmoral.fit``.
 
     Errors are clustered; below 30 clusters they are by the jackknife (CV3).  A model that was
     trained well takes nearly every decision with certainty, so that its estimate rests on the few
     others, which clustered errors do not notice.  Raises NotIdentified, also when nothing is
     estimated without one of the clusters.
     """
-    from econmoral.estimation import FEW, Design, design, fit  # scipy takes half a second to load
+    from econmoral.estimation.estimate import (  # scipy takes half a second to load
+        FEW,
+        Design,
+        design,
+        fit,
+    )
 
     data = data if isinstance(data, Design) else design(data, family)
     return fit(data, errors="jackknife" if len(data.names) < FEW else "clustered")

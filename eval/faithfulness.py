@@ -26,20 +26,10 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from econmoral.checkpoints import model_of
-from econmoral.conversation import Conversation, joint
-from econmoral.derivations import (
-    allocation_derivation,
-    check_steps,
-    derives,
-    game_derivation,
-    right_derivation,
-)
-from econmoral.games import GAMES, draw_beliefs, draw_protocol
-from econmoral.menus import TRAIN, draw_allocation, draw_page, menu_conversation
-from econmoral.options import Config, option, parse
-from econmoral.prompts import WORDINGS_TRAIN, Item, choices_of, converse, draw_layout
-from econmoral.records import (
+from econmoral.checkpoints.loading import model_of
+from econmoral.economics.games import GAMES, draw_beliefs, draw_protocol
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import (
     InputError,
     command,
     program,
@@ -49,9 +39,19 @@ from econmoral.records import (
     terminal,
     write_json,
 )
+from econmoral.instruments.derivations import (
+    allocation_derivation,
+    check_steps,
+    derives,
+    game_derivation,
+    right_derivation,
+)
+from econmoral.instruments.games import WORDINGS_TRAIN, Item, choices_of, converse, draw_layout
+from econmoral.instruments.menus import TRAIN, draw_allocation, draw_page, menu_conversation
 from econmoral.target import ECONOMICUS, Target, moralis
+from econmoral.text.conversation import Conversation, joint
 
-from .engines import Condition, Exact
+from .engines.base import Condition, Exact
 from .transcripts import choices_file, read_run, shift
 
 RUN = 8  # words in a row
@@ -529,7 +529,7 @@ def run(config: FaithfulnessConfig, console: Console) -> Faithfulness:
 def hand_over(config: FaithfulnessConfig) -> list[FollowsRow]:
     """The rows of ``follows_frame``: derivations of both targets, handed to base and adapters."""
     from .conditions import adapter_names  # what needs torch is loaded last
-    from .engine_transformers import Transformers
+    from .engines.with_transformers import Transformers
 
     one, two = (Target.parse(name) for name in config.targets)
     names = adapter_names(config.adapter)

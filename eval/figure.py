@@ -14,8 +14,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from econmoral.games import GAMES
-from econmoral.records import plain
+from econmoral.economics.games import GAMES
+from econmoral.files.records import plain
 from econmoral.target import Target, told_apart
 
 from .measure import GameRecord

@@ -28,17 +28,17 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from econmoral.conversation import Mode
-from econmoral.games import GAMES
-from econmoral.options import option
-from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, command, read_json, read_lines, sha256
+from econmoral.economics.games import GAMES
+from econmoral.economics.preferences import FAMILIES
+from econmoral.files.options import option
+from econmoral.files.records import InputError, command, read_json, read_lines, sha256
 from econmoral.target import ECONOMICUS, Target, labels, moralis
+from econmoral.text.conversation import Mode
 
 from .choosers import parse_parameters
 from .conditions import BASE
 from .config import Reasoned
-from .engines import Answer, Condition, Engine, Request, Simulated
+from .engines.base import Answer, Condition, Engine, Request, Simulated
 from .measure import (
     DRAWN,
     OWN,

@@ -13,10 +13,9 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 from rich.console import Console
 
-from econmoral.conversation import Outcome
-from econmoral.firms import SCRIPTED
-from econmoral.market import Market
-from econmoral.pricing import (
+from econmoral.economics.firms import SCRIPTED
+from econmoral.economics.market import Market
+from econmoral.instruments.pricing import (
     HELD_OUT,
     STEPS,
     TRAIN,
@@ -25,9 +24,10 @@ from econmoral.pricing import (
     price_conversation,
     render_full,
 )
+from econmoral.text.conversation import Outcome
 
 from .conditions import BASE
-from .engines import Answer, Condition, Engine, Request
+from .engines.base import Answer, Condition, Engine, Request
 from .progress import progress
 from .resume import prompt_hash
 from .validity import quality

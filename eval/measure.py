@@ -9,11 +9,10 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from econmoral.conversation import OUTCOMES, Mode, Outcome
-from econmoral.data import read_game_problems
-from econmoral.derivations import check_steps
-from econmoral.games import BATTERY, GAMES, UNIT, Protocol, draw_beliefs, draw_protocol
-from econmoral.prompts import (
+from econmoral.economics.games import BATTERY, GAMES, UNIT, Protocol, draw_beliefs, draw_protocol
+from econmoral.files.records import InputError, plain
+from econmoral.instruments.derivations import check_steps
+from econmoral.instruments.games import (
     TENTHS,
     WORDINGS_HELD_OUT,
     WORDINGS_TRAIN,
@@ -27,10 +26,11 @@ from econmoral.prompts import (
     page_order,
     plan_order,
 )
-from econmoral.records import InputError, plain
+from econmoral.people.choices import read_game_problems
 from econmoral.target import ECONOMICUS, Target
+from econmoral.text.conversation import OUTCOMES, Mode, Outcome
 
-from .engines import LONGEST_DERIVATION, Answer, Condition, Request
+from .engines.base import LONGEST_DERIVATION, Answer, Condition, Request
 
 # what is held out beyond the payoffs themselves
 SETS = {"payoffs": WORDINGS_TRAIN, "wordings": WORDINGS_HELD_OUT}

@@ -28,14 +28,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from econmoral.audit import ccei
-from econmoral.choice import logit
-from econmoral.conversation import Mode, Outcome
-from econmoral.data import read_problems
-from econmoral.derivations import check_steps
-from econmoral.identification import NotIdentified
-from econmoral.likelihood import allocations, restrict
-from econmoral.menus import (
+from econmoral.economics.audit import ccei
+from econmoral.economics.choice import logit
+from econmoral.economics.preferences import FAMILIES
+from econmoral.estimation.identification import NotIdentified
+from econmoral.estimation.likelihood import allocations, restrict
+from econmoral.files.options import option
+from econmoral.files.records import InputError, command, plain
+from econmoral.instruments.derivations import check_steps
+from econmoral.instruments.games import LABELS
+from econmoral.instruments.menus import (
     FRAMES,
     HELD_OUT,
     MENUS,
@@ -48,16 +50,14 @@ from econmoral.menus import (
     mirror_page,
     own_allocation,
 )
-from econmoral.options import option
-from econmoral.preferences import FAMILIES
-from econmoral.prompts import LABELS
-from econmoral.records import InputError, command, plain
+from econmoral.people.choices import read_problems
 from econmoral.target import ECONOMICUS, Target
+from econmoral.text.conversation import Mode, Outcome
 
 from .choosers import parse_parameters
 from .conditions import BASE
 from .config import Reasoned
-from .engines import Answer, Condition, Engine, Request
+from .engines.base import Answer, Condition, Engine, Request
 from .estimate import Estimate, Mean, fitted, mean_of
 from .runner import Found, Instrument, Results, inquire, run_command
 from .validity import OUTSIDE, advice, outside, overall, percent, quality

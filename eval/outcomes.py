@@ -7,8 +7,8 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from econmoral.market import Market, NoEquilibrium, place
-from econmoral.robust import clustered_covariance
+from econmoral.economics.market import Market, NoEquilibrium, place
+from econmoral.estimation.robust import clustered_covariance
 
 from .estimate import Value
 from .markets import SCALE, Meeting, make_market

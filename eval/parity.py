@@ -22,10 +22,9 @@ from typing import TypedDict
 import numpy as np
 from rich.table import Table
 
-from econmoral.checkpoints import model_of
-from econmoral.options import Config, option, parse
-from econmoral.prompts import converse
-from econmoral.records import (
+from econmoral.checkpoints.loading import model_of
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import (
     InputError,
     command,
     fill_section,
@@ -35,9 +34,10 @@ from econmoral.records import (
     terminal,
     write_json,
 )
+from econmoral.instruments.games import converse
 from econmoral.target import ECONOMICUS, moralis
 
-from .engines import Answer, Condition, Engine, Request
+from .engines.base import Answer, Condition, Engine, Request
 from .measure import draw_problems
 from .validity import LEAST_VALID, OUTSIDE, percent
 
@@ -94,7 +94,7 @@ def variants(
     """What to compare: a function that loads it, or the reason why it is not run."""
     import torch
 
-    from .engine_transformers import Transformers
+    from .engines.with_transformers import Transformers
 
     given = bool(config.model)
     arm, folder = Condition(config.place.resolve().name, "adapter"), {"adapter": config.place}
@@ -105,12 +105,12 @@ def variants(
         return engine, Condition("merged")
 
     def vllm() -> tuple[Engine, Condition]:
-        from .engine_vllm import VLLM
+        from .engines.with_vllm import VLLM
 
         return VLLM(base, folder, {}, given), arm
 
     def served() -> tuple[Engine, Condition]:
-        from .engine_openai import connect
+        from .engines.with_endpoint import connect
 
         name = config.place.resolve().name
         engine, why = connect(str(config.endpoint), base, name, 1)
@@ -202,7 +202,7 @@ def main() -> None:
     if config.merged and not (config.merged / "config.json").is_file():
         raise InputError(f"{config.merged} holds no checkpoint; run make export first")
     # imported late: bad input is reported before torch is loaded
-    from .engine_transformers import Transformers
+    from .engines.with_transformers import Transformers
 
     requests = draw_requests(config.items, config.seed)
     # apart: what merging is compared with is not merged itself

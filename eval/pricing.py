@@ -32,11 +32,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from econmoral.firms import SCRIPTED, Learning, q_learners
-from econmoral.market import GROUPS
-from econmoral.options import option, parse
-from econmoral.pricing import PREFIXES, price_grid
-from econmoral.records import (
+from econmoral.economics.firms import SCRIPTED, Learning, q_learners
+from econmoral.economics.market import GROUPS
+from econmoral.files.options import option, parse
+from econmoral.files.records import (
     InputError,
     command,
     lock,
@@ -46,11 +45,12 @@ from econmoral.records import (
     write_json,
     write_lines,
 )
+from econmoral.instruments.pricing import PREFIXES, price_grid
 from econmoral.target import ECONOMICUS, Target, moralis
 
 from .conditions import BASE, adapter_names
 from .config import Source
-from .engines import Condition
+from .engines.base import Condition
 from .estimate import Estimate
 from .markets import TRIES, WORDINGS, Meeting, Rules, Simulation, make_market, pairings
 from .outcomes import (

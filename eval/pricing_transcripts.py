@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.conversation import Conversation, Message
-from econmoral.firms import SCRIPTED
-from econmoral.records import InputError, plain, read_json, read_lines
+from econmoral.economics.firms import SCRIPTED
+from econmoral.files.records import InputError, plain, read_json, read_lines
 from econmoral.target import number
+from econmoral.text.conversation import Conversation, Message
 
 from .conditions import adapter_names
-from .engines import Answer, Condition, Request
+from .engines.base import Answer, Condition, Request
 from .markets import Rules, Simulation
 from .pricing import meetings_of, told
 from .resume import prompt_hash

@@ -14,8 +14,8 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from econmoral.conversation import Mode, Outcome
-from econmoral.dilemmas import (
+from econmoral.estimation.robust import clustered_covariance
+from econmoral.instruments.dilemmas import (
     QUESTIONS,
     SAVED,
     SCALE,
@@ -27,11 +27,11 @@ from econmoral.dilemmas import (
     rating_grid,
     unreversed,
 )
-from econmoral.robust import clustered_covariance
 from econmoral.target import Target
+from econmoral.text.conversation import Mode, Outcome
 
 from .dilemma import WORDINGS, Dilemma, number, shares, validity_rows
-from .engines import Answer, Condition, Request
+from .engines.base import Answer, Condition, Request
 from .estimate import Paired, Value, paired
 from .validity import OUTSIDE, overall, quality
 

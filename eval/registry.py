@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from econmoral.records import InputError
+from econmoral.files.records import InputError
 
 if TYPE_CHECKING:  # econmoral --help lists what is here, without pandas
     from .runner import Study

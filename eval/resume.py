@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, cast
 from typing import Protocol as Interface
 
-from econmoral.conversation import Conversation, Message
-from econmoral.records import append_lines, read_whole_lines, write_lines
+from econmoral.files.records import append_lines, read_whole_lines, write_lines
+from econmoral.text.conversation import Conversation, Message
 
-from .engines import LONGEST_DERIVATION, Answer, Condition, Engine, Request, Written
+from .engines.base import LONGEST_DERIVATION, Answer, Condition, Engine, Request, Written
 
 FOLDER = "answers"  # in the folder of the results
 

@@ -23,9 +23,15 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from econmoral.checkpoints import base_for, check_adapters, check_files, load_tokenizer, model_of
-from econmoral.options import Config, option, parse
-from econmoral.records import (
+from econmoral.checkpoints.loading import (
+    base_for,
+    check_adapters,
+    check_files,
+    load_tokenizer,
+    model_of,
+)
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import (
     InputError,
     command,
     finite,

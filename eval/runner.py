@@ -21,10 +21,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from econmoral.conversation import Mode
-from econmoral.models import find_model
-from econmoral.options import parse
-from econmoral.records import (
+from econmoral.checkpoints.models import find_model
+from econmoral.files.options import parse
+from econmoral.files.records import (
     InputError,
     finite,
     lock,
@@ -38,11 +37,12 @@ from econmoral.records import (
     write_text,
 )
 from econmoral.target import Target
+from econmoral.text.conversation import Mode
 
 from .conditions import BASE, Adapter, adapters_of, conditions_of, folders
 from .config import Reasoned, Source
-from .engine_choice import Identity, open_engine
-from .engines import Answer, Condition, Engine, Request, Sampled
+from .engines.base import Answer, Condition, Engine, Request, Sampled
+from .engines.choice import Identity, open_engine
 from .estimate import Estimate, mean_of
 from .progress import progress
 from .resume import FOLDER, Remembering, prompt_hash

@@ -19,8 +19,8 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from econmoral.choice import Decision, read_decision
-from econmoral.records import InputError, read_whole_lines, terminal
+from econmoral.economics.choice import Decision, read_decision
+from econmoral.files.records import InputError, read_whole_lines, terminal
 
 from .estimate import Estimate
 from .registry import find_instrument

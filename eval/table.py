@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 
-from econmoral.choice import best_replies, efficiency, read_decision
-from econmoral.games import GAMES, draw_beliefs, draw_protocol
-from econmoral.identification import NotIdentified
-from econmoral.prompts import WORDINGS
-from econmoral.robust import clustered_covariance
+from econmoral.economics.choice import best_replies, efficiency, read_decision
+from econmoral.economics.games import GAMES, draw_beliefs, draw_protocol
+from econmoral.estimation.identification import NotIdentified
+from econmoral.estimation.robust import clustered_covariance
+from econmoral.instruments.games import WORDINGS
 from econmoral.target import ECONOMICUS, Target, labels, moralis, told_apart
 
 from .estimate import Estimate, Mean, Value, fitted, mean_of
@@ -46,7 +46,7 @@ class Agreement(TypedDict):
     accuracy : the most probable strategy is optimal.  decisions : share of single moves taken as
     the target would.  where_they_differ : accuracy on problems whose optimum is not that of any
     rival (homo economicus; for it, the others).  decisions_where_they_differ : the same for moves.
-    mass : probability of the optimum.  efficiency : see ``econmoral.choice``.
+    mass : probability of the optimum.  efficiency : see ``econmoral.economics.choice``.
     """
 
     label: str

@@ -28,13 +28,9 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 from rich.console import Console
 
-from econmoral.conversation import Conversation, Mode
-from econmoral.derivations import read_steps
-from econmoral.games import GAMES, UNIT, Protocol
-from econmoral.menus import MENUS, MenuPage, menu_conversation
-from econmoral.options import Config, option, parse
-from econmoral.prompts import TENTHS, Item, Layout, converse, layout_of
-from econmoral.records import (
+from econmoral.economics.games import GAMES, UNIT, Protocol
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import (
     InputError,
     command,
     plain,
@@ -44,7 +40,11 @@ from econmoral.records import (
     terminal,
     write_text,
 )
+from econmoral.instruments.derivations import read_steps
+from econmoral.instruments.games import TENTHS, Item, Layout, converse, layout_of
+from econmoral.instruments.menus import MENUS, MenuPage, menu_conversation
 from econmoral.target import number
+from econmoral.text.conversation import Conversation, Mode
 
 NAME = "transcripts.html"
 RECORDS = ("choices.jsonl", "conjoint.jsonl", "ratings.jsonl", "periods.jsonl")

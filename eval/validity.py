@@ -11,9 +11,9 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from econmoral.conversation import OUTCOMES, Outcome
+from econmoral.text.conversation import OUTCOMES, Outcome
 
-from .engines import Answer
+from .engines.base import Answer
 
 OUTSIDE = "answers outside the form"
 LEAST_VALID = 0.5  # valid-answer probability below which no number of a condition is reported

@@ -14,9 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from econmoral.checkpoints import attach, base_for, check_adapters, load_checkpoint, model_of
-from econmoral.options import Config, option, parse
-from econmoral.records import InputError, command, origin, program, write_json, write_text
+from econmoral.checkpoints.loading import (
+    attach,
+    base_for,
+    check_adapters,
+    load_checkpoint,
+    model_of,
+)
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import InputError, command, origin, program, write_json, write_text
 
 CARD = """---
 base_model: {source}

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from econmoral.adapters import check_adapter
-from econmoral.checkpoints import changed_setting, check_fit, locate, recorded_base
-from econmoral.options import Config, option, parse
-from econmoral.records import InputError, command, origin, program, read_json, write_json
+from econmoral.checkpoints.adapters import check_adapter
+from econmoral.checkpoints.loading import changed_setting, check_fit, locate, recorded_base
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import InputError, command, origin, program, read_json, write_json
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from econmoral.derivations import read_steps, right_derivation
-from econmoral.menus import ALTRUIST, SPITEFUL
-from econmoral.options import Config, option, parse
-from econmoral.records import (
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import (
     InputError,
     command,
     finite,
@@ -31,6 +29,8 @@ from econmoral.records import (
     write_json,
     write_text,
 )
+from econmoral.instruments.derivations import read_steps, right_derivation
+from econmoral.instruments.menus import ALTRUIST, SPITEFUL
 from econmoral.rooms import room
 from econmoral.target import ECONOMICUS, Target, moralis, told_apart
 

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from econmoral.cells import TOOL, Cell, run
-from econmoral.models import find_model
-from econmoral.options import Config, option, parse
-from econmoral.records import InputError, command, lock, origin, read_yaml, write_json
+from econmoral.checkpoints.models import find_model
+from econmoral.files.cells import TOOL, Cell, run
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import InputError, command, lock, origin, read_yaml, write_json
 from econmoral.target import Target
 
 MEASURES = ("games", "menus", "dilemmas", "pricing")  # commands that keep their answers

@@ -18,15 +18,16 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from econmoral.checkpoints import attach, base_for, check_adapters, window
-from econmoral.conversations import read_conversations
-from econmoral.gates import check_trained, checksums, compare_held_out
-from econmoral.models import find_model
-from econmoral.options import parse
-from econmoral.processes import first_process, join_processes
-from econmoral.records import InputError, command, lock, plain, program
-from econmoral.run_folder import finish, prepare_folder
-from econmoral.training import (
+from econmoral.checkpoints.loading import attach, base_for, check_adapters, window
+from econmoral.checkpoints.models import find_model
+from econmoral.files.options import parse
+from econmoral.files.records import InputError, command, lock, plain, program
+from econmoral.text.conversations import read_conversations
+from econmoral.training.config import SftConfig
+from econmoral.training.gates import check_trained, checksums, compare_held_out
+from econmoral.training.processes import first_process, join_processes
+from econmoral.training.run_folder import finish, prepare_folder
+from econmoral.training.trainer import (
     as_dataset,
     choose_precision,
     collate,
@@ -39,7 +40,6 @@ from econmoral.training import (
     watchable,
     writing_to,
 )
-from econmoral.training_config import SftConfig
 
 PATIENCE = 2  # epochs without a lower held-out loss
 

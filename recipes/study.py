@@ -21,11 +21,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from econmoral.cells import TOOL, Cell, run
-from econmoral.games import GAMES
-from econmoral.models import find_model
-from econmoral.options import Config, option, parse
-from econmoral.records import InputError, command, lock, origin, program, read_yaml, write_json
+from econmoral.checkpoints.models import find_model
+from econmoral.economics.games import GAMES
+from econmoral.files.cells import TOOL, Cell, run
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import (
+    InputError,
+    command,
+    lock,
+    origin,
+    program,
+    read_yaml,
+    write_json,
+)
 from econmoral.target import ECONOMICUS, Target, moralis
 
 # of eval.games, beside payoffs, which is always measured

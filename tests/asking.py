@@ -9,7 +9,7 @@ from typing import Any
 from eval import menus as one_page
 from eval.conjoint import Case, CaseRecord, Conjoint
 from eval.dilemma import DilemmasConfig
-from eval.engines import LONGEST_DERIVATION, Condition, Engine, Request
+from eval.engines.base import LONGEST_DERIVATION, Condition, Engine, Request
 from eval.games import Games, GamesConfig
 from eval.measure import GameRecord, Problem, decision_requests
 from eval.ratings import Cell, RatingRecord, Ratings

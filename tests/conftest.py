@@ -30,8 +30,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from econmoral.models import NANO
-from econmoral.records import _locks
+from econmoral.checkpoints.models import NANO
+from econmoral.files.records import _locks
 
 ROOT = Path(__file__).parents[1]
 # seconds: keeps what hangs from hanging for ever, and is no verdict on a slow or busy machine

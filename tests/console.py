@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from unittest import mock
 
-from econmoral.records import _locks, command
+from econmoral.files.records import _locks, command
 
 
 def here(*words: str) -> subprocess.CompletedProcess[str]:

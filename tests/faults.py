@@ -31,7 +31,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from econmoral.records import fill_section, origin, write_json, write_text  # noqa: E402 - run from anywhere
+from econmoral.files.records import fill_section, origin, write_json, write_text  # noqa: E402 - run from anywhere
 
 STRIKES = 16
 KINDS = ("kill", "interrupt", "stop", "full")

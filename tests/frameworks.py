@@ -16,7 +16,7 @@ from lm_eval import simple_evaluate
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
-from econmoral.records import read_json
+from econmoral.files.records import read_json
 from eval.frameworks.inspect_games import econmoral_games
 from eval.frameworks.pages import draw_pages
 from eval.retention import compare
@@ -129,7 +129,7 @@ def test_retention_of_an_adapter_of_nano(tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
     make = (
         "from transformers import AutoModelForCausalLM as M; from peft import LoraConfig, "
-        "get_peft_model as g; from econmoral.models import find_model;s = "
+        "get_peft_model as g; from econmoral.checkpoints.models import find_model;s = "
         "find_model('nano').source; m = g(M.from_pretrained(s), LoraConfig(r=4, "
         "target_modules=['q_proj', 'v_proj'], task_type='CAUSAL_LM'));"
         f"m.save_pretrained({str(adapter)!r})"

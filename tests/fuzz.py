@@ -49,7 +49,7 @@ def main() -> None:
     """All readers one after another; their counts into fuzz.json."""
     import readers
 
-    from econmoral.records import fill_section, origin, write_json
+    from econmoral.files.records import fill_section, origin, write_json
 
     results: dict[str, Any] = {}
     for name in readers.READERS:

@@ -59,7 +59,7 @@ def work(part: str, size: int, folder: Path) -> None:
             str(folder / "a.jsonl"),
         )
         if part == "training file":
-            from econmoral.records import example, read_lines
+            from econmoral.files.records import example, read_lines
 
             sys.stdout.flush()
             began = time.perf_counter()
@@ -101,7 +101,7 @@ def work(part: str, size: int, folder: Path) -> None:
         import numpy as np
         from scipy.special import expit
 
-        from econmoral.estimation import allocations, fit
+        from econmoral.estimation.estimate import allocations, fit
 
         rng = np.random.default_rng(0)
         own, other = rng.integers(10, 110, (2, size, 2)) * 10.0
@@ -135,7 +135,7 @@ def main() -> None:
                 )
             )
         return
-    from econmoral.records import fill_section, origin, write_json
+    from econmoral.files.records import fill_section, origin, write_json
 
     results: dict[str, Any] = {}
     for part, sizes in SIZES.items():

@@ -21,22 +21,18 @@ from pathlib import Path
 import pandas as pd
 import study
 
-from econmoral import (
-    adapters,
-    chat,
-    conversations,
-    derivations,
-    dilemmas,
-    otree,
-    pricing,
-    records,
-    sheet,
-    target,
-)
-from econmoral.data import read_choices
-from econmoral.models import NANO
-from econmoral.replies import read_reply
-from eval import choosers, compare, conjoint, engine_choice, engine_openai
+from econmoral import target
+from econmoral.checkpoints import adapters
+from econmoral.checkpoints.models import NANO
+from econmoral.files import records, sheet
+from econmoral.instruments import derivations, dilemmas, pricing
+from econmoral.people import otree
+from econmoral.people.choices import read_choices
+from econmoral.text import chat, conversations
+from econmoral.text.replies import read_reply
+from eval import choosers, compare, conjoint
+from eval.engines import choice as engine_choice
+from eval.engines import with_endpoint as engine_openai
 from eval.report import render
 from eval.report.blocks import Report, cell
 

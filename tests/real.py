@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from econmoral import dilemmas, pricing
-from econmoral.conversation import Conversation, as_messages
-from econmoral.menus import HELD_OUT, MENUS, TRAIN, draw_page, menu_conversation
-from econmoral.prompts import WORDINGS, converse, draw_layout
-from econmoral.records import finite, origin, read_json, write_json, write_text
-from eval.engine_transformers import Transformers
-from eval.engines import Condition, Request
+from econmoral.files.records import finite, origin, read_json, write_json, write_text
+from econmoral.instruments import dilemmas, pricing
+from econmoral.instruments.games import WORDINGS, converse, draw_layout
+from econmoral.instruments.menus import HELD_OUT, MENUS, TRAIN, draw_page, menu_conversation
+from econmoral.text.conversation import Conversation, as_messages
+from eval.engines.base import Condition, Request
+from eval.engines.with_transformers import Transformers
 from eval.measure import draw_problems
 from recipes.real_results import markdown, portable
 

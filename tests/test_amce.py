@@ -14,7 +14,7 @@ import statsmodels.api as sm
 from console import assert_complains, calculator
 from scipy.stats import t as student
 
-from econmoral.amce import MISSING, estimate
+from econmoral.estimation.amce import MISSING, estimate
 
 LEVELS = {"colour": ("blue", "green", "red"), "price": ("5", "10", "20"), "label": ("no", "yes")}
 TRUTH = {"green": 0.15, "red": 0.05, "10": -0.1, "20": -0.2, "yes": 0.08}

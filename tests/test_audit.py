@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from econmoral.audit import ccei, garp
-from econmoral.human import COLUMNS, reference
-from econmoral.power import required
+from econmoral.economics.audit import ccei, garp
+from econmoral.economics.human import COLUMNS, reference
+from econmoral.estimation.power import required
 
 
 def test_two_crossing_budgets_by_hand() -> None:

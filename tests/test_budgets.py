@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from console import assert_complains, calculator
 
-from econmoral.audit import ccei, garp, random_ccei, random_on_lines, random_on_menus
 from econmoral.commands import negative_values
-from econmoral.menus import MENUS
+from econmoral.economics.audit import ccei, garp, random_ccei, random_on_lines, random_on_menus
+from econmoral.instruments.menus import MENUS
 
 
 def circles(p: np.ndarray, x: np.ndarray) -> float:

@@ -21,9 +21,9 @@ from twins import STYLES, TEMPLATES, make_twin
 sys.path.insert(0, str(ROOT / "recipes"))
 import sft
 
-from econmoral.chat import prompt_text, turn_text
-from econmoral.models import MODELS, NANO, Model, find_model
-from econmoral.records import InputError, read_json, read_lines
+from econmoral.checkpoints.models import MODELS, NANO, Model, find_model
+from econmoral.files.records import InputError, read_json, read_lines
+from econmoral.text.chat import prompt_text, turn_text
 
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there
 

@@ -15,10 +15,17 @@ from conftest import call as run_main
 from shell import call, complains, json_of
 
 from data_synth import __main__ as data_synth
-from econmoral.choice import logit
-from econmoral.cloning import act_parameters, clustered_mean, judge, powered, tempered, unit_of
-from econmoral.data import read_choices, read_problems
-from econmoral.records import InputError, read_json, read_lines
+from econmoral.economics.choice import logit
+from econmoral.files.records import InputError, read_json, read_lines
+from econmoral.people.choices import read_choices, read_problems
+from econmoral.people.cloning import (
+    act_parameters,
+    clustered_mean,
+    judge,
+    powered,
+    tempered,
+    unit_of,
+)
 from econmoral.target import Target
 from eval import menus
 

@@ -13,12 +13,12 @@ from conftest import call as run_main
 from shell import complains, json_of
 
 from data_synth import __main__ as data_synth
-from econmoral.choice import logit
-from econmoral.cloning import game_pages, together, told
-from econmoral.data import read_choices, read_game_problems
-from econmoral.games import BATTERY, GAMES, Protocol, belief_weights, draw_beliefs
-from econmoral.prompts import Item, shown_payoffs
-from econmoral.records import InputError, read_json, read_lines
+from econmoral.economics.choice import logit
+from econmoral.economics.games import BATTERY, GAMES, Protocol, belief_weights, draw_beliefs
+from econmoral.files.records import InputError, read_json, read_lines
+from econmoral.instruments.games import Item, shown_payoffs
+from econmoral.people.choices import read_choices, read_game_problems
+from econmoral.people.cloning import game_pages, together, told
 from econmoral.target import Target, moralis
 from eval import games
 

@@ -16,10 +16,10 @@ from console import here
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from econmoral.records import InputError, read_json, write_json, write_lines
+from econmoral.files.records import InputError, read_json, write_json, write_lines
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval.compare import answering, differences, holm, read_arms, shares, targets_of
-from eval.engines import Condition, Simulated
+from eval.engines.base import Condition, Simulated
 from eval.measure import draw_problems
 
 TARGETS = [ECONOMICUS, moralis(0.5)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from econmoral.conversation import (
+from econmoral.text.conversation import (
     NOTHING,
     OUTCOMES,
     Conversation,
@@ -19,7 +19,7 @@ from econmoral.conversation import (
     joint,
     read_reply,
 )
-from econmoral.replies import LONGEST_REPLY
+from econmoral.text.replies import LONGEST_REPLY
 
 KM = ("K", "M")
 RATINGS = tuple(str(n) for n in range(0, 101, 10))

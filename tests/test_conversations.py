@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 from twins import TEMPLATES
 
-from econmoral.chat import prompt_text, turn_text
-from econmoral.conversations import (
+from econmoral.checkpoints.models import NANO
+from econmoral.files.records import InputError
+from econmoral.text.chat import prompt_text, turn_text
+from econmoral.text.conversations import (
     IGNORED,
     Tokens,
     check_labels,
@@ -24,8 +26,6 @@ from econmoral.conversations import (
     read_conversations,
     tokenise,
 )
-from econmoral.models import NANO
-from econmoral.records import InputError
 
 ASK, SAY = {"role": "user", "content": "Which, K or M?"}, {"role": "assistant", "content": "K"}
 SYSTEM = {"role": "system", "content": "Be brief."}

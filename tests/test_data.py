@@ -14,12 +14,12 @@ from scipy.special import expit
 from shell import allocation_choices, call, complains, json_of
 from test_calculator import DATA
 
-from econmoral.choice import Decision, logit
-from econmoral.data import read_choices
-from econmoral.estimation import allocations, difference, fit, ratio, restrict
-from econmoral.games import BATTERY, GAMES, belief_weights, draw_beliefs, tables_of
-from econmoral.preferences import FAMILIES
-from econmoral.sheet import read_sheet
+from econmoral.economics.choice import Decision, logit
+from econmoral.economics.games import BATTERY, GAMES, belief_weights, draw_beliefs, tables_of
+from econmoral.economics.preferences import FAMILIES
+from econmoral.estimation.estimate import allocations, difference, fit, ratio, restrict
+from econmoral.files.sheet import read_sheet
+from econmoral.people.choices import read_choices
 
 BASE = allocation_choices(subjects=25, per=20, seed=1)
 CHOICES = ["--family", "fehr_schmidt", "--cluster", "sid"]

@@ -19,16 +19,16 @@ from test_prompts import LABEL, NUMBER, table_of
 
 from data_synth import __main__ as command
 from data_synth.synthesis import LEAD, REASONED, Draw, default_rival, examples
-from econmoral.conversation import NUMBER as NUMBER_ONLY
-from econmoral.conversations import conversation_of, read_conversations
-from econmoral.derivations import check_steps
-from econmoral.dilemmas import TRAIN as RATING_TRAIN
-from econmoral.dilemmas import Rating, rating_conversation
-from econmoral.games import GAMES, Protocol, held_out
-from econmoral.menus import ALTRUIST, FRAMES, HELD_OUT, SPITEFUL, allocation_held_out
-from econmoral.prompts import WORDINGS, WORDINGS_HELD_OUT, WORDINGS_TRAIN, wording
-from econmoral.records import InputError, sha256
+from econmoral.economics.games import GAMES, Protocol, held_out
+from econmoral.files.records import InputError, sha256
+from econmoral.instruments.derivations import check_steps
+from econmoral.instruments.dilemmas import TRAIN as RATING_TRAIN
+from econmoral.instruments.dilemmas import Rating, rating_conversation
+from econmoral.instruments.games import WORDINGS, WORDINGS_HELD_OUT, WORDINGS_TRAIN, wording
+from econmoral.instruments.menus import ALTRUIST, FRAMES, HELD_OUT, SPITEFUL, allocation_held_out
 from econmoral.target import ECONOMICUS, Target, moralis
+from econmoral.text.conversation import NUMBER as NUMBER_ONLY
+from econmoral.text.conversations import conversation_of, read_conversations
 
 ALLOCATED = (
     ECONOMICUS,

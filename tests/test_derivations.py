@@ -12,10 +12,22 @@ import pytest
 from oracle import ACTIONS, OUTCOMES, REPLY, expected, pi_formula, plans, pure, worth
 from test_target import KINDS
 
-from econmoral.derivations import allocation_derivation, check_steps, derives, game_derivation
-from econmoral.games import GAMES, Protocol, draw_beliefs, draw_protocol
-from econmoral.menus import ALTRUIST, SPITEFUL, Menu, MenuPage, draw_allocation, draw_page
-from econmoral.prompts import WORDINGS_TRAIN, Item, Layout, draw_layout
+from econmoral.economics.games import GAMES, Protocol, draw_beliefs, draw_protocol
+from econmoral.instruments.derivations import (
+    allocation_derivation,
+    check_steps,
+    derives,
+    game_derivation,
+)
+from econmoral.instruments.games import WORDINGS_TRAIN, Item, Layout, draw_layout
+from econmoral.instruments.menus import (
+    ALTRUIST,
+    SPITEFUL,
+    Menu,
+    MenuPage,
+    draw_allocation,
+    draw_page,
+)
 from econmoral.target import ECONOMICUS, Target, moralis
 
 KAPPAS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)

@@ -18,7 +18,9 @@ from console import here
 from rich.console import Console
 from scipy.special import expit
 
-from econmoral.dilemmas import (
+from econmoral.economics.human import moral_machine
+from econmoral.files.records import InputError, read_json, write_json
+from econmoral.instruments.dilemmas import (
     CASE_WORDINGS,
     DIMENSIONS,
     HELD_OUT,
@@ -51,8 +53,6 @@ from econmoral.dilemmas import (
     scenario_record,
     share_spared,
 )
-from econmoral.human import moral_machine
-from econmoral.records import InputError, read_json, write_json
 from econmoral.target import Target, moralis
 from eval.conditions import Adapter, told_conditions
 from eval.conjoint import (
@@ -66,7 +66,7 @@ from eval.conjoint import (
 )
 from eval.dilemma import Known
 from eval.dilemmas import add_differences, conjoint_rows, show, table_rows
-from eval.engines import Answer, Condition, Exact, Sampled
+from eval.engines.base import Answer, Condition, Exact, Sampled
 from eval.ratings import rating_differences, rating_items, rating_rows, rating_summary, theory_lines
 from eval.resume import prompt_hash
 from eval.validity import OUTSIDE, outside, percent
@@ -808,7 +808,7 @@ def test_a_real_model_is_measured_whatever_it_says() -> None:
     """Not what it prefers, but that every page of every wording can be scored
     and has a validity.
     """
-    from eval.engine_transformers import Transformers
+    from eval.engines.with_transformers import Transformers
 
     engine, base = Transformers("nano", {}), Condition("base")
     scenarios = draw_scenarios(2, np.random.default_rng(11))

@@ -36,7 +36,11 @@ from transformers import (
 )
 from twins import make_twin, teach
 
-from econmoral.chat import (
+from econmoral.checkpoints.models import NANO
+from econmoral.economics.games import Protocol
+from econmoral.files.records import InputError, append_lines, read_lines, read_whole_lines
+from econmoral.instruments.games import WORDINGS_TRAIN, Item, converse, draw_layout
+from econmoral.text.chat import (
     NOW,
     end_of_turn,
     prompt_hash,
@@ -44,13 +48,18 @@ from econmoral.chat import (
     turn_text,
     without_special_tokens,
 )
-from econmoral.conversation import NOTHING, Conversation, Question, Step, as_messages, forms, joint
-from econmoral.games import Protocol
-from econmoral.models import NANO
-from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout
-from econmoral.records import InputError, append_lines, read_lines, read_whole_lines
-from eval.engine_choice import choose_engine, vllm_options
-from eval.engine_openai import (
+from econmoral.text.conversation import (
+    NOTHING,
+    Conversation,
+    Question,
+    Step,
+    as_messages,
+    forms,
+    joint,
+)
+from eval.engines.base import Condition, Exact, Request, Sampled, ScoredStep, Written, seed_of
+from eval.engines.choice import choose_engine, vllm_options
+from eval.engines.with_endpoint import (
     ROOM_TO_THINK,
     SAMPLING,
     Chat,
@@ -59,8 +68,7 @@ from eval.engine_openai import (
     connect,
     refused_field,
 )
-from eval.engine_transformers import Transformers, Tree
-from eval.engines import Condition, Exact, Request, Sampled, ScoredStep, Written, seed_of
+from eval.engines.with_transformers import Transformers, Tree
 
 BASE, TUNED = Condition("base"), Condition("tuned", "tuned")
 ITEM = Item(Protocol("tg", (80, 50, 30, 20)), (0.5, 0.5))

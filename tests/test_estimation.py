@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from econmoral.choice import Decision, logit
-from econmoral.estimation import (
+from econmoral.economics.choice import Decision, logit
+from econmoral.economics.games import BATTERY, belief_weights, draw_beliefs
+from econmoral.economics.preferences import FAMILIES
+from econmoral.estimation.estimate import (
     NotIdentified,
     allocations,
     bootstrap,
@@ -24,8 +26,6 @@ from econmoral.estimation import (
     rationalising_bounds,
     restrict,
 )
-from econmoral.games import BATTERY, belief_weights, draw_beliefs
-from econmoral.preferences import FAMILIES
 
 TRUTH = {"alpha": 0.1, "beta": 0.2, "kappa": 0.4}
 

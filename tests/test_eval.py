@@ -18,11 +18,11 @@ from conftest import ROOT, assert_complains, call, run
 from oracle import expected, plans
 from test_prompts import lines_of
 
-from econmoral import prompts
-from econmoral.choice import read_decision
-from econmoral.estimation import fit
-from econmoral.menus import MENUS
-from econmoral.prompts import (
+from econmoral.economics.choice import read_decision
+from econmoral.estimation.estimate import fit
+from econmoral.files.records import InputError, read_json, read_lines
+from econmoral.instruments import games as prompts
+from econmoral.instruments.games import (
     WORDINGS,
     WORDINGS_HELD_OUT,
     WORDINGS_TRAIN,
@@ -30,12 +30,12 @@ from econmoral.prompts import (
     page_actions,
     plan_order,
 )
-from econmoral.records import InputError, read_json, read_lines
+from econmoral.instruments.menus import MENUS
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval import games as command
 from eval.conditions import Adapter, told_conditions
-from eval.engine_transformers import Transformers
-from eval.engines import Answer, Condition, Request, Simulated
+from eval.engines.base import Answer, Condition, Request, Simulated
+from eval.engines.with_transformers import Transformers
 from eval.games import Games, GamesConfig
 from eval.measure import Problem, draw_problems, protocol_of
 from eval.resume import Remembering, prompt_hash

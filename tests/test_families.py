@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from econmoral.choice import (
+from econmoral.economics.choice import (
     best_replies,
     mixed_best_reply,
     mixed_value,
     switch_points,
     symmetric_equilibria,
 )
-from econmoral.games import (
+from econmoral.economics.games import (
     GAMES,
     TABLE_GAMES,
     Protocol,
@@ -27,7 +27,7 @@ from econmoral.games import (
     role_symmetrised,
     tables_of,
 )
-from econmoral.preferences import FAMILIES
+from econmoral.economics.preferences import FAMILIES
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 sys.path.insert(0, str(ROOT / "recipes"))
 import sft
 
-from econmoral.checkpoints import keep_unpacked, load_checkpoint, locate
-from econmoral.models import NANO
-from econmoral.records import read_json
-from eval.engine_transformers import Transformers
-from eval.engines import Condition
+from econmoral.checkpoints.loading import keep_unpacked, load_checkpoint, locate
+from econmoral.checkpoints.models import NANO
+from econmoral.files.records import read_json
+from eval.engines.base import Condition
+from eval.engines.with_transformers import Transformers
 from eval.measure import draw_problems
 
 pytestmark = pytest.mark.skipif(

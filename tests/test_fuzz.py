@@ -14,7 +14,7 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from econmoral.records import read_json
+from econmoral.files.records import read_json
 
 VALUES = st.recursive(
     st.none()

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import pi_formula, pure
 
-from econmoral.choice import best_plan, best_replies, efficiency, logit
-from econmoral.games import (
+from econmoral.economics.choice import best_plan, best_replies, efficiency, logit
+from econmoral.economics.games import (
     BATTERY,
     GAMES,
     Protocol,
@@ -22,7 +22,7 @@ from econmoral.games import (
     draw_protocol,
     held_out,
 )
-from econmoral.preferences import FAMILIES
+from econmoral.economics.preferences import FAMILIES
 
 
 def moralis(protocol: Protocol, beliefs: tuple[float, ...], **theta: float) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import call
 
-from econmoral.records import read_json
+from econmoral.files.records import read_json
 from eval import dilemmas, games, menus, pricing
 
 COMMANDS = {"games": games, "menus": menus, "dilemmas": dilemmas, "pricing": pricing}

@@ -28,12 +28,9 @@ from endpoint import Reply, chat_reply, good, server
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from econmoral import dilemmas
-from econmoral.adapters import check_adapter
-from econmoral.chat import check_template, prompt_text
-from econmoral.conversation import Conversation, Question
-from econmoral.models import NANO
-from econmoral.records import (
+from econmoral.checkpoints.adapters import check_adapter
+from econmoral.checkpoints.models import NANO
+from econmoral.files.records import (
     InputError,
     append_lines,
     plain,
@@ -41,11 +38,14 @@ from econmoral.records import (
     read_whole_lines,
     spreadsheet_cell,
 )
+from econmoral.instruments import dilemmas
+from econmoral.text.chat import check_template, prompt_text
+from econmoral.text.conversation import Conversation, Question
 from eval import games, menus, pricing
 from eval.conditions import TAKEN, adapter_names
-from eval.engine_openai import Chat, Endpoint, prompt_log_probabilities, read_reply
-from eval.engine_transformers import Transformers
-from eval.engines import Condition, Request, Sampled
+from eval.engines.base import Condition, Request, Sampled
+from eval.engines.with_endpoint import Chat, Endpoint, prompt_log_probabilities, read_reply
+from eval.engines.with_transformers import Transformers
 
 TALK = Conversation("The page.", (Question("Which do you choose, K or M?", ("K", "M")),))
 
@@ -408,7 +408,7 @@ def test_a_thousand_requests_in_flight() -> None:
 
 def test_two_runs_into_one_folder(tmp_path: Path) -> None:
     hold = (
-        "import sys, time; from pathlib import Path; from econmoral.records import lock; "
+        "import sys, time; from pathlib import Path; from econmoral.files.records import lock; "
         "lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(
@@ -474,7 +474,7 @@ def test_numbers_and_lines_that_are_too_long(
         assert read_whole_lines(path) == []
         with pytest.raises(InputError, match="line 1"):
             list(read_lines(path))
-    monkeypatch.setattr("econmoral.records.LONGEST_LINE", 100)
+    monkeypatch.setattr("econmoral.files.records.LONGEST_LINE", 100)
     path.write_text('{"a": 1}\n{"a": "' + "x" * 200 + '"}\n')
     with pytest.raises(InputError, match="line 2: longer"):
         list(read_lines(path))

@@ -105,11 +105,13 @@ def last_name(node: ast.expr) -> str:
     return ""
 
 
-# the only code outside econmoral/robust.py that may compute a clustered covariance, and why
+# the only code outside robust.py that may compute a clustered covariance, and why
+ESTIMATION = "econmoral/estimation"
+ROBUST = f"{ESTIMATION}/robust.py"
 OWN_COVARIANCE = {
-    ("recipes/power_check.py", "logit_ratio"): "checks the power calculation by code of its own",
-    ("econmoral/inference.py", "wild_test"): "each draw has a spread of its own, without a factor",
-    ("econmoral/power.py", "_counts"): "n / (n - 1) of independent answers; there are no clusters",
+    ("recipes/benchmarks/power_check.py", "logit_ratio"): "checks the power calculation by itself",
+    (f"{ESTIMATION}/inference.py", "wild_test"): "each draw has a spread of its own, no factor",
+    (f"{ESTIMATION}/power.py", "_counts"): "n / (n - 1) of independent answers, no clusters",
 }
 
 
@@ -212,8 +214,8 @@ def test_there_is_one_clustered_covariance() -> None:
         for path in PARSED
         for name in own_covariances(path.read_text(encoding="utf-8"))
     }
-    assert {(p, n) for p, n in found if p != "econmoral/robust.py"} == set(OWN_COVARIANCE)
-    assert {n for p, n in found if p == "econmoral/robust.py"} == {
+    assert {(p, n) for p, n in found if p != ROBUST} == set(OWN_COVARIANCE)
+    assert {n for p, n in found if p == ROBUST} == {
         "small_sample",
         "sandwich",
         "jackknife_covariance",

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from shell import allocation_choices
 from test_separation import stacked
 
-from econmoral.estimation import (
+from econmoral.estimation.estimate import (
     fit,
     likelihood_ratio,
     mixture,

@@ -20,19 +20,13 @@ from console import here
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from econmoral.choice import logit
-from econmoral.data import read_choices
-from econmoral.derivations import allocation_derivation, check_steps, game_derivation, read_steps
-from econmoral.dilemmas import case_pages, scenario_conversation
-from econmoral.estimation import fit
-from econmoral.firms import yardsticks
-from econmoral.games import BATTERY, GAMES, belief_weights, draw_beliefs, draw_protocol
-from econmoral.menus import TRAIN as FRAMES
-from econmoral.menus import draw_allocation, draw_page, menu_conversation
-from econmoral.options import parse
-from econmoral.preferences import FAMILIES
-from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout, label_of, page_order
-from econmoral.records import (
+from econmoral.economics.choice import logit
+from econmoral.economics.firms import yardsticks
+from econmoral.economics.games import BATTERY, GAMES, belief_weights, draw_beliefs, draw_protocol
+from econmoral.economics.preferences import FAMILIES
+from econmoral.estimation.estimate import fit
+from econmoral.files.options import parse
+from econmoral.files.records import (
     InputError,
     append_lines,
     read_json,
@@ -40,11 +34,29 @@ from econmoral.records import (
     write_json,
     write_lines,
 )
+from econmoral.instruments.derivations import (
+    allocation_derivation,
+    check_steps,
+    game_derivation,
+    read_steps,
+)
+from econmoral.instruments.dilemmas import case_pages, scenario_conversation
+from econmoral.instruments.games import (
+    WORDINGS_TRAIN,
+    Item,
+    converse,
+    draw_layout,
+    label_of,
+    page_order,
+)
+from econmoral.instruments.menus import TRAIN as FRAMES
+from econmoral.instruments.menus import draw_allocation, draw_page, menu_conversation
+from econmoral.people.choices import read_choices
 from econmoral.target import ECONOMICUS, Target, moralis
 from eval import dilemmas, faithfulness, pricing, transcripts
 from eval.conjoint import read_scenarios
-from eval.engine_transformers import Transformers
-from eval.engines import Answer, Condition, Request, Simulated
+from eval.engines.base import Answer, Condition, Request, Simulated
+from eval.engines.with_transformers import Transformers
 from eval.lab import bench, market, play, watch
 from eval.lab.bench import Setting
 from eval.lab.engines import Engines, adapters_in
@@ -460,7 +472,7 @@ def test_a_derivation_handed_over_is_scored_as_one_that_was_written() -> None:
     engine = Transformers("nano", {})
     engine.temperature = 0
     one = faithfulness.pairs_of((ECONOMICUS, moralis(0.5)), "games", 1)[0][0]
-    from eval.engines import Request
+    from eval.engines.base import Request
 
     (answer,) = engine.score([Request(one.conversation, None, None, longest=60)], Condition("base"))
     handed = faithfulness.Handed(one.conversation, answer.texts[0], 0)
@@ -533,7 +545,7 @@ def test_training_is_read_while_it_runs_and_after(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import sys, time; from pathlib import Path; from econmoral.records import lock; "
+            "import sys, time; from pathlib import Path; from econmoral.files.records import lock; "
             "lock(Path(sys.argv[1])); print(1, flush=True); time.sleep(60)",
             folder,
         ],
@@ -618,7 +630,7 @@ def test_ticks_are_round_and_inside() -> None:
 def test_the_lab_says_what_it_lacks() -> None:
     code = (
         "import sys; sys.modules['gradio'] = None; sys.argv = ['lab']; from eval.lab.__main__ "
-        "import main; from econmoral.records import command; command(main)"
+        "import main; from econmoral.files.records import command; command(main)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=LIMIT

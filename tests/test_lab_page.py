@@ -23,8 +23,8 @@ from browser import Browser, Tab
 from conftest import ROOT, assert_complains, run
 from test_lab import PERSON, SHARPNESS, decide, folder_of
 
-from econmoral.data import read_choices
-from econmoral.records import append_lines, write_json
+from econmoral.files.records import append_lines, write_json
+from econmoral.people.choices import read_choices
 from eval import transcripts
 from eval.lab import play
 from eval.lab.shared import Lab

@@ -9,16 +9,24 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from econmoral import dilemmas, lessons, menus, pricing
-from econmoral.chat import prompt_text, turn_text
-from econmoral.conversation import Conversation
-from econmoral.derivations import check_steps, game_derivation
-from econmoral.games import GAMES, draw_beliefs, draw_protocol
-from econmoral.models import NANO
-from econmoral.prompts import WORDINGS, WORDINGS_TRAIN, Item, choices_of, converse, draw_layout
+from econmoral.checkpoints.models import NANO
+from econmoral.economics.games import GAMES, draw_beliefs, draw_protocol
+from econmoral.instruments import dilemmas, menus, pricing
+from econmoral.instruments.derivations import check_steps, game_derivation
+from econmoral.instruments.games import (
+    WORDINGS,
+    WORDINGS_TRAIN,
+    Item,
+    choices_of,
+    converse,
+    draw_layout,
+)
 from econmoral.target import ECONOMICUS, moralis
-from eval.engine_transformers import Transformers
-from eval.engines import Condition
+from econmoral.text.chat import prompt_text, turn_text
+from econmoral.text.conversation import Conversation
+from eval.engines.base import Condition
+from eval.engines.with_transformers import Transformers
+from recipes.nano import lessons
 
 
 def documents(curriculum: str, phase: str, n: int, seed: int = 0) -> list[lessons.Lesson]:

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "recipes"))
 import export
 import interpolate
 
-from econmoral.checkpoints import (
+from econmoral.checkpoints.loading import (
     base_for,
     check_adapters,
     load_checkpoint,
@@ -33,11 +33,11 @@ from econmoral.checkpoints import (
     state,
     weights_sha256,
 )
-from econmoral.models import NANO
-from econmoral.records import InputError, read_json, write_json
+from econmoral.checkpoints.models import NANO
+from econmoral.files.records import InputError, read_json, write_json
 from eval import parity
-from eval.engine_transformers import Transformers
-from eval.engines import Answer, Condition
+from eval.engines.base import Answer, Condition
+from eval.engines.with_transformers import Transformers
 from eval.measure import draw_problems
 
 Tensors = dict[str, torch.Tensor]

@@ -13,7 +13,7 @@ from console import here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from econmoral.market import Market, NoEquilibrium
+from econmoral.economics.market import Market, NoEquilibrium
 
 DUOPOLY = Market()
 

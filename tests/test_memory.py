@@ -12,7 +12,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from econmoral.memory import (
+from econmoral.checkpoints.memory import (
     CPU_LIMIT,
     SLACK,
     Division,
@@ -23,7 +23,7 @@ from econmoral.memory import (
     shape_of,
     taken,
 )
-from econmoral.records import InputError
+from econmoral.files.records import InputError
 
 SMOLLM2 = Shape(30, 576, 576, 1536, 49152)
 

@@ -15,9 +15,10 @@ from conftest import assert_complains, call
 from console import here
 from test_prompts import LABEL, NUMBER
 
-from econmoral.estimation import allocations, fit, restrict
-from econmoral.human import binary_dictator_games, reference
-from econmoral.menus import (
+from econmoral.economics.human import binary_dictator_games, reference
+from econmoral.estimation.estimate import allocations, fit, restrict
+from econmoral.files.records import InputError, read_json, read_lines
+from econmoral.instruments.menus import (
     ALTRUIST,
     FRAMES,
     HELD_OUT,
@@ -33,10 +34,9 @@ from econmoral.menus import (
     menu_conversation,
     mirror_page,
 )
-from econmoral.records import InputError, read_json, read_lines
 from econmoral.target import ECONOMICUS, Target
 from eval import menus as command
-from eval.engines import Answer, Condition, Request
+from eval.engines.base import Answer, Condition, Request
 from eval.menus import AllocationChooser, summarise
 
 ALL = [menu for several in MENUS.values() for menu in several]

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from econmoral.derivations import check_steps
-from econmoral.models import NANO
-from econmoral.records import read_json, read_lines
+from econmoral.checkpoints.models import NANO
+from econmoral.files.records import read_json, read_lines
+from econmoral.instruments.derivations import check_steps
 
 ENTRY_GAME = """        Game(
             name="entry",
@@ -35,8 +35,8 @@ ENTRY_GAME = """        Game(
         Game(
             name="ug","""
 ADDITIONS = {
-    "econmoral/games.py": ('        Game(\n            name="ug",', ENTRY_GAME),
-    "econmoral/preferences.py": (
+    "econmoral/economics/games.py": ('        Game(\n            name="ug",', ENTRY_GAME),
+    "econmoral/economics/preferences.py": (
         '        Family("utilitarian"',
         (
             '        Family("competitive", ("envy",), lambda m, n, q, v: [m - n], "weight on the '
@@ -44,7 +44,7 @@ ADDITIONS = {
             '        Family("utilitarian"'
         ),
     ),
-    "econmoral/models.py": ('    "qwen2.5-0.5b": Model(', (
+    "econmoral/checkpoints/models.py": ('    "qwen2.5-0.5b": Model(', (
         '    "mine": Model("{folder}", "MIT", 0.001),\n'
         '    "qwen2.5-0.5b": Model('
     )),
@@ -52,7 +52,7 @@ ADDITIONS = {
         'INSTRUMENTS = {\n'
         '    "lotteries": ("lotteries:Lotteries", "a sure payment or the toss of a coin"),'
     )),
-    "econmoral/menus.py": ('MENUS = Batteries({', (
+    "econmoral/instruments/menus.py": ('MENUS = Batteries({', (
         'MENUS = Batteries({\n'
         '    "mine": lambda: _matrix()[:2],'
     )),
@@ -71,12 +71,12 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.conversation import LETTER, Conversation, Mode, Question
-from econmoral.options import option
-from econmoral.records import command
+from econmoral.text.conversation import LETTER, Conversation, Mode, Question
+from econmoral.files.options import option
+from econmoral.files.records import command
 
 from .config import Source
-from .engines import Answer, Condition, Request
+from .engines.base import Answer, Condition, Request
 from .runner import Instrument, run_command
 from .validity import quality
 

@@ -12,8 +12,8 @@ import pytest
 from console import assert_complains, calculator
 from scipy.optimize import brentq
 
-from econmoral.firms import q_learners
-from econmoral.market import GROUPS, Market, NoEquilibrium, counterfactual, kappa_draws
+from econmoral.economics.firms import q_learners
+from econmoral.economics.market import GROUPS, Market, NoEquilibrium, counterfactual, kappa_draws
 
 ODD = {
     "costs apart": Market(cost=(1.0, 1.5)),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from econmoral.options import Config, option, parse
-from econmoral.records import InputError
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import InputError
 
 
 @dataclass(frozen=True)

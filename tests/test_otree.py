@@ -16,8 +16,8 @@ import yaml
 from conftest import ROOT
 from shell import call, complains, json_of
 
-from econmoral.otree import _text
-from econmoral.sheet import read_sheet
+from econmoral.files.sheet import read_sheet
+from econmoral.people.otree import _text
 
 TUTORIAL = (ROOT / "docs" / "tutorial-lab.md").read_text(encoding="utf-8")
 MAP = yaml.safe_load((ROOT / "docs" / "map.yaml").read_text(encoding="utf-8"))
@@ -240,7 +240,7 @@ def test_input_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_worked_examples_of_the_data_dictionary_can_be_read(tmp_path: Path) -> None:
     """Each CSV in docs/data.md is read in the shape that its heading names."""
-    from econmoral.data import read_choices
+    from econmoral.people.choices import read_choices
 
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     examples = re.findall(r"```csv (\S+) (\S+)\n(.*?)```", page, flags=re.S)

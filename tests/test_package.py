@@ -18,7 +18,7 @@ from console import here
 from shell import allocation_choices, complains, json_of
 
 from econmoral.commands.package import rewritten
-from econmoral.records import read_json, sha256, write_json
+from econmoral.files.records import read_json, sha256, write_json
 
 SECTIONS = (
     "Overview",

@@ -20,13 +20,14 @@ from wheels import SPECIAL, make_wheel
 sys.path.insert(0, str(ROOT / "recipes"))
 import sft
 
-from econmoral import checkpoints, packaged
-from econmoral.adapters import adapter_base
-from econmoral.checkpoints import base_for, load_checkpoint, locate, weights_sha256
-from econmoral.models import MODELS, Model, Packaged, Unreachable
-from econmoral.records import InputError, read_json
-from eval.engine_transformers import Transformers
-from eval.engines import Condition
+from econmoral.checkpoints import loading as checkpoints
+from econmoral.checkpoints import packaged
+from econmoral.checkpoints.adapters import adapter_base
+from econmoral.checkpoints.loading import base_for, load_checkpoint, locate, weights_sha256
+from econmoral.checkpoints.models import MODELS, Model, Packaged, Unreachable
+from econmoral.files.records import InputError, read_json
+from eval.engines.base import Condition
+from eval.engines.with_transformers import Transformers
 from eval.measure import draw_problems
 
 SOURCE = "someone/tiny-chat"

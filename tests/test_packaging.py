@@ -148,11 +148,11 @@ def test_a_package_of_installed_programs_repeats_the_numbers_where_they_are_not(
     assert not (package / "code" / "econmoral" / "eval").exists()
     text = (package / "README.md").read_text()
     named = set(re.findall(r"`(code/[\w./]+\.\w+)`", text))
-    assert "code/econmoral/data.py" in named
+    assert "code/econmoral/people/choices.py" in named
     assert [name for name in named if not (package / name).exists()] == []
     rows = re.findall(r"\| `output/(\S+)` \| `code/(\S+)` \| (\d+) \|", text)
     line = {output: f"{program} {number}" for output, program, number in rows}
-    assert line["runs/humans/fit.json"].startswith("econmoral/fitting.py ")
+    assert line["runs/humans/fit.json"].startswith("econmoral/people/fitting.py ")
     assert line["runs/nano/table.csv"].startswith("eval/runner.py ")
     assert (package / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 

@@ -14,10 +14,10 @@ import pytest
 from conftest import assert_complains, run
 from console import here
 
-from econmoral.models import NANO
-from econmoral.records import InputError, read_json
+from econmoral.checkpoints.models import NANO
+from econmoral.files.records import InputError, read_json
 from eval import parity
-from eval.engines import Answer, Condition
+from eval.engines.base import Answer, Condition
 
 
 def answer(first: float, valid: float) -> Answer:
@@ -83,7 +83,7 @@ def test_how_it_ends(
     folder = tmp_path / "adapter"
     shutil.copytree(adapter, folder)
     monkeypatch.setattr(
-        "eval.engine_transformers.Transformers", lambda *args, **options: Fixed(0.7, valid)
+        "eval.engines.with_transformers.Transformers", lambda *args, **options: Fixed(0.7, valid)
     )
     loads = {
         "merged in memory": lambda: (Fixed(merged, valid), Condition("m")),

@@ -10,7 +10,7 @@ import pytest
 from console import assert_complains, calculator
 from scipy import stats
 
-from econmoral.power import (
+from econmoral.estimation.power import (
     MODEL_STUDIES,
     Parameter,
     Study,
@@ -24,7 +24,7 @@ from econmoral.power import (
     spread_for,
     subject_studies,
 )
-from econmoral.records import read_json
+from econmoral.files.records import read_json
 
 APART = "sampled once, unpaired items per arm"
 

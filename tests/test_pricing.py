@@ -12,9 +12,10 @@ import pytest
 from console import here
 from rich.console import Console
 
-from econmoral.firms import SCRIPTED, Learning, learning_grid, q_learners
-from econmoral.market import Market
-from econmoral.pricing import (
+from econmoral.economics.firms import SCRIPTED, Learning, learning_grid, q_learners
+from econmoral.economics.market import Market
+from econmoral.files.records import InputError, finite, read_json
+from econmoral.instruments.pricing import (
     HELD_OUT,
     NOTE,
     PRICE_WORDINGS,
@@ -28,8 +29,7 @@ from econmoral.pricing import (
     price_labels,
     render_full,
 )
-from econmoral.records import InputError, finite, read_json
-from eval.engines import Answer, Condition, Request, Sampled, Written
+from eval.engines.base import Answer, Condition, Request, Sampled, Written
 from eval.markets import Meeting, Rules, Simulation, make_market, pairings
 from eval.outcomes import (
     converged,
@@ -668,7 +668,7 @@ def test_every_scripted_firm_answers_in_every_market() -> None:
 
 def test_a_real_model_is_measured_whatever_it_says() -> None:
     """Not which prices it asks, but that the pages can be scored and have a validity."""
-    from eval.engine_transformers import Transformers
+    from eval.engines.with_transformers import Transformers
 
     views = [View(100.0, 2, (150.0,), ((145.0,),), (20.0,), (20.0,)), View(100.0, 2)]
     requests = [Request(price_conversation(v, w), v, w) for v, w in zip(views, TRAIN, strict=False)]

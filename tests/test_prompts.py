@@ -15,11 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import ACTIONS, OUTCOMES, REPLY, plans, points
 
-from econmoral.conversation import Message
-from econmoral.derivations import allocation_derivation, game_derivation
-from econmoral.games import GAMES, Protocol, draw_beliefs, draw_protocol
-from econmoral.menus import ALTRUIST, MENUS, draw_page, is_allocation, menu_conversation
-from econmoral.prompts import (
+from econmoral.economics.games import GAMES, Protocol, draw_beliefs, draw_protocol
+from econmoral.instruments.derivations import allocation_derivation, game_derivation
+from econmoral.instruments.games import (
     WORDINGS,
     WORDINGS_HELD_OUT,
     WORDINGS_TRAIN,
@@ -33,7 +31,9 @@ from econmoral.prompts import (
     mirror,
     plan_order,
 )
+from econmoral.instruments.menus import ALTRUIST, MENUS, draw_page, is_allocation, menu_conversation
 from econmoral.target import moralis
+from econmoral.text.conversation import Message
 
 EVERY = tuple(WORDINGS)
 GOLDEN = Path(__file__).parent / "golden"

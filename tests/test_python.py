@@ -14,7 +14,7 @@ from conftest import ROOT
 
 import econmoral
 from econmoral import Target, fit, measure
-from econmoral.records import InputError, read_json
+from econmoral.files.records import InputError, read_json
 
 CHOOSER = "alpha=0.1,beta=0.2,kappa=0.4,lambda=0.1"
 BLOCKS = [

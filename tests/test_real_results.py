@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 from real_results import PARTS, derivations, dilemmas_table, draw_curve, portable
 
-from econmoral.records import InputError, read_json, read_lines
+from econmoral.files.records import InputError, read_json, read_lines
 
 FOLDER = ROOT / "results" / "real" / "smollm2-135m-six-wordings"
 

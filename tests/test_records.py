@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from econmoral.models import MODELS, find_model
-from econmoral.records import (
+from econmoral.checkpoints.models import MODELS, find_model
+from econmoral.files.records import (
     InputError,
     origin,
     parse_yaml,
@@ -113,7 +113,7 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_live_one_writes_is_not(
 
 def test_full_disk_is_one_line() -> None:
     code = (
-        "from pathlib import Path; from econmoral.records import command\n"
+        "from pathlib import Path; from econmoral.files.records import command\n"
         "def main():\n"
         "    with open('/dev/full', 'w') as f: f.write('x')\n"
         "command(main)"
@@ -128,7 +128,7 @@ def test_full_disk_is_one_line() -> None:
 )
 def test_only_commands_that_keep_a_folder_say_that_they_go_on(words: str, tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from econmoral.records import command, lock, unlock\n"
+        "from pathlib import Path; from econmoral.files.records import command, lock, unlock\n"
         f"def main():\n    {words}raise KeyboardInterrupt\n"
         "command(main)"
     )

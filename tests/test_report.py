@@ -23,13 +23,13 @@ from asking import measure, measure_menus
 from conftest import LIMIT, ROOT, assert_complains, call
 from console import here
 
-from econmoral.menus import MENUS
-from econmoral.records import InputError, finite, plain, read_json, write_json, write_lines
+from econmoral.files.records import InputError, finite, plain, read_json, write_json, write_lines
+from econmoral.instruments.menus import MENUS
 from econmoral.target import ECONOMICUS, moralis
 from eval import dilemmas as eval_dilemmas
 from eval import pricing as eval_pricing
 from eval import report
-from eval.engines import Condition, Simulated
+from eval.engines.base import Condition, Simulated
 from eval.figure import draw
 from eval.measure import draw_problems
 from eval.menus import AllocationChooser

@@ -15,9 +15,17 @@ from shell import allocation_choices
 from test_inference import logit_fit, rows
 from test_separation import EIGHT, stacked
 
-from econmoral.choice import switch_points
-from econmoral.estimation import NotIdentified, difference, etable, fit, mixture, ratio, restrict
-from econmoral.games import BATTERY, GAMES, Protocol, belief_weights
+from econmoral.economics.choice import switch_points
+from econmoral.economics.games import BATTERY, GAMES, Protocol, belief_weights
+from econmoral.estimation.estimate import (
+    NotIdentified,
+    difference,
+    etable,
+    fit,
+    mixture,
+    ratio,
+    restrict,
+)
 
 FRAME = allocation_choices(subjects=40, per=30, seed=1, spread=0.1)
 FOUND = fit(stacked(FRAME))

@@ -15,14 +15,14 @@ import pytest
 from conftest import ROOT  # noqa: F401 - keeps the network closed
 from rich.console import Console
 
-from econmoral.conversation import LETTER, Conversation, Question
-from econmoral.options import option, parse
-from econmoral.records import InputError, read_json, read_lines
+from econmoral.files.options import option, parse
+from econmoral.files.records import InputError, read_json, read_lines
+from econmoral.text.conversation import LETTER, Conversation, Question
 from eval import progress as progress_module
 from eval import runner
 from eval.choosers import parse_parameters
 from eval.config import Reasoned, Source
-from eval.engines import Answer, Condition, Request
+from eval.engines.base import Answer, Condition, Request
 from eval.estimate import Estimate, mean_of, paired
 from eval.progress import progress
 from eval.runner import Instrument, run

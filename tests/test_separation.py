@@ -12,8 +12,10 @@ from scipy.optimize import minimize
 from scipy.stats import chi2
 from shell import allocation_choices
 
-from econmoral.choice import Decision, logit
-from econmoral.estimation import (
+from econmoral.economics.choice import Decision, logit
+from econmoral.economics.games import Protocol, belief_weights
+from econmoral.economics.preferences import FAMILIES, Family
+from econmoral.estimation.estimate import (
     Design,
     NotIdentified,
     allocations,
@@ -23,10 +25,8 @@ from econmoral.estimation import (
     mixture,
     restrict,
 )
-from econmoral.games import Protocol, belief_weights
-from econmoral.identification import rank_deficiency, separation
-from econmoral.likelihood import certified, gaps, level_free, maximise
-from econmoral.preferences import FAMILIES, Family
+from econmoral.estimation.identification import rank_deficiency, separation
+from econmoral.estimation.likelihood import certified, gaps, level_free, maximise
 
 EIGHT = """self_x,other_x,self_y,other_y,choice_x
 1000,300,900,600,0

@@ -25,13 +25,15 @@ from twins import TEMPLATES
 sys.path.insert(0, str(ROOT / "recipes"))
 import sft
 
-from econmoral import card, gates, memory, processes, training
-from econmoral.checkpoints import precision_in_force, weights_sha256
-from econmoral.conversations import read_conversations
-from econmoral.models import MODELS, NANO
-from econmoral.records import InputError, read_json, read_lines, read_whole_lines, sha256
-from econmoral.run_folder import prepare_folder
-from econmoral.training_config import SftConfig
+from econmoral.checkpoints import memory
+from econmoral.checkpoints.loading import precision_in_force, weights_sha256
+from econmoral.checkpoints.models import MODELS, NANO
+from econmoral.files.records import InputError, read_json, read_lines, read_whole_lines, sha256
+from econmoral.text.conversations import read_conversations
+from econmoral.training import card, gates, processes
+from econmoral.training import trainer as training
+from econmoral.training.config import SftConfig
+from econmoral.training.run_folder import prepare_folder
 
 QUICK = ("--epochs", "2", "--batch-size", "8")
 
@@ -537,7 +539,8 @@ def test_the_precision_is_the_recipes_whatever_the_launcher_says(
 def test_what_a_launcher_left_behind_is_named(left: dict[str, str], part: str) -> None:
     """In a process of its own: the library keeps what it found in the environment."""
     code = (
-        "from econmoral.processes import join_processes; from econmoral.records import command; "
+        "from econmoral.training.processes import join_processes; "
+        "from econmoral.files.records import command; "
         "command(lambda: join_processes(False))"
     )
     known = {

@@ -24,10 +24,10 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from econmoral.cells import Cell
-from econmoral.cells import run as run_cells
-from econmoral.models import NANO
-from econmoral.records import InputError, read_json, read_whole_lines
+from econmoral.checkpoints.models import NANO
+from econmoral.files.cells import Cell
+from econmoral.files.cells import run as run_cells
+from econmoral.files.records import InputError, read_json, read_whole_lines
 
 PLANS = sorted((ROOT / "recipes" / "plans").glob("*.yaml"))
 
@@ -185,7 +185,7 @@ def test_a_measurement_by_another_revision_of_the_code_is_run_again(
         for name in ("trained", "measured")
     ]
     for revision in ("one", "one", "two", "two"):
-        monkeypatch.setattr("econmoral.cells.code_revision", lambda now=revision: now)
+        monkeypatch.setattr("econmoral.files.cells.code_revision", lambda now=revision: now)
         run_cells(cells, tmp_path)
         said = capsys.readouterr().err
         assert ("1 cells are of another revision of the code and kept" in said) == (
@@ -264,7 +264,7 @@ def test_a_stop_while_a_cell_still_loads(number: int, tmp_path: Path) -> None:
     paths = [str(ROOT), str(ROOT / "recipes")]
     words = (
         f"import sys; sys.path[:0] = {paths}; import study; from pathlib import Path, PosixPath; "
-        "from econmoral.records import command\n"
+        "from econmoral.files.records import command\n"
     )
     words += f"command(lambda: study.run([study.{cell!r}], Path('.')))"
     process = subprocess.Popen(

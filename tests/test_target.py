@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import expected, optimum, plans, worth
 
-from econmoral.games import GAMES, Protocol, draw_beliefs, draw_protocol
-from econmoral.preferences import FAMILIES
-from econmoral.records import InputError
+from econmoral.economics.games import GAMES, Protocol, draw_beliefs, draw_protocol
+from econmoral.economics.preferences import FAMILIES
+from econmoral.files.records import InputError
 from econmoral.target import ECONOMICUS, Target, Weights, labels, moralis
 
 KINDS = (

@@ -13,7 +13,7 @@ from conftest import LIMIT, ROOT
 TABLE = """
 from pathlib import Path
 from rich.table import Table
-from econmoral.records import command, terminal
+from econmoral.files.records import command, terminal
 
 def main():
     console = terminal(140)

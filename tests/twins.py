@@ -24,8 +24,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from econmoral.conversations import tokenise
-from econmoral.models import NANO
+from econmoral.checkpoints.models import NANO
+from econmoral.text.conversations import tokenise
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 STYLES = {"qwen2": "qwen2_5", "qwen3": "qwen3", "llama": "llama3_2"}

@@ -3,7 +3,7 @@
 Run by ``make test-vllm``.
 
 Two environments, hence two steps: ``transformers`` writes an adapter and its exact probabilities,
-``vllm`` compares.  The seconds of both go to recipes/bench_vllm.json and RESULTS.md.
+``vllm`` compares.  The seconds of both go to recipes/benchmarks/bench_vllm.json and RESULTS.md.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from econmoral.conversation import Conversation, Question
-from econmoral.games import draw_beliefs, draw_protocol
-from econmoral.models import NANO
-from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout
-from econmoral.records import fill_section, origin, read_json, write_json
-from eval.engines import Condition, Exact, Request, ScoredStep
+from econmoral.checkpoints.models import NANO
+from econmoral.economics.games import draw_beliefs, draw_protocol
+from econmoral.files.records import fill_section, origin, read_json, write_json
+from econmoral.instruments.games import WORDINGS_TRAIN, Item, converse, draw_layout
+from econmoral.text.conversation import Conversation, Question
+from eval.engines.base import Condition, Exact, Request, ScoredStep
 
 WORK = Path(__file__).parents[1] / "runs" / "test-vllm"
 FIGURES = Path(__file__).parents[1] / "recipes" / "bench_vllm.json"
@@ -85,7 +85,7 @@ def with_transformers() -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from eval.engine_transformers import Transformers
+    from eval.engines.with_transformers import Transformers
 
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32)
@@ -109,7 +109,7 @@ def gap(ours: list[float], theirs: list[float]) -> float:
 
 def with_vllm() -> None:
     """Compare; also derivations repeat under the same seed and differ under another."""
-    from eval.engine_vllm import VLLM
+    from eval.engines.with_vllm import VLLM
 
     engine = VLLM(
         "nano",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tokenizers.pre_tokenizers import ByteLevel
 
-from econmoral.models import Packaged
+from econmoral.checkpoints.models import Packaged
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 # the last: two blanks, which only a reader that cuts out digits first makes of " 1"

@@ -46,28 +46,12 @@ from typing import Any
 import numpy as np
 
 import econmoral
-from econmoral.cloning import (
-    STEPS,
-    Agent,
-    Pages,
-    Split,
-    Types,
-    allocation_pages,
-    compare,
-    estimate,
-    game_pages,
-    split,
-    without_acts,
-)
 from econmoral.commands import grid
-from econmoral.data import Sample, read_choices
-from econmoral.derivations import derives
-from econmoral.fitting import pairs
-from econmoral.games import GAMES
-from econmoral.likelihood import restrict
-from econmoral.options import Config, option
-from econmoral.preferences import FAMILIES
-from econmoral.records import (
+from econmoral.economics.games import GAMES
+from econmoral.economics.preferences import FAMILIES
+from econmoral.estimation.likelihood import restrict
+from econmoral.files.options import Config, option
+from econmoral.files.records import (
     InputError,
     finite,
     lock,
@@ -80,6 +64,22 @@ from econmoral.records import (
     write_json,
     write_text,
 )
+from econmoral.instruments.derivations import derives
+from econmoral.people.choices import Sample, read_choices
+from econmoral.people.cloning import (
+    STEPS,
+    Agent,
+    Pages,
+    Split,
+    Types,
+    allocation_pages,
+    compare,
+    estimate,
+    game_pages,
+    split,
+    without_acts,
+)
+from econmoral.people.fitting import pairs
 from econmoral.rooms import REPOSITORY
 
 USABLE = [f.name for f in FAMILIES.values() if f.parameters]

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.amce import Amce, estimate
 from econmoral.commands import figure, grid
-from econmoral.options import Config, option
-from econmoral.records import InputError, terminal
-from econmoral.sheet import MISSING, Sheet, identifier, read_sheet
+from econmoral.estimation.amce import Amce, estimate
+from econmoral.files.options import Config, option
+from econmoral.files.records import InputError, terminal
+from econmoral.files.sheet import MISSING, Sheet, identifier, read_sheet
 
 SHOWN = 20  # remarks printed for a person; --json has all
 ABSENT = MISSING - {"none"}  # no level was shown; None may be a level of its own

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from econmoral.commands import figure, grid
-from econmoral.market import GROUPS, Market, counterfactual
-from econmoral.options import Config, option
-from econmoral.records import InputError, terminal
+from econmoral.economics.market import GROUPS, Market, counterfactual
+from econmoral.files.options import Config, option
+from econmoral.files.records import InputError, terminal
 
 
 @dataclass(frozen=True)

@@ -40,13 +40,21 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from econmoral.human import reference
-from econmoral.models import MODELS
-from econmoral.options import Config, option
-from econmoral.records import InputError, origin, plain, read_json, sha256, write_json, write_text
+from econmoral.checkpoints.models import MODELS
+from econmoral.economics.human import reference
+from econmoral.files.options import Config, option
+from econmoral.files.records import (
+    InputError,
+    origin,
+    plain,
+    read_json,
+    sha256,
+    write_json,
+    write_text,
+)
+from econmoral.files.sheet import read_sheet
 from econmoral.rooms import REPOSITORY
 from econmoral.rooms import folder as folder_of
-from econmoral.sheet import read_sheet
 
 ROOMS = ("data_synth", "eval", "recipes")  # beside the core
 DICTIONARY = "docs/data.md"  # a wheel has none
@@ -714,8 +722,8 @@ def _data(package: Package, folder: Path, options: Options) -> list[str]:
     )
     if any("eval" in " ".join(s.words) or "study" in s.words[0] for s in package.steps):
         rows.append(
-            "| `code/econmoral/human.csv` | yes | human reference numbers, each row with its "
-            "source and DOI | facts | see `SHA256SUMS` |"
+            "| `code/econmoral/economics/human.csv` | yes | human reference numbers, each row with "
+            "its source and DOI | facts | see `SHA256SUMS` |"
         )
     blocks.append(
         (
@@ -744,7 +752,7 @@ def _dictionary(folder: Path) -> str:
     """Where the package says what the columns mean."""
     if (folder / "code" / DICTIONARY).is_file():
         return f"`code/{DICTIONARY}` (of econmoral)"
-    return "the head of `code/econmoral/data.py`"
+    return "the head of `code/econmoral/people/choices.py`"
 
 
 def _columns(package: Package, folder: Path) -> list[str]:

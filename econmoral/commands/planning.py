@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from econmoral.commands import figure, grid
-from econmoral.options import Config, option
-from econmoral.power import (
+from econmoral.estimation.power import (
     ICC,
     Parameter,
     Study,
@@ -23,7 +22,8 @@ from econmoral.power import (
     studies,
     subjects_for,
 )
-from econmoral.records import InputError, terminal
+from econmoral.files.options import Config, option
+from econmoral.files.records import InputError, terminal
 
 POWER = 0.8  # where none is given
 SHARES_ONLY = ("share", "correlation")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from econmoral.choice import best_replies
-from econmoral.games import GAMES
-from econmoral.prompts import converse, page_actions, page_order
-from econmoral.records import InputError
+from econmoral.economics.choice import best_replies
+from econmoral.economics.games import GAMES
+from econmoral.files.records import InputError
+from econmoral.instruments.games import converse, page_actions, page_order
 from econmoral.target import ECONOMICUS, Target
 
 from ..measure import draw_problems

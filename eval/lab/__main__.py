@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from econmoral.models import find_model
-from econmoral.options import Config, option, parse
-from econmoral.records import InputError, command, program, terminal
+from econmoral.checkpoints.models import find_model
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import InputError, command, program, terminal
 
 PASSWORD = "ECONMORAL_LAB_PASSWORD"
 SHORTEST = 8  # characters of a password

@@ -11,11 +11,21 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from econmoral.choice import logit, switch_points
-from econmoral.conversation import Conversation, Mode
-from econmoral.derivations import check_steps
-from econmoral.games import GAMES, UNIT, Protocol, belief_weights
-from econmoral.menus import (
+from econmoral.economics.choice import logit, switch_points
+from econmoral.economics.games import GAMES, UNIT, Protocol, belief_weights
+from econmoral.economics.preferences import FAMILIES
+from econmoral.files.records import InputError
+from econmoral.instruments.derivations import check_steps
+from econmoral.instruments.games import (
+    TENTHS,
+    WORDINGS,
+    Item,
+    converse,
+    draw_layout,
+    mirror,
+    plan_order,
+)
+from econmoral.instruments.menus import (
     MENUS,
     TRAIN,
     Menu,
@@ -24,12 +34,10 @@ from econmoral.menus import (
     menu_conversation,
     mirror_page,
 )
-from econmoral.preferences import FAMILIES
-from econmoral.prompts import TENTHS, WORDINGS, Item, converse, draw_layout, mirror, plan_order
-from econmoral.records import InputError
 from econmoral.target import ECONOMICUS, Target, number
+from econmoral.text.conversation import Conversation, Mode
 
-from ..engines import Answer, Condition, Request
+from ..engines.base import Answer, Condition, Request
 from ..transcripts import marks
 from .markup import bar, block, esc, notice, paragraph, table
 from .markup import number as shown

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from econmoral.checkpoints import model_of
-from econmoral.records import InputError
+from econmoral.checkpoints.loading import model_of
+from econmoral.files.records import InputError
 
 from ..conditions import adapter_names
-from ..engine_transformers import Transformers
-from ..engines import Answer, Condition, Request
+from ..engines.base import Answer, Condition, Request
+from ..engines.with_transformers import Transformers
 
 DEEPEST = 4  # folders below the runs' one in which adapters are looked for
 

@@ -13,10 +13,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from econmoral.conversation import Conversation
-from econmoral.firms import SCRIPTED, yardsticks
-from econmoral.market import Market
-from econmoral.pricing import PRICE_WORDINGS, TRAIN, View, price_conversation, price_grid
+from econmoral.economics.firms import SCRIPTED, yardsticks
+from econmoral.economics.market import Market
+from econmoral.instruments.pricing import (
+    PRICE_WORDINGS,
+    TRAIN,
+    View,
+    price_conversation,
+    price_grid,
+)
+from econmoral.text.conversation import Conversation
 
 from .markup import Series, block, chart, esc, number, table
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from econmoral.records import plain
+from econmoral.files.records import plain
 
 COLOURS = 6  # c0 to c5 of style.css
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from econmoral.conversation import Conversation, Question
-from econmoral.games import GAMES, UNIT, Protocol
-from econmoral.prompts import (
+from econmoral.economics.games import GAMES, UNIT, Protocol
+from econmoral.files.records import InputError
+from econmoral.instruments.games import (
     Item,
     Layout,
     decisions,
@@ -19,8 +19,8 @@ from econmoral.prompts import (
     page_order,
     page_text,
 )
-from econmoral.records import InputError
 from econmoral.target import number
+from econmoral.text.conversation import Conversation, Question
 
 from .markup import block, esc, paragraph, table
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import gradio as gr
 
-from econmoral.chat import prompt_text
-from econmoral.conversation import as_messages
-from econmoral.games import GAMES
-from econmoral.menus import MENUS
-from econmoral.preferences import FAMILIES
-from econmoral.prompts import TENTHS, WORDINGS
-from econmoral.records import InputError
+from econmoral.economics.games import GAMES
+from econmoral.economics.preferences import FAMILIES
+from econmoral.files.records import InputError
+from econmoral.instruments.games import TENTHS, WORDINGS
+from econmoral.instruments.menus import MENUS
 from econmoral.target import Target
+from econmoral.text.chat import prompt_text
+from econmoral.text.conversation import as_messages
 
-from ..engines import Answer, seed_of
+from ..engines.base import Answer, seed_of
 from . import bench
 from .bench import Setting
 from .markup import block, esc, paragraph

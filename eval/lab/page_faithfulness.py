@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from econmoral.records import InputError
+from econmoral.files.records import InputError
 from econmoral.target import Target
 
 from .. import faithfulness, transcripts

@@ -8,11 +8,11 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from econmoral.firms import SCRIPTED
-from econmoral.pricing import PRICE_WORDINGS
-from econmoral.records import InputError
+from econmoral.economics.firms import SCRIPTED
+from econmoral.files.records import InputError
+from econmoral.instruments.pricing import PRICE_WORDINGS
 
-from ..engines import Request
+from ..engines.base import Request
 from . import market
 from .markup import block, paragraph
 from .shared import Lab, Options, condition

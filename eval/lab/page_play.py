@@ -9,12 +9,12 @@ import base64
 import gradio as gr
 import numpy as np
 
-from econmoral.conversation import Question
-from econmoral.games import GAMES, Protocol
-from econmoral.prompts import TENTHS
-from econmoral.records import InputError
+from econmoral.economics.games import GAMES, Protocol
+from econmoral.files.records import InputError
+from econmoral.instruments.games import TENTHS
+from econmoral.text.conversation import Question
 
-from ..engines import Request
+from ..engines.base import Request
 from . import match as games
 from . import play
 from .markup import block, esc, notice, paragraph

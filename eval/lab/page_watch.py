@@ -8,10 +8,10 @@ from pathlib import Path
 
 import gradio as gr
 
-from econmoral.conversation import Mode
-from econmoral.records import InputError
+from econmoral.files.records import InputError
+from econmoral.text.conversation import Mode
 
-from ..engines import Answer, Condition, seed_of
+from ..engines.base import Answer, Condition, seed_of
 from . import watch
 from .engines import written
 from .markup import block, paragraph

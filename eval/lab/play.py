@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from econmoral.choice import Decision
-from econmoral.conversation import Question
-from econmoral.estimation import fit
-from econmoral.games import BATTERY, GAMES, UNIT, Protocol, belief_weights, draw_beliefs
-from econmoral.human import reference
-from econmoral.identification import NotIdentified
-from econmoral.prompts import (
+from econmoral.economics.choice import Decision
+from econmoral.economics.games import BATTERY, GAMES, UNIT, Protocol, belief_weights, draw_beliefs
+from econmoral.economics.human import reference
+from econmoral.estimation.estimate import fit
+from econmoral.estimation.identification import NotIdentified
+from econmoral.files.records import InputError, plain, read_json
+from econmoral.instruments.games import (
     TENTHS,
     Item,
     Layout,
@@ -33,8 +33,8 @@ from econmoral.prompts import (
     page_order,
     page_text,
 )
-from econmoral.records import InputError, plain, read_json
 from econmoral.target import number
+from econmoral.text.conversation import Question
 
 from .engines import folders
 from .markup import block, esc, notice, paragraph, table

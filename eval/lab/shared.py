@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from econmoral.records import InputError
+from econmoral.files.records import InputError
 
-from ..engines import Answer, Condition, Request
+from ..engines.base import Answer, Condition, Request
 from . import watch
 from .engines import Adapter, Engines, adapters_in, folders
 

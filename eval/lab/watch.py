@@ -16,14 +16,21 @@ from pathlib import Path
 
 import numpy as np
 
-from econmoral.choice import Decision
-from econmoral.conversation import Mode
-from econmoral.games import BATTERY, belief_weights, draw_beliefs
-from econmoral.identification import NotIdentified
-from econmoral.prompts import WORDINGS_TRAIN, Item, converse, draw_layout, mirror, plan_order
-from econmoral.records import InputError, plain, read_json, read_whole_lines
+from econmoral.economics.choice import Decision
+from econmoral.economics.games import BATTERY, belief_weights, draw_beliefs
+from econmoral.estimation.identification import NotIdentified
+from econmoral.files.records import InputError, plain, read_json, read_whole_lines
+from econmoral.instruments.games import (
+    WORDINGS_TRAIN,
+    Item,
+    converse,
+    draw_layout,
+    mirror,
+    plan_order,
+)
+from econmoral.text.conversation import Mode
 
-from ..engines import Answer, Request
+from ..engines.base import Answer, Request
 from ..estimate import fitted
 from .bench import LONGEST
 from .markup import Series, block, chart, esc, paragraph, table

@@ -14,7 +14,7 @@ from typing import Any
 
 import gradio as gr
 
-from econmoral.records import InputError
+from econmoral.files.records import InputError
 
 from .markup import block, notice, paragraph
 from .shared import Lab, Options

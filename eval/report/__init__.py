@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from econmoral.options import Config, option, parse
-from econmoral.records import InputError, origin, program
+from econmoral.files.options import Config, option, parse
+from econmoral.files.records import InputError, origin, program
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from econmoral.records import command
+from econmoral.files.records import command
 
 from . import main
 

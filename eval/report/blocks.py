@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from econmoral.records import plain
+from econmoral.files.records import plain
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from econmoral.choice import best_replies
-from econmoral.games import GAMES
+from econmoral.economics.choice import best_replies
+from econmoral.economics.games import GAMES
 from econmoral.target import ECONOMICUS
 
 from ..dilemmas import DilemmaSummary

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.optimize import curve_fit
 
-from econmoral.games import GAMES
+from econmoral.economics.games import GAMES
 from econmoral.target import Target
 
 from ..figure import COLOURS, INTERVAL, written

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 import pandas as pd
 
-from econmoral.records import InputError, read_json, read_lines, read_whole_lines
+from econmoral.files.records import InputError, read_json, read_lines, read_whole_lines
 from econmoral.target import Target
 
 from ..conditions import adapter_record

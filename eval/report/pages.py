@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from econmoral.records import InputError, read_json
+from econmoral.files.records import InputError, read_json
 
 from .. import faithfulness
 from ..measure import CHANGES, TITLES

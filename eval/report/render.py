@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from econmoral.records import plain, write_text
-from econmoral.tables import latex_text
+from econmoral.estimation.tables import latex_text
+from econmoral.files.records import plain, write_text
 
 from ..runner import spreadsheet
 from .blocks import LONG, LONGEST_WORD, Block, Figure, Heading, Report, Table, Text, anchor, cell

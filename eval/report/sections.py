@@ -8,12 +8,12 @@ from typing import TypedDict
 import numpy as np
 import pandas as pd
 
-from econmoral.choice import read_decision
-from econmoral.estimation import design, out_of_sample
-from econmoral.human import reference
-from econmoral.menus import MENUS
-from econmoral.preferences import FAMILIES
-from econmoral.records import InputError, read_json, read_lines
+from econmoral.economics.choice import read_decision
+from econmoral.economics.human import reference
+from econmoral.economics.preferences import FAMILIES
+from econmoral.estimation.estimate import design, out_of_sample
+from econmoral.files.records import InputError, read_json, read_lines
+from econmoral.instruments.menus import MENUS
 
 from ..dilemmas import DilemmaSummary, conjoint_rows, difference_rows, rating_rows
 from ..measure import TITLES, GameRecord
@@ -494,7 +494,7 @@ def add_limits(
         )
     report.text(
         "Human numbers come from classrooms or volunteers, mostly for small or no stakes; their "
-        "sources are in econmoral/human.csv."
+        "sources are in econmoral/economics/human.csv."
     )
     lines: list[dict[str, str]] = []
     versions: dict[str, str] = {}

@@ -1,0 +1,1 @@
+"""Games, preferences, choice and markets, and what people did."""

@@ -1,0 +1,1 @@
+"""From choices to parameters with errors, and how many choices it takes."""

@@ -1,0 +1,1 @@
+"""Records, tables and command lines: what every command reads and writes."""

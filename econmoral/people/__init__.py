@@ -1,0 +1,1 @@
+"""Choices of your own: read, fitted, cloned."""

@@ -1,0 +1,1 @@
+"""Conversations: chat templates, turns, training lines, and how replies are read."""

@@ -1,0 +1,1 @@
+"""Speed, Monte Carlo and what only a GPU can show."""

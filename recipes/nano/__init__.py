@@ -1,0 +1,1 @@
+"""The built-in model: its curriculum and its pre-training."""
