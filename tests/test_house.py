@@ -16,7 +16,7 @@ PARSED = sorted(
     p
     for room in ("econmoral", "eval", "data_synth", "recipes")
     for p in (ROOT / room).rglob("*.py")
-    if p != ROOT / "econmoral" / "options.py"
+    if p != ROOT / "econmoral" / "files" / "options.py"
 )
 # of runs and conditions
 NAMES = {"arm", "arms", "run", "agent", "adapter", "condition", "name", "label"}

@@ -87,7 +87,7 @@ def test_formula_is_that_of_normal_units(n: int) -> None:
 
 
 def test_the_committed_check() -> None:
-    found = read_json(Path(__file__).parents[1] / "recipes" / "power_check.json")
+    found = read_json(Path(__file__).parents[1] / "recipes" / "benchmarks" / "power_check.json")
     assert len(found["shares"]) == 20
     assert found["largest_gap"] <= 0.03
     assert (

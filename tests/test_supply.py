@@ -104,7 +104,7 @@ MODULES = sorted(
     for room in ("econmoral", "data_synth", "eval")
     for p in (ROOT / room).rglob("*.py")
     # need packages of their own
-    if p.stem not in ("engine_vllm", "inspect_games", "lm_eval_tasks", "pages", "page")
+    if p.stem not in ("with_vllm", "inspect_games", "lm_eval_tasks", "pages", "page")
 )
 
 

@@ -23,7 +23,7 @@ from econmoral.text.conversation import Conversation, Question
 from eval.engines.base import Condition, Exact, Request, ScoredStep
 
 WORK = Path(__file__).parents[1] / "runs" / "test-vllm"
-FIGURES = Path(__file__).parents[1] / "recipes" / "bench_vllm.json"
+FIGURES = Path(__file__).parents[1] / "recipes" / "benchmarks" / "bench_vllm.json"
 ARMS = (Condition("base"), Condition("tuned", "tuned"))
 TOLERANCE = 1e-4  # of a log-probability, relative where that is below -1; both in fp32
 GAMES_ASKED = ("spd", "tg", "ug")

@@ -169,7 +169,10 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
             f"{folder}/d.jsonl",
         ]
         subprocess.run(
-            [sys.executable, "-m", *words], check=True, stdout=subprocess.DEVNULL, cwd=HERE.parent
+            [sys.executable, "-m", *words],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=HERE.parents[1],
         )
         path = Path(folder) / "d.jsonl"
         talks = read_conversations(path)[0]

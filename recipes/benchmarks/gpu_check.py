@@ -5,7 +5,7 @@ with versions, as JSON.
     python recipes/benchmarks/gpu_check.py --only bf16 qlora  # some; of others the last results
 
 Every check is a command of this project in a process of its own.  Results go to
-recipes/gpu_check.json and RESULTS.md.
+gpu_check.json and RESULTS.md beside it.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def main() -> None:
     ]
     if (
         not (config.work / "data.jsonl").exists()
-        and subprocess.run([*PYTHON, *data], cwd=HERE.parent).returncode
+        and subprocess.run([*PYTHON, *data], cwd=HERE.parents[1]).returncode
     ):
         raise InputError("the data could not be written, see above")
     results: dict[str, Any] = read_json(config.out)["checks"] if config.out.exists() else {}
@@ -136,7 +136,7 @@ def main() -> None:
         else:
             began = time.monotonic()
             done = subprocess.run(
-                [*PYTHON, *words(config.work)], cwd=HERE.parent, capture_output=True, text=True
+                [*PYTHON, *words(config.work)], cwd=HERE.parents[1], capture_output=True, text=True
             )
             tail = (done.stdout + done.stderr).strip().splitlines()[-25:]
             results[name] = {
