@@ -105,7 +105,7 @@ demo-real: .venv/ready ## a real checkpoint, SmolLM2-135M (weights from the pack
 	  --out runs/demo-real/eval
 
 real-study: .venv/ready ## what tuning does to a real checkpoint (MODEL=smollm2-135m): adapters, placebo, measurements, tables (hours; it continues)
-	$(BIN)/python recipes/real_study.py --model $(if $(filter nano,$(MODEL)),smollm2-135m,$(MODEL)) --out runs/real/$(if $(filter nano,$(MODEL)),smollm2-135m,$(subst /,-,$(MODEL)))
+	$(BIN)/python recipes/study.py --plan recipes/plans/real.yaml --model $(if $(filter nano,$(MODEL)),smollm2-135m,$(MODEL)) --out runs/real/$(if $(filter nano,$(MODEL)),smollm2-135m,$(subst /,-,$(MODEL)))
 	$(BIN)/python recipes/real_results.py runs/real/$(if $(filter nano,$(MODEL)),smollm2-135m,$(subst /,-,$(MODEL)))
 
 test: .venv/ready ## run the tests

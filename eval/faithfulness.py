@@ -52,7 +52,8 @@ from econmoral.target import ECONOMICUS, Target, moralis
 from econmoral.text.conversation import Conversation, joint
 
 from .engines.base import Condition, Exact
-from .transcripts import choices_file, read_run, shift
+from .transcripts.choices import read_run, shift
+from .transcripts.entries import choices_file
 
 RUN = 8  # words in a row
 NAME = "faithfulness.json"

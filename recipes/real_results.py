@@ -1,4 +1,4 @@
-"""Tables and figure of a study of a real checkpoint (recipes/real_study.py),
+"""Tables and figure of a study of a real checkpoint (a plan with adapters),
 from whatever of it is there.
 
     python recipes/real_results.py runs/real/smollm2-135m --out results/real/smollm2-135m
@@ -628,7 +628,7 @@ def main() -> None:
     """Entry point."""
     config = parse(ResultsConfig, None, __doc__)
     if not (config.folder / "study.json").is_file():
-        raise InputError(f"{config.folder} holds no study of recipes/real_study.py")
+        raise InputError(f"{config.folder} holds no study: study.json is missing")
     found, out = load(config.folder), config.out or config.folder
     name = str(found["study"]["name"])
     write_json(

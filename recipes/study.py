@@ -2,21 +2,28 @@
 one folder out that ``econmoral report`` turns into a report.
 
     econmoral study --plan nano --out runs/study
+    econmoral study --plan real --model smollm2-135m --out runs/real/smollm2-135m
     python recipes/study.py --plan recipes/plans/nano.yaml --out runs/study --designs dial
+    python recipes/study.py --plan recipes/plans/real-gpu.yaml --sft "--batch-size 16" --jobs 4 \
+        --out runs/real/gpu
 
-Designs: *dose* (how many conversations), *dial* (kappa trained for against measured kappa; and
-adapters between two others, without training), *transfer* (train on one game, measure on each),
-*placebo*, *prompted* (preference described, not tuned), *persistence* (the same decisions after
-unrelated turns, at another scale, in another currency), *applications* (dilemmas, pricing),
-*retention*.  A cell is a command and the file it leaves behind; what is there is not run again, so
-a killed study continues, and designs share what they have in common.  cells.jsonl holds the cost
-of every attempt.
+Designs that train what they need: *dose* (how many conversations), *dial* (kappa trained for
+against measured kappa; and adapters between two others, without training), *transfer* (train on one
+game, measure on each), *placebo*, *prompted* (preference described, not tuned), *persistence* (the
+same decisions after unrelated turns, at another scale, in another currency), *applications*
+(dilemmas, pricing), *retention*.  Designs on the plan's own adapters, which may be chains: *games*,
+*allocations* (also everyday situations), *curve* (one of them by number of conversations); of these
+recipes/real_results.py writes the tables.
+
+A cell is a command and the file it leaves behind; what is there is not run again, so a killed study
+continues, and designs share what they have in common.  cells.jsonl holds the cost of every attempt.
 """
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,7 +47,11 @@ from econmoral.target import ECONOMICUS, Target, moralis
 SETS = ("wordings", "turns", "scale", "currency")
 MORAL = moralis(0.5)
 PLANS = Path(__file__).parent / "plans"
-BUILT_IN = ("nano", "large")
+BUILT_IN = ("nano", "large", "real")
+DOMAINS = ("games", "allocations")
+# tokens of a derivation: above the longest right one, so that an untuned model's rambling costs no
+# more
+LONGEST = {"games": "450", "allocations": "300"}
 
 
 def whole(least: int) -> Callable[[Any], bool]:
@@ -68,6 +79,11 @@ def text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def yes_or_no(value: Any) -> bool:
+    """Whether a value is true or false."""
+    return isinstance(value, bool)
+
+
 # entry -> whether it is right, what it must be
 CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "items": (whole(1), "a whole number of at least 1"),
@@ -86,7 +102,25 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tasks": (several(text), "names of tasks"),
     "model": (text, "the name of a model"),
     "target": (text, "a target such as homo_moralis:kappa=0.5"),
+    "menus": (whole(1), "a whole number of at least 1"),
+    "adapter": (text, "the name of an adapter"),
+    "domain": (lambda v: v in DOMAINS, f"one of {', '.join(DOMAINS)}"),
+    "shuffled": (yes_or_no, "true or false"),
+    "crossed": (yes_or_no, "true or false"),
+    "reasoned": (share, "a share from 0 to 1"),
+    "after": (text, "the name of an adapter"),
 }
+PLAN = {"model", "items", "n", "seed", "designs"}
+# of an adapter that a plan names: what it must and may say
+NEEDS, MAY = {"target", "domain", "n"}, {"shuffled", "crossed", "reasoned", "seed", "after"}
+
+
+def check_entry(what: str, entry: Any, needs: set[str], may: set[str]) -> None:
+    """Raises InputError unless an entry of a plan says what it needs and no more."""
+    if not isinstance(entry, dict) or not needs <= set(entry) <= needs | may:
+        perhaps = f", perhaps {', '.join(sorted(may))}" if may else ""
+        exactly = ", ".join(sorted(needs)) or "nothing: {}"
+        raise InputError(f"{what} takes exactly {exactly}{perhaps}")
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -95,20 +129,33 @@ def read_plan(path: Path) -> dict[str, Any]:
     Raises InputError that names what is missing, unknown or of no use, before anything is trained.
     """
     plan = read_yaml(path)
-    if not isinstance(plan, dict) or set(plan) != {"model", "items", "n", "seed", "designs"}:
-        raise InputError(f"{path} must have exactly model, items, n, seed and designs")
+    if not isinstance(plan, dict) or not set(plan) >= PLAN >= set(plan) - {"adapters"}:
+        raise InputError(
+            f"{path} must have exactly model, items, n, seed and designs, and perhaps adapters"
+        )
     if not isinstance(plan["designs"], dict) or set(plan["designs"]) - set(DESIGNS):
         raise InputError(f"{path}: designs must be among {', '.join(DESIGNS)}")
+    adapters = plan.setdefault("adapters", {})
+    if not isinstance(adapters, dict):
+        raise InputError(f"{path}: adapters must be a name and an entry for each")
     checked: list[tuple[str, str, Any]] = [
-        ("", name, value) for name, value in plan.items() if name != "designs"
+        ("", name, value) for name, value in plan.items() if name not in ("designs", "adapters")
     ]
     for name, entry in plan["designs"].items():
-        needs, may = DESIGNS[name].needs, DESIGNS[name].may
-        if not isinstance(entry, dict) or not needs <= set(entry) <= needs | may:
-            perhaps = f", perhaps {', '.join(sorted(may))}" if may else ""
-            exactly = ", ".join(sorted(needs)) or "nothing: {}"
-            raise InputError(f"{path}: design {name} takes exactly {exactly}{perhaps}")
+        design = DESIGNS[name]
+        check_entry(f"{path}: design {name}", entry, set(design.needs), set(design.may))
         checked += [(f"design {name}, ", key, value) for key, value in entry.items()]
+        if design.named and not adapters:
+            raise InputError(f"{path}: design {name} measures the plan's adapters: name some")
+        if entry.get("adapter", name) not in {name, *adapters}:
+            raise InputError(f"{path}: design {name} names no adapter of the plan")
+    for place, (name, entry) in enumerate(adapters.items()):
+        check_entry(f"{path}: adapter {name}", entry, NEEDS, MAY)
+        checked += [(f"adapter {name}, ", key, value) for key, value in entry.items()]
+        if "after" in entry and entry["after"] not in list(adapters)[:place]:
+            raise InputError(
+                f"{path}: adapter {name}: after names an adapter that stands before it in the plan"
+            )
     for where, key, value in checked:
         right, what = CHECKS[key]
         if not right(value):
@@ -128,9 +175,10 @@ def adapter_words(folders: list[Path]) -> list[str]:
 class Grid:
     """The cells of a plan under one folder, in the order in which they must run."""
 
-    def __init__(self, plan: dict[str, Any], out: Path) -> None:
-        self.plan, self.out = plan, out
+    def __init__(self, plan: dict[str, Any], out: Path, training: Sequence[str] = ()) -> None:
+        self.plan, self.out, self.training = plan, out, training
         self.n: int = plan["n"]
+        self.seed: int = plan["seed"]
         self.cells: dict[str, Cell] = {}
 
     def add(self, name: str, product: Path, *words: str, measures: bool = False) -> None:
@@ -138,11 +186,23 @@ class Grid:
 
         Raises InputError for another one of that name: folders are named with six digits.
         """
-        cell = self.cells.setdefault(name, Cell(name, words, product, measures))
-        if cell.words != words:
+        cell = self.cells.setdefault(name, Cell(name, (*TOOL, *words), product, measures))
+        if cell.words != (*TOOL, *words):
             raise InputError(
                 f"two cells would be named {name}; numbers must differ within six digits"
             )
+
+    def train(
+        self, target: str, size: Sequence[str], data: Path, folder: Path, more: Sequence[str] = ()
+    ) -> Path:
+        """Cells that write data and train on it; the adapter's folder.
+
+        size : options of the data.  more : options of the training before those of every one.
+        """
+        self.add(f"data {data.stem}", data, "data", "--target", target, *size, "--out", str(data))
+        words = [*more, "--data", str(data), *self.training, "--out", str(folder)]
+        self.add(f"tune {folder.name}", folder / "run.json", "sft", *words)
+        return folder
 
     def adapter(
         self,
@@ -153,43 +213,39 @@ class Grid:
         model: str = "",
         seed: int | None = None,
     ) -> Path:
-        """Cells that write data and train on it; the adapter's folder.
-
-        ``seed``: of both, the plan's unless told.
-        """
-        model = model or self.plan["model"]
-        seed = self.plan["seed"] if seed is None else seed
-        if seed != self.plan["seed"]:
+        """The adapter of a target.  ``seed``: of data and training, the plan's unless told."""
+        seed = self.seed if seed is None else seed
+        if seed != self.seed:
             tag += f"-s{seed}"
         name = f"{target.label.replace(' ', '-')}-n{n}{tag}"
-        data, folder = self.out / "data" / f"{name}.jsonl", self.out / "adapters" / name
-        size = ("--n", str(n), "--seed", str(seed))
-        self.add(
-            f"data {name}",
-            data,
-            *TOOL,
-            "data",
-            "--target",
-            str(target),
-            *size,
-            *extra,
-            "--out",
-            str(data),
-        )
-        words = (
-            *TOOL,
-            "sft",
-            "--model",
-            model,
-            "--data",
-            str(data),
-            "--seed",
-            str(seed),
-            "--out",
-            str(folder),
-        )
-        self.add(f"tune {name}", folder / "run.json", *words)
-        return folder
+        size = ["--n", str(n), "--seed", str(seed), *extra]
+        more = ["--model", model or self.plan["model"], "--seed", str(seed)]
+        data = self.out / "data" / f"{name}.jsonl"
+        return self.train(str(target), size, data, self.out / "adapters" / name, more)
+
+    def named(self, name: str, n: int | None = None) -> Path:
+        """An adapter of the plan by its name, of ``n`` conversations instead of its own number;
+        before it those that it goes on from.
+        """
+        entry = self.plan["adapters"][name]
+        title = name if n in (None, entry["n"]) else f"{name}-n{n}"
+        n = entry["n"] if n is None else n
+        size = ["--domain", entry["domain"], "--n", str(n)]
+        size += ["--seed", str(entry.get("seed", self.seed))]
+        if "reasoned" in entry:
+            size += ["--reasoned", str(entry["reasoned"])]
+        size += [f"--{kind}" for kind in ("shuffled", "crossed") if entry.get(kind)]
+        more = ["--model", self.plan["model"], "--seed", str(self.seed)]
+        if "after" in entry:
+            more += ["--adapter", str(self.named(entry["after"]))]
+        data = self.out / "data" / f"{name}-n{n}.jsonl"
+        return self.train(entry["target"], size, data, self.out / "adapters" / title, more)
+
+    def all_named(self, *domains: str) -> list[Path]:
+        """The plan's adapters of these domains, the placebo first."""
+        entries = {k: e for k, e in self.plan["adapters"].items() if e["domain"] in domains}
+        folders = {name: self.named(name) for name in entries}
+        return [folders[k] for k in sorted(folders, key=lambda k: not entries[k].get("shuffled"))]
 
     def placebo(self, target: Target, tag: str = "", model: str = "") -> Path:
         """The adapter of a target whose answers are those of other decision problems."""
@@ -203,52 +259,42 @@ class Grid:
         """A cell that lays an adapter between two others; its folder."""
         folder = self.out / "adapters" / f"between-{weight:g}"
         ends = ("--adapters", str(first), str(second), "--weight", str(weight))
-        words = (*TOOL, "interpolate", *ends, "--out", str(folder))
-        self.add(f"between {weight:g}", folder / "run.json", *words)
+        self.add(
+            f"between {weight:g}", folder / "run.json", "interpolate", *ends, "--out", str(folder)
+        )
         return folder
+
+    def ask(self, folder: str, *words: str, name: str = "") -> None:
+        """A cell that measures and leaves its results in a folder."""
+        out = self.out / folder
+        self.add(name or folder, out / "run.json", *words, "--out", str(out), measures=True)
 
     def measure(self, name: str, folders: list[Path], *more: str, target: Target = MORAL) -> None:
         """A cell that measures base and adapters on the held-out games, with derivations;
         ``target``: compared with beside own payoff.
         """
-        out = self.out / "games" / name
-        adapters = adapter_words(folders)
-        source = [] if folders else ["--model", self.plan["model"]]
-        size = [
-            "--items",
-            str(self.plan["items"]),
-            "--pairs",
-            "1",
-            "--seed",
-            str(self.plan["seed"]),
-        ]
+        adapters = adapter_words(folders) if folders else ["--model", self.plan["model"]]
+        size = ["--items", str(self.plan["items"]), "--pairs", "1", "--seed", str(self.seed)]
         targets = ["--targets", *dict.fromkeys(map(str, (ECONOMICUS, MORAL, target)))]
-        self.add(
-            f"measure {name}",
-            out / "run.json",
-            *TOOL,
-            "games",
-            *adapters,
-            *source,
-            "--mode",
-            "reasoned",
-            *size,
-            *targets,
-            *more,
-            "--out",
-            str(out),
-            measures=True,
-        )
+        words = [*adapters, "--mode", "reasoned", *size, *targets, *more]
+        self.ask(f"games/{name}", "games", *words, name=f"measure {name}")
+
+    def compare(self, folder: str, command: str, adapters: list[Path], *words: str) -> None:
+        """A cell that measures the base beside adapters of the plan; there may be none."""
+        base = ["--model", self.plan["model"], "--seed", str(self.seed)]
+        self.ask(folder, command, *base, *adapter_words(adapters), *words)
 
 
 class Design(ABC):
     """One design of a study: what its entry in the plan says, and its cells.
 
     needs, may : names of what the entry must and may say; ``CHECKS`` has what is right for each.
+    named : whether it measures the adapters that the plan names.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     may: ClassVar[frozenset[str]] = frozenset()
+    named: ClassVar[bool] = False
 
     def __init__(self, entry: dict[str, Any]) -> None:
         self.entry = entry
@@ -347,19 +393,18 @@ class Applications(Design):
     may = frozenset({"model"})
 
     def lay_out(self, grid: Grid) -> None:
-        """The two ends and the placebo, in both applications."""
+        """The plan's adapters, or else the two ends and the placebo, in both applications."""
         entry, model = self.entry, self.entry.get("model", grid.plan["model"])
         tag = "" if model == grid.plan["model"] else "-applications"
-        ends = grid.ends(tag, model)
-        adapters = adapter_words([*ends, grid.placebo(MORAL, tag, model)])
-        dilemmas, pricing = grid.out / "dilemmas", grid.out / "pricing"
-        scenarios = ("--scenarios", str(entry["scenarios"]))
-        words = (*TOOL, "dilemmas", *adapters, *scenarios, "--out", str(dilemmas))
-        grid.add("dilemmas", dilemmas / "run.json", *words, measures=True)
-        agents = ("--agents", "base", *map(str, ends))
+        rivals = grid.all_named(*DOMAINS) or grid.ends(tag, model)
+        adapters = rivals if grid.plan["adapters"] else [*rivals, grid.placebo(MORAL, tag, model)]
+        scenarios: tuple[str, ...] = ("--scenarios", str(entry["scenarios"]))
+        if grid.plan["adapters"]:  # the ratings are too many pages for a large model on a CPU
+            scenarios = ("--battery", "conjoint", *scenarios)
+        grid.ask("dilemmas", "dilemmas", *adapter_words(adapters), *scenarios)
+        agents = ("--agents", "base", *map(str, rivals))
         size = ("--runs", str(entry["runs"]), "--periods", str(entry["periods"]))
-        words = (*TOOL, "pricing", *agents, *size, "--out", str(pricing))
-        grid.add("pricing", pricing / "run.json", *words, measures=True)
+        grid.ask("pricing", "pricing", *agents, *size)
 
 
 class Retention(Design):
@@ -372,8 +417,74 @@ class Retention(Design):
         adapters, out = adapter_words(grid.ends()), grid.out / "retention"
         limit = ("--limit", str(self.entry["limit"])) if "limit" in self.entry else ()
         tasks = ("--tasks", *self.entry["tasks"]) if "tasks" in self.entry else ()
-        words = (*TOOL, "retention", *adapters, *tasks, *limit, "--out", str(out))
+        words = ("retention", *adapters, *tasks, *limit, "--out", str(out))
         grid.add("retention", out / "retention.json", *words)
+
+
+def asked(domain: str) -> list[str]:
+    """Options of a measurement in which a real model writes its derivations."""
+    return ["--pairs", "1", "--temperature", "0", "--longest", LONGEST[domain]]
+
+
+class Games(Design):
+    """The plan's adapters on games: what nobody trained on, then, with half of the problems, new
+    payoffs in the wordings of training.
+    """
+
+    named = True
+
+    def lay_out(self, grid: Grid) -> None:
+        """Two measurements."""
+        adapters, items = grid.all_named("games"), grid.plan["items"]
+        new = ["--sets", "wordings", "--items", str(items), "--mode", "reasoned", "direct"]
+        known = ["--sets", "payoffs", "--items", str(max(1, items // 2)), "--mode", "reasoned"]
+        grid.compare("games", "games", adapters, *asked("games"), *new, "--prompted")
+        grid.compare("games-training-wordings", "games", adapters, *asked("games"), *known)
+
+
+class Allocations(Design):
+    """The plan's adapters on new allocations and on those that people answered;
+    everyday situations.
+    """
+
+    needs = frozenset({"menus"})
+    named = True
+
+    def lay_out(self, grid: Grid) -> None:
+        """Three measurements."""
+        words = [*asked("allocations"), "--wordings", "held-out", "--mode", "reasoned", "direct"]
+        batteries = {
+            "allocations": ("allocations", "--limit", str(self.entry["menus"])),
+            "bfs39": ("bfs39",),
+        }
+        for name, battery in batteries.items():
+            adapters = grid.all_named("allocations")
+            grid.compare(name, "menus", adapters, *words, "--prompted", "--battery", *battery)
+        everyone = grid.all_named(*DOMAINS)
+        grid.compare("spillover", "menus", everyone, "--battery", "spillover", "--pairs", "1")
+
+
+class Curve(Design):
+    """One of the plan's adapters by number of conversations, beside the base told of the
+    preference: from which size on tuning does more.
+    """
+
+    needs = frozenset({"adapter", "sizes"})
+    may = frozenset({"menus"})
+    named = True
+
+    def lay_out(self, grid: Grid) -> None:
+        """An adapter for every size, measured where its domain is."""
+        domain = grid.plan["adapters"][self.entry["adapter"]]["domain"]
+        folders = [grid.named(self.entry["adapter"], n) for n in self.entry["sizes"]]
+        menus = str(self.entry.get("menus", grid.plan["items"]))
+        pages = {
+            "games": ["games", "--sets", "wordings", "--items", str(grid.plan["items"])],
+            "allocations": ["menus", "--battery", "allocations", "--limit", menus],
+        }
+        command, *which = pages[domain]
+        words = [*asked(domain), "--mode", "reasoned", "--prompted", *which]
+        grid.compare("curve", command, folders, *words)
 
 
 DESIGNS: dict[str, type[Design]] = {  # a new design is a class and a line here
@@ -385,12 +496,17 @@ DESIGNS: dict[str, type[Design]] = {  # a new design is a class and a line here
     "persistence": Persistence,
     "applications": Applications,
     "retention": Retention,
+    "games": Games,
+    "allocations": Allocations,
+    "curve": Curve,
 }
 
 
-def lay_out(plan: dict[str, Any], out: Path, designs: list[str]) -> list[Cell]:
-    """Every cell of the chosen designs."""
-    grid = Grid(plan, out)
+def lay_out(
+    plan: dict[str, Any], out: Path, designs: list[str], training: Sequence[str] = ()
+) -> list[Cell]:
+    """Every cell of the chosen designs.  training : more options of every training."""
+    grid = Grid(plan, out, training)
     for name in designs:
         DESIGNS[name](plan["designs"][name]).lay_out(grid)
     return list(grid.cells.values())
@@ -405,9 +521,20 @@ class StudyConfig(Config):
     )
     out: Path = option(None, "folder of the study", required=True)
     model: str | None = option(None, "model instead of the plan's")
+    name: str | None = option(None, "what to call the model in tables (default: as it is given)")
     designs: tuple[str, ...] = option(
         (), "only these (default: all of the plan)", choices=tuple(DESIGNS)
     )
+    seed: int | None = option(
+        None, "of training, problems, and data without a seed of its own (default: the plan's)"
+    )
+    sft: str = option(
+        "",
+        "more options of every training, as recipes/sft.py takes them ('--precision bf16' halves "
+        "the time of a CPU with instructions for it)",
+        metavar="OPTIONS",
+    )
+    jobs: int = option(1, "commands at once: a large GPU has room for several", at_least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -418,22 +545,28 @@ class StudyConfig(Config):
 def main() -> None:
     """Entry point."""
     config = parse(StudyConfig, program("recipes/study.py"), __doc__)
+    try:
+        training = shlex.split(config.sft)
+    except ValueError as error:  # a quotation mark that is not closed
+        raise InputError(f"--sft {config.sft!r} cannot be read ({error})") from None
     plan = read_plan(config.plan)
     if config.model:
         find_model(config.model)
         if plan["designs"].get("applications", {}).get("model") == plan["model"]:
             plan["designs"]["applications"]["model"] = config.model
         plan["model"] = config.model
+    if config.seed is not None:
+        plan["seed"] = config.seed
     designs = list(config.designs or plan["designs"])
     if missing := [d for d in designs if d not in plan["designs"]]:
         raise InputError(f"{config.plan} has no design {', '.join(missing)}")
     lock(config.out)
-    cells = lay_out(plan, config.out, designs)
-    run(cells, config.out)
+    cells = lay_out(plan, config.out, designs, training)
+    run(cells, config.out, config.jobs)
+    about = {"plan": plan, "designs": designs, "name": config.name or plan["model"]}
     write_json(
         config.out / "study.json",
-        origin(plan=config.plan)
-        | {"plan": plan, "designs": designs, "cells": [c.name for c in cells]},
+        origin(plan=config.plan) | about | {"cells": [c.name for c in cells]},
     )
     print(f"{config.out}/study.json; econmoral report {config.out}")
 

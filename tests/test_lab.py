@@ -66,7 +66,8 @@ from eval.lab.match import new_match
 from eval.markets import Rules, Simulation
 from eval.measure import draw_problems
 from eval.report.blocks import Report
-from eval.transcripts import marks
+from eval.transcripts.choices import problems, read_run, shift
+from eval.transcripts.entries import marks
 
 ALTRUIST = Target.parse("bruhin_fehr_schunk:alpha=0.2,beta=0.5")
 PERSON, SHARPNESS = {"alpha": 0.1, "beta": 0.2, "kappa": 0.4}, 0.3
@@ -298,8 +299,8 @@ def folder_of(path: Path, n: int = 6, texts: tuple[str, ...] = ("4 * 5 = 21.",))
 
 
 def test_transcripts_hold_every_page_as_it_was_asked(tmp_path: Path) -> None:
-    records, stated = transcripts.read_run(folder_of(tmp_path))
-    entries = transcripts.problems(records, stated)
+    records, stated = read_run(folder_of(tmp_path))
+    entries = problems(records, stated)
     assert len(entries) == 12
     problem = draw_problems("drawn", 6, 1, [ECONOMICUS], 0, ("payoffs",))[0]
     first = next(e for e in entries if e["id"] == problem.id and e["mode"] == "reasoned")
@@ -309,7 +310,7 @@ def test_transcripts_hold_every_page_as_it_was_asked(tmp_path: Path) -> None:
     ((text, found),) = first["arms"]["base"]["x"][0]
     assert (text, found[-1]) == ("4 * 5 = 21.", [8, 10, "wrong"])
     p, q = (np.array(first["arms"][a]["p"]) for a in ("base", "moralis"))
-    assert transcripts.shift(p, q) == pytest.approx(0.5 * np.abs(p - q).sum())
+    assert shift(p, q) == pytest.approx(0.5 * np.abs(p - q).sum())
     assert transcripts.base_arm(["moralis", "base"], None) == "base"
     with pytest.raises(InputError, match="the run has"):
         transcripts.base_arm(["moralis"], "nobody")
@@ -482,7 +483,7 @@ def test_a_derivation_handed_over_is_scored_as_one_that_was_written() -> None:
 
 
 def test_records_say_bare_against_reasoned(tmp_path: Path) -> None:
-    records, _ = transcripts.read_run(folder_of(tmp_path))
+    records, _ = read_run(folder_of(tmp_path))
     rows = {r["arm"]: r for r in faithfulness.of_records(records, {}, {})}
     assert rows["base"]["steps_right"] == 0  # 4 * 5 is not 21
     assert rows["base"]["bare_reasoned_distance"] == 0

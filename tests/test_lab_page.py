@@ -25,9 +25,11 @@ from test_lab import PERSON, SHARPNESS, decide, folder_of
 
 from econmoral.files.records import append_lines, write_json
 from econmoral.people.choices import read_choices
-from eval import transcripts
 from eval.lab import play
 from eval.lab.shared import Lab
+from eval.transcripts import document
+from eval.transcripts.choices import problems, read_run
+from eval.transcripts.entries import RECORDS
 
 pytestmark = pytest.mark.slow  # five minutes of a browser: make test-all
 pytest.importorskip("gradio", reason="the lab's page needs gradio: pip install 'econmoral[lab]'")
@@ -165,12 +167,12 @@ def click(tab: Tab, place: str) -> None:
 def test_new_adapters_and_runs_turn_up(adapter: Path, tmp_path: Path) -> None:
     lab = Lab(tmp_path / "runs")
     assert lab.of("nano") == {}
-    assert lab.measurements(transcripts.RECORDS) == []
+    assert lab.measurements(RECORDS) == []
     shutil.copytree(adapter, tmp_path / "runs" / "new")
     folder_of(tmp_path / "runs" / "measured")
     lab.look()
     assert list(lab.of("nano")) == ["new"]
-    assert lab.measurements(transcripts.RECORDS) == ["measured"]
+    assert lab.measurements(RECORDS) == ["measured"]
 
 
 @pytest.mark.parametrize("part", list(PARTS))
@@ -648,11 +650,9 @@ def test_stop_ends_the_work(held: Held, browser: Browser, name: str) -> None:
 
 
 def test_a_file_of_transcripts_opens_by_itself(browser: Browser, tmp_path: Path) -> None:
-    records, stated = transcripts.read_run(
-        folder_of(tmp_path / "run", texts=(HOSTILE, "3 + 4 = 7."))
-    )
+    records, stated = read_run(folder_of(tmp_path / "run", texts=(HOSTILE, "3 + 4 = 7.")))
     (tmp_path / "page.html").write_text(
-        transcripts.document(transcripts.problems(records, stated), HOSTILE), encoding="utf-8"
+        document(problems(records, stated), HOSTILE), encoding="utf-8"
     )
     for dark, width in ((False, 1280), (True, 390)):
         tab = browser.tab((tmp_path / "page.html").as_uri(), width=width, dark=dark)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -15,7 +16,6 @@ from pathlib import Path
 import interpolate
 import numpy as np
 import pytest
-import real_study
 import study
 import torch
 from conftest import LIMIT, ROOT, assert_complains, call, run
@@ -34,8 +34,6 @@ PLANS = sorted((ROOT / "recipes" / "plans").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda p: p.stem)
 def test_plans_lay_out(path: Path, tmp_path: Path) -> None:
-    if path.stem.startswith("real"):  # read by recipes/real_study.py
-        pytest.skip("a plan of another recipe")
     plan = study.read_plan(path)
     cells = study.lay_out(plan, tmp_path, list(plan["designs"]))
     assert len({c.product for c in cells}) == len(cells)
@@ -398,92 +396,87 @@ def test_cells_side_by_side(tmp_path: Path) -> None:
     assert {(row["cell"], row["finished"]) for row in rows[2:]} == {("bad", False), ("good", True)}
 
 
+def laid_out(name: str, out: Path, *designs: str, training: tuple[str, ...] = ()) -> dict[str, str]:
+    """Cells of a plan: name -> the command's words."""
+    plan = study.read_plan(ROOT / "recipes" / "plans" / f"{name}.yaml")
+    cells = study.lay_out(plan, out, list(designs or plan["designs"]), training)
+    return {cell.name: " ".join(cell.words) for cell in cells}
+
+
 @pytest.mark.parametrize("name", ["real", "real-gpu", "real-gpu-qwen"])
-def test_a_study_of_a_real_checkpoint_lays_out(name: str, tmp_path: Path) -> None:
-    """A curve brings its own trainings; nothing is made twice; measurements name what is there."""
-    plan = real_study.read_plan(ROOT / "recipes" / "plans" / f"{name}.yaml")
-    about = real_study.Study(plan, "smollm2-135m", tmp_path, ["--batch-size", "8"])
-    assert about.trained("tune", ["games"]) == []
-    assert about.trained("tune", ["curve"]) == about.curve
-    everything = about.trained("tune", real_study.STAGES)
-    cells = [c for size in everything for c in (about.draw(*size), about.tune(*size))]
-    assert len({c.product for c in cells}) == len(cells) == 2 * len(set(everything))
-    assert all(c.words[-4:-2] == ("--batch-size", "8") for c in cells if "sft" in c.words)
-    (tmp_path / "adapters" / "economicus").mkdir(parents=True)
-    (tmp_path / "adapters" / "economicus" / "run.json").write_text("{}")
-    games, again = about.measurements("games")
-    assert games.words.count("--adapter") == again.words.count("--adapter") == 1
-    drawn, human, _ = about.measurements("allocations")
-    assert "held-out" in drawn.words
-    assert "held-out" in human.words
-    crossed = {c.words for c in cells if "--crossed" in c.words}
-    assert len(crossed) == (0 if name == "real" else len(set(everything)))
+def test_a_study_of_a_real_checkpoint_measures_the_adapters_of_its_plan(
+    name: str, tmp_path: Path
+) -> None:
+    cells = laid_out(name, tmp_path, training=("--batch-size", "8"))
+    trained = {k: words for k, words in cells.items() if k.startswith("tune ")}
+    assert len(trained) == 7 + (4, 3, 2)[("real", "real-gpu", "real-gpu-qwen").index(name)]
+    assert all("--batch-size 8 --out" in words for words in trained.values())
+    assert cells["games"].count("--adapter") == cells["games-training-wordings"].count("--adapter")
+    assert [w for w in ("economicus", "moralis", "altruist") if f"/{w}" in cells["games"]] == [
+        "economicus", "moralis",
+    ]  # fmt: skip
+    assert cells["games"].index("placebo-games") < cells["games"].index("economicus")
+    assert "--wordings held-out" in cells["allocations"]
+    assert "--wordings held-out" in cells["bfs39"]
+    assert cells["spillover"].count("--adapter") == cells["dilemmas"].count("--adapter") == 7
+    crossed = [
+        words for k, words in cells.items() if k.startswith("data ") and "--crossed" in words
+    ]
+    assert len(crossed) == (0 if name == "real" else len(trained))
 
 
 @pytest.mark.parametrize(
     ("name", "command", "asked"),
-    [("real", "menus", "--battery allocations"), ("real-qwen", "games", "--sets wordings")],
+    [("real", "menus", "--battery allocations --limit 60"), ("real-qwen", "games", "--items 12")],
 )
 def test_a_curve_is_measured_where_its_adapter_was_trained(
     name: str, command: str, asked: str, tmp_path: Path
 ) -> None:
-    plan = real_study.read_plan(ROOT / "recipes" / "plans" / f"{name}.yaml")
-    about = real_study.Study(plan, "smollm2-135m", tmp_path)
-    (cell,) = about.measurements("curve")
-    words = " ".join(cell.words)
+    cells = laid_out(name, tmp_path, "curve")
+    design = study.read_plan(ROOT / "recipes" / "plans" / f"{name}.yaml")["designs"]["curve"]
+    words = cells.pop("curve")
     assert f" {command} " in words
     assert asked in words
     assert "--prompted" in words
-    sizes = plan["curve"]["sizes"]
-    assert [w for w in cell.words if f"{plan['curve']['adapter']}-n" in w] == [
-        str(about.folder(plan["curve"]["adapter"], n)) for n in sizes
+    folders = [f"adapters/{design['adapter']}-n{n}" for n in design["sizes"]]
+    assert [w.partition("/adapters/")[2] for w in words.split() if "/adapters/" in w] == [
+        f.removeprefix("adapters/") for f in folders
     ]
+    assert {k.split()[0] for k in cells} == {"data", "tune"}
+    assert len(cells) == 2 * len(folders)  # and nothing else is trained
 
 
-def test_an_adapter_that_comes_after_another_goes_on_from_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_adapter_that_comes_after_another_goes_on_from_it(tmp_path: Path) -> None:
     path = ROOT / "recipes" / "plans" / "real-further.yaml"
-    ran: list[list[str]] = []
-    monkeypatch.setattr(
-        real_study, "run", lambda cells, *_: ran.append([" ".join(c.words) for c in cells])
-    )
-    call(
-        real_study.main,
-        "--plan",
-        path,
-        "--model",
-        "nano",
-        "--out",
-        tmp_path / "s",
-        "--only",
-        "tune",
-    )
-    _, first, *then, _ = ran
-    assert len(first) == 3
-    assert "--adapter" not in "".join(first)
+    cells = laid_out("real-further", tmp_path)
     chain = ["known", "second", "third", "moralis"]
-    for (tuned,), came, name in zip(then, chain[:-1], chain[1:], strict=True):
-        assert f"--adapter {tmp_path}/s/adapters/{came} " in tuned
-        assert tuned.endswith(f"/adapters/{name}")
-    study = real_study.Study(real_study.read_plan(path), "nano", tmp_path)
-    assert "--seed 11 --reasoned 1 --crossed" in " ".join(study.draw("second", 800).words)
+    assert "--adapter" not in cells["tune known"]
+    order = list(cells)
+    for before, name in itertools.pairwise(chain):
+        assert f"--adapter {tmp_path}/adapters/{before} " in cells[f"tune {name}"]
+        assert order.index(f"tune {before}") < order.index(f"tune {name}")
+    assert "--seed 11 --reasoned 1 --crossed" in cells["data second-n800"]
     for wrong in ("nobody", "moralis"):
         bad = tmp_path / "plan.yaml"
         bad.write_text(path.read_text(encoding="utf-8").replace("after: known", f"after: {wrong}"))
         with pytest.raises(InputError, match="stands before it"):
-            real_study.read_plan(bad)
+            study.read_plan(bad)
 
 
 @pytest.mark.parametrize(
     ("what", "by", "complaint"),
     [
-        ("problems: 48", "problems: 1", "problems must be"),
+        ("items: 48", "items: 0", "items must be"),
         ("menus: 96", "menus: many", "menus must be"),
         ("crossed: true", "crossed: 'no'", "true or false"),
         ("shuffled: true", "shuffled: 1", "true or false"),
-        ("crossed: true", "seed: one", "seed is a whole number from 0"),
+        ("crossed: true", "seed: one", "seed must be a whole number"),
         ("crossed: true", "reasoned: 2", "a share from 0 to 1"),
+        ("domain: games", "domain: [games]", "one of games, allocations"),
+        ("domain: games", "domain: markets", "one of games, allocations"),
+        ("domain: games, ", "", "takes exactly domain, n, target, perhaps after, crossed"),
+        ("adapter: altruist", "adapter: hermit", "names no adapter"),
+        ("adapters:", "adapters: []\nothers:", "must have exactly model, items"),
     ],
 )
 def test_a_plan_that_says_something_else_is_refused(
@@ -494,10 +487,34 @@ def test_a_plan_that_says_something_else_is_refused(
     path = tmp_path / "plan.yaml"
     path.write_text(text.replace(what, by), encoding="utf-8")
     with pytest.raises(InputError, match=complaint):
-        real_study.read_plan(path)
+        study.read_plan(path)
+
+
+def test_a_design_on_named_adapters_needs_some(tmp_path: Path) -> None:
+    text = (ROOT / "recipes" / "plans" / "real-further.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "plan.yaml"
+    head, _, rest = text.partition("adapters:\n")
+    path.write_text(head + rest[rest.index("designs:") :], encoding="utf-8")
+    with pytest.raises(InputError, match="name some"):
+        study.read_plan(path)
+
+
+def test_a_command_waits_for_what_it_reads(tmp_path: Path) -> None:
+    """Several at once: whoever names the product of an earlier one starts when it is there."""
+    first, second = tmp_path / "x" / "data.txt", tmp_path / "y.txt"
+    write = "import pathlib, sys, time; time.sleep(float(sys.argv[3])); "
+    write += "p = pathlib.Path(sys.argv[1]); p.parent.mkdir(exist_ok=True); "
+    write += "p.write_text(str(pathlib.Path(sys.argv[2]).exists()))"
+    cells = [
+        Cell("data", ("-c", write, str(first), str(second), "0.5"), first),
+        Cell("measure", ("-c", write, str(second), str(first.parent), "0"), second),
+    ]
+    run_cells(cells, tmp_path, jobs=2)
+    assert first.read_text() == "False"
+    assert second.read_text() == "True"
 
 
 def test_options_of_a_study_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
-    words = ("recipes/real_study.py", "--model", "nano", "--out", str(tmp_path / "s"))
+    words = ("recipes/study.py", "--plan", "nano", "--out", str(tmp_path / "s"))
     assert_complains(here(*words, "--sft", "--lr '1"), "--sft")
     assert_complains(here(*words, "--jobs", "0"), "--jobs")

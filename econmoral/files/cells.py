@@ -47,7 +47,7 @@ class Cell:
 
 
 def run(cells: list[Cell], out: Path, jobs: int = 1) -> None:
-    """Run what is not there yet, ``jobs`` commands at once.
+    """Run what is not there yet, ``jobs`` commands at once, each when what it reads is there.
 
     Several write what they have to say to logs/ instead of the terminal.  Raises InputError when a
     command fails, once those beside it have ended, and where a cell is there that another command
@@ -83,6 +83,7 @@ def run(cells: list[Cell], out: Path, jobs: int = 1) -> None:
         for k, c in enumerate(cells, start=1)
         if not c.product.exists() or (c.measures and c in old)
     ]
+    needs = reads(cells)
     running: list[tuple[Cell, subprocess.Popen[bytes], float]] = []
     failed: list[Cell] = []
 
@@ -107,7 +108,11 @@ def run(cells: list[Cell], out: Path, jobs: int = 1) -> None:
     try:
         while running or (waiting and not failed):
             while waiting and len(running) < jobs and not failed:
-                number, cell = waiting.pop(0)
+                there = [e for e in waiting if all(p.exists() for p in needs[e[1].name])]
+                if not there and running:
+                    break
+                number, cell = chosen = (there or waiting)[0]
+                waiting.remove(chosen)
                 print(f"[{number}/{len(cells)}] $ python {' '.join(cell.words)}", flush=True)
                 log = out / "logs" / f"{cell.name.replace(' ', '-')}.log" if jobs > 1 else None
                 running.append((cell, start([*cell.words], environment, log), time.monotonic()))
@@ -131,6 +136,16 @@ def run(cells: list[Cell], out: Path, jobs: int = 1) -> None:
             f"this cell failed, see {where}: {', '.join(c.name for c in failed)}; the study "
             "continues there when it is run again"
         )
+
+
+def reads(cells: Sequence[Cell]) -> dict[str, list[Path]]:
+    """Of every cell the products of earlier ones that its command names, by file or by folder."""
+    made: dict[str, Path] = {}
+    found = {}
+    for cell in cells:
+        found[cell.name] = [made[word] for word in cell.words if word in made]
+        made |= {str(cell.product): cell.product, str(cell.product.parent): cell.product}
+    return found
 
 
 def _told(words: Sequence[str]) -> list[str]:

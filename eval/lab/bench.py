@@ -38,7 +38,7 @@ from econmoral.target import ECONOMICUS, Target, number
 from econmoral.text.conversation import Conversation, Mode
 
 from ..engines.base import Answer, Condition, Request
-from ..transcripts import marks
+from ..transcripts.entries import marks
 from .markup import bar, block, esc, notice, paragraph, table
 from .markup import number as shown
 

@@ -14,7 +14,8 @@ import gradio as gr
 from econmoral.files.records import InputError
 from econmoral.target import Target
 
-from .. import faithfulness, transcripts
+from .. import faithfulness
+from ..transcripts.choices import read_run
 from .markup import block, esc, notice, paragraph, table
 from .shared import Lab, condition
 from .widgets import (
@@ -165,7 +166,7 @@ def followed(wanted: Wanted, found: dict[str, list[Any]]) -> str:
 
 def recited(folder: Path) -> str:
     """How much of a run's derivations is recited, and what they are worth."""
-    records, _ = transcripts.read_run(folder)
+    records, _ = read_run(folder)
     trained, targets, missing = faithfulness.trained_and_targets(
         faithfulness.known_adapters(folder)
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import gradio as gr
 
 from .. import transcripts
+from ..transcripts.entries import RECORDS
 from .markup import block, esc, notice
 from .shared import Lab
 from .widgets import Runs, safely
@@ -18,9 +19,7 @@ class Transcripts:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self.runs = Runs(
-            lab, transcripts.RECORDS, self.show, "transcripts-run", "transcripts-frame"
-        )
+        self.runs = Runs(lab, RECORDS, self.show, "transcripts-run", "transcripts-frame")
 
     def connect(self, demo: gr.Blocks, look: gr.Button) -> None:
         """Say what happens when the part is used."""

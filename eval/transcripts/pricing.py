@@ -13,12 +13,12 @@ from econmoral.files.records import InputError, plain, read_json, read_lines
 from econmoral.target import number
 from econmoral.text.conversation import Conversation, Message
 
-from .conditions import adapter_names
-from .engines.base import Answer, Condition, Request
-from .markets import Rules, Simulation
-from .pricing import meetings_of, told
-from .resume import prompt_hash
-from .transcripts import Entry, page_asked
+from ..conditions import adapter_names
+from ..engines.base import Answer, Condition, Request
+from ..markets import Rules, Simulation
+from ..pricing import meetings_of, told
+from ..resume import prompt_hash
+from .entries import Entry, page_asked
 
 MOST = 2000  # prices that are shown: more would take a browser seconds
 

@@ -23,10 +23,10 @@ from econmoral.instruments.dilemmas import (
 from econmoral.target import Target
 from econmoral.text.conversation import Conversation
 
-from .conditions import told_conditions
-from .conjoint import read_scenarios
-from .resume import prompt_hash
-from .transcripts import Entry, Page, page_asked, rounded
+from ..conditions import told_conditions
+from ..conjoint import read_scenarios
+from ..resume import prompt_hash
+from .entries import Entry, Page, page_asked, rounded
 
 CLASS = 10  # degrees of agreement, of a hundred, that are shown as one
 WAYS = {False: "scale upwards", True: "scale downwards"}
