@@ -11,6 +11,7 @@ import numpy as np
 
 from econmoral.files.options import option
 from econmoral.files.records import InputError
+from econmoral.files.shown import NOTHING, with_error
 from econmoral.instruments.dilemmas import (
     DIMENSIONS,
     HELD_OUT,
@@ -159,12 +160,7 @@ def shares(answer: Answer) -> np.ndarray | None:
 
 def number(value: Value | Paired | Mapping[str, float] | None, digits: int = 2) -> str:
     """``0.31 ± 0.02``."""
-    if value is None or value["value"] is None:
-        return "–"
-    text = f"{value['value']:.{digits}f}"
-    if value["se"] is None or np.isnan(value["se"]):
-        return text
-    return f"{text} ± {value['se']:.{digits}f}"
+    return NOTHING if value is None else with_error(value["value"], value["se"], digits)
 
 
 def validity_rows(

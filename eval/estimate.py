@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from econmoral.economics.choice import Decision
+from econmoral.files.shown import NOT_IDENTIFIED, with_error
 
 if TYPE_CHECKING:
     from econmoral.estimation.likelihood import Design
@@ -67,11 +68,7 @@ class Estimate:
 
     def __str__(self) -> str:
         """``0.31 ± 0.02``."""
-        if self.value is None:
-            return "not id."
-        if self.se is None or np.isnan(self.se):
-            return f"{self.value:.2f}"
-        return f"{self.value:.2f} ± {self.se:.2f}"
+        return NOT_IDENTIFIED if self.value is None else with_error(self.value, self.se)
 
 
 def mean_of(values: Iterable[float]) -> Mean | None:

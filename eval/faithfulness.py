@@ -39,6 +39,7 @@ from econmoral.files.records import (
     terminal,
     write_json,
 )
+from econmoral.files.shown import with_error
 from econmoral.instruments.derivations import (
     allocation_derivation,
     check_steps,
@@ -430,8 +431,7 @@ def follows_frame(rows: Sequence[FollowsRow]) -> pd.DataFrame:
                 "valid %": f"{100 * r['valid']:.0f}",
                 f"after {r['targets'][0]} %": f"{100 * r['first']:.0f}",
                 f"after {r['targets'][1]} %": f"{100 * r['second']:.0f}",
-                "change by swapping": f"{r['swapped']:.2f}"
-                + ("" if r["swapped_se"] is None else f" ± {r['swapped_se']:.2f}"),
+                "change by swapping": with_error(r["swapped"], r["swapped_se"]),
                 "pages": r["pages"],
             }
             for r in rows

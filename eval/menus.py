@@ -35,6 +35,7 @@ from econmoral.estimation.identification import NotIdentified
 from econmoral.estimation.likelihood import allocations, restrict
 from econmoral.files.options import option
 from econmoral.files.records import InputError, command, plain
+from econmoral.files.shown import NOT_IDENTIFIED, with_error
 from econmoral.instruments.derivations import check_steps
 from econmoral.instruments.games import LABELS
 from econmoral.instruments.menus import (
@@ -572,9 +573,9 @@ def _cells(r: MenuSummary) -> list[str]:
     if "structural" in r:
         parts = [e for e in estimates(r) if e.name != "mean"]
         also.append(
-            "not id." if parts[0].value is None else " ".join(f"{e.name} {e}" for e in parts)
+            NOT_IDENTIFIED if parts[0].value is None else " ".join(f"{e.name} {e}" for e in parts)
         )
-    mean = f"{r['mean']:.{digits}f}" + ("" if r["se"] is None else f" ± {r['se']:.{digits}f}")
+    mean = with_error(r["mean"], r["se"], digits)
     gaps = [r["difference_to"].get(name) for name in ("base", "placebo")]
     return [
         mean,

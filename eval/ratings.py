@@ -15,6 +15,7 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 
 from econmoral.estimation.robust import clustered_covariance
+from econmoral.files.shown import NOT_IDENTIFIED
 from econmoral.instruments.dilemmas import (
     QUESTIONS,
     SAVED,
@@ -304,7 +305,7 @@ def rating_rows(rated: Mapping[str, RatingSummary]) -> list[dict[str, str]]:
     add("family gap, with family - alone", lambda s: number(s["family_gap"], 0))
     add(
         "kappa of the stated choices",
-        lambda s: number(s["kappa"]["kappa"]) if "kappa" in s["kappa"] else "not id.",
+        lambda s: number(s["kappa"]["kappa"]) if "kappa" in s["kappa"] else NOT_IDENTIFIED,
     )
     for line in dict.fromkeys(line for s in rated.values() for line in s["theory"]):
         add(f"chooses as {line} would", lambda s, line=line: agreement(s["theory"].get(line)))  # type: ignore[misc]

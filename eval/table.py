@@ -17,6 +17,7 @@ from econmoral.economics.choice import best_replies, efficiency, read_decision
 from econmoral.economics.games import GAMES, draw_beliefs, draw_protocol
 from econmoral.estimation.identification import NotIdentified
 from econmoral.estimation.robust import clustered_covariance
+from econmoral.files.shown import parameter, with_error
 from econmoral.instruments.games import WORDINGS
 from econmoral.target import ECONOMICUS, Target, labels, moralis, told_apart
 
@@ -360,19 +361,8 @@ def plus_minus(value: Mean | Value | None, scale: float = 1, digits: int = 0) ->
     if value is None:
         return "–"
     at: Any = value
-    # + 0.0: no minus zero
-    mean = round(scale * at.get("mean", at.get("value", np.nan)), digits) + 0.0
-    se = value["se"]
-    if np.isnan(se) or se == 0:
-        return f"{mean:.{digits}f}"
-    return f"{mean:.{digits}f} ± {scale * se:.{digits}f}"
-
-
-def interval(bounds: tuple[float, float] | None) -> str:
-    """``[-0.02, 0.03]`` of a parameter that is only bounded: a deterministic chooser."""
-    if bounds and np.isfinite(bounds).all():
-        return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]"
-    return "not id."
+    mean, se = at.get("mean", at.get("value", np.nan)), value["se"] or None  # without an error of 0
+    return with_error(mean, se, digits, scale)
 
 
 def table(rows: Sequence[GameSummary]) -> pd.DataFrame:
@@ -413,7 +403,7 @@ def _cells(row: GameSummary, labels: dict[str, str]) -> dict[str, str]:
 def _parameter(found: Structural, name: str, scale: float) -> str:
     if "estimates" in found:
         return plus_minus(found["estimates"][name], scale, 2)
-    return interval((found.get("bounds") or {}).get(name))
+    return parameter(None, (found.get("bounds") or {}).get(name))
 
 
 def overlap(records: Sequence[GameRecord], trained: set[tuple[str, tuple[float, ...]]]) -> int:

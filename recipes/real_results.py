@@ -29,6 +29,7 @@ from econmoral.files.records import (
     write_json,
     write_text,
 )
+from econmoral.files.shown import NOTHING, parameter, with_error
 from econmoral.instruments.derivations import read_steps, right_derivation
 from econmoral.instruments.menus import ALTRUIST, SPITEFUL
 from econmoral.rooms import room
@@ -160,10 +161,9 @@ def derivations_table(counts: dict[str, dict[str, list[int]]]) -> str:
 def percent(value: dict[str, Any] | float | None) -> str:
     """``93 ± 2`` of a share with an error, ``93`` of a number; small ones with two digits."""
     if value is None:
-        return "–"
+        return NOTHING
     if isinstance(value, dict):
-        se = value.get("se")
-        return f"{100 * value['mean']:.0f}" + ("" if se is None else f" ± {100 * se:.0f}")
+        return with_error(value["mean"], value.get("se"), 0, 100)
     return f"{100 * value:.0f}" if value >= 0.095 or value == 0 else f"{100 * value:.1g}"
 
 
@@ -171,10 +171,10 @@ def estimate(found: dict[str, Any] | None, name: str) -> str:
     """``0.48 ± 0.05``, ``[0.3, 0.6]`` where it is only bounded, or ``not id.``"""
     found = found or {}
     values = found.get("estimates") or found
-    if name in values and isinstance(values[name], dict):
-        return f"{values[name]['value']:.2f} ± {values[name]['se']:.2f}"
-    bounds = (found.get("bounds") or {}).get(name)
-    return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds and None not in bounds else "not id."
+    value = values.get(name)
+    return parameter(
+        value if isinstance(value, dict) else None, (found.get("bounds") or {}).get(name)
+    )
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -314,7 +314,7 @@ def spillover_table(rows: list[dict[str, Any]]) -> str:
         body.append(
             [
                 *cells,
-                f"{r['mean']:.2f} ± {r['se']:.2f}",
+                with_error(r["mean"], r["se"]),
                 *(
                     "" if g is None else f"{g['mean']:+.2f} [{g['low']:+.2f}, {g['high']:+.2f}]"
                     for g in gaps
@@ -335,7 +335,7 @@ def dilemmas_table(summary: dict[str, Any]) -> str:
             body.append([*cells, OUTSIDE, *[""] * (len(people) - 1)])
             continue
         effects = [found["effects"].get(dimension) for dimension in people]
-        shown = ["" if e is None else f"{e['value']:.2f} ± {e['se']:.2f}" for e in effects]
+        shown = ["" if e is None else with_error(e["value"], e["se"]) for e in effects]
         body.append([*cells, *shown])
     return markdown(["", "valid %", *people], body)
 

@@ -220,3 +220,18 @@ def test_there_is_one_clustered_covariance() -> None:
         "sandwich",
         "jackknife_covariance",
     }
+
+
+def test_an_estimate_is_written_in_one_place() -> None:
+    """A number with its error is an f-string of ``shown.py`` only; the lab's have other digits."""
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in PARSED
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.JoinedStr)
+        for part, after in pairwise(node.values)
+        if isinstance(part, ast.Constant)
+        and str(part.value).endswith("± ")
+        and isinstance(after, ast.FormattedValue)
+    }
+    assert found == {"econmoral/files/shown.py", "eval/compare.py"}  # a margin: within ± 0.1

@@ -275,7 +275,7 @@ def estimates_shown(answers: Sequence[Answered], others: Sequence[Known]) -> str
         value, se = known.values[name]
         scale = 10 if name == "lambda" else 1
         return shown(scale * value) + (
-            "" if se is None or not np.isfinite(se) else f" ± {shown(scale * se)}"
+            "" if se is None or not np.isfinite(se) else " ± " + shown(scale * se)
         )
 
     rows = [

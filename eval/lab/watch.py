@@ -279,12 +279,12 @@ def parameters(found: Sequence[Revealed], name: str) -> str:
     rows = []
     for r in order:
         cells = [
-            f"{shown(v)} ± {shown(se)}"
+            " ± ".join((shown(v), shown(se)))
             for v, se in (r.values[k] for k in ("alpha", "beta", "kappa") if k in r.values)
         ]
         if "lambda" in r.values:
             v, se = r.values["lambda"]
-            cells.append(f"{shown(10 * v)} ± {shown(10 * se)}")
+            cells.append(" ± ".join((shown(10 * v), shown(10 * se))))
         rows.append(
             [shown(r.epoch), f"{100 * r.valid:.0f} %", *(cells or ["not identified", "", "", ""])]
         )

@@ -10,6 +10,7 @@ from scipy import stats
 
 from econmoral.economics.choice import best_replies
 from econmoral.economics.games import GAMES
+from econmoral.files.shown import in_percent, with_error
 from econmoral.target import ECONOMICUS
 
 from ..dilemmas import DilemmaSummary
@@ -18,7 +19,6 @@ from ..outcomes import OverRuns, PricingSummary
 from ..table import uniform_over, utilities
 from ..validity import OUTSIDE
 from .measured import BASE, OWN_BEST, Application, Games, kappa_of, nominal_kappa
-from .sections import mean_pm
 
 CLAIMS = {
     "C1": "An untuned model co-operates more than payoffs ask for and hardly follows incentives.",
@@ -94,7 +94,7 @@ def claim_one(games: Games | None) -> Verdict:
     )
     words = (
         f"co-operation {np.mean(own):.2f} where own payoff asks for {np.mean(rule):.2f} "
-        f"(difference {gap.mean():.2f} ± {se:.2f}); a strategy whose payoff "
+        f"(difference {with_error(gap.mean(), se)}); a strategy whose payoff "
     )
     words += (
         f"rises by ten points is chosen {base['incentive_sensitivity']['mean']:.3f} more often, "
@@ -135,7 +135,7 @@ def claim_two(games: Games | None) -> Verdict:
             assert decisions is not None  # there are some where there is a gap
             words.append(
                 f"{arm} takes {100 * decisions['mean']:.0f} % of decisions as {target.label} "
-                f"would, {mean_pm(gap, signed=True)} points on {name}"
+                f"would, {in_percent(gap, signed=True)} points on {name}"
             )
         if not baselines:
             words.append(f"{arm}: no baseline answers in the form on the same problems")
@@ -150,10 +150,7 @@ def claim_two(games: Games | None) -> Verdict:
             verdicts.append(
                 bool(high[1][0] - low[1][0] > KAPPAS_APART * float(np.hypot(low[1][1], high[1][1])))
             )
-            words.append(
-                f"kappa {low[1][0]:.2f} ± {low[1][1]:.2f} against {high[1][0]:.2f} ± "
-                f"{high[1][1]:.2f}"
-            )
+            words.append(f"kappa {with_error(*low[1])} against {with_error(*high[1])}")
         elif low[0] < high[0]:
             verdicts.append(False)
             words.append("kappa not identified in both")
@@ -188,8 +185,9 @@ def claim_three(
             d, one, two, gap, se = max(gaps, key=lambda g: abs(g[3]) / max(g[4], 1e-12))
             # Bonferroni over dimensions and pairs
             critical = float(stats.norm.isf(LEVEL / 2 / len(gaps)))
+            size = with_error(gap, se, signed=True)
             shifts.append(abs(gap) > critical * se and abs(gap) > MATTERS)
-            words.append(f"dilemmas: {two} minus {one} is largest in {d}, {gap:+.2f} ± {se:.2f}")
+            words.append(f"dilemmas: {two} minus {one} is largest in {d}, {size}")
     if pricing:
         alike = {
             r["agents"][0]: r

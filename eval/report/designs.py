@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import curve_fit
 
 from econmoral.economics.games import GAMES
+from econmoral.files.shown import NOT_IDENTIFIED, in_percent, with_error
 from econmoral.target import Target
 
 from ..figure import COLOURS, INTERVAL, written
@@ -23,7 +24,7 @@ from ..measure import CHANGES, TITLES, GameRecord
 from ..table import by_decision
 from .blocks import Report, filled
 from .measured import BASE, Games, estimate, kappa_of, nominal_kappa
-from .sections import mean_pm, share_of
+from .sections import share_of
 
 ENOUGH = 80  # per cent of decisions from which a dose counts as enough
 
@@ -50,7 +51,7 @@ def mean_and_error(values: list[float], signed: bool = False) -> str:
     error = (
         float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
     )
-    return mean_pm({"mean": float(np.mean(values)), "se": error}, signed)
+    return in_percent({"mean": float(np.mean(values)), "se": error}, signed)
 
 
 class Dose(Design):
@@ -197,8 +198,10 @@ def by_size(some: pd.DataFrame) -> dict[int, str]:
     cells = {}
     for size, several in some.groupby("conversations"):
         y = several["agreement"]
-        cells[size] = f"{y.mean():.0f}" + (
-            f" ({y.min():.0f} to {y.max():.0f})" if len(y) > 1 else f" ± {several['se'].max():.0f}"
+        cells[size] = (
+            f"{y.mean():.0f} ({y.min():.0f} to {y.max():.0f})"
+            if len(y) > 1
+            else with_error(y.mean(), several["se"].max(), 0)
         )
     return cells
 
@@ -227,7 +230,7 @@ class Dial(Design):
             table.append(
                 line
                 | {
-                    f"{t['label']}: decisions %": mean_pm(t["decisions"])
+                    f"{t['label']}: decisions %": in_percent(t["decisions"])
                     for t in r["targets"].values()
                     if t["decisions"]
                 }
@@ -301,7 +304,7 @@ class Dial(Design):
             shown = (
                 wide.apply(lambda m: f"{m['mean']:.2f} ({m['min']:.2f} to {m['max']:.2f})", axis=1)
                 .unstack()
-                .fillna("not identified")
+                .fillna(NOT_IDENTIFIED)
             )
             shown = shown.sort_index()[list(dict.fromkeys(trained["set"]))].reset_index()
             shown["target"] = [f"{k:g}" for k in shown["target"]]
@@ -346,7 +349,7 @@ def dial_words(points: pd.DataFrame) -> str:
         else ""
     )
     missed = float(np.sqrt(((points["kappa"] - points["target"]) ** 2).mean()))
-    slope = f"slope of measured on target kappa {np.mean(slopes):.2f} ± {error:.2f}{over}"
+    slope = f"slope of measured on target kappa {with_error(float(np.mean(slopes)), error)}{over}"
     return f"{slope}, root mean squared tracking error {missed:.2f}; 1 and 0 would be perfect."
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from econmoral.files.records import InputError, read_json, read_lines, read_whole_lines
+from econmoral.files.shown import parameter
 from econmoral.target import Target
 
 from ..conditions import adapter_record
@@ -249,16 +250,8 @@ def kappa_of(row: GameSummary) -> tuple[float, float] | None:
 
 def estimate(fitted: Structural, name: str) -> str:
     """``0.50 ± 0.09``, bounds in brackets, or a dash."""
-    found = fitted.get("estimates")
-    if found:
-        v = found[name]
-        return f"{v['value']:.2f} ± {v['se']:.2f}"
-    bounds = (fitted.get("bounds") or {}).get(name)
-    return (
-        f"[{bounds[0]:.2f}, {bounds[1]:.2f}]"
-        if bounds and np.isfinite(bounds).all()
-        else "not identified"
-    )
+    found = (fitted.get("estimates") or {}).get(name)
+    return parameter(found, (fitted.get("bounds") or {}).get(name))
 
 
 Summary = TypeVar("Summary")

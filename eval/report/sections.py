@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from econmoral.economics.human import reference
 from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.estimate import design, out_of_sample
 from econmoral.files.records import InputError, read_json, read_lines
+from econmoral.files.shown import NOT_IDENTIFIED, in_percent, interval, parameter, with_error
 from econmoral.instruments.menus import MENUS
 
 from ..dilemmas import DilemmaSummary, conjoint_rows, difference_rows, rating_rows
@@ -94,7 +94,7 @@ def rivals(records: list[GameRecord]) -> pd.DataFrame:
     frame = pd.DataFrame(lines)
     named = [f for f in FAMILIES if f in frame]
     return (
-        frame[["arm", *named, "coin", "predicts best"]].fillna("not identified")
+        frame[["arm", *named, "coin", "predicts best"]].fillna(NOT_IDENTIFIED)
         if named
         else pd.DataFrame()
     )
@@ -171,7 +171,7 @@ def add_games(report: Report, games: Games, title: str) -> None:
                         "mode": r["mode"],
                         "baseline": other,
                     }
-                    | {"shift": mean_pm(gap, signed=True), "problems": gap["n"]}
+                    | {"shift": in_percent(gap, signed=True), "problems": gap["n"]}
                 )
     if shifts:
         caption = (
@@ -185,19 +185,6 @@ def add_games(report: Report, games: Games, title: str) -> None:
     )
     for file in sorted(games.folder.glob("figure*.png")):
         report.figure(f"{title} {file.stem}", file.read_bytes(), alt)
-
-
-class Share(TypedDict):
-    """A share and its standard error (nan where it has none)."""
-
-    mean: float
-    se: float
-
-
-def mean_pm(value: Share, signed: bool = False) -> str:
-    """``90 ± 5`` of a share and its standard error, in per cent."""
-    error = "" if np.isnan(value["se"]) else f" ± {100 * value['se']:.0f}"
-    return f"{100 * value['mean']:{'+' if signed else ''}.0f}{error}"
 
 
 def add_texts(report: Report, folders: list[Path]) -> None:
@@ -275,28 +262,27 @@ def menu_line(row: MenuSummary, digits: int) -> dict[str, str]:
         line |= {"steps %": share_of(row.get("steps_right"))}
     if row["outside"]:
         return line | {"mean": OUTSIDE}
-    se = row["se"]
-    error = "" if se is None or np.isnan(se) else f" ± {se:.{digits}f}"
     line |= {
-        "mean": f"{row['mean']:.{digits}f}{error}",
+        "mean": with_error(row["mean"], row["se"], digits),
         "humans": "" if row["human"] is None else f"{row['human']:.{digits}f}",
     }
     for name, gap in row.get("difference_to", {}).items():
         line[f"minus {name}"] = (
-            f"{gap['mean']:+.{digits}f} [{gap['low']:.{digits}f}, {gap['high']:.{digits}f}]"
+            f"{with_error(gap['mean'], None, digits, signed=True)} "
+            f"{interval(gap['low'], gap['high'], digits)}"
         )
     for found in row.get("targets", {}).values():
         line[f"{found['label']}: agreement %"] = (
-            "–" if found["accuracy"] is None else mean_pm(found["accuracy"])
+            "–" if found["accuracy"] is None else in_percent(found["accuracy"])
         )
         line[f"{found['label']}: where they differ %"] = (
-            "" if found["where_they_differ"] is None else mean_pm(found["where_they_differ"])
+            "" if found["where_they_differ"] is None else in_percent(found["where_they_differ"])
         )
     estimates = row.get("structural") or {}
     if "not_identified" in estimates:
-        line["alpha"] = "not identified"
+        line["alpha"] = NOT_IDENTIFIED
     elif estimates:
-        line |= {k: f"{v['value']:.2f} ± {v['se']:.2f}" for k, v in estimates.items()}
+        line |= {k: parameter(v) for k, v in estimates.items()}
     return line | ({"CCEI": f"{row['ccei']:.2f}"} if row.get("ccei") is not None else {})
 
 

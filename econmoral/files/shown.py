@@ -1,0 +1,50 @@
+"""Numbers as tables show them: one way to write an estimate, whoever prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+NOTHING, NOT_IDENTIFIED = "–", "not id."
+
+
+def with_error(
+    value: float | None,
+    se: float | None = None,
+    digits: int = 2,
+    scale: float = 1,
+    signed: bool = False,
+) -> str:
+    """``0.31 ± 0.02``; without an error that is known ``0.31``, without a value a dash.
+
+    scale : of both, 100 for per cent.  signed : ``+0.31``.
+    """
+    if value is None or np.isnan(value):
+        return NOTHING
+    text = f"{round(scale * value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"  # no -0.00
+    return text if se is None or np.isnan(se) else f"{text} ± {scale * se:.{digits}f}"
+
+
+def in_percent(found: Mapping[str, Any] | None, signed: bool = False) -> str:
+    """``93 ± 2`` of a share with its standard error (``mean``, ``se``)."""
+    return NOTHING if found is None else with_error(found["mean"], found["se"], 0, 100, signed)
+
+
+def interval(low: float, high: float, digits: int = 2, signed: bool = False) -> str:
+    """``[-0.02, 0.03]``."""
+    plus = "+" if signed else ""
+    return f"[{low:{plus}.{digits}f}, {high:{plus}.{digits}f}]"
+
+
+def parameter(value: Mapping[str, Any] | None, bounds: Sequence[float | None] | None = None) -> str:
+    """``0.48 ± 0.05`` of an estimate (``value``, ``se``), ``[0.30, 0.60]`` of a parameter that is
+    only bounded (a deterministic chooser), else ``not id.``
+    """
+    if value is not None:
+        return with_error(value["value"], value["se"])
+    low, high = bounds or (None, None)
+    if low is None or high is None or not np.isfinite((low, high)).all():
+        return NOT_IDENTIFIED
+    return interval(low, high)
