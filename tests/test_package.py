@@ -17,7 +17,7 @@ from conftest import LIMIT, ROOT, run
 from console import here
 from shell import allocation_choices, complains, json_of
 
-from econmoral.commands.package import rewritten
+from econmoral.commands.package.steps import rewritten
 from econmoral.files.records import read_json, sha256, write_json
 
 SECTIONS = (
@@ -278,7 +278,7 @@ def test_a_study_is_one_step(tmp_path: Path) -> None:
     (study / "report" / "report.md").write_text("")
     assert json_of("package", study, "--out", tmp_path / "p")["steps"] == ["study", "study/report"]
     text = (tmp_path / "p" / "master.py").read_text()
-    steps = json.loads(re.search(r"^STEPS = (\[.*?^\])", text, re.S | re.M)[1])
+    steps = json.loads(re.search(r"^STEPS: .*? = (\[.*?^\])", text, re.S | re.M)[1])
     assert steps[0]["words"] == [
         "recipes/study.py",
         "--plan",

@@ -98,7 +98,7 @@ def test_the_wheel_claims_one_name_and_holds_every_module_and_data_file(wheel: P
                 ".".join(Path(f"{place}/{path.relative_to(ROOT / room)}").parent.parts) in PACKAGES
             )
     data = (
-        "nano/model.safetensors nano/tokenizer.json human.csv recipes/plans/nano.yaml "
+        "nano/model.safetensors nano/tokenizer.json economics/human.csv recipes/plans/nano.yaml "
         "recipes/launch/fsdp.yaml eval/frameworks/econmoral_games.yaml"
     )
     assert {f"econmoral/{name}" for name in data.split()} <= names
