@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from econmoral.checkpoints.loading import model_of
+from econmoral.checkpoints.attaching import model_of
 from econmoral.files.options import Config, option
 from econmoral.files.records import InputError
 

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from econmoral.checkpoints.loading import model_of
+from econmoral.checkpoints.attaching import model_of
 from econmoral.economics.games import GAMES, draw_beliefs, draw_protocol
 from econmoral.files.options import Config, option, parse
 from econmoral.files.records import (

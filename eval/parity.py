@@ -22,7 +22,7 @@ from typing import TypedDict
 import numpy as np
 from rich.table import Table
 
-from econmoral.checkpoints.loading import model_of
+from econmoral.checkpoints.attaching import model_of
 from econmoral.files.options import Config, option, parse
 from econmoral.files.records import (
     InputError,

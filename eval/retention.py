@@ -23,13 +23,8 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from econmoral.checkpoints.loading import (
-    base_for,
-    check_adapters,
-    check_files,
-    load_tokenizer,
-    model_of,
-)
+from econmoral.checkpoints.attaching import base_for, check_adapters, model_of
+from econmoral.checkpoints.loading import check_files, load_tokenizer
 from econmoral.files.options import Config, option, parse
 from econmoral.files.records import (
     InputError,

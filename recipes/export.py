@@ -14,13 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from econmoral.checkpoints.loading import (
-    attach,
-    base_for,
-    check_adapters,
-    load_checkpoint,
-    model_of,
-)
+from econmoral.checkpoints.attaching import attach, base_for, check_adapters, model_of
+from econmoral.checkpoints.loading import load_checkpoint
 from econmoral.files.options import Config, option, parse
 from econmoral.files.records import InputError, command, origin, program, write_json, write_text
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from econmoral.checkpoints.adapters import check_adapter
-from econmoral.checkpoints.loading import changed_setting, check_fit, locate, recorded_base
+from econmoral.checkpoints.attaching import check_fit, recorded_base
+from econmoral.checkpoints.places import changed_setting, locate
 from econmoral.files.options import Config, option, parse
 from econmoral.files.records import InputError, command, origin, program, read_json, write_json
 

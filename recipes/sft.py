@@ -18,7 +18,8 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from econmoral.checkpoints.loading import attach, base_for, check_adapters, window
+from econmoral.checkpoints.attaching import attach, base_for, check_adapters
+from econmoral.checkpoints.loading import window
 from econmoral.checkpoints.models import find_model
 from econmoral.files.options import parse
 from econmoral.files.records import InputError, command, lock, plain, program

@@ -21,8 +21,9 @@ from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 sys.path.insert(0, str(ROOT / "recipes"))
 import sft
 
-from econmoral.checkpoints.loading import keep_unpacked, load_checkpoint, locate
+from econmoral.checkpoints.loading import keep_unpacked, load_checkpoint
 from econmoral.checkpoints.models import NANO
+from econmoral.checkpoints.places import locate
 from econmoral.files.records import read_json
 from eval.engines.base import Condition
 from eval.engines.with_transformers import Transformers

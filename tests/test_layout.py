@@ -36,7 +36,7 @@ CORE = (
 )  # fmt: skip
 # where torch and its kind may be imported, always inside functions of the core
 LOADERS = {
-    *(f"econmoral/checkpoints/{name}.py" for name in ("loading", "packaged")),
+    *(f"econmoral/checkpoints/{name}.py" for name in ("loading", "attaching", "packaged")),
     *(f"econmoral/training/{name}.py" for name in ("trainer", "gates", "processes", "card")),
     "econmoral/files/cells.py",
     *(f"eval/{name}.py" for name in ("bench", "parity", "retention")),
@@ -68,7 +68,7 @@ def test_rooms_are_entered_only_where_allowed(path: Path) -> None:
     assert {n.split(".")[0] for n in ours} <= {"econmoral"}
     if room == "econmoral":
         home = path.relative_to(ROOT / "econmoral").parts[0].removesuffix(".py")
-        below = CORE[: CORE.index(home) + (path.parent.name == home)]
+        below = CORE[: CORE.index(home) + path.parent.is_relative_to(ROOT / "econmoral" / home)]
         assert {n.split(".")[1] for n in ours if n != "econmoral"} <= set(below)
     if HEAVY & {n.split(".")[0] for n in names}:
         name = path.relative_to(ROOT).as_posix()
@@ -89,7 +89,7 @@ def needed(path: Path) -> set[Path]:
 def test_no_room_has_a_circle() -> None:
     arrows = 0
     for room in (ROOT / "econmoral" / name for name in CORE):
-        modules = set(room.glob("*.py"))
+        modules = set(room.rglob("*.py"))
         graph = {path: needed(path) & modules for path in modules}
         list(TopologicalSorter(graph).static_order())  # raises CycleError
         arrows += sum(map(len, graph.values()))

@@ -23,17 +23,11 @@ sys.path.insert(0, str(ROOT / "recipes"))
 import export
 import interpolate
 
-from econmoral.checkpoints.loading import (
-    base_for,
-    check_adapters,
-    load_checkpoint,
-    load_tokenizer,
-    locate,
-    model_of,
-    state,
-    weights_sha256,
-)
+from econmoral.checkpoints.attaching import base_for, check_adapters, model_of
+from econmoral.checkpoints.loading import load_checkpoint, load_tokenizer
 from econmoral.checkpoints.models import NANO
+from econmoral.checkpoints.places import locate, state
+from econmoral.checkpoints.weights import weights_sha256
 from econmoral.files.records import InputError, read_json, write_json
 from eval import parity
 from eval.engines.base import Answer, Condition

@@ -245,19 +245,19 @@ MUTATIONS = {
         "test_loader.py::test_a_checkpoint_that_is_not_whole_is_refused",
     ),
     "an adapter of which tensors are missing": (
-        "econmoral/checkpoints/loading.py",
+        "econmoral/checkpoints/attaching.py",
         "if lost := sorted(expected.keys() - found.keys()):",
         "if lost := []:",
         "test_loader.py::test_an_adapter_that_is_not_all_there_is_refused_everywhere",
     ),
     "an adapter on other weights": (
-        "econmoral/checkpoints/loading.py",
+        "econmoral/checkpoints/attaching.py",
         'if "sha256" in recorded and',
         "if False and",
         "test_loader.py::test_other_weights_under_the_same_name_are_noticed",
     ),
     "an adapter on another configuration": (
-        "econmoral/checkpoints/loading.py",
+        "econmoral/checkpoints/attaching.py",
         '"configuration" in recorded and (',
         "False and (",
         "test_loader.py::test_another_configuration_of_the_same_weights_is_noticed",
@@ -363,7 +363,7 @@ MUTATIONS = {
         "test_loader.py::test_a_checkpoint_that_is_not_whole_is_refused[a tensor twice]",
     ),
     "an adapter with holes": (
-        "econmoral/checkpoints/loading.py",
+        "econmoral/checkpoints/attaching.py",
         "    _check_adapter_values(folder)\n",
         "",
         "test_loader.py::test_an_adapter_that_is_not_all_there_is_refused_everywhere[not a number]",

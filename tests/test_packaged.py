@@ -20,11 +20,13 @@ from wheels import SPECIAL, make_wheel
 sys.path.insert(0, str(ROOT / "recipes"))
 import sft
 
-from econmoral.checkpoints import loading as checkpoints
-from econmoral.checkpoints import packaged
+from econmoral.checkpoints import packaged, places
 from econmoral.checkpoints.adapters import adapter_base
-from econmoral.checkpoints.loading import base_for, load_checkpoint, locate, weights_sha256
+from econmoral.checkpoints.attaching import base_for
+from econmoral.checkpoints.loading import load_checkpoint
 from econmoral.checkpoints.models import MODELS, Model, Packaged, Unreachable
+from econmoral.checkpoints.places import locate
+from econmoral.checkpoints.weights import weights_sha256
 from econmoral.files.records import InputError, read_json
 from eval.engines.base import Condition
 from eval.engines.with_transformers import Transformers
@@ -59,7 +61,7 @@ def entry(
     def far(source: str) -> bool:
         raise Unreachable(f"{source} is not here")
 
-    monkeypatch.setattr(checkpoints, "cached_only", far)
+    monkeypatch.setattr(places, "cached_only", far)
     monkeypatch.setitem(MODELS, "tiny", Model(SOURCE, "Apache-2.0", packaged=made[0]))
     return made[0]
 
@@ -200,7 +202,7 @@ def test_only_a_hub_out_of_reach_leads_to_the_index(
     def gated(source: str) -> bool:
         raise InputError("is gated")
 
-    monkeypatch.setattr(checkpoints, "cached_only", gated)
+    monkeypatch.setattr(places, "cached_only", gated)
     with pytest.raises(InputError, match="is gated"):
         locate("tiny")
 
@@ -252,7 +254,7 @@ def test_training_and_measurement_on_packaged_weights(
     assert run["weights"]["sha256"] == weights_sha256(packaged.cache() / entry.folder)
     # where the hub has other weights under this name, those that the adapter was trained on are
     # taken
-    monkeypatch.setattr(checkpoints, "cached_only", lambda source: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(places, "cached_only", lambda source: pytest.fail("the hub was asked"))
     assert base_for(SOURCE, [tmp_path / "r"]).folder == packaged.cache() / entry.folder
     engine = Transformers(SOURCE, {"r": tmp_path / "r"})
     assert engine.note == entry.note

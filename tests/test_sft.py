@@ -26,8 +26,9 @@ sys.path.insert(0, str(ROOT / "recipes"))
 import sft
 
 from econmoral.checkpoints import memory
-from econmoral.checkpoints.loading import precision_in_force, weights_sha256
+from econmoral.checkpoints.loading import precision_in_force
 from econmoral.checkpoints.models import MODELS, NANO
+from econmoral.checkpoints.weights import weights_sha256
 from econmoral.files.records import InputError, read_json, read_lines, read_whole_lines, sha256
 from econmoral.text.conversations import read_conversations
 from econmoral.training import card, gates, processes

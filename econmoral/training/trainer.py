@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.checkpoints.loading import Place, load_checkpoint, precision_in_force
+from econmoral.checkpoints.loading import load_checkpoint, precision_in_force
 from econmoral.checkpoints.memory import (
     CPU_LIMIT,
     FULL,
@@ -28,6 +28,7 @@ from econmoral.checkpoints.memory import (
     taken,
 )
 from econmoral.checkpoints.models import Model
+from econmoral.checkpoints.places import Place
 from econmoral.files.records import (
     InputError,
     append_lines,

@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from econmoral.checkpoints.loading import state
 from econmoral.checkpoints.models import find_model
+from econmoral.checkpoints.places import state
 from econmoral.files.records import InputError, parse_yaml, sha256
 
 from ..config import Source

@@ -32,7 +32,8 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.checkpoints.loading import load_tokenizer, locate
+from econmoral.checkpoints.loading import load_tokenizer
+from econmoral.checkpoints.places import locate
 from econmoral.files.records import InputError, parse_json
 from econmoral.text.conversation import Message
 from econmoral.text.replies import without_thinking

@@ -21,15 +21,8 @@ import torch
 from peft import PeftModel
 from transformers import GenerationConfig
 
-from econmoral.checkpoints.loading import (
-    attach,
-    base_for,
-    check_adapters,
-    check_files,
-    load_checkpoint,
-    load_tokenizer,
-    window,
-)
+from econmoral.checkpoints.attaching import attach, base_for, check_adapters
+from econmoral.checkpoints.loading import check_files, load_checkpoint, load_tokenizer, window
 from econmoral.files.records import InputError
 from econmoral.text.conversation import LETTER, Conversation, Question
 

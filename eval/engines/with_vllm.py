@@ -17,7 +17,8 @@ from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
 from econmoral.checkpoints.adapters import check_adapter
-from econmoral.checkpoints.loading import base_for, check_adapters, load_tokenizer
+from econmoral.checkpoints.attaching import base_for, check_adapters
+from econmoral.checkpoints.loading import load_tokenizer
 from econmoral.files.records import InputError
 
 from .base import Condition, Exact, ScoredStep, seed_of

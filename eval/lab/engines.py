@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from econmoral.checkpoints.loading import model_of
+from econmoral.checkpoints.attaching import model_of
 from econmoral.files.records import InputError
 
 from ..conditions import adapter_names
