@@ -14,6 +14,7 @@ retention.csv.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -37,6 +38,7 @@ from econmoral.files.records import (
     write_json,
     write_text,
 )
+from econmoral.files.shown import interval
 
 from .conditions import adapter_names
 
@@ -107,6 +109,26 @@ def compare(tuned: np.ndarray, base: np.ndarray, margin: float) -> Retained:
     }
 
 
+def show(rows: Sequence[Mapping[str, Any]], config: RetentionConfig) -> None:
+    """Print the table."""
+    title = f"{config.metric}, base against adapter; margin {config.margin:g}"
+    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    gap = "difference (95 % interval)"
+    for column in ("adapter", "task", "questions", "base", "tuned", gap, "not inferior"):
+        grid.add_column(column)
+    for r in rows:
+        grid.add_row(
+            r["arm"],
+            r["task"],
+            str(r["questions"]),
+            f"{r['base']:.3f}",
+            f"{r['adapter']:.3f}",
+            f"{r['difference']:+.3f} {interval(r['low'], r['high'], 3)}",
+            "yes" if r["not_inferior"] else "not shown",
+        )
+    terminal(130).print(grid)
+
+
 def main() -> None:
     """Entry point."""
     config = parse(RetentionConfig, program("python -m eval.retention"), __doc__)
@@ -171,45 +193,10 @@ def main() -> None:
             f"the data of {', '.join(config.tasks)} cannot be fetched "
             f"({str(error).splitlines()[0][:120]}); without a hub use --tasks {OWN}"
         ) from None
-    grid = Table(
-        title=f"{config.metric}, base against adapter; margin {config.margin:g}",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-    )
-    for column in (
-        "adapter",
-        "task",
-        "questions",
-        "base",
-        "tuned",
-        "difference (95 % interval)",
-        "not inferior",
-    ):
-        grid.add_column(column)
-    for r in rows:
-        gap = f"{r['difference']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]"
-        grid.add_row(
-            r["arm"],
-            r["task"],
-            str(r["questions"]),
-            f"{r['base']:.3f}",
-            f"{r['adapter']:.3f}",
-            gap,
-            "yes" if r["not_inferior"] else "not shown",
-        )
-    terminal(130).print(grid)
+    show(rows, config)
     inputs = {name: folder / "adapter_model.safetensors" for name, folder in adapters.items()}
-    write_json(
-        config.place / "retention.json",
-        finite(
-            {
-                "rows": rows,
-                "margin": config.margin,
-                "limit": config.limit,
-                "origin": origin(**inputs),
-            }
-        ),
-    )
+    about = {"margin": config.margin, "limit": config.limit, "origin": origin(**inputs)}
+    write_json(config.place / "retention.json", finite({"rows": rows} | about))
     write_text(
         config.place / "retention.csv", pd.DataFrame(rows).map(spreadsheet_cell).to_csv(index=False)
     )

@@ -36,7 +36,10 @@ CORE = (
 )  # fmt: skip
 # where torch and its kind may be imported, always inside functions of the core
 LOADERS = {
-    *(f"econmoral/checkpoints/{name}.py" for name in ("places", "loading", "attaching", "packaged")),
+    *(
+        f"econmoral/checkpoints/{name}.py"
+        for name in ("places", "loading", "attaching", "packaged")
+    ),
     *(f"econmoral/training/{name}.py" for name in ("trainer", "gates", "processes", "card")),
     "econmoral/files/cells.py",
     *(f"eval/{name}.py" for name in ("bench", "parity", "retention")),

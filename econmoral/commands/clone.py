@@ -39,6 +39,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,38 +205,10 @@ def run(options: Options) -> dict[str, Any]:
         "held_out": options.held_out, "seed": options.seed, "n": options.n,
     }  # fmt: skip
     lock(out)
-    before = read_json(out / "clone.json") if (out / "clone.json").is_file() else None
-    if before is not None and (
-        differ := [k for k in KEPT if before.get("settings", {}).get(k) != settings[k]]
-    ):
-        raise InputError(
-            f"{out} holds another clone (it differs in {', '.join(differ)}); give the same "
-            "options, or another --out"
-        )
+    refuse_another(out, settings)
     types = estimate(data, parts.train, options.types, options.round, options.seed)
-    if types.several.agreeing < 2 and options.types > 1:
-        notes.append(
-            f"only one of {types.several.starts} starts reached the best likelihood: the types may "
-            "not be the best ones"
-        )
-    notes += [*sample.notes, *types.one.notes, *types.several.notes, *types.notes]
     judged = parts.plain & ~parts.train
-    if beyond := int(pages.beyond[judged].sum()):
-        notes.append(
-            f"{beyond} of {judged.sum()} choices of people set aside are about points outside "
-            f"{pages.range}, which no training page has"
-        )
-    if moved := int((pages.moved[judged] > 1e-9).sum()):
-        notes.append(
-            f"{moved} of {judged.sum()} choices of people set aside follow beliefs that are no "
-            "tenths: agents are asked about rounded ones (at most "
-            f"{pages.moved[judged].max():.3f} away), estimates are judged at the exact ones"
-        )
-    if (after := int((~parts.plain).sum())) > 0:
-        notes.append(
-            f"{after} of {len(data.index)} choices follow an act of the other: they are not "
-            "judged, for no page speaks of one"
-        )
+    notes += remarks(sample, parts, pages, types)
     ids, problems = decisions(pages, judged)
     write_text(out / "decisions.csv", problems)
     underived = [k + 1 for k, t in enumerate(types.targets) if not derives(t, on.domain)]
@@ -246,7 +219,6 @@ def run(options: Options) -> dict[str, Any]:
             "unless --mode says otherwise"
         )
     mode = options.mode or ("direct" if underived else "reasoned")
-    commands = [train(out, k, options) for k in range(options.types)]
     described = [describe(types, k, out, options) for k in range(options.types)]
     for kind in described:
         write_data(Path(kind["data"]), kind["target"], on.domain, options)
@@ -278,16 +250,60 @@ def run(options: Options) -> dict[str, Any]:
             finite(origin(choices=options.file, **inputs) | {"comparison": result["comparison"]}),
         )
     else:
-        again = [w for w in sys.argv[1:] if w != "--json"]
-        shown = [
-            f"--adapter {k + 1}={shlex.quote(str(out / f'type{k + 1}'))}"
-            for k in range(options.types)
-        ]
-        result["commands"] = [
-            *commands,
-            " ".join([shlex.join(["python", "-m", "econmoral", *again]), *shown]),
-        ]
+        result["commands"] = next_commands(out, options)
     return result
+
+
+def refuse_another(out: Path, settings: Mapping[str, Any]) -> None:
+    """Raises InputError where the folder holds a clone of other data or with other options."""
+    if not (out / "clone.json").is_file():
+        return
+    before = read_json(out / "clone.json").get("settings", {})
+    if differ := [k for k in KEPT if before.get(k) != settings[k]]:
+        raise InputError(
+            f"{out} holds another clone (it differs in {', '.join(differ)}); give the same "
+            "options, or another --out"
+        )
+
+
+def remarks(sample: Sample, parts: Split, pages: Pages, types: Types) -> list[str]:
+    """What a reader of the estimates and of the comparison should know."""
+    notes, judged = [], parts.plain & ~parts.train
+    if types.several.agreeing < 2 and len(types.targets) > 1:
+        notes.append(
+            f"only one of {types.several.starts} starts reached the best likelihood: the types may "
+            "not be the best ones"
+        )
+    notes += [*sample.notes, *types.one.notes, *types.several.notes, *types.notes]
+    if beyond := int(pages.beyond[judged].sum()):
+        notes.append(
+            f"{beyond} of {judged.sum()} choices of people set aside are about points outside "
+            f"{pages.range}, which no training page has"
+        )
+    if moved := int((pages.moved[judged] > 1e-9).sum()):
+        notes.append(
+            f"{moved} of {judged.sum()} choices of people set aside follow beliefs that are no "
+            "tenths: agents are asked about rounded ones (at most "
+            f"{pages.moved[judged].max():.3f} away), estimates are judged at the exact ones"
+        )
+    if (after := int((~parts.plain).sum())) > 0:
+        notes.append(
+            f"{after} of {len(parts.plain)} choices follow an act of the other: they are not "
+            "judged, for no page speaks of one"
+        )
+    return notes
+
+
+def next_commands(out: Path, options: Options) -> list[str]:
+    """The trainings, then this command again with their adapters."""
+    again = [w for w in sys.argv[1:] if w != "--json"]
+    adapters = [
+        f"--adapter {k + 1}={shlex.quote(str(out / f'type{k + 1}'))}" for k in range(options.types)
+    ]
+    return [
+        *(train(out, k, options) for k in range(options.types)),
+        " ".join([shlex.join(["python", "-m", "econmoral", *again]), *adapters]),
+    ]
 
 
 def pages_of(sample: Sample, parts: Split) -> Pages:

@@ -93,10 +93,8 @@ def estimate(
     Raises ValueError when an attribute has one level or too many, a baseline is unknown, attributes
     cannot be told apart, weights are not positive, or there are fewer than two clusters.
     """
-    y, w = (
-        np.asarray(chosen, float),
-        np.ones(len(chosen)) if weight is None else np.asarray(weight, float),
-    )
+    y = np.asarray(chosen, float)
+    w = np.ones(len(chosen)) if weight is None else np.asarray(weight, float)
     if not attributes:
         raise ValueError("there is no attribute to estimate effects of")
     if missing not in ("drop", "level"):
@@ -120,15 +118,7 @@ def estimate(
         name: [MISSING if (text := column[i]) is None else text for i in kept]
         for name, column in attributes.items()
     }
-    chosen_base = {
-        name: _baseline(name, set(column), (baselines or {}).get(name))
-        for name, column in columns.items()
-    }
-    if unknown := sorted(set(baselines or {}) - set(columns)):
-        raise ValueError(
-            f"a baseline is given for {', '.join(unknown)}, which is no attribute here; there are "
-            f"{', '.join(columns)}"
-        )
+    chosen_base = _baselines(columns, baselines or {})
     terms = [
         (a, one)
         for a, column in columns.items()
@@ -160,19 +150,19 @@ def estimate(
                 f"{name} {one} against {chosen_base[name]}: one of them stands in a single "
                 "cluster, so there is no standard error"
             )
-        effects.append(
-            _effect(
-                name,
-                one,
-                chosen_base[name],
-                float(beta[k]),
-                se,
-                critical,
-                len(codes),
-                int(here.sum()),
-            )
-        )
+        value, n = float(beta[k]), int(here.sum())
+        effects.append(_effect(name, one, chosen_base[name], value, se, critical, len(codes), n))
     return Amce(tuple(effects), len(kept), len(codes), int((~keep).sum()), tuple(notes))
+
+
+def _baselines(columns: Mapping[str, Sequence[str]], given: Mapping[str, str]) -> dict[str, str]:
+    """The level that each attribute's others are held against."""
+    if unknown := sorted(set(given) - set(columns)):
+        raise ValueError(
+            f"a baseline is given for {', '.join(unknown)}, which is no attribute here; there are "
+            f"{', '.join(columns)}"
+        )
+    return {name: _baseline(name, set(column), given.get(name)) for name, column in columns.items()}
 
 
 def _effect(

@@ -10,6 +10,7 @@ Classification 13.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -243,45 +244,11 @@ def mixture(
     every decision is its own cluster.
     """
     errors = "clustered" if errors == "cluster" else errors
-    if types < 1:
-        raise ValueError(f"a mixture needs at least one type, got {types}")
-    if errors not in KINDS:
-        raise ValueError(
-            f"errors {errors!r} are not available for types; known: {', '.join(KINDS)}"
-        )
+    _refuse(data, types, errors)
     j, n, k = len(data.names), len(data.index), data.index.shape[2]
-    if types > 1 and j == n:
-        raise ValueError(
-            "types need clusters with several decisions each: every decision is its own cluster "
-            "here"
-        )
-    if data.weighted and errors == "hessian":
-        raise ValueError(
-            "with weights the hessian says nothing about the errors; use cluster, bootstrap or "
-            "jackknife"
-        )
-    if types * k + types - 1 >= j and errors != "hessian":
-        raise NotIdentified(
-            f"{j} clusters are too few for {types} types with {types * k + types - 1} parameters "
-            "together; use fewer types",
-            kind="few",
-        )
-    rng = np.random.default_rng(seed)
     people, times = _people(data), np.ones(j)
     single = float(maximise(compress(data)[0]).value.sum())
-    reached: list[_State] = []
-    for _ in range(starts if types > 1 else 1):
-        try:
-            reached.append(
-                _em(people, rng.dirichlet(np.full(types, 0.3), size=j), None, times, tolerance)
-            )
-        except (NotIdentified, np.linalg.LinAlgError):
-            continue
-    if not reached:
-        raise NotIdentified(
-            f"no start of the mixture of {types} types converged; use fewer types",
-            kind="not converged",
-        )
+    reached = _search(people, types, starts, seed, times, tolerance)
     best = max(reached, key=lambda s: s.value)
     best = _em(people, best.tau, best.b, times, tolerance * 1e-4)
     order = np.argsort(-best.shares)
@@ -323,6 +290,50 @@ def mixture(
         data.names,
         dict(data.fixed),
     )
+
+
+def _refuse(data: Design, types: int, errors: str) -> None:
+    """Raises ValueError or NotIdentified for what no mixture can be estimated from."""
+    if types < 1:
+        raise ValueError(f"a mixture needs at least one type, got {types}")
+    if errors not in KINDS:
+        raise ValueError(
+            f"errors {errors!r} are not available for types; known: {', '.join(KINDS)}"
+        )
+    j, n, k = len(data.names), len(data.index), data.index.shape[2]
+    if types > 1 and j == n:
+        raise ValueError(
+            "types need clusters with several decisions each: every decision is its own cluster "
+            "here"
+        )
+    if data.weighted and errors == "hessian":
+        raise ValueError(
+            "with weights the hessian says nothing about the errors; use cluster, bootstrap or "
+            "jackknife"
+        )
+    if types * k + types - 1 >= j and errors != "hessian":
+        raise NotIdentified(
+            f"{j} clusters are too few for {types} types with {types * k + types - 1} parameters "
+            "together; use fewer types",
+            kind="few",
+        )
+
+
+def _search(
+    people: _People, types: int, starts: int, seed: int, times: np.ndarray, tolerance: float
+) -> list[_State]:
+    """Where EM ends from random starts; those that fail are left out, but for all of them."""
+    rng, reached = np.random.default_rng(seed), []
+    for _ in range(starts if types > 1 else 1):
+        tau = rng.dirichlet(np.full(types, 0.3), size=len(times))
+        with suppress(NotIdentified, np.linalg.LinAlgError):
+            reached.append(_em(people, tau, None, times, tolerance))
+    if not reached:
+        raise NotIdentified(
+            f"no start of the mixture of {types} types converged; use fewer types",
+            kind="not converged",
+        )
+    return reached
 
 
 def guard(data: Design, people: _People, state: _State, single: float, errors: str) -> None:
