@@ -5,23 +5,23 @@
     econmoral fit treated.csv control.csv --difference beta --effects
     econmoral fit runs/demo/eval/choices.jsonl --set payoffs --mode reasoned --arm moralis
     econmoral fit choices.csv --family bruhin_fehr_schunk --cluster sid --out runs/humans
+    econmoral fit choices.csv --cluster sid --each --predict --out runs/humans
 
 Exit code 0: estimated; 2: the input cannot be used; 3: the data do not identify the parameters.
 """
 
 from __future__ import annotations
 
-import ast
 import json
 import math
-import operator
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.estimate import (
@@ -36,11 +36,22 @@ from econmoral.estimation.estimate import (
     ratio,
     restrict,
 )
+from econmoral.estimation.likelihood import Design
 from econmoral.estimation.tables import Etable
 from econmoral.files.options import Config, option
-from econmoral.files.records import InputError, finite, origin, plain, write_json, write_text
+from econmoral.files.records import (
+    InputError,
+    finite,
+    origin,
+    plain,
+    spreadsheet_cell,
+    write_json,
+    write_text,
+)
 from econmoral.files.sheet import LARGEST
 from econmoral.people.choices import Sample, read_choices
+from econmoral.people.expressions import evaluate
+from econmoral.people.subjects import predictions, subjects, summary
 
 NOT_IDENTIFIED = 3  # exit code
 OF_CHOICES = "{0} of choices.jsonl, or value of a column {0} (default: the only one)"
@@ -112,6 +123,10 @@ class Options(Config):
         None, "print a table, files side by side", choices=("text", "markdown", "html", "latex")
     )
     stars: bool = option(False, "stars for significance in the table")
+    each: bool = option(False, "also every subject on their own (with --out: subjects.csv)")
+    predict: bool = option(
+        False, "write predictions.csv to --out: probability of every option of every decision"
+    )
     replications: int | None = option(None, "of bootstrap and wild (default 999; types: 199)")
     seed: int | None = option(None, "of bootstrap, wild and the starts of types (default 0)")
     out: Path | None = option(
@@ -184,6 +199,8 @@ class Options(Config):
             "--per": self.per is not None and not self.effects,
             "--difference": bool(self.difference) and other,
             "--ratio": bool(self.ratio) and other,
+            "--each": self.each and (other or len(self.files) > 1),
+            "--predict": self.predict and (other or len(self.files) > 1 or not self.out),
         }
         with_what = {
             "--cluster": f"with --errors {self.errors}",
@@ -192,6 +209,8 @@ class Options(Config):
             "--stars": "without --table",
             "--table": "with --json",
             "--per": "without --effects",
+            "--each": "with several files, --types or --table",
+            "--predict": "without --out, or with several files, --types or --table",
         }
         for name, useless in idle.items():
             if useless:
@@ -240,6 +259,7 @@ class Outcome:
 
     path: Path
     sample: Sample
+    data: Design
     fit: Fit | NotIdentified
     types: Mixture | NotIdentified | None = None
 
@@ -297,22 +317,23 @@ def outcome(path: Path, options: Options) -> Outcome:
     try:
         found = fit(data, errors=errors, second=sample.second, replications=draws or 999, seed=seed)
     except NotIdentified as error:
-        return Outcome(path, sample, error)
+        return Outcome(path, sample, data, error)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
     if options.types == 1:
-        return Outcome(path, sample, found)
+        return Outcome(path, sample, data, found)
     try:
         return Outcome(
             path,
             sample,
+            data,
             found,
             mixture(
                 data, options.types, seed=seed, errors=options.errors, replications=draws or 199
             ),
         )
     except NotIdentified as error:
-        return Outcome(path, sample, found, error)
+        return Outcome(path, sample, data, found, error)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -332,6 +353,8 @@ def run(options: Options) -> int:
         write_json(options.out / "fit.json", whole)
         write_text(options.out / "table.tex", table.to("latex") + "\n")
         write_text(options.out / "table.md", table.to("markdown") + "\n")
+        for name, frame in tables(found[0], options).items():
+            write_text(options.out / name, frame.map(spreadsheet_cell).to_csv(index=False))
         write_json(
             options.out / "run.json",
             origin(**{f"choices_{i}": o.path for i, o in enumerate(found, start=1)}),
@@ -354,6 +377,29 @@ def run(options: Options) -> int:
     else:
         show(found[0], options)
     return 0 if all(o.identified for o in found) else NOT_IDENTIFIED
+
+
+def tables(o: Outcome, options: Options) -> dict[str, pd.DataFrame]:
+    """Tables that were asked for beside the estimates, by the name of their file.
+
+    Raises InputError where it is not known who decided.
+    """
+    made = {}
+    if options.each:
+        made["subjects.csv"] = each(o)
+    if options.predict and isinstance(o.fit, Fit):
+        made["predictions.csv"] = predictions(o.fit)
+    return made
+
+
+def each(o: Outcome) -> pd.DataFrame:
+    """Every subject on their own.  Raises InputError where it is not known who decided."""
+    if not o.sample.cluster or len(o.sample.data.names) == len(o.sample.data.index):
+        raise InputError(
+            f"{o.path}: --each needs several decisions of each subject; name the subjects with "
+            "--cluster"
+        )
+    return subjects(o.data)
 
 
 def titles(found: list[Outcome]) -> list[str]:
@@ -395,9 +441,9 @@ def show(o: Outcome, options: Options) -> None:
 
 def asked(o: Outcome, options: Options) -> list[str]:
     """What was asked for beside the estimates, a line each; nothing where there are none."""
+    lines = summary(each(o)) if options.each else []
     if not isinstance(o.fit, Fit):
-        return []
-    lines = []
+        return lines
     if ends := profiles(o, options):
         said = ", ".join(f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in ends.items())
         lines.append(f"profile intervals (95 %): {said}")
@@ -511,12 +557,14 @@ def between(found: list[Outcome], options: Options) -> list[str]:
 
 def describe(o: Outcome, options: Options) -> dict[str, Any]:
     """JSON of one outcome."""
-    common = {
+    common: dict[str, Any] = {
         "file": str(o.path),
         "family": options.family,
         "n": len(o.sample.data.index),
         "clusters": len(o.sample.data.names),
     }
+    if options.each:
+        common["subjects"] = each(o).to_dict("records")
     refused = (
         o.fit
         if isinstance(o.fit, NotIdentified)
@@ -598,69 +646,3 @@ def describe(o: Outcome, options: Options) -> dict[str, Any]:
             "posterior": dict(zip(m.names, m.posterior.tolist(), strict=True)),
         }
     return result
-
-
-# ---- expressions of parameters: arithmetic only, nothing is run
-
-BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
-}
-FUNCTIONS: dict[str, Callable[[float], float]] = {
-    "log": math.log,
-    "exp": math.exp,
-    "sqrt": math.sqrt,
-}
-
-
-def evaluate(text: str, values: dict[str, float]) -> float:
-    """The value of an arithmetic expression of parameters.  Raises InputError for anything else."""
-    if len(text) > 500:
-        raise InputError("--nlcom: an expression has at most 500 characters")
-    try:
-        tree = ast.parse(re.sub(r"\blambda\b", "lambda_", text.strip()), mode="eval").body
-        result = _value(tree, {("lambda_" if k == "lambda" else k): v for k, v in values.items()})
-    except (
-        SyntaxError,
-        ArithmeticError,
-        ValueError,
-        TypeError,
-        RecursionError,
-        MemoryError,
-    ) as error:
-        why = "too large a number" if isinstance(error, OverflowError) else str(error)
-        raise InputError(
-            f"--nlcom {plain(text)}: {' '.join(why.split())[:120]}; write arithmetic of "
-            f"{', '.join(values)}"
-        ) from None
-    if isinstance(result, complex) or not math.isfinite(result):
-        raise InputError(f"--nlcom {plain(text)}: the value is not a finite number")
-    return float(result)
-
-
-def _value(node: ast.AST, values: dict[str, float]) -> float:
-    if (
-        isinstance(node, ast.Constant)
-        and isinstance(node.value, int | float)
-        and not isinstance(node.value, bool)
-    ):
-        return float(node.value)
-    if isinstance(node, ast.Name) and node.id in values:
-        return values[node.id]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-        value = _value(node.operand, values)
-        return -value if isinstance(node.op, ast.USub) else value
-    if isinstance(node, ast.BinOp) and type(node.op) in BINARY:
-        return BINARY[type(node.op)](_value(node.left, values), _value(node.right, values))
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in FUNCTIONS
-        and len(node.args) == 1
-        and not node.keywords
-    ):
-        return FUNCTIONS[node.func.id](_value(node.args[0], values))
-    raise ValueError(f"{ast.unparse(node)[:60]!r} is not known")

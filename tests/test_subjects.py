@@ -1,0 +1,110 @@
+"""``econmoral fit --each --predict``: every subject on their own, and probabilities of choices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from shell import call, json_of
+
+FAMILY = "bruhin_fehr_schunk"
+USUAL = ["ann", "ben", "cem", "dan", "fay"]
+TRUE = {"alpha": 0.1, "beta": 0.4}
+
+
+def people(path: Path, *who: str, decisions: int = 120, seed: int = 3) -> pd.DataFrame:
+    """Five who weigh the other's payoff; of the rest eve never errs, coin tosses one."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for subject in (*USUAL, *who):
+        m, n = rng.integers(1, 100, (2, decisions, 2)).astype(float)
+        weight = np.where(m < n, TRUE["alpha"], TRUE["beta"])
+        utility = (1 - weight) * m + weight * n
+        gap = utility[:, 0] - utility[:, 1]
+        precision = {"eve": 1e6, "coin": 0.0}.get(subject, 0.1)
+        p = 1 / (1 + np.exp(-np.clip(precision * gap, -500, 500)))
+        first = rng.random(decisions) < p
+        rows.append(
+            pd.DataFrame(
+                {
+                    "sid": subject, "self_x": m[:, 0], "other_x": n[:, 0], "self_y": m[:, 1],
+                    "other_y": n[:, 1], "choice_x": first.astype(int),
+                }
+            )
+        )  # fmt: skip
+    table = pd.concat(rows)
+    table.to_csv(path, index=False)
+    return table
+
+
+def test_every_subject_is_estimated_or_it_is_said_why_not(tmp_path: Path) -> None:
+    people(tmp_path / "c.csv", "eve", "coin")
+    words = ("fit", tmp_path / "c.csv", "--family", FAMILY, "--cluster", "sid")
+    words += ("--fix", "gamma=0", "delta=0", "--each", "--out", tmp_path / "o")
+    code, out, _ = call(*words)
+    assert code == 0
+    table = pd.read_csv(tmp_path / "o" / "subjects.csv", keep_default_na=False).set_index("subject")
+    assert "subjects on their own: 5 of 7 estimated" in out
+    assert table.why["eve"] == "choices without an error: bounds only"
+    assert table.why["coin"] in ("choices hardly respond", "choices against the utility")
+    assert (table.decisions == 120).all()
+    for name, value in TRUE.items():
+        found = table.loc[USUAL, [name, f"{name}_se"]].astype(float)
+        assert (abs(found[name] - value) < 4 * found[f"{name}_se"]).all()
+        assert (
+            float(table.at["eve", f"{name}_low"]) <= value <= float(table.at["eve", f"{name}_high"])
+        )
+        assert table.at["eve", name] == table.at["coin", f"{name}_low"] == ""
+    assert json_of(*words)["subjects"][0]["subject"] == "ann"
+
+
+def test_one_subject_is_fitted_as_a_file_of_theirs(tmp_path: Path) -> None:
+    table = people(tmp_path / "c.csv")
+    table[table.sid == "ben"].drop(columns="sid").to_csv(tmp_path / "ben.csv", index=False)
+    rest = ("--family", FAMILY, "--fix", "gamma=0", "delta=0")
+    alone = json_of("fit", tmp_path / "ben.csv", *rest, "--errors", "sandwich")["estimates"]
+    among = json_of("fit", tmp_path / "c.csv", *rest, "--cluster", "sid", "--each")["subjects"]
+    ben = next(row for row in among if row["subject"] == "ben")
+    for name in ("alpha", "beta", "lambda"):
+        assert ben[name] == pytest.approx(alone[name]["value"])
+        assert ben[f"{name}_se"] == pytest.approx(alone[name]["se"])
+
+
+def test_predictions_are_those_of_the_estimate(tmp_path: Path) -> None:
+    table = people(tmp_path / "c.csv").reset_index(drop=True)
+    words = ("fit", tmp_path / "c.csv", "--family", FAMILY, "--cluster", "sid")
+    words += ("--fix", "gamma=0", "delta=0")
+    found = json_of(*words, "--predict", "--out", tmp_path / "o")["estimates"]
+    rows = pd.read_csv(tmp_path / "o" / "predictions.csv")
+    assert len(rows) == 2 * len(table)
+    first = rows[rows.option == 0].reset_index(drop=True)
+    assert (first.subject == table.sid).all()
+    assert (first.chosen == table.choice_x).all()
+    alpha, beta, precision = (found[k]["value"] for k in ("alpha", "beta", "lambda"))
+
+    def utility(m: pd.Series, n: pd.Series) -> pd.Series:
+        weight = np.where(m < n, alpha, beta)
+        return (1 - weight) * m + weight * n
+
+    gap = utility(table.self_x, table.other_x) - utility(table.self_y, table.other_y)
+    np.testing.assert_allclose(first.probability, 1 / (1 + np.exp(-precision * gap)), rtol=1e-9)
+    assert ((rows.low <= rows.probability) & (rows.probability <= rows.high)).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--predict",), "--predict does nothing without --out"),
+        (("--each", "--types", "2"), "--each does nothing with several files, --types or --table"),
+        (("--each",), "--each needs several decisions of each subject"),
+    ],
+)
+def test_options_that_cannot_act_are_refused(
+    words: tuple[str, ...], complaint: str, tmp_path: Path
+) -> None:
+    people(tmp_path / "c.csv")
+    code, _, err = call("fit", tmp_path / "c.csv", "--family", FAMILY, *words)
+    assert code == 2
+    assert complaint in err
