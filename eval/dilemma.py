@@ -31,8 +31,8 @@ from .conditions import told_conditions
 from .config import Source
 from .engines.base import Answer, Condition, Engine, Request
 from .estimate import Paired, Value
-from .runner import Found, Instrument, R, Results, Study
 from .runner import I as Item
+from .runner import Instrument, R, Study
 from .validity import Validity, percent
 
 BATTERIES = ("ratings", "conjoint")
@@ -143,13 +143,7 @@ class AboutVehicles(Study):
 
 
 class Dilemma(AboutVehicles, Instrument[Item, R]):
-    """One battery.  Its results are those of ``eval.dilemmas`` with this battery alone."""
-
-    def results(self, found: Found) -> Results:
-        """Summary, table and figure."""
-        from .dilemmas import results  # which knows both batteries
-
-        return results(self, found)
+    """One battery."""
 
 
 def shares(answer: Answer) -> np.ndarray | None:

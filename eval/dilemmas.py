@@ -85,6 +85,22 @@ class Dilemmas(AboutVehicles, Survey):
         return results(self, found)
 
 
+class ConjointAlone(Conjoint):
+    """The conjoint by itself, with the results of ``Dilemmas`` that has no other battery."""
+
+    def results(self, found: Found) -> Results:
+        """Summary, table and figure."""
+        return results(self, found)
+
+
+class RatingsAlone(Ratings):
+    """The ratings by themselves, likewise."""
+
+    def results(self, found: Found) -> Results:
+        """Summary, table and figure."""
+        return results(self, found)
+
+
 def results(study: AboutVehicles, found: Found) -> Results:
     """Summary, table and figure of the batteries that were asked."""
     config, names = study.config, [c.name for c in study.conditions]

@@ -15,8 +15,8 @@ INSTRUMENTS = {
     "games": ("games:Games", "measure base and adapters on held-out games"),
     "menus": ("menus:Menus", "allocations, budgets, everyday situations"),
     "dilemmas": ("dilemmas:Dilemmas", "moral dilemmas of autonomous vehicles"),
-    "ratings": ("ratings:Ratings", ""),  # a part of dilemmas
-    "conjoint": ("conjoint:Conjoint", ""),  # the other
+    "ratings": ("dilemmas:RatingsAlone", ""),  # a part of dilemmas
+    "conjoint": ("dilemmas:ConjointAlone", ""),  # the other
     "pricing": ("pricing:Pricing", "repeated price competition"),
 }
 
