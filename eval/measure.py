@@ -26,7 +26,7 @@ from econmoral.instruments.games import (
     page_order,
     plan_order,
 )
-from econmoral.people.choices import read_game_problems
+from econmoral.people.game_tables import read_game_problems
 from econmoral.target import ECONOMICUS, Target
 from econmoral.text.conversation import OUTCOMES, Mode, Outcome
 

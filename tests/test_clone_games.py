@@ -17,8 +17,9 @@ from econmoral.economics.choice import logit
 from econmoral.economics.games import BATTERY, GAMES, Protocol, belief_weights, draw_beliefs
 from econmoral.files.records import InputError, read_json, read_lines
 from econmoral.instruments.games import Item, shown_payoffs
-from econmoral.people.choices import read_choices, read_game_problems
+from econmoral.people.choices import read_choices
 from econmoral.people.cloning import game_pages, together, told
+from econmoral.people.game_tables import read_game_problems
 from econmoral.target import Target, moralis
 from eval import games
 

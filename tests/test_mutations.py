@@ -344,7 +344,7 @@ MUTATIONS = {
         "test_records.py::test_a_key_that_stands_twice_is_refused",
     ),
     "measurements that were joined": (
-        "econmoral/people/choices.py",
+        "econmoral/people/measurement.py",
         'if first.setdefault(str(row.get("id")), n) != n and',
         "if False and",
         "test_data.py::test_measurements_that_were_joined_are_refused",
@@ -386,7 +386,7 @@ MUTATIONS = {
         "test_data.py::test_rows_that_are_longer_or_shorter_than_the_header_are_refused",
     ),
     "sets and modes pooled": (
-        "econmoral/people/choices.py",
+        "econmoral/people/measurement.py",
         "if value is None and len(known) > 1:",
         "if False:",
         "test_data.py::test_one_set_one_mode_one_arm_at_a_time",

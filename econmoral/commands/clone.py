@@ -66,7 +66,7 @@ from econmoral.files.records import (
     write_text,
 )
 from econmoral.instruments.derivations import derives
-from econmoral.people.choices import Sample, read_choices
+from econmoral.people.choices import read_choices
 from econmoral.people.cloning import (
     STEPS,
     Agent,
@@ -81,6 +81,7 @@ from econmoral.people.cloning import (
     without_acts,
 )
 from econmoral.people.fitting import pairs
+from econmoral.people.sample import Sample
 from econmoral.rooms import REPOSITORY
 
 USABLE = [f.name for f in FAMILIES.values() if f.parameters]

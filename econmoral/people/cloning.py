@@ -30,7 +30,7 @@ from econmoral.estimation.robust import clustered_covariance
 from econmoral.files.records import InputError
 from econmoral.instruments.games import TENTHS, Item
 from econmoral.instruments.menus import LARGEST_POINTS
-from econmoral.people.choices import Sample
+from econmoral.people.sample import Sample
 from econmoral.target import Target, number
 
 # grids whose weights are whole numbers of at most hundredths

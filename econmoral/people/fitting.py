@@ -49,8 +49,9 @@ from econmoral.files.records import (
     write_text,
 )
 from econmoral.files.sheet import LARGEST
-from econmoral.people.choices import Sample, read_choices
+from econmoral.people.choices import read_choices
 from econmoral.people.expressions import evaluate
+from econmoral.people.sample import Sample
 from econmoral.people.subjects import predictions, subjects, summary
 
 NOT_IDENTIFIED = 3  # exit code
