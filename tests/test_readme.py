@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, run
@@ -323,6 +324,65 @@ def test_figures_of_qwen_are_those_of_the_committed_run() -> None:
     own, placebo, base = (f"{100 * v['mean']:.0f} ± {100 * v['se']:.0f}" for v in shares)
     assert f"**{own}** (placebo {placebo}, untuned {base})" in " ".join(README.split())
     assert f"{found['adapters']['altruist']['gates']['labels_checked']} conversations" in README
+
+
+def page_text(name: str) -> str:
+    """A page of docs/ on one line."""
+    return " ".join((ROOT / "docs" / name).read_text(encoding="utf-8").split())
+
+
+def test_what_the_results_say_of_qwen_is_the_committed_run() -> None:
+    found, rows = figures("qwen2.5-coder-0.5b-games", "games")
+    text, differ = page_text("results.md"), "decisions_where_they_differ"
+    own, moral, base = (rows[k] for k in ("economicus", "moralis", "base"))
+    placebo, kantian = rows["placebo-games"], rows["both-alike best"]
+    kappa = {k: rows[k]["homo_moralis"]["estimates"]["kappa"] for k in ("economicus", "moralis")}
+    joint = {k: rows[k]["alpha_beta_kappa"]["estimates"]["kappa"] for k in kappa}
+    gap = (kappa["moralis"]["value"] - kappa["economicus"]["value"]) / np.hypot(
+        *(v["se"] for v in kappa.values())
+    )
+    counts = found["derivations"]["games"]
+    for said in (
+        f"{share(own, OWN, 'decisions')} % of decisions as *homo economicus* (placebo "
+        f"{share(placebo, OWN, 'decisions')}, untuned {share(base, OWN, 'decisions')}, a fixed "
+        f"plan {share(rows['constant, economicus'], OWN, 'decisions')})",
+        f"{share(moral, MORAL, 'decisions')} % of decisions and {share(moral, MORAL, differ)} % "
+        "where it differs",
+        f"(in 7 problems; placebo {share(placebo, MORAL, differ)}, *economicus* "
+        f"{share(own, MORAL, differ)}, untuned {share(base, MORAL, differ)}, a chooser with "
+        f"κ = 1 {share(kantian, MORAL, differ)})",
+        f"κ is {estimate(kappa['moralis'])} (target .5), *economicus*' "
+        f"{estimate(kappa['economicus'])}, {gap:.1f} standard errors apart (with α and β "
+        f"estimated too {estimate(joint['moralis'])} and {estimate(joint['economicus'])}",
+        "of *moralis*' {} of {} and {} of {}, {} of {} written plans".format(
+            *counts["moralis"]["rows of points"],
+            *counts["moralis"]["products"],
+            *counts["moralis"]["plans"],
+        ),
+    ):
+        assert said in text
+
+
+def test_the_agent_beside_people_is_that_of_the_committed_run() -> None:
+    path = ROOT / "results" / "real" / "smollm2-135m-clone" / "comparison.json"
+    kinds = json.loads(path.read_text(encoding="utf-8"))["comparison"]
+    (kind,) = (k for k in kinds if k["type"] == 2)
+    known = {row["name"]: row for row in kind["predictors"]}
+    text = page_text("humans.md").replace("−", "-")
+    assert f"on the {kind['choices']} choices of the {kind['people']} people of type 2" in text
+    titles = {
+        "pooled estimate": "pooled estimate",
+        "type, rounded": "type, rounded",
+        "the adapter": "agent 2 (altruist)",
+        "the adapter, people's noise": "agent 2 (altruist), people's noise",
+    }
+    for title, name in titles.items():
+        row = known[name]
+        numbers = f"{row['log_likelihood']:.3f} ({row['log_likelihood_se']:.3f}) | "
+        numbers += f"{100 * row['predicted']:.1f} ({100 * row['predicted_se']:.1f}) |"
+        if name != "pooled estimate":
+            numbers += f" {row['gain']:+.3f} [{row['gain_low']:.3f}, {row['gain_high']:.3f}]"
+        assert f"| {title} | " + numbers.replace("0.", ".") in text, name
 
 
 def test_help_of_make_names_every_target() -> None:
