@@ -497,7 +497,7 @@ def figure(found: dict[str, Any], path: Path) -> None:
         (human, "accuracy", "Allocations of Bruhin, Fehr and Schunk"),
     ]
     panels = [panel for panel in panels if panel[0]]
-    if "curve" in found:
+    if any(r["arm"] in found["adapters"] and not r["outside"] for r in found.get("curve", ())):
         what = "decisions" if on_games(found["curve"]) else "accuracy"
         panels.append((found["curve"], what, "By number of training conversations"))
     drawn = [r for r in human or menus if not r["outside"] and "alpha" in r["structural"]]

@@ -1,4 +1,4 @@
-"""The study: a readable plan in, every cell run once,
+r"""The study: a readable plan in, every cell run once,
 one folder out that ``econmoral report`` turns into a report.
 
     econmoral study --plan nano --out runs/study
@@ -21,6 +21,7 @@ continues, and designs share what they have in common.  cells.jsonl holds the co
 
 from __future__ import annotations
 
+import re
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from econmoral.checkpoints.models import find_model
+from econmoral.economics.firms import SCRIPTED
 from econmoral.economics.games import GAMES
 from econmoral.files.cells import TOOL, Cell, run
 from econmoral.files.options import Config, option, parse
@@ -37,6 +39,7 @@ from econmoral.files.records import (
     command,
     lock,
     origin,
+    plain,
     program,
     read_yaml,
     write_json,
@@ -47,6 +50,7 @@ from econmoral.target import ECONOMICUS, Target, moralis
 SETS = ("wordings", "turns", "scale", "currency")
 MORAL = moralis(0.5)
 PLANS = Path(__file__).parent / "plans"
+TAKEN = {"base", *SCRIPTED}  # names that measurements give to others
 BUILT_IN = ("nano", "large", "real")
 DOMAINS = ("games", "allocations")
 # tokens of a derivation: above the longest right one, so that an untuned model's rambling costs no
@@ -113,6 +117,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 PLAN = {"model", "items", "n", "seed", "designs"}
 # of an adapter that a plan names: what it must and may say
 NEEDS, MAY = {"target", "domain", "n"}, {"shuffled", "crossed", "reasoned", "seed", "after"}
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # of an adapter: a folder's, and no path
 
 
 def check_entry(what: str, entry: Any, needs: set[str], may: set[str]) -> None:
@@ -138,6 +143,12 @@ def read_plan(path: Path) -> dict[str, Any]:
     adapters = plan.setdefault("adapters", {})
     if not isinstance(adapters, dict):
         raise InputError(f"{path}: adapters must be a name and an entry for each")
+    for name in adapters:
+        if not isinstance(name, str) or not NAME.fullmatch(name) or name in TAKEN:
+            raise InputError(
+                f"{path}: an adapter is called {plain(str(name))!r}; take letters, digits, - and _ "
+                f"(in quotes where they are digits only), and none of {', '.join(sorted(TAKEN))}"
+            )
     checked: list[tuple[str, str, Any]] = [
         ("", name, value) for name, value in plan.items() if name not in ("designs", "adapters")
     ]
@@ -147,8 +158,10 @@ def read_plan(path: Path) -> dict[str, Any]:
         checked += [(f"design {name}, ", key, value) for key, value in entry.items()]
         if design.named and not adapters:
             raise InputError(f"{path}: design {name} measures the plan's adapters: name some")
-        if entry.get("adapter", name) not in {name, *adapters}:
+        if "adapter" in entry and entry["adapter"] not in list(adapters):
             raise InputError(f"{path}: design {name} names no adapter of the plan")
+        if adapters and "model" in entry:
+            raise InputError(f"{path}: design {name} measures the plan's adapters, on one model")
     for place, (name, entry) in enumerate(adapters.items()):
         check_entry(f"{path}: adapter {name}", entry, NEEDS, MAY)
         checked += [(f"adapter {name}, ", key, value) for key, value in entry.items()]
@@ -189,7 +202,12 @@ class Grid:
         cell = self.cells.setdefault(name, Cell(name, (*TOOL, *words), product, measures))
         if cell.words != (*TOOL, *words):
             raise InputError(
-                f"two cells would be named {name}; numbers must differ within six digits"
+                f"two cells would be named {name}; give adapters other names (numbers must differ "
+                "within six digits)"
+            )
+        if twice := [c.name for c in self.cells.values() if c.product == product and c is not cell]:
+            raise InputError(
+                f"the cells {twice[0]} and {name} would write {product}; give adapters other names"
             )
 
     def train(
@@ -279,9 +297,11 @@ class Grid:
         words = [*adapters, "--mode", "reasoned", *size, *targets, *more]
         self.ask(f"games/{name}", "games", *words, name=f"measure {name}")
 
-    def compare(self, folder: str, command: str, adapters: list[Path], *words: str) -> None:
-        """A cell that measures the base beside adapters of the plan; there may be none."""
-        base = ["--model", self.plan["model"], "--seed", str(self.seed)]
+    def compare(
+        self, folder: str, command: str, adapters: list[Path], *words: str, model: str = ""
+    ) -> None:
+        """A cell that measures a base (the plan's unless told) beside adapters."""
+        base = ["--model", model or self.plan["model"], "--seed", str(self.seed)]
         self.ask(folder, command, *base, *adapter_words(adapters), *words)
 
 
@@ -401,10 +421,10 @@ class Applications(Design):
         scenarios: tuple[str, ...] = ("--scenarios", str(entry["scenarios"]))
         if grid.plan["adapters"]:  # the ratings are too many pages for a large model on a CPU
             scenarios = ("--battery", "conjoint", *scenarios)
-        grid.ask("dilemmas", "dilemmas", *adapter_words(adapters), *scenarios)
+        grid.compare("dilemmas", "dilemmas", adapters, *scenarios, model=model)
         agents = ("--agents", "base", *map(str, rivals))
         size = ("--runs", str(entry["runs"]), "--periods", str(entry["periods"]))
-        grid.ask("pricing", "pricing", *agents, *size)
+        grid.compare("pricing", "pricing", [], *agents, *size, model=model)
 
 
 class Retention(Design):
@@ -476,13 +496,15 @@ class Curve(Design):
     def lay_out(self, grid: Grid) -> None:
         """An adapter for every size, measured where its domain is."""
         domain = grid.plan["adapters"][self.entry["adapter"]]["domain"]
+        if ("menus" in self.entry) != (domain == "allocations"):
+            raise InputError("design curve says menus where its adapter's domain is allocations")
         folders = [grid.named(self.entry["adapter"], n) for n in self.entry["sizes"]]
-        menus = str(self.entry.get("menus", grid.plan["items"]))
         pages = {
-            "games": ["games", "--sets", "wordings", "--items", str(grid.plan["items"])],
-            "allocations": ["menus", "--battery", "allocations", "--limit", menus],
+            "games": "games --sets wordings --items {items}",
+            "allocations": "menus --battery allocations --limit {menus}",
         }
-        command, *which = pages[domain]
+        asking = pages[domain].format(items=grid.plan["items"], menus=self.entry.get("menus"))
+        command, *which = asking.split()
         words = [*asked(domain), "--mode", "reasoned", "--prompted", *which]
         grid.compare("curve", command, folders, *words)
 
@@ -509,7 +531,8 @@ def lay_out(
     grid = Grid(plan, out, training)
     for name in designs:
         DESIGNS[name](plan["designs"][name]).lay_out(grid)
-    return list(grid.cells.values())
+    # several at once on a GPU: what measures waits until everything is trained
+    return sorted(grid.cells.values(), key=lambda cell: cell.measures)
 
 
 @dataclass(frozen=True)
@@ -533,6 +556,9 @@ class StudyConfig(Config):
         "more options of every training, as recipes/sft.py takes them ('--precision bf16' halves "
         "the time of a CPU with instructions for it)",
         metavar="OPTIONS",
+    )
+    train_only: bool = option(
+        False, "write data and train, measure nothing yet (for a GPU that is lent for minutes)"
     )
     jobs: int = option(1, "commands at once: a large GPU has room for several", at_least=1)
 
@@ -562,13 +588,16 @@ def main() -> None:
         raise InputError(f"{config.plan} has no design {', '.join(missing)}")
     lock(config.out)
     cells = lay_out(plan, config.out, designs, training)
+    if config.train_only:
+        cells = [cell for cell in cells if not cell.measures]
     run(cells, config.out, config.jobs)
     about = {"plan": plan, "designs": designs, "name": config.name or plan["model"]}
     write_json(
         config.out / "study.json",
         origin(plan=config.plan) | about | {"cells": [c.name for c in cells]},
     )
-    print(f"{config.out}/study.json; econmoral report {config.out}")
+    tables = f"; python recipes/real_results.py {config.out}" if plan["adapters"] else ""
+    print(f"{config.out}/study.json; econmoral report {config.out}{tables}")
 
 
 if __name__ == "__main__":

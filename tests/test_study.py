@@ -477,6 +477,12 @@ def test_an_adapter_that_comes_after_another_goes_on_from_it(tmp_path: Path) -> 
         ("domain: games, ", "", "takes exactly domain, n, target, perhaps after, crossed"),
         ("adapter: altruist", "adapter: hermit", "names no adapter"),
         ("adapters:", "adapters: []\nothers:", "must have exactly model, items"),
+        ("  moralis: {", "  7: {", "called '7'"),
+        ("  moralis: {", "  ../moralis: {", "letters, digits"),
+        ("  moralis: {", "  grim: {", "none of base, "),
+        ("adapter: altruist", "adapter: [altruist]", "names no adapter"),
+        ("adapter: altruist", "adapter: curve", "names no adapter"),
+        ("{scenarios: 40", "{model: nano, scenarios: 40", "on one model"),
     ],
 )
 def test_a_plan_that_says_something_else_is_refused(
@@ -488,6 +494,36 @@ def test_a_plan_that_says_something_else_is_refused(
     path.write_text(text.replace(what, by), encoding="utf-8")
     with pytest.raises(InputError, match=complaint):
         study.read_plan(path)
+
+
+def test_two_adapters_never_share_a_folder(tmp_path: Path) -> None:
+    """A size of a curve, or an adapter between two others, that another one is called after."""
+    text = (ROOT / "recipes" / "plans" / "real-gpu.yaml").read_text(encoding="utf-8")
+    text = text.replace("  selfish: {", "  altruist-n100: {")
+    path = tmp_path / "plan.yaml"
+    path.write_text(text, encoding="utf-8")
+    plan = study.read_plan(path)
+    with pytest.raises(InputError, match="give adapters other names"):
+        study.lay_out(plan, tmp_path, list(plan["designs"]))
+    plan["adapters"]["between-0.5"] = plan["adapters"].pop("altruist-n100")
+    plan["designs"]["dial"] = {"kappas": [0.5], "weights": [0.5], "seeds": [0]}
+    with pytest.raises(InputError, match=r"would write .*give adapters other names"):
+        study.lay_out(plan, tmp_path, list(plan["designs"]))
+
+
+def test_what_measures_comes_after_all_training_and_may_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = study.read_plan(ROOT / "recipes" / "plans" / "real.yaml")
+    cells = study.lay_out(plan, tmp_path, list(plan["designs"]))
+    assert [c.measures for c in cells] == sorted(c.measures for c in cells)
+    assert all("--seed 0" in " ".join(c.words) for c in cells)
+    ran: list[Cell] = []
+    monkeypatch.setattr(study, "run", lambda cells, *_: ran.extend(cells))
+    words = ("--plan", "real", "--out", tmp_path / "s", "--seed", "3", "--train-only")
+    call(study.main, *words)
+    assert {c.words[2] for c in ran} == {"data", "sft"}
+    assert all("--seed 3" in " ".join(c.words) for c in ran)
 
 
 def test_a_design_on_named_adapters_needs_some(tmp_path: Path) -> None:

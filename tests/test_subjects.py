@@ -79,7 +79,7 @@ def test_predictions_are_those_of_the_estimate(tmp_path: Path) -> None:
     found = json_of(*words, "--predict", "--out", tmp_path / "o")["estimates"]
     rows = pd.read_csv(tmp_path / "o" / "predictions.csv")
     assert len(rows) == 2 * len(table)
-    first = rows[rows.option == 0].reset_index(drop=True)
+    first = rows[rows.option == "x"].reset_index(drop=True)
     assert (first.subject == table.sid).all()
     assert (first.chosen == table.choice_x).all()
     alpha, beta, precision = (found[k]["value"] for k in ("alpha", "beta", "lambda"))
@@ -91,6 +91,52 @@ def test_predictions_are_those_of_the_estimate(tmp_path: Path) -> None:
     gap = utility(table.self_x, table.other_x) - utility(table.self_y, table.other_y)
     np.testing.assert_allclose(first.probability, 1 / (1 + np.exp(-precision * gap)), rtol=1e-9)
     assert ((rows.low <= rows.probability) & (rows.probability <= rows.high)).all()
+
+
+def test_what_was_chosen_is_no_weight_and_parts_of_plans_are_left_open(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = ["sid,game,T,R,P,S,belief1,belief2,belief3,move1,move2,move3,w"]
+    for k in range(60):
+        t, r, p, s = sorted(rng.choice(100, 4, replace=False), reverse=True)
+        moves = [str(rng.choice(["C", "D"])) for _ in range(3)]
+        if k % 3 == 0:
+            moves[1:] = ["", ""]  # the first mover's decision alone
+        beliefs = ",".join(f"{b:.1f}" for b in rng.integers(0, 11, 3) / 10)
+        rows.append(f"p{k % 12},spd,{t},{r},{p},{s},{beliefs},{','.join(moves)},{1 + k % 4}")
+    (tmp_path / "g.csv").write_text("\n".join(rows))
+    words = ("fit", tmp_path / "g.csv", "--family", "homo_economicus", "--cluster", "sid")
+    code, _, err = call(*words, "--weight", "w", "--predict", "--out", tmp_path / "o")
+    assert code in (0, 3), err
+    if code == 0:
+        table = pd.read_csv(tmp_path / "o" / "predictions.csv")
+        by_row = table.groupby("decision")
+        assert (by_row.probability.sum() - 1).abs().max() < 1e-9
+        part = by_row.chosen.apply(lambda c: c.isna().all())
+        assert list(part) == [k % 3 == 0 for k in range(60)]
+        assert set(table.chosen.dropna()) == {0.0, 1.0}
+        assert set(table.option) >= {"C C C", "D D D"}
+
+
+def test_predictions_of_an_earlier_fit_do_not_stay(tmp_path: Path) -> None:
+    people(tmp_path / "c.csv")
+    rest = ("--family", FAMILY, "--cluster", "sid", "--fix", "gamma=0", "delta=0", "--predict")
+    assert call("fit", tmp_path / "c.csv", *rest, "--out", tmp_path / "o")[0] == 0
+    table = people(tmp_path / "d.csv", "eve")
+    table[table.sid == "eve"].assign(sid=[f"e{k % 9}" for k in range(120)]).to_csv(
+        tmp_path / "d.csv", index=False
+    )
+    code, out, _ = call("fit", tmp_path / "d.csv", *rest, "--out", tmp_path / "o")
+    assert code == 3
+    assert "no predictions: there is no estimate" in out
+    assert not (tmp_path / "o" / "predictions.csv").exists()
+
+
+def test_subjects_on_their_own_beside_errors_without_clusters(tmp_path: Path) -> None:
+    people(tmp_path / "c.csv")
+    words = ("fit", tmp_path / "c.csv", "--family", FAMILY, "--fix", "gamma=0", "delta=0")
+    words += ("--errors", "hessian", "--cluster", "sid")
+    assert len(json_of(*words, "--each")["subjects"]) == 5
+    assert call(*words)[0] == 2  # the column does nothing there
 
 
 @pytest.mark.parametrize(

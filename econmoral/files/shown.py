@@ -23,7 +23,8 @@ def with_error(
     """
     if value is None or np.isnan(value):
         return NOTHING
-    text = f"{round(scale * value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"  # no -0.00
+    rounded = round(float(scale * value), digits) + 0.0  # no -0.00
+    text = f"{rounded:{'+' if signed else ''}.{digits}f}"
     return text if se is None or np.isnan(se) else f"{text} ± {scale * se:.{digits}f}"
 
 

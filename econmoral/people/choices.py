@@ -111,11 +111,12 @@ def _table(
     payoffs = acts = items = None
     try:
         if shapes[0] == "games":
-            data, more, remarks, items = games_of(sheet, family, labels[0])
+            data, more, remarks, items, options = games_of(sheet, family, labels[0])
         else:
             data, more, payoffs, acts = _allocations(
                 sheet, family, labels[0], many if shapes[0] == "many" else []
             )
+            options = ((("x", "y"),) if binary else (tuple(map(str, many)),)) * len(sheet)
         data = weigh(data, weights)
     except NotIdentified:
         raise
@@ -140,7 +141,7 @@ def _table(
         )
     second = tuple(labels[1]) if len(labels) > 1 else None
     shape = "games" if shapes[0] == "games" else "allocations"
-    return Sample(data, shape, ways, second, (*notes, *remarks), payoffs, acts, items)
+    return Sample(data, shape, ways, second, (*notes, *remarks), payoffs, acts, items, options)
 
 
 def _shapes(columns: Iterable[str]) -> list[str]:

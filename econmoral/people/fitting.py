@@ -17,7 +17,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +188,7 @@ class Options(Config):
         single = self.errors in ("sandwich", "hessian") and self.types == 1
         other = self.types > 1 or bool(self.table)  # nothing but the estimates is printed
         idle = {
-            "--cluster": bool(self.cluster) and single,
+            "--cluster": bool(self.cluster) and single and not self.each,
             "--replications": self.replications is not None and self.errors not in RANDOM,
             "--seed": self.seed is not None and self.errors not in RANDOM and self.types == 1,
             "--stars": self.stars and not self.table and not self.out,
@@ -268,6 +268,16 @@ class Outcome:
     def shown(self) -> Any:
         """What stands in the table."""
         return self.fit if self.types is None else self.types
+
+    @cached_property
+    def each(self) -> pd.DataFrame:
+        """Every subject on their own.  Raises InputError where it is not known who decided."""
+        if not self.sample.cluster or len(self.data.names) == len(self.data.index):
+            raise InputError(
+                f"{self.path}: --each needs several decisions of each subject; name the subjects "
+                "with --cluster"
+            )
+        return subjects(self.data)
 
     @property
     def identified(self) -> bool:
@@ -354,8 +364,11 @@ def run(options: Options) -> int:
         write_json(options.out / "fit.json", whole)
         write_text(options.out / "table.tex", table.to("latex") + "\n")
         write_text(options.out / "table.md", table.to("markdown") + "\n")
-        for name, frame in tables(found[0], options).items():
-            write_text(options.out / name, frame.map(spreadsheet_cell).to_csv(index=False))
+        made = tables(found[0], options)
+        for name in ("subjects.csv", "predictions.csv"):  # none of an earlier fit stays
+            (options.out / name).unlink(missing_ok=True)
+            if name in made:
+                write_text(options.out / name, made[name].map(spreadsheet_cell).to_csv(index=False))
         write_json(
             options.out / "run.json",
             origin(**{f"choices_{i}": o.path for i, o in enumerate(found, start=1)}),
@@ -387,20 +400,10 @@ def tables(o: Outcome, options: Options) -> dict[str, pd.DataFrame]:
     """
     made = {}
     if options.each:
-        made["subjects.csv"] = each(o)
+        made["subjects.csv"] = o.each
     if options.predict and isinstance(o.fit, Fit):
-        made["predictions.csv"] = predictions(o.fit)
+        made["predictions.csv"] = predictions(o.fit, o.sample.options)
     return made
-
-
-def each(o: Outcome) -> pd.DataFrame:
-    """Every subject on their own.  Raises InputError where it is not known who decided."""
-    if not o.sample.cluster or len(o.sample.data.names) == len(o.sample.data.index):
-        raise InputError(
-            f"{o.path}: --each needs several decisions of each subject; name the subjects with "
-            "--cluster"
-        )
-    return subjects(o.data)
 
 
 def titles(found: list[Outcome]) -> list[str]:
@@ -442,9 +445,9 @@ def show(o: Outcome, options: Options) -> None:
 
 def asked(o: Outcome, options: Options) -> list[str]:
     """What was asked for beside the estimates, a line each; nothing where there are none."""
-    lines = summary(each(o)) if options.each else []
+    lines = summary(o.each) if options.each else []
     if not isinstance(o.fit, Fit):
-        return lines
+        return [*lines, *(["no predictions: there is no estimate"] if options.predict else [])]
     if ends := profiles(o, options):
         said = ", ".join(f"{k} [{a:.6g}, {b:.6g}]" for k, (a, b) in ends.items())
         lines.append(f"profile intervals (95 %): {said}")
@@ -565,7 +568,7 @@ def describe(o: Outcome, options: Options) -> dict[str, Any]:
         "clusters": len(o.sample.data.names),
     }
     if options.each:
-        common["subjects"] = each(o).to_dict("records")
+        common["subjects"] = o.each.to_dict("records")
     refused = (
         o.fit
         if isinstance(o.fit, NotIdentified)

@@ -108,8 +108,10 @@ def read_game_problems(path: Path) -> tuple[list[str], tuple[Item, ...]]:
 
 def games_of(
     sheet: Sheet, family: str, labels: list[str]
-) -> tuple[Design, set[str], list[str], tuple[Item, ...] | None]:
-    """Choices in sequential or table games, whole plans or parts of them."""
+) -> tuple[Design, set[str], list[str], tuple[Item, ...] | None, tuple[tuple[str, ...], ...]]:
+    """Choices in sequential or table games, whole plans or parts of them: stacked, columns used,
+    notes, games as they are asked, the plans of every row.
+    """
     asked = _problems(sheet, [*GAMES, *TABLE_GAMES])
     notes = list(asked.notes)
     observed, of_moves, of_numbers = _moves(sheet, asked.games, asked.forms)
@@ -131,6 +133,7 @@ def games_of(
         {*asked.used, *of_moves},
         notes,
         asked.items(),
+        tuple(tuple(" ".join(moves) for moves in form.moves) for form in asked.forms),
     )
 
 

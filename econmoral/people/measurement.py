@@ -78,9 +78,9 @@ def measurement_of(
             notes.append(f"rows are weighted by {weight} (scaled to a mean of 1)")
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-    return Sample(
-        data, "measurement", ways, tuple(labels[1]) if len(labels) > 1 else None, tuple(notes)
-    )
+    second = tuple(labels[1]) if len(labels) > 1 else None
+    options = tuple(tuple(map(str, row.get("strategies", ()))) for _, row in kept)
+    return Sample(data, "measurement", ways, second, tuple(notes), options=options)
 
 
 def _decision(path: Path, number: int, row: dict[str, Any]) -> Decision:

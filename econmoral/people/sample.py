@@ -26,7 +26,7 @@ class Sample:
     what the reader must know.  payoffs (2, n, S): of allocations, own and other's payoff of every
     option as in the file, nan where a row has fewer.  acts (n, 2): 1 after a kind, an unkind act.
     items : of files that hold sequential games only, every row's payoffs as in the file and the
-    beliefs that estimation uses.
+    beliefs that estimation uses.  options : what the options of every row are called in the file.
     """
 
     data: Design
@@ -37,6 +37,7 @@ class Sample:
     payoffs: np.ndarray | None = None
     acts: np.ndarray | None = None
     items: tuple[Item, ...] | None = None
+    options: tuple[tuple[str, ...], ...] = ()
 
 
 def ids_of(sheet: Sheet) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -66,14 +66,25 @@ def summary(table: pd.DataFrame) -> list[str]:
     return lines + [f"  {n} without: {reason}" for reason, n in counts.most_common()]
 
 
-def predictions(found: Fit) -> pd.DataFrame:
-    """One row a decision and option: subject, what was chosen, probability with its standard error
-    and interval.  Options are numbered from 0 in the order of the file.
+def predictions(found: Fit, options: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """One row a decision and option: subject, the option's name in the file, how much of the choice
+    it was, probability with its standard error and interval.
+
+    options : names of the options of every decision; where there are none they are numbered from 1.
+    ``chosen`` is 1, 0 or a probability, and empty where only a part of a plan was observed.
     """
     data = found.data
     assert data is not None  # a fit of a file holds its decisions
     frame = found.predict_frame()
-    place = (frame.decision.to_numpy(), frame.option.to_numpy())
-    frame.insert(0, "subject", np.array(data.names, object)[data.cluster[place[0]]])
-    frame.insert(3, "chosen", data.weight[place])
+    row, place = frame.decision.to_numpy(), frame.option.to_numpy()
+    chosen = data.weight / data.weight.sum(1, keepdims=True)
+    if data.partial is not None:
+        chosen[data.partial] = np.nan
+    names = [
+        options[i][k] if len(options) and options[i] else str(k + 1)
+        for i, k in zip(row, place, strict=True)
+    ]
+    frame["decision"], frame["option"] = row + 1, names
+    frame.insert(0, "subject", np.array(data.names, object)[data.cluster[row]])
+    frame.insert(3, "chosen", chosen[row, place])
     return frame

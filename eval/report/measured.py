@@ -33,7 +33,9 @@ DESIGNS = ("placebo", "prompted", "dial", "dose", "transfer", "persistence")
 PLACES = (
     "eval",
     "games",
+    "games-training-wordings",
     "allocations",
+    "bfs39",
     "menus",
     "spillover",
     "curve",

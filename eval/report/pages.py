@@ -103,9 +103,7 @@ def assemble(folder: Path, found: list[tuple[str, Path]]) -> Report:
     add_lead(report, found, main_games, applications, verdicts["C2"])
     if model == "nano":
         report.lead.append(Text(STAND_IN))
-    sections.add_limits(
-        report, folder, {kind for kind, _ in found}, set(by_design), bool(study), cost
-    )
+    sections.add_limits(report, folder, {kind for kind, _ in found}, set(by_design), study, cost)
     return report
 
 

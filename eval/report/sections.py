@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -458,20 +459,17 @@ def add_parity(report: Report, folder: Path) -> None:
 
 
 def add_limits(
-    report: Report,
-    folder: Path,
-    kinds: set[str],
-    designs: set[str],
-    study: bool,
-    cost: pd.DataFrame,
+    report: Report, folder: Path, kinds: set[str], designs: set[str], study: Any, cost: pd.DataFrame
 ) -> None:
     """What was not measured, where everything comes from, what it cost."""
     report.heading("Limits")
     if study:
         missing = [n for n in ("dilemmas", "pricing", "retention") if n not in kinds]
-        missing += [
-            n for n in ("dose", "dial", "transfer", "persistence", "prompted") if n not in designs
-        ]
+        plan = study.get("plan") if isinstance(study, dict) else None
+        # where a plan names adapters, its designs are measurements of these
+        if not (isinstance(plan, dict) and plan.get("adapters")):
+            usual = ("dose", "dial", "transfer", "persistence", "prompted")
+            missing += [n for n in usual if n not in designs]
         report.text(f"Not measured here: {', '.join(missing) or 'nothing of the plan'}.")
     if "games" in kinds:
         report.text(

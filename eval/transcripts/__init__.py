@@ -28,10 +28,7 @@ from rich.console import Console
 from econmoral.files.options import Config, option, parse
 from econmoral.files.records import InputError, plain, program, terminal, write_text
 
-from .choices import problems, read_run
-from .dilemmas import dilemmas
 from .entries import Entry, folder_of
-from .pricing import prices
 
 NAME = "transcripts.html"
 
@@ -65,6 +62,10 @@ def entries_of(run: Path) -> tuple[list[Entry], str]:
 
     Raises InputError for a folder that holds no records, and for records of another version.
     """
+    from .choices import problems, read_run  # pandas and scipy take half a second to load
+    from .dilemmas import dilemmas
+    from .pricing import prices
+
     folder = folder_of(run)
     try:
         if (folder / "choices.jsonl").is_file():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from econmoral.commands.package.steps import Package, Step
 
-TEMPLATE = Path(__file__).with_name("master.py")
+TEMPLATE = Path(__file__).with_name("master_script.py")
 
 
 def master(package: Package) -> str:
@@ -24,11 +24,12 @@ def master(package: Package) -> str:
     ]
     left_out = {name: found for name, (found, out) in package.data.items() if out}
     text = TEMPLATE.read_text(encoding="utf-8")
-    for value, empty in ((left_out, "str] = {}"), (steps, "]] = []")):
-        assert text.count(empty) == 1
+    holes = ((left_out, "str] = {}"), (steps, "]] = []"))
+    assert all(text.count(empty) == 1 for _, empty in holes)
+    for value, empty in reversed(holes):  # what is filled in may hold the other's words
         # texts, numbers and lists only: JSON is Python here
         shown = json.dumps(value, indent=4, ensure_ascii=False)
-        text = text.replace(empty, empty[:-2] + shown)
+        text = text.replace(empty, empty[:-2] + shown, 1)
     return text
 
 

@@ -121,7 +121,9 @@ def main() -> None:
         if done.returncode not in step["exit_codes"]:
             sys.exit(f"error: step {step['name']} ended with exit code {done.returncode}")
         print(f"  done in {time.monotonic() - began:.0f} s", flush=True)
-        good = all(compare(name, step["tolerance"]) for name in step["compared"]) and good
+        # every file is compared and printed, also after one that differs
+        found = [compare(name, step["tolerance"]) for name in step["compared"]]
+        good = good and all(found)
     print("all numbers are the same" if good else "some numbers are DIFFERENT")
     sys.exit(0 if good else 1)
 
