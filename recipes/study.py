@@ -495,7 +495,8 @@ class Curve(Design):
 
     def lay_out(self, grid: Grid) -> None:
         """An adapter for every size, measured where its domain is."""
-        domain = grid.plan["adapters"][self.entry["adapter"]]["domain"]
+        named = grid.plan["adapters"][self.entry["adapter"]]
+        domain, target = named["domain"], str(Target.parse(named["target"]))
         if ("menus" in self.entry) != (domain == "allocations"):
             raise InputError("design curve says menus where its adapter's domain is allocations")
         folders = [grid.named(self.entry["adapter"], n) for n in self.entry["sizes"]]
@@ -505,7 +506,7 @@ class Curve(Design):
         }
         asking = pages[domain].format(items=grid.plan["items"], menus=self.entry.get("menus"))
         command, *which = asking.split()
-        words = [*asked(domain), "--mode", "reasoned", "--prompted", *which]
+        words = [*asked(domain), "--mode", "reasoned", "--prompted", "--targets", target, *which]
         grid.compare("curve", command, folders, *words)
 
 

@@ -409,7 +409,7 @@ def test_a_study_of_a_real_checkpoint_measures_the_adapters_of_its_plan(
 ) -> None:
     cells = laid_out(name, tmp_path, training=("--batch-size", "8"))
     trained = {k: words for k, words in cells.items() if k.startswith("tune ")}
-    assert len(trained) == 7 + (4, 3, 2)[("real", "real-gpu", "real-gpu-qwen").index(name)]
+    assert len(trained) == 7 + (3, 3, 2)[("real", "real-gpu", "real-gpu-qwen").index(name)]
     assert all("--batch-size 8 --out" in words for words in trained.values())
     assert cells["games"].count("--adapter") == cells["games-training-wordings"].count("--adapter")
     assert [w for w in ("economicus", "moralis", "altruist") if f"/{w}" in cells["games"]] == [
@@ -427,7 +427,7 @@ def test_a_study_of_a_real_checkpoint_measures_the_adapters_of_its_plan(
 
 @pytest.mark.parametrize(
     ("name", "command", "asked"),
-    [("real", "menus", "--battery allocations --limit 60"), ("real-qwen", "games", "--items 12")],
+    [("real", "menus", "--battery allocations --limit 30"), ("real-qwen", "games", "--items 12")],
 )
 def test_a_curve_is_measured_where_its_adapter_was_trained(
     name: str, command: str, asked: str, tmp_path: Path
@@ -437,7 +437,7 @@ def test_a_curve_is_measured_where_its_adapter_was_trained(
     words = cells.pop("curve")
     assert f" {command} " in words
     assert asked in words
-    assert "--prompted" in words
+    assert "--prompted --targets" in words
     folders = [f"adapters/{design['adapter']}-n{n}" for n in design["sizes"]]
     assert [w.partition("/adapters/")[2] for w in words.split() if "/adapters/" in w] == [
         f.removeprefix("adapters/") for f in folders
