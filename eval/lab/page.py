@@ -65,8 +65,11 @@ def build(lab: Lab) -> gr.Blocks:
         with gr.Tabs(selected="bench") as tabs:
             for name, (label, part) in PARTS.items():
                 with gr.Tab(label, id=name) as tab:
-                    part(lab).connect(demo, look)
+                    made = part(lab)
+                    made.connect(demo, look)
                 tab.select(None, js=KEEP_TAB.format(name))
+                if isinstance(made, Bench):
+                    made.when_shown(tab)
         demo.load(opened, None, tabs, **UNQUEUED)
     return demo
 

@@ -170,7 +170,6 @@ class Bench:
             model,
             self.instrument.input(self.of_instrument, self.instrument, boxes, **UNQUEUED),
             look.click(self.again, lists, [*lists, self.kept], **UNQUEUED),
-            demo.load(self.opened, None, placed, **QUIET),
         ]
         every = {*chosen, *fields, *sliders, self.kept}
         asides = [self.theory, self.link, self.kept, self.doing]
@@ -178,6 +177,9 @@ class Bench:
         gr.on([f.input for f in fields], self.measure, every, shown, **IN_ORDER)
         for event in changes:
             event.then(self.measure, every, shown, **IN_ORDER)
+        opened = demo.load(self.opened, None, placed, **QUIET)
+        opened.then(self.measure_first, every, shown, **IN_ORDER)
+        self.every, self.shown = every, shown
 
         drawn = [self.results, self.theory, self.link]
         gr.on([s.input for s in sliders], self.redraw, every, drawn, **LATEST, **UNQUEUED)
@@ -186,6 +188,31 @@ class Bench:
         self.write.click(self.reason, {self.samples, *every}, written, **QUIET)
         self.stop.connect(self.doing)
         self.link.change(None, self.link, None, js=KEEP_LINK)
+
+    def when_shown(self, tab: gr.Tab) -> None:
+        """Measure when a visitor comes here from another tab, unless it was done."""
+        self.came = gr.State(False)
+        inputs, outputs = self.every | {self.came}, [*self.shown, self.came]
+        tab.select(self.measure_when_shown, inputs, outputs, **IN_ORDER)
+
+    def measure_when_shown(self, given: Given, request: gr.Request) -> Iterator[Shown]:
+        """Gradio itself selects the first tab when a page is opened, whatever tab the link names:
+        that is no visitor.
+        """
+        if given[self.came] or asked_for(request):
+            for shown in self.measure(given, request):
+                yield shown if isinstance(shown, dict) else {self.came: True}
+        else:
+            yield {self.came: True}
+
+    def measure_first(self, given: Given, request: gr.Request) -> Iterator[Shown]:
+        """A page that opens on another tab measures nothing: it would keep a large model from what
+        that tab wants of it.
+        """
+        if asked_for(request):
+            yield from self.measure(given, request)
+        else:
+            yield gr.skip()
 
     def setting(self, given: Given) -> Setting:
         """What the components say.  Raises InputError for what has no page."""
@@ -388,6 +415,11 @@ class Bench:
             self.last_game: s.game,
             self.last_family: target.family,
         }
+
+
+def asked_for(request: gr.Request) -> bool:
+    """Whether the link opens the bench."""
+    return dict(request.query_params).get("tab", "bench") == "bench"
 
 
 def read_as(lab: Lab, setting: Setting) -> str:
