@@ -3,9 +3,13 @@ one cluster at a time."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from scipy.optimize import minimize
 from shell import allocation_choices
 from test_separation import stacked
@@ -255,3 +259,26 @@ def test_fixed_parameters_stay_where_they_are() -> None:
     }
     assert found.fixed == {"alpha": 0.1}
     assert "alpha = 0.1" in found.summary()
+
+
+def test_the_committed_coverage_is_the_one_that_is_told() -> None:
+    """95 % intervals of few subjects: the table of the benchmarks is few_clusters.json, and from
+    four subjects on they cover as they say.
+    """
+    folder = ROOT / "recipes" / "benchmarks"
+    rows = json.loads((folder / "few_clusters.json").read_text(encoding="utf-8"))["results"]
+    lines = (folder / "RESULTS.md").read_text(encoding="utf-8").splitlines()
+
+    def cell(row: dict[str, Any]) -> str:
+        if row["refused"] == row["samples"]:
+            return "refused"
+        refused = f" ({row['refused']} of {row['samples']} refused)" if row["refused"] else ""
+        return f"{100 * row['alpha']:.1f}, {100 * row['beta']:.1f} %{refused}"
+
+    for clusters in (2, 4, 6, 10, 20):
+        several = [row for row in rows if row["clusters"] == clusters]
+        assert [row["errors"] for row in several] == ["clustered", "jackknife", "wild"]
+        assert f"| {clusters} | {' | '.join(map(cell, several))} |" in lines
+    judged = [row for row in rows if row["refused"] < row["samples"]]
+    assert len(judged) == 12
+    assert all(0.92 <= row[name] <= 0.97 for row in judged for name in ("alpha", "beta"))
