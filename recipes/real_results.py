@@ -73,10 +73,15 @@ def portable(value: Any) -> Any:
     )
 
 
+def by_number(run: Path) -> list[str | int]:
+    """Sorts a50 before a100: text and numbers in turn."""
+    return [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", run.parent.name)]
+
+
 def load(folder: Path) -> dict[str, Any]:
     """Everything that a study has left behind, by stage."""
     found: dict[str, Any] = {"study": portable(read_json(folder / "study.json")), "adapters": {}}
-    for run in sorted((folder / "adapters").glob("*/run.json")):
+    for run in sorted((folder / "adapters").glob("*/run.json"), key=by_number):
         found["adapters"][run.parent.name] = portable(read_json(run))
     for stage in STAGES:
         if (folder / stage / "run.json").is_file():
@@ -571,7 +576,8 @@ def page(found: dict[str, Any], name: str) -> str:
     ]
     if left := len(checks) - len(body):
         body.append([f"{left} further claims", "not measured here", ""])
-    parts += ["## What was to be shown", markdown(["claim", "", "figures"], body)]
+    if any(c["shown"] is not None for c in checks):
+        parts += ["## What was to be shown", markdown(["claim", "", "figures"], body)]
     parts += ["## Training", training_table(found["adapters"])]
     if "games" in found:
         parts += [
@@ -604,7 +610,8 @@ def page(found: dict[str, Any], name: str) -> str:
             if on_games(rows)
             else allocations_table(rows, "allocations")
         )
-        parts += ["## Learning curve (payoffs never trained on)", table]
+        new = "payoffs and wordings" if on_games(rows) else "payoffs"
+        parts += [f"## Learning curve, {new} never trained on", table]
     if "spillover" in found:
         parts += ["## Everyday situations (direct answers)", spillover_table(found["spillover"])]
     if "dilemmas" in found:
