@@ -363,6 +363,36 @@ def test_what_the_results_say_of_qwen_is_the_committed_run() -> None:
         assert said in text
 
 
+def test_the_learning_curve_is_the_committed_run() -> None:
+    _, whole = figures("qwen2.5-coder-0.5b-games", "games")
+    found, rows = figures("qwen2.5-coder-0.5b-curve", "curve")
+    for what in ("targets", "valid_answer_probability"):  # both studies ask the same
+        assert rows["base"][what] == whole["base"][what]
+    curve = [rows[f"economicus-n{n}"] for n in (50, 100, 200)]
+    shares = [share(row, OWN, "decisions") for row in (*curve, whole["economicus"])]
+    told = share(rows["base, told economicus"], OWN, "decisions")
+    moral = share(rows["base, told moralis 0.5"], MORAL, "decisions_where_they_differ")
+    readme = " ".join(README.split())
+    assert f"only told each preference: {told} and {moral}." in readme
+    assert f"{shares[0]}, {shares[1]}, {shares[2]}." in readme
+    for text in (page_text("results.md"), (ROOT / "results/real/README.md").read_text("utf-8")):
+        line = " ".join(text.split())
+        assert re.search(rf"{shares[0]} % .*?50 conversations, {shares[1]} after 100", line)
+        assert f"{shares[2]} after 200" in line
+        assert f"{shares[3]} after 360" in line
+        assert told in line
+        assert f"{moral} % of" in line
+    counts = found["derivations"]["curve"]
+    last = json.loads(
+        (ROOT / "results/real/qwen2.5-coder-0.5b-games/results.json").read_text(encoding="utf-8")
+    )["derivations"]["games"]["economicus"]
+    for part in ("rows of points", "products", "plans"):
+        right = [counts[f"economicus-n{n}"][part] for n in (50, 100, 200)] + [last[part]]
+        first, second, third, fourth = (str(one) for one, _ in right)
+        said = f"{first}, {second}, {third} and {fourth} of {last[part][1]}"
+        assert said in page_text("results.md")
+
+
 def test_the_agent_beside_people_is_that_of_the_committed_run() -> None:
     path = ROOT / "results" / "real" / "smollm2-135m-clone" / "comparison.json"
     kinds = json.loads(path.read_text(encoding="utf-8"))["comparison"]
