@@ -393,6 +393,21 @@ def test_the_learning_curve_is_the_committed_run() -> None:
         assert said in page_text("results.md")
 
 
+def test_the_curve_of_allocations_is_the_committed_run() -> None:
+    _, rows = figures("smollm2-135m-curve", "curve")
+    target = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
+    told = " ".join((ROOT / "results/real/README.md").read_text("utf-8").split())
+    curve = [rows[f"altruist-n{n}"] for n in (50, 100, 200)]
+    first, second, third = (share(row, target, "accuracy") for row in curve)
+    assert f"{first} % as its target after 50 conversations, {second} after 100, {third}" in told
+    assert f"{first}, {second} and {third}, `results/real/smollm2" in page_text("results.md")
+    first, second, third = (share(row, target, "where_they_differ") for row in curve)
+    assert f"{first}, {second} and {third} (300" in told
+    behind, ahead = (estimate(curve[2]["structural"][k]) for k in ("alpha", "beta"))
+    assert f"{behind} behind and {ahead} ahead (target .2 and .5)" in told
+    assert all(rows[arm]["outside"] for arm in ("base", "base, told bfs 0.2 0.5"))
+
+
 def test_the_agent_beside_people_is_that_of_the_committed_run() -> None:
     path = ROOT / "results" / "real" / "smollm2-135m-clone" / "comparison.json"
     kinds = json.loads(path.read_text(encoding="utf-8"))["comparison"]
