@@ -44,13 +44,14 @@ from econmoral.files.records import (
     read_yaml,
     write_json,
 )
+from econmoral.rooms import room
 from econmoral.target import ECONOMICUS, Target, moralis
 
 # of eval.games, beside payoffs, which is always measured
 SETS = ("wordings", "turns", "scale", "currency")
 MORAL = moralis(0.5)
 PLANS = Path(__file__).parent / "plans"
-TAKEN = {"base", *SCRIPTED}  # names that measurements give to others
+TAKEN = room("eval.conditions").TAKEN | set(SCRIPTED)  # names that tables give to others
 BUILT_IN = ("nano", "large", "real")
 DOMAINS = ("games", "allocations")
 # tokens of a derivation: above the longest right one, so that an untuned model's rambling costs no
