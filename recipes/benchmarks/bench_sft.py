@@ -75,7 +75,9 @@ class BenchConfig(Config):
         (), "examples in a forward pass; the best is reported (default 16, on a CPU 4)"
     )
     steps: int = option(None, "timed steps after two that are not (default 8, on a CPU 4)")
-    out: Path = option(HERE / "bench_sft.json", "")
+    out: Path = option(
+        None, "default: bench_sft.json beside this file, on a GPU bench_sft_gpu.json"
+    )
     one: tuple[str, str, str, str] = option(
         None, SUPPRESS, metavar=("WAY", "SHAPE", "PRECISION", "BATCH")
     )
@@ -85,6 +87,7 @@ class BenchConfig(Config):
         import torch
 
         gpu = torch.cuda.is_available()
+        self._set("out", self.out or HERE / ("bench_sft_gpu.json" if gpu else "bench_sft.json"))
         self._set("shapes", self.shapes or (("nano",) if gpu else ("nano", "smollm2-135m")))
         self._set("precisions", self.precisions or ("bf16" if gpu else "fp32",))
         self._set("batches", self.batches or (16 if gpu else 4,))
@@ -340,8 +343,8 @@ def main() -> None:
                     "tokens of the plain script."
                 )
     write_json(config.out, origin() | {"rows": rows})
-    if config.out == HERE / "bench_sft.json":
-        fill_section(HERE / "RESULTS.md", "bench-sft", "\n".join(lines))
+    if config.out.parent == HERE:
+        fill_section(HERE / "RESULTS.md", config.out.stem.replace("_", "-"), "\n".join(lines))
     print("\n".join(lines))
 
 

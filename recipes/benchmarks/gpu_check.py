@@ -81,7 +81,7 @@ CHECKS: dict[str, tuple[tuple[str, ...], Callable[[Path], list[str]]]] = {
     "vllm": (("trl", "vllm"), lambda work: measure(work, "vllm")),
     "bench-sft": (("trl",),
         lambda work: ["recipes/benchmarks/bench_sft.py", "--shapes", "qwen2.5-0.5b", "qwen2.5-7b",
-            "llama-3.1-8b", "--batches", "8", "16", "32"]),
+            "llama-3.1-8b", "--batches", "16"]),
     "bench-sft-qlora": (
         ("trl", "bitsandbytes"),
         lambda work: ["recipes/benchmarks/bench_sft.py", "--shapes", "qwen2.5-7b", "--precisions",
