@@ -80,6 +80,8 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "fehr_schmidt",
         "--cluster",
         "sid",
+        "--each",
+        "--predict",
         "--out",
         str(folder / "humans"),
     )
@@ -89,7 +91,13 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_fit_writes_what_it_prints(fitted: Path) -> None:
     found = json_of(
-        "fit", fitted.parent / "choices.csv", "--family", "fehr_schmidt", "--cluster", "sid"
+        "fit",
+        fitted.parent / "choices.csv",
+        "--family",
+        "fehr_schmidt",
+        "--cluster",
+        "sid",
+        "--each",
     )
     assert read_json(fitted / "fit.json") == found
     assert (fitted / "table.tex").read_text().startswith("\\begin{tabular}")
@@ -117,7 +125,8 @@ def test_a_human_fit_is_repeated_where_only_the_package_is(fitted: Path, tmp_pat
     done = master(package)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all numbers are the same" in done.stdout
-    assert re.search(r"humans/fit.json: \d\d+ numbers, the same", done.stdout)
+    for name in ("fit.json", "subjects.csv", "predictions.csv"):
+        assert re.search(rf"humans/{name}: \d\d+ numbers, the same", done.stdout), name
     # the programs are the package's own
     where = "import econmoral; print(econmoral.__file__)"
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(package / "code")}
@@ -168,7 +177,8 @@ def test_the_readme_has_the_shape_that_data_editors_ask_for(fitted: Path, tmp_pa
     assert "+cpu" not in (tmp_path / "p" / "requirements.txt").read_text()
     assert (tmp_path / "p" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     rows = re.findall(r"\| `output/(\S+)` \| `code/(\S+)` \| (\d+) \|", text)
-    assert {r[0] for r in rows} == {"humans/fit.json", "humans/table.tex", "humans/table.md"}
+    written = ("fit.json", "table.tex", "table.md", "subjects.csv", "predictions.csv")
+    assert {r[0] for r in rows} == {f"humans/{name}" for name in written}
     for output, program, line in rows:  # the line named is the one that writes the file
         assert (
             f'"{Path(output).name}"'

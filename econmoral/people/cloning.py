@@ -322,6 +322,37 @@ class Agent:
     kind: int | None = None  # number of the type that it was trained as, from 0
 
 
+def _cautions(people: int, unsure: int) -> list[str]:
+    """What to keep in mind of a type with so many people set aside, some perhaps not of it."""
+    if not people:
+        return [
+            "nobody who was set aside is of this type; nothing can be said of its agent (set more "
+            "people aside)"
+        ]
+    found = []
+    if people < FEW_PEOPLE:
+        found.append(
+            f"only {people} held-out people: too few to tell small differences from chance"
+        )
+    if unsure:
+        found.append(f"{unsure} of them have a posterior below .8: some may be of another type")
+    return found
+
+
+def _answers(
+    agent: Agent, ids: Sequence[str], even: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """An agent's probabilities on the marked rows, a coin's where it never answered (n, options),
+    and which rows those are that it answered.
+    """
+    p, known = even.copy(), np.zeros(len(ids), bool)
+    for i in np.flatnonzero(rows).tolist():
+        answer = agent.answers.get(ids[i])
+        if answer is not None:
+            p[i, : len(answer)], known[i] = answer, True
+    return p, known
+
+
 def compare(
     data: Design,
     parts: Split,
@@ -364,20 +395,9 @@ def compare(
             "notes": [],
         }
         found.append(entry)
+        entry["notes"] += _cautions(len(people), entry["unsure"])
         if not people:
-            entry["notes"].append(
-                "nobody who was set aside is of this type; nothing can be said of its agent (set "
-                "more people aside)"
-            )
             continue
-        if len(people) < FEW_PEOPLE:
-            entry["notes"].append(
-                f"only {len(people)} held-out people: too few to tell small differences from chance"
-            )
-        if entry["unsure"]:
-            entry["notes"].append(
-                f"{entry['unsure']} of them have a posterior below .8: some may be of another type"
-            )
         tried: list[tuple[str, np.ndarray, dict[str, Any]]] = [
             ("coin", coin, {}),
             ("pooled estimate", pooled, {}),
@@ -388,14 +408,10 @@ def compare(
             if agent.outside:
                 entry["predictors"].append({"name": agent.name, "outside": True})
                 continue
-            p, lacking = even.copy(), 0
-            for i in np.flatnonzero(rows | fitting).tolist():
-                answer = agent.answers.get(ids[i])
-                lacking += answer is None and bool(rows[i])
-                if answer is not None:
-                    p[i, : len(answer)] = answer
+            p, known = _answers(agent, ids, even, rows | fitting)
             p = together(p, codes)
             power = tempered(p[fitting], chosen[fitting])
+            lacking = int((rows & ~known).sum())
             more = {
                 "agent": True,
                 "of_type": None if agent.kind is None else agent.kind + 1,

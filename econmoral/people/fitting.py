@@ -185,6 +185,16 @@ class Options(Config):
                 )
         for text in self.nlcom:
             evaluate(text, dict.fromkeys(free, 0.5))
+        self._check_idle()
+        self._check_errors()
+        if self.intervals == "profile" and free == ["lambda"]:
+            raise InputError(
+                "--intervals profile does nothing where only lambda is estimated, which has no "
+                "profile interval; leave it out"
+            )
+
+    def _check_idle(self) -> None:
+        """Raises InputError for an option that would do nothing beside the others."""
         single = self.errors in ("sandwich", "hessian") and self.types == 1
         other = self.types > 1 or bool(self.table)  # nothing but the estimates is printed
         idle = {
@@ -219,6 +229,9 @@ class Options(Config):
                     f"{name} does nothing {with_what.get(name, 'with --types or --table')}; leave "
                     "it out"
                 )
+
+    def _check_errors(self) -> None:
+        """Raises InputError where errors, clusters and replications do not go together."""
         if self.difference or self.ratio:
             name = "--difference" if self.difference else "--ratio"
             if len(self.files) != 2:
@@ -228,11 +241,6 @@ class Options(Config):
                     f"{name} goes with --errors cluster and one column in --cluster: who is in "
                     "both files is accounted for"
                 )
-        if self.intervals == "profile" and free == ["lambda"]:
-            raise InputError(
-                "--intervals profile does nothing where only lambda is estimated, which has no "
-                "profile interval; leave it out"
-            )
         if self.types > 1 and self.errors in ("sandwich", "wild"):
             raise InputError(
                 f"--errors {self.errors} is not available with --types; use cluster, hessian, "

@@ -8,6 +8,7 @@ Exit code 0: all numbers are the same within the tolerance of their step.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -73,10 +74,26 @@ def numbers(value: Any, where: str = "") -> Iterator[tuple[str, float | None]]:
         yield where, value
 
 
+def cell(text: str) -> float | str | None:
+    """The number that a cell of a table holds; None where it is empty."""
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
+
+
+def read(path: Path) -> dict[str, float | None]:
+    """Every number of a JSON file or of a table, by its place."""
+    with path.open(encoding="utf-8", newline="") as file:
+        if path.suffix != ".csv":
+            return dict(numbers(json.load(file)))
+        rows = [{k: cell(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    return dict(numbers(rows))
+
+
 def compare(name: str, tolerance: float) -> bool:
     """Whether a file has the numbers of the run within a tolerance, relative above 1."""
-    old = dict(numbers(json.loads((HERE / "results" / name).read_text(encoding="utf-8"))))
-    new = dict(numbers(json.loads((HERE / "output" / name).read_text(encoding="utf-8"))))
+    old, new = read(HERE / "results" / name), read(HERE / "output" / name)
     if set(old) != set(new):
         only = len(set(old) ^ set(new))
         print(f"  {name}: DIFFERENT: {only} numbers are in one of the two only")

@@ -36,7 +36,14 @@ PROGRAMS = {  # name of the file or the command that ran -> how it is run
     "study.py": "recipes/study.py", "-m econmoral study": "recipes/study.py",
     "__main__.py": "-m econmoral", "econmoral": "-m econmoral",
 }  # fmt: skip
-COMPARED = ("fit.json", "summary.json", "clone.json", "comparison.json")
+COMPARED = (
+    "fit.json",
+    "subjects.csv",
+    "predictions.csv",
+    "summary.json",
+    "clone.json",
+    "comparison.json",
+)
 LEFT_OUT = ("parts", "checkpoints", "__pycache__")
 WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
 
