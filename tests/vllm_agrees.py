@@ -1,9 +1,13 @@
 """The vLLM engine against transformers, on the same model, adapter and conversations.
 
-Run by ``make test-vllm``.
+Run by ``make test-vllm``; on a GPU, on a real checkpoint:
 
-Two environments, hence two steps: ``transformers`` writes an adapter and its exact probabilities,
-``vllm`` compares.  The seconds of both go to recipes/benchmarks/bench_vllm.json and RESULTS.md.
+    python tests/vllm_agrees.py transformers qwen2.5-0.5b runs/mine
+    python tests/vllm_agrees.py vllm qwen2.5-0.5b runs/mine
+
+Two environments, hence two steps: ``transformers`` writes exact probabilities (of nano with a
+random adapter where no other is named), ``vllm`` compares.  The seconds of both go to
+recipes/benchmarks/bench_vllm.json, on a GPU bench_vllm_gpu.json, and RESULTS.md.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from econmoral.checkpoints.models import NANO
 from econmoral.economics.games import draw_beliefs, draw_protocol
@@ -23,9 +28,17 @@ from econmoral.text.conversation import Conversation, Question
 from eval.engines.base import Condition, Exact, Request, ScoredStep
 
 WORK = Path(__file__).parents[1] / "runs" / "test-vllm"
-FIGURES = Path(__file__).parents[1] / "recipes" / "benchmarks" / "bench_vllm.json"
+GPU = torch.cuda.is_available()
+FIGURES = (
+    Path(__file__).parents[1]
+    / "recipes"
+    / "benchmarks"
+    / ("bench_vllm_gpu.json" if GPU else "bench_vllm.json")
+)
 ARMS = (Condition("base"), Condition("tuned", "tuned"))
-TOLERANCE = 1e-4  # of a log-probability, relative where that is below -1; both in fp32
+# of a log-probability, relative where that is below -1; both in single precision, in whose
+# products a GPU's attention kernels keep eleven bits (TF32)
+TOLERANCE = 2e-2 if GPU else 1e-4
 GAMES_ASKED = ("spd", "tg", "ug")
 
 
@@ -79,13 +92,10 @@ def seconds(engine: Exact) -> dict[str, float]:
     return found
 
 
-def with_transformers() -> None:
-    """Write a random adapter and what transformers says."""
-    import torch
+def random_adapter() -> Path:
+    """An adapter of nano that changes every answer."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
-
-    from eval.engines.with_transformers import Transformers
 
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32)
@@ -95,7 +105,15 @@ def with_transformers() -> None:
             r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"
         ),
     ).save_pretrained(WORK / "tuned")
-    engine = Transformers("nano", {"tuned": WORK / "tuned"})
+    return WORK / "tuned"
+
+
+def with_transformers(model: str, adapter: Path | None) -> None:
+    """Write what transformers says."""
+    from eval.engines.with_transformers import Transformers
+
+    adapter = adapter or random_adapter()
+    engine = Transformers(model, {"tuned": adapter})
     write_json(
         WORK / "expected.json", {"log_probabilities": measured(engine), "seconds": seconds(engine)}
     )
@@ -107,13 +125,13 @@ def gap(ours: list[float], theirs: list[float]) -> float:
     return float((np.abs(a - b) / np.maximum(1, np.abs(a))).max())
 
 
-def with_vllm() -> None:
+def with_vllm(model: str, adapter: Path | None) -> None:
     """Compare; also derivations repeat under the same seed and differ under another."""
     from eval.engines.with_vllm import VLLM
 
     engine = VLLM(
-        "nano",
-        {"tuned": WORK / "tuned"},
+        model,
+        {"tuned": adapter or WORK / "tuned"},
         {"block_size": 32, "dtype": "float32", "max_model_len": 1024, "enforce_eager": True},
     )
     before = read_json(WORK / "expected.json")
@@ -127,7 +145,7 @@ def with_vllm() -> None:
         assert gaps[arm] < TOLERANCE
     moved = max(gap(a, b) for a, b in zip(found["base"], found["tuned"], strict=True))
     print(f"adapter against base: {moved:.2g}")
-    assert moved > 100 * TOLERANCE, "the adapter was not applied"
+    assert moved > max(0.01, 5 * TOLERANCE), "the adapter was not applied"
     prompt = engine.ids("<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n")
     one, again, other = (
         engine.derive([prompt], [2], Condition("base"), seed, 30) for seed in (1, 1, 2)
@@ -144,23 +162,29 @@ def with_vllm() -> None:
         FIGURES,
         origin()
         | {
+            "model": model,
+            "device": torch.cuda.get_device_name() if GPU else "CPU",
             "conversations": 40,
             "transformers_seconds": theirs,
             "vllm_seconds": ours,
             "largest_difference_of_log_probabilities": gaps,
         },
     )
+    where = "" if GPU else " (CPU build)"
     lines = [
-        "| arm | transformers, s | vLLM (CPU build), s | largest difference of a log-probability |",
+        f"| arm | transformers, s | vLLM{where}, s | largest difference of a log-probability |",
         "|---|---|---|---|",
     ]
     lines += [f"| {arm} | {theirs[arm]:.2f} | {ours[arm]:.2f} | {gaps[arm]:.1e} |" for arm in gaps]
-    fill_section(FIGURES.with_name("RESULTS.md"), "bench-vllm", "\n".join(lines))
+    section = FIGURES.stem.replace("_", "-")
+    fill_section(FIGURES.with_name("RESULTS.md"), section, "\n".join(lines))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["transformers"]:
-        with_transformers()
+    way, model, *rest = sys.argv[1:] if len(sys.argv) > 2 else [*sys.argv[1:], "nano"]
+    adapter = Path(rest[0]) if rest else None
+    if way == "transformers":
+        with_transformers(model, adapter)
     else:
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-        with_vllm()
+        with_vllm(model, adapter)
