@@ -132,7 +132,8 @@ def with_vllm(model: str, adapter: Path | None) -> None:
     engine = VLLM(
         model,
         {"tuned": adapter or WORK / "tuned"},
-        {"block_size": 32, "dtype": "float32", "max_model_len": 1024, "enforce_eager": True},
+        {"block_size": 32, "dtype": "float32", "max_model_len": 1024, "enforce_eager": True}
+        | ({"gpu_memory_utilization": 0.15} if GPU else {}),
     )
     before = read_json(WORK / "expected.json")
     expected, found = before["log_probabilities"], measured(engine)
