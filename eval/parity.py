@@ -38,6 +38,7 @@ from econmoral.instruments.games import converse
 from econmoral.target import ECONOMICUS, moralis
 
 from .engines.base import Answer, Condition, Engine, Request
+from .engines.choice import choose_engine
 from .measure import draw_problems
 from .validity import LEAST_VALID, OUTSIDE, percent
 
@@ -92,8 +93,6 @@ def variants(
     config: ParityConfig, base: str
 ) -> dict[str, Callable[[], tuple[Engine, Condition]] | str]:
     """What to compare: a function that loads it, or the reason why it is not run."""
-    import torch
-
     from .engines.with_transformers import Transformers
 
     given = bool(config.model)
@@ -121,8 +120,7 @@ def variants(
     def in_four_bits() -> tuple[Engine, Condition]:
         return Transformers(base, folder, four_bit=True, given=given), arm
 
-    gpu = torch.cuda.is_available()
-    no_gpu = "not run: needs an NVIDIA GPU"
+    engine, why = choose_engine("auto")
     return {
         "merged in memory": in_memory,
         "merged and saved": (lambda: (Transformers(str(config.merged), {}), Condition("merged")))
@@ -131,7 +129,7 @@ def variants(
         FOUR_BIT: in_four_bits
         if find_spec("bitsandbytes")
         else "not run: the package bitsandbytes is not installed",
-        "vLLM": vllm if gpu and find_spec("vllm") else no_gpu,
+        "vLLM": vllm if engine == "vllm" else f"not run: {why}",
         "served": served if config.endpoint else "not run: no --endpoint",
     }
 

@@ -58,7 +58,7 @@ from econmoral.text.conversation import (
     joint,
 )
 from eval.engines.base import Condition, Exact, Request, Sampled, ScoredStep, Written, seed_of
-from eval.engines.choice import choose_engine, vllm_options
+from eval.engines.choice import check_precision, choose_engine, vllm_options
 from eval.engines.with_endpoint import (
     ROOM_TO_THINK,
     SAMPLING,
@@ -1124,6 +1124,11 @@ def test_what_vllm_is_given_and_when_it_is_taken() -> None:
     for bad in ("trust_remote_code=true", "=3", "a b=1", "novalue", "x=[1"):
         with pytest.raises(InputError, match="--vllm"):
             vllm_options([bad])
+    single, some = {"dtype": "float32"}, {"mine": Path("runs/mine")}
+    for options, adapters, gpu in (({}, some, True), (single, {}, True), (single, some, False)):
+        check_precision(options, adapters, gpu)
+    with pytest.raises(InputError, match="half precision only"):
+        check_precision(single, some, True)
     assert choose_engine("transformers") == ("transformers", "asked for")
     assert choose_engine("auto")[0] in ("transformers", "vllm")
 

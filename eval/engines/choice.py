@@ -36,6 +36,17 @@ def vllm_options(pairs: tuple[str, ...] | list[str]) -> dict[str, object]:
     return options
 
 
+def check_precision(options: Mapping[str, object], adapters: Mapping[str, Path], gpu: bool) -> None:
+    """Raises InputError for single precision with adapters on a GPU, where vLLM's kernels for
+    adapters take half precision only (seen with 0.26: the engine ends in an assertion).
+    """
+    if gpu and adapters and options.get("dtype") in ("float32", "float"):
+        raise InputError(
+            "--vllm dtype=float32: on a GPU vLLM runs adapters in half precision only; leave it "
+            "out, or measure in single precision with --engine transformers"
+        )
+
+
 def choose_engine(asked: str) -> tuple[str, str]:
     """(vllm or transformers, why).  Raises InputError when vLLM is asked for and not installed."""
     if asked == "transformers":
@@ -111,10 +122,14 @@ def _open(config: Source, adapters: dict[str, Path], console: Console) -> Any:
     name, why = choose_engine(config.engine)
     given, load = bool(config.model), f"{base} with {len(adapters)} adapter(s) in one load"
     if name == "vllm":
+        from torch import cuda
+
+        options = vllm_options(config.vllm)
+        check_precision(options, adapters, cuda.is_available())
         from .with_vllm import VLLM
 
         console.print(f"engine: vLLM ({why}), {load}")
-        return VLLM(base, adapters, vllm_options(config.vllm), given)
+        return VLLM(base, adapters, options, given)
     from .with_transformers import Transformers
 
     local = Transformers(base, adapters, given=given)
