@@ -97,59 +97,69 @@ class BenchConfig(Config):
             raise InputError("--steps and --batches must be at least 1")
 
 
-def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[str, Any]:
-    """Tokens per second, model FLOP utilisation and peak memory of one way to train."""
+def build(shape: str, precision: str, device: Any) -> Any:
+    """The built-in model, or random weights of a real shape, in the precision."""
     import torch
-    from accelerate import PartialState
-    from datasets import Dataset
-    from peft import LoraConfig, prepare_model_for_kbit_training
-    from transformers import (
-        AutoModelForCausalLM,
-        AutoTokenizer,
-        BitsAndBytesConfig,
-        LlamaConfig,
-        Qwen2Config,
-        TrainerCallback,
-    )
-    from trl import SFTConfig, SFTTrainer
+    from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
-    gpu = torch.cuda.is_available()
-    PartialState(cpu=not gpu)
-    device = torch.device("cuda" if gpu else "cpu")
-    tokenizer = AutoTokenizer.from_pretrained(NANO)
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     if shape == "nano":
-        model = AutoModelForCausalLM.from_pretrained(NANO, dtype=dtype)
-    else:
-        numbers = {k: v for k, v in SHAPES[shape].items() if k != "kind"} | {
-            "max_position_embeddings": 4096,
-            "bos_token_id": None,
-            "eos_token_id": 2,
-        }
-        config = (
-            Qwen2Config(**numbers) if SHAPES[shape]["kind"] == "qwen2" else LlamaConfig(**numbers)
-        )
-        with device:
-            model = AutoModelForCausalLM.from_config(config, dtype=dtype)
         if precision == "qlora":
-            with tempfile.TemporaryDirectory() as folder:
-                model.save_pretrained(folder)
-                del model
-                if gpu:
-                    torch.cuda.empty_cache()
-                quantization = BitsAndBytesConfig(
-                    load_in_4bit=True,
-                    bnb_4bit_quant_type="nf4",
-                    bnb_4bit_use_double_quant=True,
-                    bnb_4bit_compute_dtype=dtype,
-                )
-                model = AutoModelForCausalLM.from_pretrained(
-                    folder, quantization_config=quantization, dtype=dtype
-                )
-    if precision == "qlora" and shape == "nano":
-        raise InputError("--precisions qlora is for the real shapes")
-    config = model.config
-    # quantised parameters do not count their own elements: from the shape
+            raise InputError("--precisions qlora is for the real shapes")
+        return AutoModelForCausalLM.from_pretrained(NANO, dtype=dtype)
+    numbers = {k: v for k, v in SHAPES[shape].items() if k != "kind"} | {
+        "max_position_embeddings": 4096,
+        "bos_token_id": None,
+        "eos_token_id": 2,
+    }
+    config = Qwen2Config(**numbers) if SHAPES[shape]["kind"] == "qwen2" else LlamaConfig(**numbers)
+    with device:
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    return in_four_bits(model, dtype) if precision == "qlora" else model
+
+
+def in_four_bits(model: Any, dtype: Any) -> Any:
+    """The model in nf4: written to a folder and loaded as a user's base would be."""
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        del model
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+        return AutoModelForCausalLM.from_pretrained(
+            folder, quantization_config=quantization, dtype=dtype
+        )
+
+
+def draw(n: int, tokenizer: Any) -> tuple[Any, list[Any]]:
+    """``n`` conversations, and their rows with labels as the recipe makes them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "d.jsonl"
+        words = ["--target", "homo_moralis:kappa=0.5", "--n", str(n), "--out", str(path)]
+        subprocess.run(
+            [sys.executable, "-m", "data_synth", *words],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=HERE.parents[1],
+        )
+        talks = read_conversations(path)[0]
+        return talks, encode(tokenizer, talks, path, LONGEST)
+
+
+def flops_per_token(config: Any, mean: float, labelled: float) -> float:
+    """Model FLOPs of a trained token at a mean sequence length.
+
+    labelled : share of tokens whose logits are computed.  From the shape: quantised parameters do
+    not count their own elements.
+    """
     head = config.hidden_size // config.num_attention_heads
     attention = (
         config.hidden_size
@@ -158,28 +168,28 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
     )
     per_layer = attention + 3 * config.hidden_size * config.intermediate_size
     matrices, logits = config.num_hidden_layers * per_layer, config.vocab_size * config.hidden_size
+    return float(
+        4 * (matrices + labelled * logits)
+        + 6 * mean * config.hidden_size * config.num_hidden_layers
+    )
 
-    with tempfile.TemporaryDirectory() as folder:
-        words = [
-            "data_synth",
-            "--preference",
-            "homo_moralis",
-            "--kappa",
-            "0.5",
-            "--n",
-            str(batch * (steps + 2)),
-            "--out",
-            f"{folder}/d.jsonl",
-        ]
-        subprocess.run(
-            [sys.executable, "-m", *words],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=HERE.parents[1],
-        )
-        path = Path(folder) / "d.jsonl"
-        talks = read_conversations(path)[0]
-        rows = encode(tokenizer, talks, path, LONGEST)
+
+def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[str, Any]:
+    """Tokens per second, model FLOP utilisation and peak memory of one way to train."""
+    import torch
+    from accelerate import PartialState
+    from datasets import Dataset
+    from peft import LoraConfig, prepare_model_for_kbit_training
+    from transformers import AutoTokenizer, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    gpu = torch.cuda.is_available()
+    PartialState(cpu=not gpu)
+    device = torch.device("cuda" if gpu else "cpu")
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    model = build(shape, precision, device)
+    config = model.config
+    talks, rows = draw(batch * (steps + 2), tokenizer)
 
     class Clock(TrainerCallback):  # type: ignore[misc]  # the library's types are not read
         """Starts after two steps."""
@@ -236,10 +246,7 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
         seconds = time.perf_counter() - clock.began
     mean = sum(lengths) / len(lengths)
     rate = mean * batch * steps / seconds
-    flops = (
-        4 * (matrices + labelled * logits)
-        + 6 * mean * config.hidden_size * config.num_hidden_layers
-    )
+    flops = flops_per_token(config, mean, labelled)
     memory = torch.cuda.max_memory_allocated() if gpu else peak_memory()
     peak, source = peak_flops(device)
     return {
