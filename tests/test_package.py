@@ -10,11 +10,16 @@ import re
 import shutil
 import subprocess
 import sys
+import venv
+from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from conftest import LIMIT, ROOT, run
 from console import here
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from shell import allocation_choices, complains, json_of
 
 from econmoral.commands.package.steps import rewritten
@@ -36,7 +41,7 @@ def elsewhere(package: Path, tmp: Path) -> Path:
     return Path(shutil.copytree(package, tmp / "elsewhere" / "package"))
 
 
-def master(package: Path) -> subprocess.CompletedProcess[str]:
+def master(package: Path, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
     """``python master.py`` with nothing of this project in the environment."""
     home = package.parent / "home"
     home.mkdir(exist_ok=True)
@@ -47,7 +52,7 @@ def master(package: Path) -> subprocess.CompletedProcess[str]:
         "HF_HUB_OFFLINE": "1",
     }
     return subprocess.run(
-        [sys.executable, "master.py"],
+        [python, "master.py"],
         cwd=package,
         env=environment,
         capture_output=True,
@@ -173,8 +178,9 @@ def test_the_readme_has_the_shape_that_data_editors_ask_for(fitted: Path, tmp_pa
     assert "numpy 2." in text
     assert re.search(r"\| humans \| \d+ seconds \| \d+ MB \|", text)
     assert str(tmp_path) not in text + (tmp_path / "p" / "master.py").read_text()
-    assert "torch==" in (tmp_path / "p" / "requirements.txt").read_text()
-    assert "+cpu" not in (tmp_path / "p" / "requirements.txt").read_text()
+    asked = (tmp_path / "p" / "requirements.txt").read_text()
+    assert "scipy==" in asked
+    assert "torch" not in asked  # a fit needs no model
     assert (tmp_path / "p" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     rows = re.findall(r"\| `output/(\S+)` \| `code/(\S+)` \| (\d+) \|", text)
     written = ("fit.json", "table.tex", "table.md", "subjects.csv", "predictions.csv")
@@ -211,6 +217,41 @@ def test_data_that_may_not_be_passed_on_are_asked_for(fitted: Path, tmp_path: Pa
     assert "data/choices.csv is not part of this package" in done.stderr
 
 
+def closure(names: Iterable[str]) -> set[str]:
+    """Installed distributions that these names need, themselves among them."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in found:
+            continue
+        found.add(name)
+        for line in metadata.requires(name) or []:
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                waiting.append(needed.name)
+    return found
+
+
+def test_a_fit_is_repeated_where_only_its_requirements_are(fitted: Path, tmp_path: Path) -> None:
+    json_of("package", fitted, "--out", tmp_path / "p")
+    package = elsewhere(tmp_path / "p", tmp_path)
+    environment = package.parent / "env"
+    venv.create(environment, symlinks=True)
+    site = next((environment / "lib").glob("python*/site-packages"))
+    asked = [
+        line.partition("==")[0] for line in (package / "requirements.txt").read_text().splitlines()
+    ]
+    for name in closure(asked):
+        distribution = metadata.distribution(name)
+        for top in {f.parts[0] for f in distribution.files or [] if f.parts[0] != ".."}:
+            (site / top).symlink_to(str(distribution.locate_file(top)))
+    assert not (site / "torch").exists()
+    done = master(package, str(environment / "bin" / "python"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all numbers are the same" in done.stdout
+
+
 @pytest.mark.slow
 def test_a_measured_model_is_repeated(tmp_path: Path) -> None:
     words = (
@@ -233,6 +274,9 @@ def test_a_measured_model_is_repeated(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nano/summary.json" in done.stdout
     assert "all numbers are the same" in done.stdout
+    asked = (package / "requirements.txt").read_text()
+    assert "torch==" in asked
+    assert "+cpu" not in asked
     text = (package / "README.md").read_text()
     assert "Base model nano: in `code/econmoral/nano`." in text
     assert "Mei et al. (2024)" in text  # where its human numbers come from

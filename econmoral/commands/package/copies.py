@@ -27,6 +27,10 @@ def copy_results(source: Path, target: Path) -> None:
             shutil.copyfile(path, place)
 
 
+# what ``econmoral fit`` imports
+CALCULATOR = {"filelock", "numpy", "pandas", "psutil", "pyyaml", "rich", "scipy"}
+
+
 def copy_code(target: Path) -> None:
     """The programs as they are installed here, every room beside the core."""
     waste = ("__pycache__", ".*")
@@ -40,7 +44,10 @@ def copy_code(target: Path) -> None:
 
 
 def requirements(package: Package) -> list[str]:
-    """Packages with versions: those that the run recorded, for the rest what is installed here."""
+    """Packages with versions: those that the run recorded, for the rest what is installed here.
+
+    Where every step is a fit, only what ``fit`` imports: no gigabytes of torch.
+    """
     recorded: dict[str, str] = {}
     for s in package.steps:
         recorded |= {k: v for k, v in s.record.get("versions", {}).items() if v}
@@ -51,6 +58,10 @@ def requirements(package: Package) -> list[str]:
     names = [
         re.split(r"[^A-Za-z0-9_.-]", line)[0] for line in declared if "extra ==" not in line
     ] or list(recorded)
+    if all(s.words[:3] == ["-m", "econmoral", "fit"] for s in package.steps):
+        names = [name for name in names if name.lower() in CALCULATOR]
+        if any(path.endswith(".parquet") for path in package.data):
+            names.append("pyarrow")
     lines = []
     for name in names:
         version = recorded.get(name)
