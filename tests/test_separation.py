@@ -8,9 +8,10 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from scipy.optimize import minimize
 from scipy.stats import chi2
-from shell import allocation_choices
+from shell import allocation_choices, json_of
 
 from econmoral.economics.choice import Decision, logit
 from econmoral.economics.games import Protocol, belief_weights
@@ -348,3 +349,36 @@ def test_too_few_clusters_are_refused_and_few_are_said() -> None:
     # t(5), from a printed table
     assert (high - low) / 2 == pytest.approx(2.570582 * few.se["beta"], rel=1e-6)
     assert not fit(stacked(allocation_choices(subjects=30, per=30))).notes
+
+
+def test_a_sharp_chooser_whose_lambda_is_uncertain_is_identified() -> None:
+    """Qwen tuned to homo moralis .5 decides as its target throughout; lambda hangs on a few
+    decisions that are a little uncertain, so that lambda / SE is small.
+    """
+    path = ROOT / "results" / "real" / "qwen2.5-coder-0.5b-seed-5" / "games.jsonl"
+    words = ("--set", "wordings", "--mode", "reasoned", "--arm", "moralis")
+    found = json_of("fit", path, *words, "--family", "homo_moralis")
+    kappa, precision = found["estimates"]["kappa"], found["estimates"]["lambda"]
+    assert precision["value"] < 1.7 * precision["se"]
+    assert abs(kappa["value"] - 0.5) < 0.15
+    assert any("score test" in note for note in found["warnings"])
+
+
+def test_the_score_test_rescues_no_coin() -> None:
+    """Of choosers that do not respond, no more pass than the level of the test allows."""
+    rng, passed = np.random.default_rng(4), 0
+    for _ in range(200):
+        index = np.zeros((24, 2, 2))
+        index[:, 1] = rng.normal(size=(24, 2)) * 10
+        second = rng.random(24) < 0.5
+        weight = np.stack([~second, second], 1).astype(float)
+        names = tuple(map(str, range(24)))
+        data = Design(
+            "homo_moralis", ("kappa",), index, weight, np.ones((24, 2), bool), np.arange(24), names
+        )
+        try:
+            fit(data)
+        except NotIdentified:
+            continue
+        passed += 1
+    assert passed <= 12

@@ -66,6 +66,7 @@ __all__ = [
 ]  # fmt: skip
 
 LIMIT = 60.0  # utility differences of this many logits are probabilities of 1 to machine precision
+SHARP = 0.5  # pseudo-R2 from which choices are nearly deterministic
 FEW = 30  # clusters below which asymptotics are doubtful
 KINDS: tuple[str, ...] = get_args(Errors)
 
@@ -194,7 +195,7 @@ def fit(
     resampled = errors in ("bootstrap", "jackknife")
     first = "clustered" if resampled else errors
     v, remarks = covariance(data, best.score, best.hessian, first, second)
-    _responds(data, best.b, float(np.sqrt(max(v[0, 0], 0))), critical(0.95, df), notes)
+    _responds(data, best, float(np.sqrt(max(v[0, 0], 0))), critical(0.95, df), notes)
     jacobian = jacobian_of(best.b)
     transformed = jacobian @ v @ jacobian.T
     if resampled:
@@ -241,10 +242,16 @@ def _counted(
     ]
 
 
-def _responds(data: Design, b: np.ndarray, se: float, least: float, notes: list[str]) -> None:
-    """Raises NotIdentified when lambda is not clearly positive, saying on which side it lies."""
-    precision = float(b[0])
-    if len(b) == 1:
+def _responds(data: Design, best: Maximum, se: float, least: float, notes: list[str]) -> None:
+    """Raises NotIdentified when lambda is not clearly positive, saying on which side it lies.
+
+    Of a sharp chooser, whose lambda hangs on a few uncertain decisions, lambda / SE is small
+    although every choice responds (Hauck and Donner 1977, JASA 72(360)).  Hence, for choices that
+    the estimate explains (pseudo-R2 of at least SHARP), the score test of lambda = 0, the other
+    parameters fitted to that, decides where lambda / SE does not.
+    """
+    precision = float(best.b[0])
+    if len(best.b) == 1:
         if precision < -least * se:
             notes.append(
                 "lambda is negative: choices go against the payoff; are the options coded the "
@@ -258,13 +265,30 @@ def _responds(data: Design, b: np.ndarray, se: float, least: float, notes: list[
             "check which option the choice column names",
             kind="reversed",
         )
-    if abs(precision) < 1e-12 or precision < least * se:
+    if precision >= least * se and precision > 1e-12:
+        return
+    t = _score_statistic(data, best)
+    if precision < 1e-12 or not t > least:
         raise NotIdentified(
             f"{data.family}: lambda is {precision:.4g} (SE {se:.2g}), not clearly above 0: "
             "choices hardly respond to own payoff, so the ratio that defines the other "
             "parameters is undetermined",
             kind="unresponsive",
         )
+    notes.append(
+        "choices are nearly deterministic, lambda and its error hang on a few uncertain ones; that "
+        f"choices respond is shown by the score test of lambda = 0 (t = {t:.2g})"
+    )
+
+
+def _score_statistic(data: Design, best: Maximum) -> float:
+    """t of lambda = 0 from the score there, by clusters; not a number where choices are not sharp,
+    and with weights or parts of plans, for which there is no such test.
+    """
+    sharp = best.value.sum() >= (1 - SHARP) * null_log_likelihood(data)
+    if not sharp or data.weighted or data.partial is not None:
+        return float("nan")
+    return wild_test(data, "lambda", 0.0, np.ones((1, len(data.names)))).t
 
 
 def covariance(
