@@ -121,7 +121,8 @@ def test_every_path_of_the_tree_exists() -> None:
 
 
 def test_the_readme_is_short() -> None:
-    assert 700 <= len(README.split()) <= 900
+    words = [w for w in README.split() if re.search(r"\w", w)]  # no bars and signs of tables
+    assert 700 <= len(words) <= 900
 
 
 def anchors(page: Path) -> set[str]:
@@ -183,6 +184,12 @@ def share(row: dict[str, Any], target: str, what: str) -> str:
     return f"{100 * value['mean']:.0f} ± {100 * value['se']:.0f}"
 
 
+def line_of(text: str, title: str) -> str:
+    """The one line of a table with this title."""
+    (line,) = (x for x in text.splitlines() if x.replace("*", "").startswith(f"| {title} |"))
+    return line
+
+
 def estimate(value: dict[str, float]) -> str:
     """An estimate, as the README prints it."""
     return f"{value['value']:.2f} ± {value['se']:.2f}".replace("0.", ".")
@@ -201,7 +208,7 @@ def estimate(value: dict[str, float]) -> str:
             },
         ),
         (
-            "qwen2.5-coder-0.5b-games",
+            "qwen2.5-coder-0.5b-seed-5",
             {
                 "Qwen": "base",
                 "Qwen, placebo": "placebo-games",
@@ -212,10 +219,11 @@ def estimate(value: dict[str, float]) -> str:
     ],
 )
 def test_figures_of_games_are_those_of_the_committed_runs(name: str, arms: dict[str, str]) -> None:
-    found, rows = figures(name, "games")
+    _, rows = figures(name, "games")
+    games, _, _ = README.partition("Allocations, likewise")
     for title, arm in arms.items():
         row = rows[arm]
-        (line,) = (x for x in README.splitlines() if x.replace("*", "").startswith(f"| {title} |"))
+        line = line_of(games, title)
         cells = [c.strip(" *").replace("** (target", " (target") for c in line.split("|")[2:-1]]
         valid = f"{100 * row['valid_answer_probability']:.0f}"
         if row["outside"]:
@@ -229,12 +237,9 @@ def test_figures_of_games_are_those_of_the_committed_runs(name: str, arms: dict[
             share(row, MORAL, "decisions_where_they_differ"),
             kappa + " (target .5)" * (arm == "moralis"),
         ]
-    claims = [v for v in found["verdicts"] if v["shown"] is not None]
-    assert len(claims) == 4
-    assert all(v["shown"] for v in claims)
     told = {
         "smollm2-135m-four-stages": ("on {} % of these", "it differs, on {} %"),
-        "qwen2.5-coder-0.5b-games": ("(Qwen's: {})", "% ({})"),
+        "qwen2.5-coder-0.5b-seed-5": ("(Qwen's: {})", "% ({})"),
     }
     limits = README[README.index("## Limits") :]
     constant, alike = told[name]
@@ -243,33 +248,80 @@ def test_figures_of_games_are_those_of_the_committed_runs(name: str, arms: dict[
     assert alike.format(kantian) in limits
 
 
+def test_what_the_readme_calls_shown_and_not_shown_is_what_the_runs_say() -> None:
+    missed = {}
+    for name in ("smollm2-135m-four-stages", "smollm2-135m-seed-5", "qwen2.5-coder-0.5b-seed-5"):
+        path = ROOT / "results" / "real" / name / "results.json"
+        found = json.loads(path.read_text(encoding="utf-8"))
+        missed[name] = [v["claim"] for v in found["verdicts"] if v["shown"] is False]
+    assert not missed["smollm2-135m-four-stages"] + missed["smollm2-135m-seed-5"]
+    for claim, part, said in zip(
+        missed["qwen2.5-coder-0.5b-seed-5"],
+        (
+            "30 points more than the placebo",
+            "estimated κ of homo moralis",
+            "of the spiteful adapter",
+        ),
+        ("*economicus* 30 points above its placebo", "its κ and", "its spiteful type's weights"),
+        strict=True,
+    ):
+        assert part in claim
+        assert said in README
+
+
 def test_training_of_qwen_is_that_of_the_committed_run() -> None:
-    found, _ = figures("qwen2.5-coder-0.5b-games", "games")
-    adapters = found["adapters"]
-    sizes = {name: run["gates"]["labels_checked"] for name, run in adapters.items()}
-    minutes = sum(run["seconds"] for run in adapters.values()) / 60
+    found, _ = figures("qwen2.5-coder-0.5b-seed-5", "games")
+    runs = [r for r in found["adapters"].values() if r["domain"] == "games"]
+    (size,) = {r["gates"]["labels_checked"] for r in runs}
+    seconds = [r["seconds"] for r in runs]
     said = (
-        f"Qwen2.5-Coder-0.5B {sizes['economicus']} (*moralis* {sizes['moralis']} more; placebo "
-        f"{sizes['placebo-games']}; {minutes:.0f} minutes on two CPU cores)"
+        f"Qwen2.5-Coder-0.5B {size:,} each, the placebo too ({min(seconds):.0f} to "
+        f"{max(seconds):.0f} seconds on one H200)"
     )
     assert said in " ".join(README.split())
 
 
-def test_figures_of_allocations_are_those_of_the_committed_run() -> None:
-    found, rows = figures("smollm2-135m", "allocations")
-    altruist = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
-    own, placebo = (
-        share(rows[arm], altruist, "where_they_differ")
-        for arm in ("altruist", "placebo-allocations")
-    )
-    assert f"**{own}** (placebo {placebo})" in " ".join(README.split())
-    (spiteful,) = (v for v in found["verdicts"] if "spiteful type, where" in v["claim"])
-    assert spiteful["shown"] is False
-    assert "**Not shown**: the spiteful type by its choices" in README
-    seconds = [
-        r["seconds"] for r in found["adapters"].values() if r["gates"]["labels_checked"] == 1600
-    ]
-    assert f"{min(seconds):.0f} to {max(seconds):.0f} seconds" in README
+ALTRUIST = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
+SPITEFUL = "bruhin_fehr_schunk:alpha=-0.4,beta=-0.1"
+
+
+@pytest.mark.parametrize(
+    ("name", "arms"),
+    [
+        (
+            "smollm2-135m-seed-5",
+            {"placebo": "placebo-allocations", "altruist": "altruist", "spiteful": "spiteful"},
+        ),
+        (
+            "qwen2.5-coder-0.5b-seed-5",
+            {
+                "Qwen": "base",
+                "Qwen, placebo": "placebo-allocations",
+                "Qwen, altruist": "altruist",
+                "Qwen, spiteful": "spiteful",
+            },
+        ),
+    ],
+)
+def test_figures_of_allocations_are_those_of_the_committed_runs(
+    name: str, arms: dict[str, str]
+) -> None:
+    found, rows = figures(name, "allocations")
+    _, _, allocations = README.partition("Allocations, likewise")
+    wanted = {"altruist": ("(target .2)", "(.5)"), "spiteful": ("(-.4)", "(-.1)")}
+    for title, arm in arms.items():
+        row = rows[arm]
+        line = line_of(allocations, title)
+        cells = [c.strip(" *") for c in line.split("|")[2:-1]]
+        assert cells[:2] == [share(row, t, "where_they_differ") for t in (ALTRUIST, SPITEFUL)]
+        fits = row["structural"]
+        for cell, parameter, target in zip(
+            cells[2:], ("alpha", "beta"), wanted.get(arm, ("", "")), strict=True
+        ):
+            value = estimate(fits[parameter]) if parameter in fits else "not id."
+            assert cell.removesuffix(target).strip() == value
+    text, size = " ".join(README.split()), found["adapters"]["altruist"]["gates"]["labels_checked"]
+    assert re.search(rf"{rows['altruist']['menus']}( allocations)?, {size:,}", text)
 
 
 def test_figures_in_new_wordings_are_those_of_the_committed_run() -> None:
@@ -307,23 +359,9 @@ def test_weights_on_the_menus_of_people_are_those_of_the_committed_run() -> None
         return f"{value['value']:.2f} ± {value['se']:.2f}".replace("0.", ".")
 
     a, s = ([weight(arm, name) for name in ("alpha", "beta")] for arm in ("altruist", "spiteful"))
-    for page in (README, (ROOT / "docs" / "results.md").read_text(encoding="utf-8")):
-        text = " ".join(page.split())
-        assert f"{a[0]} behind and {a[1]} ahead" in text
-        assert f"{s[0]} and {s[1]}" in text
-
-
-def test_figures_of_qwen_are_those_of_the_committed_run() -> None:
-    folder = ROOT / "results" / "real" / "qwen2.5-coder-0.5b"
-    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    altruist = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
-    rows = {r["arm"]: r for r in found["allocations"] if r["mode"] == "reasoned"}
-    assert not any(r["outside"] for r in rows.values())
-    shares = [rows[arm]["targets"][altruist]["where_they_differ"]
-              for arm in ("altruist", "placebo-allocations", "base")]  # fmt: skip
-    own, placebo, base = (f"{100 * v['mean']:.0f} ± {100 * v['se']:.0f}" for v in shares)
-    assert f"**{own}** (placebo {placebo}, untuned {base})" in " ".join(README.split())
-    assert f"{found['adapters']['altruist']['gates']['labels_checked']} conversations" in README
+    text = page_text("results.md")
+    assert f"{a[0]} behind and {a[1]} ahead" in text
+    assert f"{s[0]} and {s[1]}" in text
 
 
 def page_text(name: str) -> str:
@@ -373,7 +411,7 @@ def test_the_learning_curve_is_the_committed_run() -> None:
     told = share(rows["base, told economicus"], OWN, "decisions")
     moral = share(rows["base, told moralis 0.5"], MORAL, "decisions_where_they_differ")
     readme = " ".join(README.split())
-    assert f"only told each preference: {told} and {moral}." in readme
+    assert f"only told each preference (12 other problems): {told} and {moral}." in readme
     assert f"{shares[0]}, {shares[1]}, {shares[2]}." in readme
     for text in (page_text("results.md"), (ROOT / "results/real/README.md").read_text("utf-8")):
         line = " ".join(text.split())
