@@ -13,7 +13,9 @@ error.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import get_args
 
 import numpy as np
@@ -195,7 +197,8 @@ def fit(
     resampled = errors in ("bootstrap", "jackknife")
     first = "clustered" if resampled else errors
     v, remarks = covariance(data, best.score, best.hessian, first, second)
-    _responds(data, best, float(np.sqrt(max(v[0, 0], 0))), critical(0.95, df), notes)
+    t = partial(_score_statistic, data, best, first, second)
+    _responds(data, best, float(np.sqrt(max(v[0, 0], 0))), critical(0.95, df), t, notes)
     jacobian = jacobian_of(best.b)
     transformed = jacobian @ v @ jacobian.T
     if resampled:
@@ -242,7 +245,14 @@ def _counted(
     ]
 
 
-def _responds(data: Design, best: Maximum, se: float, least: float, notes: list[str]) -> None:
+def _responds(
+    data: Design,
+    best: Maximum,
+    se: float,
+    least: float,
+    statistic: Callable[[], float],
+    notes: list[str],
+) -> None:
     """Raises NotIdentified when lambda is not clearly positive, saying on which side it lies.
 
     Of a sharp chooser, whose lambda hangs on a few uncertain decisions, lambda / SE is small
@@ -267,7 +277,7 @@ def _responds(data: Design, best: Maximum, se: float, least: float, notes: list[
         )
     if precision >= least * se and precision > 1e-12:
         return
-    t = _score_statistic(data, best)
+    t = statistic()
     if precision < 1e-12 or not t > least:
         raise NotIdentified(
             f"{data.family}: lambda is {precision:.4g} (SE {se:.2g}), not clearly above 0: "
@@ -281,12 +291,21 @@ def _responds(data: Design, best: Maximum, se: float, least: float, notes: list[
     )
 
 
-def _score_statistic(data: Design, best: Maximum) -> float:
-    """t of lambda = 0 from the score there, by clusters; not a number where choices are not sharp,
-    and with weights or parts of plans, for which there is no such test.
+def _score_statistic(
+    data: Design, best: Maximum, errors: str, second: Sequence[str] | None
+) -> float:
+    """t of lambda = 0 from the score there, clustered as the errors are.
+
+    Not a number where choices are not sharp or clusters too few, and for what has no such test:
+    weights, parts of plans, two ways of clustering.
     """
+    n, _, k = data.index.shape
     sharp = best.value.sum() >= (1 - SHARP) * null_log_likelihood(data)
-    if not sharp or data.weighted or data.partial is not None:
+    if not sharp or data.weighted or data.partial is not None or second is not None:
+        return float("nan")
+    if errors in ("sandwich", "hessian"):  # each decision on its own
+        data = replace(data, cluster=np.arange(n), names=tuple(map(str, range(n))))
+    if len(data.names) <= k:
         return float("nan")
     return wild_test(data, "lambda", 0.0, np.ones((1, len(data.names)))).t
 

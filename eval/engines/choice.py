@@ -38,7 +38,7 @@ def vllm_options(pairs: tuple[str, ...] | list[str]) -> dict[str, object]:
 
 def check_precision(options: Mapping[str, object], adapters: Mapping[str, Path], gpu: bool) -> None:
     """Raises InputError for single precision with adapters on a GPU, where vLLM's kernels for
-    adapters take half precision only (seen with 0.26: the engine ends in an assertion).
+    adapters take half precision only (0.26 fails an assertion).
     """
     if gpu and adapters and options.get("dtype") in ("float32", "float"):
         raise InputError(

@@ -59,8 +59,8 @@ def requirements(package: Package) -> list[str]:
         re.split(r"[^A-Za-z0-9_.-]", line)[0] for line in declared if "extra ==" not in line
     ] or list(recorded)
     if all(s.words[:3] == ["-m", "econmoral", "fit"] for s in package.steps):
-        names = [name for name in names if name.lower() in CALCULATOR]
-        if any(path.endswith(".parquet") for path in package.data):
+        names = [n for n in names if n.lower() in CALCULATOR] if declared else sorted(CALCULATOR)
+        if any(path.lower().endswith(".parquet") for path in package.data):
             names.append("pyarrow")
     lines = []
     for name in names:
