@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from shell import allocation_choices, complains, json_of
 
+from econmoral.commands.package import master_script
 from econmoral.commands.package.steps import rewritten
 from econmoral.files.records import read_json, sha256, write_json
 
@@ -215,6 +216,20 @@ def test_data_that_may_not_be_passed_on_are_asked_for(fitted: Path, tmp_path: Pa
     done = master(tmp_path / "p")
     assert done.returncode == 1
     assert "data/choices.csv is not part of this package" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("new", "same"), [("0.25", True), ("0.26", False), ("nan", False), ("", False), ("x", False)]
+)
+def test_a_number_that_is_none_any_more_is_another(
+    new: str, same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(master_script, "HERE", tmp_path)
+    for folder, value in (("results", "0.25"), ("output", new)):
+        (tmp_path / folder).mkdir()
+        text = f"subject,share\na,{value}\nb,\n"
+        (tmp_path / folder / "predictions.csv").write_text(text)
+    assert master_script.compare("predictions.csv", 1e-6) == same
 
 
 def closure(names: Iterable[str]) -> set[str]:

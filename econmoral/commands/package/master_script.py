@@ -99,8 +99,8 @@ def compare(name: str, tolerance: float) -> bool:
         print(f"  {name}: DIFFERENT: {only} numbers are in one of the two only")
         return False
     worst, place = 0.0, ""
-    for key, a in old.items():
-        b = new[key]
+    for key in old:
+        a, b = (None if v != v else v for v in (old[key], new[key]))  # a NaN equals nothing
         if a == b:
             gap = 0.0
         elif a is None or b is None:
