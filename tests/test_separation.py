@@ -388,3 +388,20 @@ def test_the_score_test_rescues_nobody_who_does_not_respond(subjects: int, error
         except NotIdentified:
             continue
     assert passed <= 0.1 * drawn
+
+
+def test_a_sharp_type_is_not_said_to_hardly_respond() -> None:
+    # lambda of the six hangs on a few uncertain decisions, so that lambda / SE says nothing
+    found = mixture(people((25, (0.1, 0.3), 0.015), (6, (0.2, 0.5), 0.2)), 2, starts=3)
+    assert found.types[1]["lambda"] < 1.96 * found.se[1]["lambda"]
+    assert [n for n in found.notes if n.startswith("type 2 of 2: choices are nearly determ")]
+    # of Fehr and Schmidt: a positive weight on the other where behind is a negative alpha
+    for name, value in (("alpha", -0.2), ("beta", 0.5)):
+        assert abs(found.types[1][name] - value) < 2 * found.se[1][name] < 0.2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_type_of_coins_still_hardly_responds(seed: int) -> None:
+    coins = people((25, (0.1, 0.3), 0.05), (20, (0.0, 0.0), 0.0), seed=seed)
+    with pytest.raises(NotIdentified, match=r"hardly responding|coded the other way"):
+        mixture(coins, 2, starts=3)

@@ -14,7 +14,6 @@ error.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import get_args
 
@@ -28,6 +27,7 @@ from econmoral.estimation.identification import (
     rank_deficiency,
 )
 from econmoral.estimation.inference import (
+    SHARP_NOTE,
     bootstrap,
     jackknife,
     jacobian_of,
@@ -35,6 +35,7 @@ from econmoral.estimation.inference import (
     one_sided,
     profile_interval,
     resampled_covariance,
+    score_statistic,
     theta_of,
     two_way,
     wild_interval,
@@ -68,7 +69,6 @@ __all__ = [
 ]  # fmt: skip
 
 LIMIT = 60.0  # utility differences of this many logits are probabilities of 1 to machine precision
-SHARP = 0.5  # pseudo-R2 from which choices are nearly deterministic
 FEW = 30  # clusters below which asymptotics are doubtful
 KINDS: tuple[str, ...] = get_args(Errors)
 
@@ -197,7 +197,7 @@ def fit(
     resampled = errors in ("bootstrap", "jackknife")
     first = "clustered" if resampled else errors
     v, remarks = covariance(data, best.score, best.hessian, first, second)
-    t = partial(_score_statistic, data, best, first, second)
+    t = partial(score_statistic, data, best, first, second)
     _responds(data, best, float(np.sqrt(max(v[0, 0], 0))), critical(0.95, df), t, notes)
     jacobian = jacobian_of(best.b)
     transformed = jacobian @ v @ jacobian.T
@@ -285,29 +285,7 @@ def _responds(
             "parameters is undetermined",
             kind="unresponsive",
         )
-    notes.append(
-        "choices are nearly deterministic, lambda and its error hang on a few uncertain ones; that "
-        f"choices respond is shown by the score test of lambda = 0 (t = {t:.2g})"
-    )
-
-
-def _score_statistic(
-    data: Design, best: Maximum, errors: str, second: Sequence[str] | None
-) -> float:
-    """t of lambda = 0 from the score there, clustered as the errors are.
-
-    Not a number where choices are not sharp or clusters too few, and for what has no such test:
-    weights, parts of plans, two ways of clustering.
-    """
-    n, _, k = data.index.shape
-    sharp = best.value.sum() >= (1 - SHARP) * null_log_likelihood(data)
-    if not sharp or data.weighted or data.partial is not None or second is not None:
-        return float("nan")
-    if errors in ("sandwich", "hessian"):  # each decision on its own
-        data = replace(data, cluster=np.arange(n), names=tuple(map(str, range(n))))
-    if len(data.names) <= k:
-        return float("nan")
-    return wild_test(data, "lambda", 0.0, np.ones((1, len(data.names)))).t
+    notes.append(SHARP_NOTE.format(t=t))
 
 
 def covariance(

@@ -16,15 +16,23 @@ from scipy.stats import chi2
 from econmoral.estimation.identification import NotIdentified
 from econmoral.estimation.likelihood import (
     Design,
+    Maximum,
     codes,
     compress,
     exists,
     hessians,
     log_likelihood,
     maximise,
+    null_log_likelihood,
     restrict,
 )
 from econmoral.estimation.robust import cluster_sums, jackknife_covariance
+
+SHARP = 0.5  # pseudo-R2 from which choices are nearly deterministic
+SHARP_NOTE = (
+    "choices are nearly deterministic, lambda and its error hang on a few uncertain ones; that "
+    "choices respond is shown by the score test of lambda = 0 (t = {t:.2g})"
+)
 
 
 def theta_of(b: np.ndarray) -> np.ndarray:
@@ -171,6 +179,25 @@ def wild_test(
         return step @ a / np.sqrt((spread**2).sum(1))
 
     return Wild(float(statistics(np.ones((1, len(s))))[0]), statistics(weights))
+
+
+def score_statistic(
+    data: Design, best: Maximum, errors: str, second: Sequence[str] | None
+) -> float:
+    """t of lambda = 0 from the score there, clustered as the errors are.
+
+    Not a number where choices are not sharp or clusters too few, and for what has no such test:
+    weights, parts of plans, two ways of clustering.
+    """
+    n, _, k = data.index.shape
+    sharp = best.value.sum() >= (1 - SHARP) * null_log_likelihood(data)
+    if not sharp or data.weighted or data.partial is not None or second is not None:
+        return float("nan")
+    if errors in ("sandwich", "hessian"):  # each decision on its own
+        data = replace(data, cluster=np.arange(n), names=tuple(map(str, range(n))))
+    if len(data.names) <= k:
+        return float("nan")
+    return wild_test(data, "lambda", 0.0, np.ones((1, len(data.names)))).t
 
 
 def _restricted(data: Design, name: str, value: float, start: np.ndarray | None) -> np.ndarray:

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.stats import norm, t
 
 from econmoral.estimation.identification import NotIdentified, describe, optimal_for
-from econmoral.estimation.inference import jacobian_of, theta_of
+from econmoral.estimation.inference import SHARP_NOTE, jacobian_of, score_statistic, theta_of
 from econmoral.estimation.likelihood import (
     Design,
     compress,
@@ -433,6 +433,10 @@ def _errors(
     for i in range(types):
         last = i * k + k - 1
         if k > 1 and at[last] < 1.96 * se[last]:
+            t = _responds(data, state, i) if at[last] > 0 else float("nan")
+            if t > 1.96:
+                notes = (*notes, f"type {i + 1} of {types}: {SHARP_NOTE.format(t=t)}")
+                continue
             way = (
                 "coded the other way round"
                 if at[last] < -1.96 * se[last]
@@ -452,6 +456,15 @@ def _errors(
         se[types * k :],
         notes,
     )
+
+
+def _responds(data: Design, state: _State, i: int) -> float:
+    """t of the score test of lambda = 0 over the choices of those who are rather of type i than of
+    any other; not a number where these choices are not nearly deterministic.
+    """
+    members = state.tau.argmax(1) == i
+    rows = data.rows(members[data.cluster])
+    return score_statistic(rows, maximise(rows, state.b[i]), "clustered", None)
 
 
 def _analytic(data: Design, state: _State, errors: str) -> np.ndarray:
