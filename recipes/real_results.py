@@ -527,17 +527,15 @@ def on_games(rows: list[dict[str, Any]]) -> bool:
 
 def draw_curve(axis: Any, found: dict[str, Any], what: str) -> None:
     """Share of choices as the adapters' own target by number of conversations,
-    beside the untuned model, plain and told of the target.
+    beside the untuned model, plain and told of the target; who answers outside the form is named.
     """
-    rows = [r for r in found["curve"] if not r["outside"] and r["mode"] == "reasoned"]
-    runs = {r["arm"]: found["adapters"].get(r["arm"]) for r in rows}
+    everyone = [r for r in found["curve"] if r["mode"] == "reasoned"]
+    rows = [r for r in everyone if not r["outside"]]
+    runs = {r["arm"]: found["adapters"].get(r["arm"]) for r in everyone}
     target = next(str(Target.parse(run["target"])) for run in runs.values() if run)
     told = f"base, told {rows[0]['targets'][target]['label']}"
-    tuned = {
-        run["gates"]["labels_checked"]: r["targets"][target][what]
-        for r in rows
-        if (run := runs[r["arm"]])
-    }
+    count = {arm: run["gates"]["labels_checked"] for arm, run in runs.items() if run}
+    tuned = {count[r["arm"]]: r["targets"][target][what] for r in rows if r["arm"] in count}
     sizes = sorted(tuned)
     means = [tuned[n]["mean"] for n in sizes]
     errors = [figures.INTERVAL * (tuned[n]["se"] or 0) for n in sizes]
@@ -548,8 +546,16 @@ def draw_curve(axis: Any, found: dict[str, Any], what: str) -> None:
             label, style = lines[row["arm"]]
             level = row["targets"][target][what]["mean"]
             axis.axhline(level, color=figures.COLOURS[0], ls=style, label=label)
+    for arm in (r["arm"] for r in everyone if r["outside"]):
+        if arm in count:
+            about = {"rotation": 90, "ha": "center", "va": "bottom"}
+            axis.text(count[arm], 0.02, OUTSIDE, color="grey", fontsize=8, **about)
+        elif arm in lines:
+            axis.plot([], [], " ", label=f"{lines[arm][0]}: {OUTSIDE}")
+    every = sorted(count.values())
     axis.set(xscale="log", ylim=(0, 1.02), xlabel="conversations (95 % interval over problems)")
-    axis.set(xticks=sizes, xticklabels=sizes, ylabel="choices as the target")
+    axis.set(xticks=every, xticklabels=every, ylabel="choices as the target")
+    axis.set_xlim(0.8 * every[0], 1.25 * every[-1])
     axis.minorticks_off()
     axis.legend(fontsize=8, loc="lower right")
     axis.grid(axis="y", color="#dddddd")

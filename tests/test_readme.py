@@ -446,6 +446,35 @@ def test_the_curve_of_allocations_is_the_committed_run() -> None:
     assert all(rows[arm]["outside"] for arm in ("base", "base, told bfs 0.2 0.5"))
 
 
+def test_the_curve_of_crossed_allocations_is_the_committed_run() -> None:
+    found, rows = figures("smollm2-135m-seed-5", "curve")
+    target = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
+    assert rows["base"]["outside"]
+    assert rows["altruist-n100"]["outside"]
+    valid = f"(valid {rows['altruist-n100']['valid_answer_probability']:.2f})".replace("0.", ".")
+    curve = [rows[arm] for arm in ("altruist-n400", "altruist-n1000", "altruist")]
+    selfish = next(row for row in found["curve"] if row["arm"] == "most for itself")
+    own = share(selfish, target, "accuracy")
+    first, second, third = (share(row, target, "accuracy") for row in curve)
+    told = " ".join((ROOT / "results/real/README.md").read_text("utf-8").split())
+    for text in (told, page_text("results.md")):
+        assert valid in text
+        assert f"{second} after 1,000" in text
+        assert f"{third} after 3,200 (most for itself {own})" in text
+    assert f"{first} % as its target after 400" in told
+    assert f"{first} % of the first 30 allocations as its target after 400" in page_text(
+        "results.md"
+    )
+    first, second, third = (share(row, target, "where_they_differ") for row in curve)
+    assert f"{first}, {second} and {third}. Steps that are right" in told
+    steps = [round(100 * row["steps_right"]) for row in curve]
+    assert "Steps that are right: {}, {} and {} %.".format(*steps) in told
+    assert "not_identified" in curve[0]["structural"]
+    for row, size in zip(curve[1:], ("1,000", "3,200"), strict=True):
+        behind, ahead = (estimate(row["structural"][k]) for k in ("alpha", "beta"))
+        assert f"{behind} and {ahead} after {size}" in told
+
+
 def test_the_agent_beside_people_is_that_of_the_committed_run() -> None:
     path = ROOT / "results" / "real" / "smollm2-135m-clone" / "comparison.json"
     kinds = json.loads(path.read_text(encoding="utf-8"))["comparison"]

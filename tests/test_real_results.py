@@ -96,7 +96,10 @@ def test_a_learning_curve_is_drawn_over_conversations(tmp_path: Path) -> None:
 
     rows = [row("base", 0.5), row("base, told economicus", 0.55)]
     rows += [row("e-n100", 0.8), row("e-n50", 0.6)]
-    adapters = {f"e-n{n}": {"target": target, "gates": {"labels_checked": n}} for n in (50, 100)}
+    rows.append({"arm": "e-n20", "set": "wordings", "mode": "reasoned", "outside": True})
+    adapters = {
+        f"e-n{n}": {"target": target, "gates": {"labels_checked": n}} for n in (20, 50, 100)
+    }
     axis = plt.figure().add_subplot()
     draw_curve(axis, {"curve": rows, "adapters": adapters}, "decisions")
     curve, *levels = axis.get_lines()
@@ -104,3 +107,7 @@ def test_a_learning_curve_is_drawn_over_conversations(tmp_path: Path) -> None:
     texts = {t.get_text() for t in axis.get_legend().get_texts()}
     assert texts == {"tuned", "untuned", "untuned, told the preference"}
     assert [line.get_ydata()[0] for line in levels[-2:]] == [0.5, 0.55]
+    (left_out,) = axis.texts
+    assert (left_out.get_position()[0], left_out.get_text()) == (20, "answers outside the form")
+    assert list(axis.get_xticks()) == [20, 50, 100]
+    assert axis.get_xlim()[0] < 20
