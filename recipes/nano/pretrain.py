@@ -56,6 +56,7 @@ GATES = {
     "steps": {"table": 0.95, "product": 0.95, "both": 0.95, "drill_sum": 0.7, "own_line": 0.8},
 }
 PATIENCE = 600  # steps after which a phase ends whatever was learnt
+Papers = dict[str, list[tuple[list[int], list[float]]]]  # skill -> tokens and weights of documents
 
 
 CARD = """---
@@ -394,15 +395,13 @@ def answer_loss(
     ][keep].sum()
 
 
-def exam(
-    curriculum: str, encoder: Encoder, seed: int, per_skill: int = 30
-) -> dict[str, list[tuple[list[int], list[float]]]]:
+def exam(curriculum: str, encoder: Encoder, seed: int, per_skill: int = 30) -> Papers:
     """Fixed documents for every skill, drawn apart from the training stream.
 
     Only the last answer is marked.
     """
     rng = np.random.default_rng(seed)
-    papers: dict[str, list[tuple[list[int], list[float]]]] = {}
+    papers: Papers = {}
     for _ in range(100 * per_skill):
         for lesson in lessons.document(
             rng, curriculum, "decisions" if rng.random() < 0.8 else "steps", turns=4
@@ -419,9 +418,7 @@ def exam(
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not read
-def marks(
-    model: Qwen2ForCausalLM, papers: dict[str, list[tuple[list[int], list[float]]]]
-) -> dict[str, float]:
+def marks(model: Qwen2ForCausalLM, papers: Papers) -> dict[str, float]:
     """Share of exam answers whose every token is the model's most likely one."""
     result = {}
     for skill, documents in sorted(papers.items()):
@@ -454,6 +451,114 @@ class PretrainConfig(Config):
     seed: int = option(0, "")
 
 
+class Course:
+    """A training: the model, what moves it, how far it is.
+
+    phase : number of the present phase, ``entered`` at that step.  seconds : spent before this
+    process began.
+    """
+
+    KEPT = ("phase", "entered", "log", "tokens", "step", "seconds")
+
+    def __init__(self, config: PretrainConfig, model: Qwen2ForCausalLM) -> None:
+        self.config, self.model = config, model
+        matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n]
+        rest = [p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n]
+        muon: dict[str, Any] = {"weight_decay": 0.01, "adjust_lr_fn": "match_rms_adamw"}
+        self.optimizers = [
+            torch.optim.Muon(matrices, lr=config.lr, momentum=0.95, **muon),
+            torch.optim.AdamW(rest, lr=config.lr, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+        # a fifth faster; every training batch has the same shape
+        self.body = torch.compile(model.model)
+        self.rng = np.random.default_rng(config.seed + 1)
+        self.phases = list(lessons.PHASES)
+        self.phase, self.entered, self.tokens, self.step = 0, 0, 0, 0
+        self.log: list[dict[str, Any]] = []
+        self.losses: list[float] = []
+        self.seconds, self.began = 0.0, time.monotonic()
+        self.file = config.out / "state.pt"
+
+    @property
+    def spent(self) -> float:
+        """Seconds, those before an interruption too."""
+        return self.seconds + time.monotonic() - self.began
+
+    def resume(self) -> None:
+        """Go on where it was saved last, if it was."""
+        if not self.file.exists():
+            return
+        state = torch.load(self.file, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
+        self.rng.bit_generator.state = state["rng"]
+        for name in self.KEPT:
+            setattr(self, name, state[name])
+
+    def keep(self) -> None:
+        """Write the model, and what ``resume`` needs."""
+        save(self.model, self.config.out)
+        state = {name: getattr(self, name) for name in self.KEPT} | {
+            "seconds": self.spent,
+            "model": self.model.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "rng": self.rng.bit_generator.state,
+        }
+        aside = self.file.with_suffix(".part")
+        torch.save(state, aside)
+        os.replace(aside, self.file)
+
+    def advance(self, encoder: Encoder) -> None:
+        """One step: the rate rises over 60 of them and falls over the second half."""
+        share = self.step / self.config.steps
+        scale = min(1, (self.step + 1) / 60) * (1 if share < 0.5 else max(0.02, (1 - share) / 0.5))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.lr * scale
+        kind, phase = self.config.curriculum, self.phases[self.phase]
+        x, w = batch(
+            [
+                encoder(lessons.document(self.rng, kind, phase), self.config.length)
+                for _ in range(self.config.batch)
+            ]
+        )
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = answer_loss(self.model, self.body, x, w)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self.step, self.tokens = self.step + 1, self.tokens + x.numel()
+        self.losses.append(loss.item())
+
+    @property
+    def last(self) -> bool:
+        """Whether this is the last phase."""
+        return self.phase == len(self.phases) - 1
+
+    def look(self, papers: Papers) -> None:
+        """Examine, write the log, and go to the next phase where this one's gate is reached."""
+        gate = GATES.get(self.phases[self.phase], {})
+        asked = {k: v for k, v in papers.items() if k in gate} if gate else papers
+        with torch.autocast("cpu", torch.bfloat16):
+            skill = marks(self.model, asked)
+        entry = {
+            "seconds": round(self.spent),
+            "step": self.step,
+            "tokens": self.tokens,
+            "phase": self.phases[self.phase],
+            "loss": round(float(np.mean(self.losses[-100:])), 4),
+        }
+        self.log.append({**entry, **skill})
+        print(json.dumps(self.log[-1]), flush=True)
+        # a gate that is not reached in time is passed all the same, and the log shows it
+        reached = all(skill[k] >= v for k, v in gate.items())
+        if not self.last and (reached or self.step - self.entered > PATIENCE):
+            self.phase, self.entered = self.phase + 1, self.step
+
+
 def main() -> None:
     """Train, save on the way, finish with the card."""
     config = parse(PretrainConfig, None, __doc__)
@@ -465,94 +570,14 @@ def main() -> None:
     model = make_model(tokenizer, config.hidden, config.layers)
     tokenizer.save_pretrained(config.out)
     encoder = Encoder(tokenizer)
-    matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n]
-    rest = [p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n]
-    optimizers = [
-        torch.optim.Muon(
-            matrices, lr=config.lr, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"
-        ),
-        torch.optim.AdamW(rest, lr=config.lr, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
-    body = torch.compile(model.model)  # a fifth faster; every training batch has the same shape
-    rng = np.random.default_rng(config.seed + 1)
+    course = Course(config, model)
     papers = exam(config.curriculum, encoder, seed=777)
-    phases, phase, entered = list(lessons.PHASES), 0, 0
-    log: list[dict[str, Any]] = []
-    losses: list[float] = []
-    tokens, step, before, began = 0, 0, 0.0, time.monotonic()
-    saved = config.out / "state.pt"
-    if saved.exists():
-        state = torch.load(saved, weights_only=True)
-        model.load_state_dict(state["model"])
-        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(kept)
-        rng.bit_generator.state = state["rng"]
-        phase, entered, log, tokens, step, before = (
-            state[k] for k in ("phase", "entered", "log", "tokens", "step", "seconds")
-        )
-    while step < config.steps:
-        share = step / config.steps
-        scale = min(1, (step + 1) / 60) * (1 if share < 0.5 else max(0.02, (1 - share) / 0.5))
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr * scale
-        x, w = batch(
-            [
-                encoder(lessons.document(rng, config.curriculum, phases[phase]), config.length)
-                for _ in range(config.batch)
-            ]
-        )
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = answer_loss(model, body, x, w)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        step, tokens = step + 1, tokens + x.numel()
-        losses.append(loss.item())
-        last = phase == len(phases) - 1
-        if step % (500 if last else 100) == 0:
-            gate = GATES.get(phases[phase], {})
-            with torch.autocast("cpu", torch.bfloat16):
-                skill = marks(
-                    model, {k: v for k, v in papers.items() if k in gate} if gate else papers
-                )
-            seconds = before + time.monotonic() - began
-            entry = {
-                "seconds": round(seconds),
-                "step": step,
-                "tokens": tokens,
-                "phase": phases[phase],
-                "loss": round(float(np.mean(losses[-100:])), 4),
-            }
-            log.append({**entry, **skill})
-            print(json.dumps(log[-1]), flush=True)
-            # a gate that is not reached in time is passed all the same, and the log shows it
-            if not last and (
-                all(skill[k] >= v for k, v in gate.items()) or step - entered > PATIENCE
-            ):
-                phase, entered = phase + 1, step
-            save(model, config.out)
-            aside = saved.with_suffix(".part")
-            state = {
-                "model": model.state_dict(),
-                "optimizers": [o.state_dict() for o in optimizers],
-                "rng": rng.bit_generator.state,
-            }
-            torch.save(
-                {
-                    **state,
-                    "phase": phase,
-                    "entered": entered,
-                    "log": log,
-                    "tokens": tokens,
-                    "step": step,
-                    "seconds": seconds,
-                },
-                aside,
-            )
-            os.replace(aside, saved)
+    course.resume()
+    while course.step < config.steps:
+        course.advance(encoder)
+        if course.step % (500 if course.last else 100) == 0:
+            course.look(papers)
+            course.keep()
     with torch.no_grad():
         final = marks(model, exam(config.curriculum, encoder, seed=778, per_skill=100))
     print(json.dumps({"final": final}), flush=True)
@@ -560,12 +585,12 @@ def main() -> None:
     record = {
         "command": " ".join(["python", "-m", "recipes.nano.pretrain", *sys.argv[1:]]),
         "curriculum": config.curriculum,
-        "seconds": round(before + time.monotonic() - began),
-        "steps": step,
-        "tokens": tokens,
+        "seconds": round(course.spent),
+        "steps": course.step,
+        "tokens": course.tokens,
         "parameters": sum(p.numel() for p in model.parameters()),
         "exam": final,
-        "log": log,
+        "log": course.log,
         "torch": torch.__version__,
         "git": subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True
@@ -573,7 +598,7 @@ def main() -> None:
     }
     (config.out / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     (config.out / "README.md").write_text(card(record), encoding="utf-8")
-    saved.unlink(missing_ok=True)
+    course.file.unlink(missing_ok=True)
 
 
 def save(model: Qwen2ForCausalLM, out: Path) -> None:
