@@ -39,15 +39,34 @@ figures, OUTSIDE = room("eval.figure"), room("eval.validity").OUTSIDE
 
 STAGES = (
     "games",
+    "games-direct",
     "games-training-wordings",
     "allocations",
+    "allocations-direct",
     "bfs39",
+    "bfs39-direct",
     "spillover",
     "curve",
     "dilemmas",
     "pricing",
 )
 
+# stage -> title, and which rows
+GAMES = {
+    "games": ("payoffs and wordings never trained on", "wordings"),
+    "games-direct": ("payoffs and wordings never trained on, direct answers", "wordings"),
+    "games-training-wordings": ("payoffs never trained on", "payoffs"),
+}
+PEOPLE = " of Bruhin, Fehr and Schunk (39 menus), wordings never trained on"
+ALLOCATIONS = {
+    "allocations": (", payoffs and wordings never trained on", "allocations"),
+    "allocations-direct": (
+        ", payoffs and wordings never trained on, direct answers",
+        "allocations",
+    ),
+    "bfs39": (PEOPLE, "bfs39"),
+    "bfs39-direct": (f"{PEOPLE}, direct answers", "bfs39"),
+}
 TYPES = {"altruist": ALTRUIST, "spiteful": SPITEFUL}
 # what a claim asks for
 REACHED = 0.9  # of decisions as the target
@@ -345,6 +364,16 @@ def dilemmas_table(summary: dict[str, Any]) -> str:
     return markdown(["", "valid %", *people], body)
 
 
+def pricing_table(summary: dict[str, Any]) -> str:
+    """Markets of two firms, and how each agent does on its own."""
+    rows = room("eval.pricing").table_rows(summary)
+    alone = [
+        f"{agent}, alone: {room('eval.pricing').of_gate(gate)}."
+        for agent, gate in summary["gate"].items()
+    ]
+    return "\n\n".join([markdown(list(rows[0]), [list(r.values()) for r in rows]), *alone])
+
+
 def pick(rows: list[dict[str, Any]], **wanted: str) -> dict[str, Any] | None:
     """The first row with these values."""
     return next((r for r in rows if all(r.get(k) == v for k, v in wanted.items())), None)
@@ -585,26 +614,12 @@ def page(found: dict[str, Any], name: str) -> str:
     if any(c["shown"] is not None for c in checks):
         parts += ["## What was to be shown", markdown(["claim", "", "figures"], body)]
     parts += ["## Training", training_table(found["adapters"])]
-    if "games" in found:
-        parts += [
-            "## Games, payoffs and wordings never trained on",
-            games_table(found["games"], "wordings"),
-        ]
-    if "games-training-wordings" in found:
-        parts += [
-            "## Games, payoffs never trained on",
-            games_table(found["games-training-wordings"], "payoffs"),
-        ]
-    if "allocations" in found:
-        parts += [
-            "## Allocations, payoffs and wordings never trained on",
-            allocations_table(found["allocations"], "allocations"),
-        ]
-    if "bfs39" in found:
-        parts += [
-            "## Allocations of Bruhin, Fehr and Schunk (39 menus), wordings never trained on",
-            allocations_table(found["bfs39"], "bfs39"),
-        ]
+    for stage, (title, held) in GAMES.items():
+        if stage in found:
+            parts += [f"## Games, {title}", games_table(found[stage], held)]
+    for stage, (title, battery) in ALLOCATIONS.items():
+        if stage in found:
+            parts += [f"## Allocations{title}", allocations_table(found[stage], battery)]
     for stage, counts in found.get("derivations", {}).items():
         if counts:
             title = stage.replace("-", ", ", 1).replace("-", " ")
@@ -626,6 +641,9 @@ def page(found: dict[str, Any], name: str) -> str:
             "direct answers)",
             dilemmas_table(found["dilemmas"]),
         ]
+    if "pricing" in found:
+        title = f"## Pricing ({found['pricing']['periods']} periods, the last 50 of them shown)"
+        parts += [title, pricing_table(found["pricing"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -649,7 +667,8 @@ def main() -> None:
     )
     write_text(out / "results.md", page(found, name))
     for stage in STAGES:  # every page, derivation and probability that the tables rest on
-        kept = "conjoint.jsonl" if stage == "dilemmas" else "choices.jsonl"
+        others = {"dilemmas": "conjoint.jsonl", "pricing": "periods.jsonl"}
+        kept = others.get(stage, "choices.jsonl")
         choices = config.folder / stage / kept
         if choices.is_file() and out != config.folder:
             write_text(out / f"{stage}.jsonl", choices.read_text(encoding="utf-8"))

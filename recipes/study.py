@@ -21,6 +21,7 @@ continues, and designs share what they have in common.  cells.jsonl holds the co
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from abc import ABC, abstractmethod
@@ -455,12 +456,14 @@ class Games(Design):
     named = True
 
     def lay_out(self, grid: Grid) -> None:
-        """Two measurements."""
+        """Three measurements; direct answers, which take minutes, before derivations."""
         adapters, items = grid.all_named("games"), grid.plan["items"]
-        new = ["--sets", "wordings", "--items", str(items), "--mode", "reasoned", "direct"]
-        known = ["--sets", "payoffs", "--items", str(max(1, items // 2)), "--mode", "reasoned"]
-        grid.compare("games", "games", adapters, *asked("games"), *new, "--prompted")
-        grid.compare("games-training-wordings", "games", adapters, *asked("games"), *known)
+        new = ["--sets", "wordings", "--items", str(items), "--prompted"]
+        known = ["--sets", "payoffs", "--items", str(max(1, items // 2))]
+        written = [*asked("games"), "--mode", "reasoned"]
+        grid.compare("games-direct", "games", adapters, "--pairs", "1", "--mode", "direct", *new)
+        grid.compare("games", "games", adapters, *written, *new)
+        grid.compare("games-training-wordings", "games", adapters, *written, *known)
 
 
 class Allocations(Design):
@@ -472,15 +475,18 @@ class Allocations(Design):
     named = True
 
     def lay_out(self, grid: Grid) -> None:
-        """Three measurements."""
-        words = [*asked("allocations"), "--wordings", "held-out", "--mode", "reasoned", "direct"]
+        """Five measurements; direct answers, which take minutes, before derivations."""
         batteries = {
             "allocations": ("allocations", "--limit", str(self.entry["menus"])),
             "bfs39": ("bfs39",),
         }
-        for name, battery in batteries.items():
-            adapters = grid.all_named("allocations")
-            grid.compare(name, "menus", adapters, *words, "--prompted", "--battery", *battery)
+        modes = {
+            "-direct": ["--pairs", "1", "--mode", "direct"],
+            "": [*asked("allocations"), "--mode", "reasoned"],
+        }
+        adapters, new = grid.all_named("allocations"), ["--wordings", "held-out", "--prompted"]
+        for (end, mode), (name, battery) in itertools.product(modes.items(), batteries.items()):
+            grid.compare(name + end, "menus", adapters, *mode, *new, "--battery", *battery)
         everyone = grid.all_named(*DOMAINS)
         grid.compare("spillover", "menus", everyone, "--battery", "spillover", "--pairs", "1")
 

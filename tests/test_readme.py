@@ -446,6 +446,74 @@ def test_the_curve_of_allocations_is_the_committed_run() -> None:
     assert all(rows[arm]["outside"] for arm in ("base", "base, told bfs 0.2 0.5"))
 
 
+def test_direct_answers_are_the_committed_run() -> None:
+    found = json.loads(
+        (ROOT / "results/real/qwen2.5-coder-0.5b-seed-5/results.json").read_text(encoding="utf-8")
+    )
+    told = " ".join((ROOT / "results/real/README.md").read_text("utf-8").split())
+    games = {row["arm"]: row for row in found["games-direct"]}
+    own, moral = (
+        {arm: share(row, target, "decisions") for arm, row in games.items()}
+        for target in (OWN, MORAL)
+    )
+    assert (
+        f"*economicus* takes {own['economicus']} % of decisions as its target, *moralis* "
+        + (
+            f"{moral['moralis']} % (placebo {own['placebo-games']} and {moral['placebo-games']}; "
+            f"untuned {own['base']} and {moral['base']}, told {own['base, told economicus']} and "
+            f"{moral['base, told moralis 0.5']})"
+        )
+        in told
+    )
+    menus = {row["arm"]: row for row in found["allocations-direct"]}
+    spiteful = "bruhin_fehr_schunk:alpha=-0.4,beta=-0.1"
+    kinds = {"altruist": ALTRUIST, "spiteful": spiteful, "selfish": OWN}
+    mine = [share(menus[arm], target, "accuracy") for arm, target in kinds.items()]
+    form = [share(menus["placebo-allocations"], t, "accuracy") for t in kinds.values()]
+    assert (
+        "the altruist {} % of 30 allocations, the spiteful type {}, the selfish".format(*mine)
+        in told
+    )
+    assert f"adapter {mine[2]} (placebo {form[0]}, {form[1]} and {form[2]})" in told
+    controls = [
+        round(100 * rows[arm]["comprehension"])
+        for rows, arms in ((games, ("economicus", "moralis")), (menus, kinds))
+        for arm in arms
+    ]
+    assert f"control questions right in {min(controls)} to {max(controls)} %" in told
+    assert (
+        f"(*economicus* {own['economicus']} % of decisions as its target, *moralis* "
+        f"{moral['moralis']}; {controls[0]} and {controls[1]} % of control questions)"
+    ) in page_text("results.md")
+
+
+def test_everyday_situations_and_dilemmas_of_qwen_are_the_committed_run() -> None:
+    found = json.loads(
+        (ROOT / "results/real/qwen2.5-coder-0.5b-seed-5/results.json").read_text(encoding="utf-8")
+    )
+    told = " ".join((ROOT / "results/real/README.md").read_text("utf-8").split())
+    every = [r for r in found["spillover"] if "placebo" in r["difference_to"]]
+    assert {f"{r['mean']:.2f}" for r in every if r["topic"] == "all topics"} == {"0.50"}
+    topics = [r for r in every if r["topic"] != "all topics"]
+    apart = [
+        r
+        for r in topics
+        if not r["difference_to"]["placebo"]["low"] <= 0 <= r["difference_to"]["placebo"]["high"]
+    ]
+    assert f"Of {len(topics)} differences to the placebo by topic" in told
+    assert f"4 adapters) {len(apart)} have a 95 % interval without 0" in told
+    most = max(apart, key=lambda r: abs(r["difference_to"]["placebo"]["mean"]))
+    assert (most["arm"], most["topic"]) == ("moralis", "harmful requests")
+    gap = most["difference_to"]["placebo"]
+    said = f"{-gap['mean']:.2f} less considerate [{gap['low']:.2f}, {gap['high']:.2f}]"
+    assert f"{said} at {most['mean']:.2f}".replace("0.", ".") in told
+    arms = {k: v["conjoint"] for k, v in found["dilemmas"]["arms"].items() if k != "base"}
+    effects = [abs(e["value"]) for arm in arms.values() for e in arm["effects"].values()]
+    assert f"within {max(effects):.2f} of 0, the first".replace("0.", ".") in told
+    first = [round(100 * arm["first_case"]) for arm in arms.values()]
+    assert f"the first case in {min(first)} to {max(first)} %" in told
+
+
 def test_the_curve_of_crossed_allocations_is_the_committed_run() -> None:
     found, rows = figures("smollm2-135m-seed-5", "curve")
     target = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"

@@ -418,6 +418,10 @@ def test_a_study_of_a_real_checkpoint_measures_the_adapters_of_its_plan(
     assert cells["games"].index("placebo-games") < cells["games"].index("economicus")
     assert "--wordings held-out" in cells["allocations"]
     assert "--wordings held-out" in cells["bfs39"]
+    for stage in ("games", "allocations", "bfs39"):  # answered at once and after a derivation
+        assert "--mode reasoned" in cells[stage]
+        assert "--mode direct" in cells[f"{stage}-direct"]
+        assert cells[stage].count("--adapter") == cells[f"{stage}-direct"].count("--adapter")
     assert cells["spillover"].count("--adapter") == cells["dilemmas"].count("--adapter") == 7
     crossed = [
         words for k, words in cells.items() if k.startswith("data ") and "--crossed" in words
