@@ -466,8 +466,7 @@ def test_direct_answers_are_the_committed_run() -> None:
         in told
     )
     menus = {row["arm"]: row for row in found["allocations-direct"]}
-    spiteful = "bruhin_fehr_schunk:alpha=-0.4,beta=-0.1"
-    kinds = {"altruist": ALTRUIST, "spiteful": spiteful, "selfish": OWN}
+    kinds = {"altruist": ALTRUIST, "spiteful": SPITEFUL, "selfish": OWN}
     mine = [share(menus[arm], target, "accuracy") for arm, target in kinds.items()]
     form = [share(menus["placebo-allocations"], t, "accuracy") for t in kinds.values()]
     assert (
