@@ -306,3 +306,20 @@ def test_too_many_levels_are_no_attribute() -> None:
             data["chosen"].to_numpy(),
             list(data["subject"]),
         )
+
+
+def test_a_column_of_weights_is_used_and_is_no_attribute(tmp_path: Path) -> None:
+    frame = simulated(30, 6, 4).rename(columns={"w": "weight"})
+    frame.to_csv(tmp_path / "c.csv", index=False)
+    file = str(tmp_path / "c.csv")
+    own, told = (
+        json.loads(calculator("amce", file, *more, "--json").stdout)
+        for more in ((), ("--weight", "weight", "--attributes", "colour, price,label"))
+    )
+    assert own["effects"] == told["effects"]
+    assert "weight" not in {row["attribute"] for row in own["effects"]}
+
+
+def test_no_errors_from_as_few_clusters_as_effects(tmp_path: Path) -> None:
+    simulated(5, 20, 1).drop(columns="w").to_csv(tmp_path / "c.csv", index=False)
+    assert_complains(calculator("amce", str(tmp_path / "c.csv")), "more clusters")

@@ -210,3 +210,13 @@ def test_negative_payoffs_are_numbers(payoffs: str, best: str) -> None:
     done = calculator("best-reply", "spd", "--payoffs", payoffs, "--alpha", "-1e-9", "--json")
     assert done.returncode == 0, done.stderr
     assert best in json.loads(done.stdout)["best_replies"]
+
+
+@pytest.mark.parametrize("goods", [("p0 p1 p2", "x0"), ("p1 p2 P3", "x3"), ("p1 p2 p03", "x1")])
+def test_a_good_whose_name_does_not_fit_is_refused(goods: tuple[str, str], tmp_path: Path) -> None:
+    prices, odd = goods
+    names = [*prices.split(), "x1", "x2", *([] if odd == "x1" else [odd])]
+    rows = [",".join(names), ",".join("2" for _ in names)]
+    (tmp_path / "b.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    done = calculator("garp", str(tmp_path / "b.csv"))
+    assert_complains(done, "belongs to no good")

@@ -274,3 +274,20 @@ def test_the_report_is_there_for_a_program(tmp_path: Path) -> None:
     assert found["columns"][:3] == ["subject", "round", "session"]
     assert found["report"][0].startswith("2 dropout(s), left out")
     assert Path(found["out"]).is_file()
+
+
+@pytest.mark.parametrize("written", ["1", "True", "TRUE", "yes"])
+def test_true_in_a_map_is_whatever_the_export_writes(written: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"participant.code": ["a", "b"], "done": [written, "0"], "pd.1.player.c": [written, "no"]}
+    )
+    frame.to_csv(tmp_path / "e.csv", index=False)
+    mapping = {"subject": "participant.code", "finished": {"done": True}}
+    mapping["row"] = {"game": {"value": "pd"}, "move1": {"column": "pd.1.player.c"}}
+    mapping["row"]["move1"]["recode"] = {True: "C", False: "D"}
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(mapping), encoding="utf-8")
+    words = ("import-otree", tmp_path / "e.csv", "--map", tmp_path / "m.yaml")
+    code, _, err = call(*words, "--out", tmp_path / "long.csv")
+    assert code == 0, err
+    rows = list(csv.DictReader((tmp_path / "long.csv").open(encoding="utf-8")))
+    assert [(row["subject"], row["move1"]) for row in rows] == [("a", "C")]

@@ -149,6 +149,11 @@ def test_what_cannot_be_is_refused(wrong: dict) -> None:
             "gives kappa twice",
         ),
         (("--effect", ".1", "--parameter", "kappa", "--exact"), "spread"),
+        (("--effect", ".2", "--parameter", "kappa", "--spread", "5"), "at most 0.40"),
+        (
+            ("--effect", ".1", "--parameter", "kappa", "--theta", "kappa=.9", "--spread", ".4"),
+            "at most 0.30",
+        ),
         (("--effect", ".1", "--parameter", "kappa", "--family", "altruism"), "no parameter"),
         (
             ("--effect", ".1", "--parameter", "kappa", "--subjects", "9", "--power", ".9"),

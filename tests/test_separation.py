@@ -4,6 +4,7 @@ over a grid, and by hand."""
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,14 @@ from econmoral.estimation.estimate import (
     restrict,
 )
 from econmoral.estimation.identification import rank_deficiency, separation
-from econmoral.estimation.likelihood import certified, gaps, level_free, maximise
+from econmoral.estimation.likelihood import (
+    certified,
+    gaps,
+    level_free,
+    maximise,
+    probabilities,
+    weigh,
+)
 
 EIGHT = """self_x,other_x,self_y,other_y,choice_x
 1000,300,900,600,0
@@ -405,3 +413,39 @@ def test_a_type_of_coins_still_hardly_responds(seed: int) -> None:
     coins = people((25, (0.1, 0.3), 0.05), (20, (0.0, 0.0), 0.0), seed=seed)
     with pytest.raises(NotIdentified, match=r"hardly responding|coded the other way"):
         mixture(coins, 2, starts=3)
+
+
+def test_a_weight_of_types_counts_people() -> None:
+    groups = (25, (0.1, 0.3), 0.02), (20, (0.5, 0.6), 0.02)
+    parts = [
+        allocation_choices(
+            subjects=n, per=30, theta=theta, precision=precision, seed=i, prefix=f"g{i}-"
+        )
+        for i, (n, theta, precision) in enumerate(groups)
+    ]
+    thrice = [parts[0].assign(sid=parts[0].sid + f" copy {k}") for k in range(3)]
+    copied = mixture(stacked(pd.concat([*thrice, parts[1]])), 2, starts=3, errors="hessian")
+    one = stacked(pd.concat(parts))
+    weights = np.repeat([3.0, 1.0], [len(p) for p in parts])
+    found = mixture(weigh(one, weights), 2, starts=3)
+    people_of = len(one.names) / (3 * 25 + 20)
+    assert found.shares == pytest.approx(copied.shares, abs=1e-6)
+    for a, b in zip(found.types, copied.types, strict=True):
+        assert a == pytest.approx(b, rel=1e-4)
+    assert found.posterior[0] == pytest.approx(copied.posterior[0], abs=1e-6)
+    assert found.log_likelihood == pytest.approx(people_of * copied.log_likelihood, rel=1e-6)
+    assert found.entropy == pytest.approx(people_of * copied.entropy, rel=1e-4)
+    alike = mixture(weigh(one, np.full(len(weights), 2.0)), 2, starts=3)
+    plain = mixture(one, 2, starts=3)
+    for a, b in zip((*alike.types, *alike.se), (*plain.types, *plain.se), strict=True):
+        assert a == pytest.approx(b, rel=1e-9)
+    with pytest.raises(ValueError, match="one weight a person"):
+        mixture(weigh(one, np.arange(1.0, len(weights) + 1)), 2)
+
+
+def test_an_exact_chooser_has_no_error_to_test_with() -> None:
+    data = stacked(allocation_choices(subjects=20, per=30))
+    own = replace(data, weight=np.abs(probabilities(np.array([0.02, 0.006, -0.004]), data)))
+    found = fit(own)
+    assert any("errors, t and p are rounding" in note for note in found.notes)
+    assert not any("rounding" in note for note in fit(data).notes)

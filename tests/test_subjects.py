@@ -154,3 +154,22 @@ def test_options_that_cannot_act_are_refused(
     code, _, err = call("fit", tmp_path / "c.csv", "--family", FAMILY, *words)
     assert code == 2
     assert complaint in err
+
+
+def test_what_diverges_of_a_subject_is_named(tmp_path: Path) -> None:
+    table = people(tmp_path / "c.csv")
+    # gus errs when behind; ahead, he takes the smaller lead each time, so that beta has no end
+    gus = table[table.sid == "ann"].assign(sid="gus")
+    ahead = (gus.self_x > gus.other_x) & (gus.self_y > gus.other_y)
+    behind = (gus.self_x < gus.other_x) & (gus.self_y < gus.other_y)
+    gus.loc[ahead, "choice_x"] = (gus.other_x - gus.self_x > gus.other_y - gus.self_y)[
+        ahead
+    ].astype(int)
+    pd.concat([table, gus[ahead | behind]]).to_csv(tmp_path / "d.csv", index=False)
+    words = ("fit", tmp_path / "d.csv", "--family", FAMILY, "--cluster", "sid")
+    words += ("--fix", "gamma=0", "delta=0", "--each", "--out", tmp_path / "o")
+    assert call(*words)[0] == 0
+    known = pd.read_csv(tmp_path / "o" / "subjects.csv", keep_default_na=False).set_index("subject")
+    assert known.why["gus"] == "beta without end: a bound only"
+    assert known.beta_low["gus"] != ""
+    assert known.alpha_low["gus"] == ""

@@ -81,6 +81,12 @@ def _goods(table: Sheet) -> tuple[np.ndarray, np.ndarray, list[str]]:
             f"...; it has {have}"
         )
     names = [f"{kind}{i}" for kind in "px" for i in numbers]
+    alone = [c for c in table.columns if re.fullmatch(r"[pPxX]_?\d+", c) and c not in names]
+    if alone:
+        raise InputError(
+            f"{table.path}: {', '.join(alone)} looks like a price or quantity that belongs to no "
+            "good; goods are p1 and x1, p2 and x2, ... (small letters, from 1)"
+        )
     table.need(names, "prices and quantities")
     values = dict(zip(names, table.numbers(names, FINITE).T, strict=True))
     for name, column in values.items():

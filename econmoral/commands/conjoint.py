@@ -46,7 +46,9 @@ class Options(Config):
     cluster: str | None = option(
         None, "column to cluster errors by (default: subject if there is one, else task)"
     )
-    weight: str | None = option(None, "column of weights (default: all alike)")
+    weight: str | None = option(
+        None, "column of weights (default: weight if there is one, else all alike)"
+    )
     missing: str = option("drop", "profiles without a level", choices=("drop", "level"))
     json: bool = option(False, "print JSON")
 
@@ -55,6 +57,10 @@ def run(options: Options) -> dict[str, Any]:
     """Effects of a file.  Raises InputError that says what is wrong with it and where."""
     table = read_sheet(options.file)
     listed = [] if options.attributes is None else options.attributes.split(",")
+    listed = list(dict.fromkeys(name.strip() for name in listed))
+    # as fit does: a column of this name holds weights, unless it is asked for as an attribute
+    if options.weight is None and "weight" in table.columns and "weight" not in listed:
+        options = options.changed(weight="weight")
     special = [
         options.task,
         options.chosen,

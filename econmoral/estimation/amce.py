@@ -240,10 +240,10 @@ def _least_squares(
     """
     n, k = x.shape
     clusters = int(group.max()) + 1
-    if clusters < 2 or n <= k:
+    if clusters <= k or n <= k:
         raise ValueError(
             f"{n} profiles in {clusters} cluster(s) are too few for clustered errors of {k - 1} "
-            "effects"
+            "effects and a constant: more clusters than these are needed"
         )
     inner = x.T @ (x * w[:, None])
     for size in range(2, k + 1):  # the first term that the ones before it already determine

@@ -210,6 +210,14 @@ def fit(
         )
     elif errors == "bootstrap":
         notes.append(f"{replications} bootstrap samples of clusters, seed {seed}")
+    if data.weighted:
+        notes.append(
+            "weighted (mean 1): log-likelihood, AIC, BIC and pseudo-R2 are a pseudo-likelihood's"
+        )
+    if np.abs(best.score).max() < 1e-8 * np.abs(data.index).max():
+        notes.append(
+            "the choices are this family's own to rounding: errors, t and p are rounding too"
+        )
     values = dict(zip(data.labels, theta_of(best.b).tolist(), strict=True))
     se = dict(zip(data.labels, np.sqrt(np.maximum(np.diag(transformed), 0)).tolist(), strict=True))
     return Fit(

@@ -246,16 +246,17 @@ def mixture(
     errors = "clustered" if errors == "cluster" else errors
     _refuse(data, types, errors)
     j, n, k = len(data.names), len(data.index), data.index.shape[2]
-    people, times = _people(data), np.ones(j)
-    single = float(maximise(compress(data)[0]).value.sum())
+    null, single = null_log_likelihood(data), float(maximise(compress(data)[0]).value.sum())
+    data, times = _by_person(data)
+    people = _people(data)
     reached = _search(people, types, starts, seed, times, tolerance)
     best = max(reached, key=lambda s: s.value)
     best = _em(people, best.tau, best.b, times, tolerance * 1e-4)
     order = np.argsort(-best.shares)
     best = _State(best.value, best.shares[order], best.b[order], best.tau[:, order])
-    guard(data, people, best, single, errors)
-    estimates, se, share_se, notes = _errors(data, people, best, errors, replications, seed)
-    entropy = float(-(best.tau * np.log(np.maximum(best.tau, 1e-300))).sum())
+    guard(data, people, best, single, errors, times)
+    estimates, se, share_se, notes = _errors(data, people, best, errors, replications, seed, times)
+    entropy = -float((times @ (best.tau * np.log(np.maximum(best.tau, 1e-300)))).sum())
     free = types * k + types - 1
     nec = entropy / (best.value - single) if types > 1 else 1.0
     if nec > 1:
@@ -285,11 +286,32 @@ def mixture(
         int(sum(best.value - r.value < 0.01 for r in reached)),
         errors,
         np.inf if errors == "hessian" else j - 1.0,
-        null_log_likelihood(data),
+        null,
         notes,
         data.names,
         dict(data.fixed),
     )
+
+
+def _by_person(data: Design) -> tuple[Design, np.ndarray]:
+    """The decisions without their sampling weights, and (J,) the weight of every cluster: a weight
+    says how many people somebody stands for, not how often they chose.
+
+    Raises ValueError where weights differ between the choices of a cluster.
+    """
+    j = len(data.names)
+    if not data.weighted:
+        return data, np.ones(j)
+    seen = np.zeros(len(data.weight), bool) if data.partial is None else data.partial
+    weight = np.where(seen, data.weight.max(1), data.weight.sum(1))
+    times = np.zeros(j)
+    times[data.cluster] = weight
+    if not np.allclose(times[data.cluster], weight, rtol=1e-9):
+        raise ValueError(
+            "types need one weight a person: weights differ between the choices of a cluster; "
+            "leave them out, or estimate one type"
+        )
+    return replace(data, weight=data.weight / weight[:, None]), times
 
 
 def _refuse(data: Design, types: int, errors: str) -> None:
@@ -336,22 +358,25 @@ def _search(
     return reached
 
 
-def guard(data: Design, people: _People, state: _State, single: float, errors: str) -> None:
+def guard(
+    data: Design, people: _People, state: _State, single: float, errors: str, times: np.ndarray
+) -> None:
     """Raises NotIdentified for a type that is empty, equal to another, or not identified by those
     who belong to it."""
     j, k, types = len(data.names), data.index.shape[2], len(state.shares)
     if types == 1:
         return
-    for i, share in enumerate(state.shares):
-        if share * j < 1:
+    count = state.tau.sum(0)
+    for i in range(types):
+        if count[i] < 1:
             raise NotIdentified(
-                f"type {i + 1} of {types} is empty (it holds {share * j:.2f} of {j} clusters); "
+                f"type {i + 1} of {types} is empty (it holds {count[i]:.2f} of {j} clusters); "
                 "use fewer types",
                 kind="type",
             )
     for a in range(types):
         for c in range(a + 1, types):
-            loss = state.value - _merged_value(people, state, a, c)
+            loss = state.value - _merged_value(people, state, a, c, times)
             if loss < 0.01:
                 raise NotIdentified(
                     f"types {a + 1} and {c + 1} are equal: one of them adds nothing to the fit; "
@@ -364,14 +389,14 @@ def guard(data: Design, people: _People, state: _State, single: float, errors: s
             kind="type",
         )
     for i, share in enumerate(state.shares):
-        who = f"type {i + 1} of {types} (share {share:.3f}, {share * j:.1f} clusters)"
-        if errors != "hessian" and share * j <= k:
+        who = f"type {i + 1} of {types} (share {share:.3f}, {count[i]:.1f} clusters)"
+        if errors != "hessian" and count[i] <= k:
             raise NotIdentified(
                 f"{who} has no more clusters than its {k} parameters; use fewer types", kind="few"
             )
         members = state.tau[:, i] > MEMBER
         rows = data.rows(members[data.cluster])
-        tau = state.tau[members, i]
+        tau = (times * state.tau[:, i])[members]
         rows = replace(rows, weight=rows.weight * tau[_places(data, rows, members)][:, None])
         rows, _ = compress(rows)
         found = maximise(rows, state.b[i])
@@ -397,7 +422,7 @@ def _places(data: Design, rows: Design, members: np.ndarray) -> np.ndarray:
     return np.array([place[name] for name in rows.names])[rows.cluster]
 
 
-def _merged_value(people: _People, state: _State, a: int, c: int) -> float:
+def _merged_value(people: _People, state: _State, a: int, c: int, times: np.ndarray) -> float:
     """lnL with type c replaced by type a, which takes over its share, or the other way round,
     whichever is better."""
     each = np.column_stack([people.values(x) for x in state.b])
@@ -408,20 +433,26 @@ def _merged_value(people: _People, state: _State, a: int, c: int) -> float:
         columns = each.copy()
         columns[:, a] = each[:, keep]
         with np.errstate(divide="ignore"):
-            result.append(float(np.logaddexp.reduce(columns + np.log(shares), axis=1).sum()))
+            result.append(float(times @ np.logaddexp.reduce(columns + np.log(shares), axis=1)))
     return max(result)
 
 
 def _errors(
-    data: Design, people: _People, state: _State, errors: str, replications: int, seed: int
+    data: Design,
+    people: _People,
+    state: _State,
+    errors: str,
+    replications: int,
+    seed: int,
+    times: np.ndarray,
 ) -> tuple[tuple[dict[str, float], ...], tuple[dict[str, float], ...], np.ndarray, tuple[str, ...]]:
     """Estimates, standard errors, errors of the shares, remarks."""
     types, k = state.b.shape
     at = np.concatenate([*(theta_of(x) for x in state.b), state.shares])
     if errors in ("bootstrap", "jackknife"):
-        v, notes = _resampled(data, people, state, errors, replications, seed)
+        v, notes = _resampled(data, people, state, errors, replications, seed, times)
     else:
-        v, notes = _analytic(data, state, errors), ()
+        v, notes = _analytic(data, state, errors, times), ()
     if not np.isfinite(v).all() or (np.diag(v) < 0).any():
         raise NotIdentified(
             "the types cannot be told apart: the likelihood is flat at its maximum; use fewer "
@@ -467,7 +498,7 @@ def _responds(data: Design, state: _State, i: int) -> float:
     return score_statistic(rows, maximise(rows, state.b[i]), "clustered", None)
 
 
-def _analytic(data: Design, state: _State, errors: str) -> np.ndarray:
+def _analytic(data: Design, state: _State, errors: str, times: np.ndarray) -> np.ndarray:
     """Covariance of (theta and lambda of each type, shares): analytic scores per cluster, their
     derivative numerically.
 
@@ -493,9 +524,8 @@ def _analytic(data: Design, state: _State, errors: str) -> np.ndarray:
             gradients[:, i] = cluster_sums(score, data.cluster, j)
         joint = values + log_shares
         tau = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
-        return np.concatenate(
-            [(tau[:, :, None] * gradients).reshape(j, -1), (tau - np.exp(log_shares))[:, :-1]], 1
-        )
+        each = (tau[:, :, None] * gradients).reshape(j, -1)
+        return times[:, None] * np.concatenate([each, (tau - np.exp(log_shares))[:, :-1]], 1)
 
     at = np.append((state.b * unit).ravel(), np.log(shares[:-1] / shares[-1]))
     steps = 1e-5 * np.maximum(np.abs(at), 1e-2)
@@ -530,7 +560,13 @@ def _analytic(data: Design, state: _State, errors: str) -> np.ndarray:
 
 
 def _resampled(
-    data: Design, people: _People, state: _State, errors: str, replications: int, seed: int
+    data: Design,
+    people: _People,
+    state: _State,
+    errors: str,
+    replications: int,
+    seed: int,
+    weights: np.ndarray,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Covariance of (theta and lambda of each type, shares) over resampled or left-out clusters."""
     j = len(data.names)
@@ -545,7 +581,7 @@ def _resampled(
     rows = []
     for times in draws:
         try:
-            again = _em(people, state.tau, state.b, times, 1e-8)
+            again = _em(people, state.tau, state.b, times * weights, 1e-8)
         except (NotIdentified, np.linalg.LinAlgError):
             continue
         if (again.b[:, 0] > 0).all() and (again.shares > 1e-6).all():

@@ -482,11 +482,31 @@ class Parameter:
             raise ValueError("lambda is taken to be the same for all subjects; give no spread")
         if not all(0 <= self.value("kappa", arm) <= 1 for arm in (0, 1)):
             raise ValueError("kappa must lie in [0, 1] in both arms")
+        if self.name == "kappa" and self.spread > self.widest:
+            raise ValueError(
+                f"kappa lies in [0, 1]: with a mean of {self._means} over subjects its spread is "
+                f"at most {self.widest:.2f}, got {self.spread:g}"
+            )
         if not 1 <= self.decisions <= 1000 or self.arms not in (1, 2):
             raise ValueError(
                 "decisions of a subject must lie between 1 and 1000 and arms be 1 or 2, got "
                 f"{self.decisions} and {self.arms}"
             )
+
+    @property
+    def _means(self) -> str:
+        return " and ".join(f"{self.value('kappa', arm):g}" for arm in (0, 1)[: self.arms])
+
+    @property
+    def widest(self) -> float:
+        """Largest standard deviation over subjects: of kappa, which lies in [0, 1], sqrt(m (1 - m))
+        at the mean of the arm that has least room; a mean of 0 or 1, where nobody varies, is left
+        to the other arm.
+        """
+        if self.name != "kappa":
+            return np.inf
+        means = [self.value("kappa", arm) for arm in (0, 1)]
+        return float(np.sqrt(min((m * (1 - m) for m in means if 0 < m < 1), default=0.25)))
 
     def value(self, name: str, arm: int) -> float:
         """A parameter's mean in an arm (the second is the one that differs); what is not given is
@@ -575,10 +595,11 @@ def spread_for(study: Parameter, icc: float, seed: int = 0) -> float:
 
     if icc == 0:
         return 0.0
-    high = 0.1
+    high = min(0.1, study.widest)
     while gap(high) < 0:
-        high *= 2
-        if high > 50:
+        last = high >= min(50, study.widest)
+        high = min(2 * high, study.widest)
+        if last:
             raise ValueError(
                 f"no spread of {study.name} gives choices an intra-class correlation of {icc:g}; "
                 f"the largest is {gap(high) + icc:.3g}"

@@ -197,8 +197,16 @@ def _values(path: Path, key: str, value: Any, ranges: bool = False) -> tuple[str
                 )
             found += [str(i) for i in range(low, high + 1)]
         else:
-            found.append(text)
+            found += _written(v)
     return tuple(found)
+
+
+def _written(value: Any) -> list[str]:
+    """How a cell may hold a value of the map: YAML's true and false also as 1, yes, True, ..."""
+    if not isinstance(value, bool):
+        return [_text(value)]
+    words = ("true", "yes") if value else ("false", "no")
+    return [_text(value), *(f(w) for w in words for f in (str.lower, str.capitalize, str.upper))]
 
 
 def _text(value: Any) -> str:
@@ -244,7 +252,11 @@ def _source(path: Path, name: str, value: Any) -> Source:
             f"{path}: row.{name}: column is a name, recode a list of OLD: NEW, optional true or "
             "false"
         )
-    codes = None if recode is None else {_text(k): _text(v) for k, v in recode.items()}
+    codes = (
+        None
+        if recode is None
+        else {cell: _text(v) for k, v in recode.items() for cell in _written(k)}
+    )
     return Source(value["column"], None, codes, value.get("optional", False))
 
 

@@ -13,7 +13,6 @@ from econmoral.estimation.likelihood import Design
 
 # why a subject has no estimate, in words; see ``NotIdentified``
 WHY = {
-    "separated": "choices without an error: bounds only",
     "reversed": "choices against the utility",
     "unresponsive": "choices hardly respond",
     "collinear": "the parameters cannot be told apart",
@@ -24,8 +23,9 @@ WHY = {
 
 def subjects(data: Design) -> pd.DataFrame:
     """One row a subject: decisions, every parameter with its standard error (of decisions taken as
-    independent) and interval, or the bounds between which all choices are optimal, and why there is
-    no estimate.
+    independent) and interval, or bounds, and why there is no estimate: of choices without an error
+    the bounds between which all of them are optimal; where only some parameter grows without end,
+    the one-sided bound of that one.
 
     Columns: subject, decisions, why (empty: estimated), then NAME, NAME_se, NAME_low, NAME_high.
     """
@@ -41,7 +41,13 @@ def subjects(data: Design) -> pd.DataFrame:
 
 def why(found: Fit | NotIdentified) -> str:
     """Why there is no estimate; empty where there is one."""
-    return "" if isinstance(found, Fit) else WHY.get(found.kind, "not identified")
+    if isinstance(found, Fit):
+        return ""
+    if found.kind == "separated":
+        if "lambda" in found.diverging:
+            return "choices without an error: bounds only"
+        return f"{' and '.join(found.diverging)} without end: a bound only"
+    return WHY.get(found.kind, "not identified")
 
 
 def _parameter(found: Fit | NotIdentified, name: str) -> Mapping[str, float]:
