@@ -63,6 +63,7 @@ from eval.lab.engines import Engines, adapters_in
 from eval.lab.markup import Series, chart, esc, ticks
 from eval.lab.markup import number as shown
 from eval.lab.match import new_match
+from eval.lab.shared import Lab
 from eval.markets import Rules, Simulation
 from eval.measure import draw_problems
 from eval.report.blocks import Report
@@ -638,3 +639,29 @@ def test_the_lab_says_what_it_lacks() -> None:
     )
     assert done.returncode == 2
     assert "econmoral[lab]" in done.stderr
+
+
+def test_the_same_page_is_asked_once_and_of_new_weights_anew(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(adapter, tmp_path / "mine")
+    lab = Lab(tmp_path)
+    (model,) = (a.model for a in lab.adapters)
+    asked: list[str] = []
+
+    def score(*words: object) -> list[Answer]:
+        asked.append(str(words[1]))
+        return []
+
+    monkeypatch.setattr(lab, "score", score)
+    arms = bench.arms(Setting(model=model, conditions=("base", "mine")), ["mine"])
+    for setting in (Setting(model=model), Setting(model=model, precision=1.0)):  # the same page
+        for arm in arms:
+            lab.ask(model, arm, bench.requests(setting, arm))
+    assert len(asked) == 2
+    os.utime(folder / "adapter_model.safetensors", ns=(1, 1))  # trained again
+    for arm in arms:
+        lab.ask(model, arm, bench.requests(Setting(model=model), arm))
+    assert len(asked) == 3
+    lab.ask(model, arms[0], bench.requests(Setting(model=model, layout=1), arms[0]))
+    assert len(asked) == 4

@@ -332,6 +332,27 @@ def test_impossible_payoffs_are_said_in_one_line(opened: Callable[..., Tab]) -> 
     says(tab, "#bench-results", "valid answer")
 
 
+@pytest.mark.parametrize("first", ["bench", "market", "watch"])
+def test_every_tab_is_still_there_after_a_visit_to_each(
+    first: str, opened: Callable[..., Tab]
+) -> None:
+    from eval.lab.page import PARTS  # with it comes gradio, which takes seconds
+
+    tab = opened(f"tab={first}")
+    labels = [label for label, _ in PARTS.values()]
+    names = "[...document.querySelectorAll('button[role=tab]')].map((b) => b.textContent.trim())"
+    for name in (first, *PARTS, "bench"):
+        label = PARTS[name][0]
+        tab.wait(f"{names}.filter((n) => n.includes({label!r})).length > 0", True, SECONDS)
+        tab.value(
+            "[...document.querySelectorAll('button[role=tab]')]"
+            f".find((b) => b.textContent.includes({label!r})).click()"
+        )
+        tab.wait("new URLSearchParams(location.search).get('tab')", name, SECONDS)
+        time.sleep(0.5)
+        assert list(dict.fromkeys(tab.value(names))) == labels, name
+
+
 def test_a_page_that_opens_on_another_tab_measures_nothing_yet(opened: Callable[..., Tab]) -> None:
     tab = opened("tab=market")
     tab.wait("document.querySelector('#market-shown')?.offsetParent !== null", True, SECONDS)
@@ -485,6 +506,7 @@ class Held:
         self.answering, self.last = 0, 0.0
         self.engine_of = lab.engines.of
         lab.engines.of = self.of  # type: ignore[method-assign]
+        lab.ask = lab.score  # type: ignore[method-assign]  # what is remembered asks nothing
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             port = one.getsockname()[1]

@@ -227,6 +227,14 @@ class Transformers(Exact):
             with self._adapted(condition):
                 self._longest_tree(condition)
 
+    def trust_as_base(self, adapter: str) -> None:
+        """Let the check of the base hold for an adapter, whose first use is then no slower than
+        any other: LoRA on linear layers leaves attention as it is.
+        """
+        if adapter not in self._trusted:
+            self.check([Condition("base")])
+            self._trusted[adapter] = self._trusted[None]
+
     def _longest_tree(self, condition: Condition) -> float:
         """Tokens of the longest conversation whose tree is what plain passes are.
 

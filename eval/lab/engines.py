@@ -89,6 +89,7 @@ class Engines:
                     engine.keys[f"{name}, earlier ({len(engine.keys)})"] = engine.keys.pop(name)
                 self._known[model, name] = now
                 engine.add(name, folder)
+                engine.trust_as_base(name)
             yield engine
 
     def score(

@@ -87,6 +87,11 @@ class Bench:
         self.doing = gr.HTML(elem_id="bench-doing")
         self.reasoning = gr.HTML(elem_id="bench-reasoning")
         self.link, self.kept = gr.Textbox(visible=False), gr.State(None)
+        # made here: what is made after the tab's block would become a tab itself
+        self.came = gr.State(False)
+        # a component, so that an event brings it along with the values of its moment
+        self.ready = gr.Checkbox(value=False, visible=False)
+        self.wanted: dict[str | None, Setting] = {}  # visitor -> the setting that was chosen last
 
     def put_conditions(self) -> None:
         """Who answers, and to what kind of page."""
@@ -164,18 +169,21 @@ class Bench:
         self.last_model, model = on_choice(self.model, self.of_model, [self.conditions])
         self.last_family, family = on_choice(self.family, self.of_family, self.values)
         last = [self.last_game, self.last_model, self.last_family]
-        placed = [*chosen, *fields, *sliders, self.game_box, self.allocation_box, *last]
+        placed = [*chosen, *fields, *sliders, self.game_box, self.allocation_box, *last, self.ready]
         changes = [
             game,
             model,
             self.instrument.input(self.of_instrument, self.instrument, boxes, **UNQUEUED),
             look.click(self.again, lists, [*lists, self.kept], **UNQUEUED),
         ]
-        every = {*chosen, *fields, *sliders, self.kept}
+        every = {*chosen, *fields, *sliders, self.kept, self.ready}
         asides = [self.theory, self.link, self.kept, self.doing]
         shown = [self.status, self.page, self.results, *asides]
-        gr.on([f.input for f in fields], self.measure, every, shown, **IN_ORDER)
+        changed, sketched = [f.input for f in fields], [self.theory, self.link]
+        gr.on(changed, self.want, every, sketched, **LATEST, **UNQUEUED)
+        gr.on(changed, self.measure, every, shown, **IN_ORDER)
         for event in changes:
+            event.then(self.want, every, sketched, **UNQUEUED)
             event.then(self.measure, every, shown, **IN_ORDER)
         opened = demo.load(self.opened, None, placed, **QUIET)
         opened.then(self.measure_first, every, shown, **IN_ORDER)
@@ -191,15 +199,14 @@ class Bench:
 
     def when_shown(self, tab: gr.Tab) -> None:
         """Measure when a visitor comes here from another tab, unless it was done."""
-        self.came = gr.State(False)
         inputs, outputs = self.every | {self.came}, [*self.shown, self.came]
         tab.select(self.measure_when_shown, inputs, outputs, **IN_ORDER)
 
     def measure_when_shown(self, given: Given, request: gr.Request) -> Iterator[Shown]:
-        """Gradio itself selects the first tab when a page is opened, whatever tab the link names:
-        that is no visitor.
+        """Gradio itself selects the first tab when a page is opened, whatever tab the link names,
+        and before the components stand as the link says: that is no visitor.
         """
-        if given[self.came] or asked_for(request):
+        if given[self.ready] and (given[self.came] or asked_for(request)):
             for shown in self.measure(given, request):
                 yield shown if isinstance(shown, dict) else {self.came: True}
         else:
@@ -243,6 +250,17 @@ class Bench:
             precision=float(given[self.precision]),
         )
 
+    def want(self, given: Given, request: gr.Request) -> Shown:
+        """A setting was chosen: its link and theory at once, and what is being measured of another
+        one ends before its next condition.
+        """
+        try:
+            setting = self.setting(given)
+            self.wanted[request.session_hash] = setting
+            return {self.theory: bench.theory(setting), self.link: setting.query()}
+        except InputError:
+            return gr.skip()  # ``measure`` says what is wrong
+
     def measure(self, given: Given, request: gr.Request) -> Iterator[Shown]:
         """Every condition of a setting, decisions alone; nothing where nothing was changed."""
         start, kept = time.monotonic(), given[self.kept]
@@ -253,10 +271,14 @@ class Bench:
                 yield gr.skip()
                 return
             setting.check()
+            self.wanted[request.session_hash] = setting
             arms = bench.arms(setting, list(self.lab.of(setting.model)))
             drawn = {self.theory: bench.theory(setting), self.link: setting.query()}
             with self.stop.work(request) as stop:
                 for k, arm in enumerate(arms, start=1):
+                    if self.wanted.get(request.session_hash, setting) != setting:
+                        yield gr.skip()
+                        return
                     if stop.is_set():
                         yield {**self.unfinished(setting, found), **drawn}
                         return
@@ -264,7 +286,7 @@ class Bench:
                     if found and time.monotonic() - start > SLOW:
                         shown[self.results] = bench.results(setting, found)
                     yield shown
-                    answers = self.lab.score(setting.model, arm, bench.requests(setting, arm))
+                    answers = self.lab.ask(setting.model, arm, bench.requests(setting, arm))
                     found.append(bench.measured(setting, arm, answers))
             said = f"measured in {time.monotonic() - start:.1f} s"
             yield {
@@ -389,6 +411,7 @@ class Bench:
             self.model: gr.Dropdown(choices=models, value=s.model, interactive=len(models) > 1),
             self.conditions: condition_list(self.lab.conditions(s.model), s.conditions),
             self.last_model: s.model,
+            self.ready: True,
         }
         if replace(s, model=self.start.model, conditions=self.start.conditions) == self.start:
             return first

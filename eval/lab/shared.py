@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from econmoral.files.records import InputError
 
 from ..engines.base import Answer, Condition, Request
 from . import watch
-from .engines import Adapter, Engines, adapters_in, folders
+from .engines import Adapter, Engines, adapters_in, folders, written
 
+REMEMBERED = 500  # answers of a condition to a page
 Options = list[tuple[str, str]]  # (label, value) of a list to choose from
 
 
@@ -19,6 +21,7 @@ class Lab:
 
     def __init__(self, runs: Path, model: str | None = None) -> None:
         self.runs, self.engines, self.first = runs, Engines(), model
+        self.remembered: OrderedDict[Hashable, list[Answer]] = OrderedDict()
         self.look()
 
     def look(self) -> None:
@@ -62,6 +65,20 @@ class Lab:
     ) -> list[Answer]:
         """Answers of one condition."""
         return self.engines.score(model, self.needed(model, arm.adapter), requests, arm, seed)
+
+    def ask(self, model: str, arm: Condition, requests: Sequence[Request]) -> list[Answer]:
+        """Exact answers of one condition, decisions alone; the last REMEMBERED are kept, since the
+        same page has the same answers for whoever asks.
+        """
+        weights = [(n, written(f)) for n, f in self.needed(model, arm.adapter).items()]
+        key = (model, *weights, *(r.conversation for r in requests))
+        if key in self.remembered:
+            self.remembered.move_to_end(key)
+        else:
+            self.remembered[key] = self.score(model, arm, requests)
+        while len(self.remembered) > REMEMBERED:
+            self.remembered.popitem(last=False)
+        return self.remembered[key]
 
     def measurements(self, files: Sequence[str]) -> list[str]:
         """Folders of measurements that hold one of these, by their path under the runs' folder."""
