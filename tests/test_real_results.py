@@ -10,10 +10,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pytest
-from conftest import ROOT
-from real_results import PARTS, derivations, dilemmas_table, draw_curve, portable
+from conftest import ROOT, call
+from real_results import PARTS, derivations, dilemmas_table, draw_curve, portable, pricing_table
 
 from econmoral.files.records import InputError, read_json, read_lines
+from eval import pricing
 
 FOLDER = ROOT / "results" / "real" / "smollm2-135m-six-wordings"
 
@@ -84,6 +85,21 @@ def test_dilemmas_stand_beside_people_and_outside_the_form_without_figures() -> 
     assert cells["base"][1].strip() == "answers outside the form"
     effect = found["dilemmas"]["arms"]["spiteful"]["conjoint"]["effects"]["status"]
     assert f"{effect['value']:.2f} ± {effect['se']:.2f}" == cells["spiteful"][6].strip()
+
+
+def test_markets_stand_with_the_firms_alone(tmp_path: Path) -> None:
+    agents = ("--agents", "base", "nash", "--model", "nano", "--runs", "1", "--periods", "52")
+    call(pricing.main, *agents, "--out", tmp_path)
+    head, _, *rows, empty, alone = pricing_table(read_json(tmp_path / "summary.json")).splitlines()
+    columns = [c.strip() for c in head.strip("|").split("|")]
+    cells = [
+        dict(zip(columns, (c.strip() for c in r.strip("|").split("|")), strict=True)) for r in rows
+    ]
+    assert [c["pairing"] for c in cells] == ["base + base", "base + nash", "nash + nash"]
+    assert cells[2]["price index"].startswith("0.00")
+    assert cells[2]["valid"] == ""
+    assert not empty
+    assert alone.startswith("base, alone: ")
 
 
 def test_a_learning_curve_is_drawn_over_conversations(tmp_path: Path) -> None:
