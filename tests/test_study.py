@@ -262,7 +262,9 @@ def test_a_stop_while_a_cell_still_loads(number: int, tmp_path: Path) -> None:
     paths = [str(ROOT), str(ROOT / "recipes")]
     words = (
         f"import sys; sys.path[:0] = {paths}; import study; from pathlib import Path, PosixPath; "
-        "from econmoral.files.records import command\n"
+        "from econmoral.files.records import command; import signal\n"
+        # whoever runs the tests in the background of a shell ignores SIGINT
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     )
     words += f"command(lambda: study.run([study.{cell!r}], Path('.')))"
     process = subprocess.Popen(
