@@ -318,6 +318,8 @@ def test_a_column_of_weights_is_used_and_is_no_attribute(tmp_path: Path) -> None
     )
     assert own["effects"] == told["effects"]
     assert "weight" not in {row["attribute"] for row in own["effects"]}
+    assert any("holds sampling weights" in note for note in own["notes"])
+    assert not any("holds sampling weights" in note for note in told["notes"])
 
 
 def test_no_errors_from_as_few_clusters_as_effects(tmp_path: Path) -> None:

@@ -276,6 +276,17 @@ def test_the_report_is_there_for_a_program(tmp_path: Path) -> None:
     assert Path(found["out"]).is_file()
 
 
+def test_true_as_a_placeholder_is_one_value(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"participant.code": ["a"], "pd.1.player.c": ["C"]})
+    frame.to_csv(tmp_path / "e.csv", index=False)
+    row = {"game": {"value": "pd"}, "move1": {"column": "pd.{round}.player.c"}}
+    mapping = {"subject": "participant.code", "repeat": {"round": True}, "row": row}
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(mapping), encoding="utf-8")
+    words = ("import-otree", tmp_path / "e.csv", "--map", tmp_path / "m.yaml")
+    assert call(*words, "--out", tmp_path / "long.csv")[0] == 0
+    assert len(read_sheet(tmp_path / "long.csv")) == 1
+
+
 @pytest.mark.parametrize("written", ["1", "True", "TRUE", "yes"])
 def test_true_in_a_map_is_whatever_the_export_writes(written: str, tmp_path: Path) -> None:
     frame = pd.DataFrame(

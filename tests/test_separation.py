@@ -439,8 +439,11 @@ def test_a_weight_of_types_counts_people() -> None:
     plain = mixture(one, 2, starts=3)
     for a, b in zip((*alike.types, *alike.se), (*plain.types, *plain.se), strict=True):
         assert a == pytest.approx(b, rel=1e-9)
+    varied = weigh(one, np.arange(1.0, len(weights) + 1))
     with pytest.raises(ValueError, match="one weight a person"):
-        mixture(weigh(one, np.arange(1.0, len(weights) + 1)), 2)
+        mixture(varied, 2)
+    # of one type every choice may have its own
+    assert mixture(varied, 1).types[0] == pytest.approx(fit(varied).estimates, rel=1e-4)
 
 
 def test_an_exact_chooser_has_no_error_to_test_with() -> None:

@@ -59,8 +59,9 @@ def run(options: Options) -> dict[str, Any]:
     listed = [] if options.attributes is None else options.attributes.split(",")
     listed = list(dict.fromkeys(name.strip() for name in listed))
     # as fit does: a column of this name holds weights, unless it is asked for as an attribute
+    taken = False
     if options.weight is None and "weight" in table.columns and "weight" not in listed:
-        options = options.changed(weight="weight")
+        options, taken = options.changed(weight="weight"), True
     special = [
         options.task,
         options.chosen,
@@ -116,6 +117,10 @@ def run(options: Options) -> dict[str, Any]:
         raise InputError(f"{options.file}: {error}") from None
     if unused:
         notes.append(f"unused columns: {', '.join(unused)}")
+    if taken:
+        notes.append(
+            "the column weight holds sampling weights; name it in --attributes if it is one"
+        )
     return described(found) | {
         "tasks": len({units[i] for i in kept}),
         "cluster": options.cluster or (options.subject if subjects else options.task),

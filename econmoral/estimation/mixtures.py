@@ -147,11 +147,12 @@ class _People:
     posterior.
 
     Where many subjects meet the same decisions they are merged, and ``table`` (J, R S) counts who
-    chose what.
+    chose what.  times (J,): how many people each cluster stands for.
     """
 
     data: Design
     table: np.ndarray | None
+    times: np.ndarray
 
     def values(self, b: np.ndarray) -> np.ndarray:
         """(J,) lnL of every cluster at (lambda, gamma)."""
@@ -173,14 +174,14 @@ class _People:
         return replace(self.data, weight=(tau @ self.table).reshape(self.data.weight.shape))
 
 
-def _people(data: Design) -> _People:
+def _people(data: Design, times: np.ndarray) -> _People:
     merged, group = compress(data)
     size = merged.weight.size * len(data.names)
     if data.partial is not None or size > 4 * data.weight.size + 1_000_000:
-        return _People(data, None)
+        return _People(data, None, times)
     counts = np.zeros((len(data.names), *merged.weight.shape))
     np.add.at(counts, (data.cluster, group), data.weight)
-    return _People(merged, counts.reshape(len(data.names), -1))
+    return _People(merged, counts.reshape(len(data.names), -1), times)
 
 
 @dataclass(frozen=True)
@@ -247,15 +248,15 @@ def mixture(
     _refuse(data, types, errors)
     j, n, k = len(data.names), len(data.index), data.index.shape[2]
     null, single = null_log_likelihood(data), float(maximise(compress(data)[0]).value.sum())
-    data, times = _by_person(data)
-    people = _people(data)
-    reached = _search(people, types, starts, seed, times, tolerance)
+    data, times = _by_person(data) if types > 1 and data.weighted else (data, np.ones(j))
+    people = _people(data, times)
+    reached = _search(people, types, starts, seed, tolerance)
     best = max(reached, key=lambda s: s.value)
     best = _em(people, best.tau, best.b, times, tolerance * 1e-4)
     order = np.argsort(-best.shares)
     best = _State(best.value, best.shares[order], best.b[order], best.tau[:, order])
-    guard(data, people, best, single, errors, times)
-    estimates, se, share_se, notes = _errors(data, people, best, errors, replications, seed, times)
+    guard(data, people, best, single, errors)
+    estimates, se, share_se, notes = _errors(data, people, best, errors, replications, seed)
     entropy = -float((times @ (best.tau * np.log(np.maximum(best.tau, 1e-300)))).sum())
     free = types * k + types - 1
     nec = entropy / (best.value - single) if types > 1 else 1.0
@@ -299,19 +300,16 @@ def _by_person(data: Design) -> tuple[Design, np.ndarray]:
 
     Raises ValueError where weights differ between the choices of a cluster.
     """
-    j = len(data.names)
-    if not data.weighted:
-        return data, np.ones(j)
     seen = np.zeros(len(data.weight), bool) if data.partial is None else data.partial
     weight = np.where(seen, data.weight.max(1), data.weight.sum(1))
-    times = np.zeros(j)
+    times = np.zeros(len(data.names))
     times[data.cluster] = weight
     if not np.allclose(times[data.cluster], weight, rtol=1e-9):
         raise ValueError(
             "types need one weight a person: weights differ between the choices of a cluster; "
             "leave them out, or estimate one type"
         )
-    return replace(data, weight=data.weight / weight[:, None]), times
+    return replace(data, weight=data.weight / weight[:, None], weighted=False), times
 
 
 def _refuse(data: Design, types: int, errors: str) -> None:
@@ -341,15 +339,13 @@ def _refuse(data: Design, types: int, errors: str) -> None:
         )
 
 
-def _search(
-    people: _People, types: int, starts: int, seed: int, times: np.ndarray, tolerance: float
-) -> list[_State]:
+def _search(people: _People, types: int, starts: int, seed: int, tolerance: float) -> list[_State]:
     """Where EM ends from random starts; those that fail are left out, but for all of them."""
     rng, reached = np.random.default_rng(seed), []
     for _ in range(starts if types > 1 else 1):
-        tau = rng.dirichlet(np.full(types, 0.3), size=len(times))
+        tau = rng.dirichlet(np.full(types, 0.3), size=len(people.times))
         with suppress(NotIdentified, np.linalg.LinAlgError):
-            reached.append(_em(people, tau, None, times, tolerance))
+            reached.append(_em(people, tau, None, people.times, tolerance))
     if not reached:
         raise NotIdentified(
             f"no start of the mixture of {types} types converged; use fewer types",
@@ -358,9 +354,7 @@ def _search(
     return reached
 
 
-def guard(
-    data: Design, people: _People, state: _State, single: float, errors: str, times: np.ndarray
-) -> None:
+def guard(data: Design, people: _People, state: _State, single: float, errors: str) -> None:
     """Raises NotIdentified for a type that is empty, equal to another, or not identified by those
     who belong to it."""
     j, k, types = len(data.names), data.index.shape[2], len(state.shares)
@@ -376,7 +370,7 @@ def guard(
             )
     for a in range(types):
         for c in range(a + 1, types):
-            loss = state.value - _merged_value(people, state, a, c, times)
+            loss = state.value - _merged_value(people, state, a, c)
             if loss < 0.01:
                 raise NotIdentified(
                     f"types {a + 1} and {c + 1} are equal: one of them adds nothing to the fit; "
@@ -396,7 +390,7 @@ def guard(
             )
         members = state.tau[:, i] > MEMBER
         rows = data.rows(members[data.cluster])
-        tau = (times * state.tau[:, i])[members]
+        tau = (people.times * state.tau[:, i])[members]
         rows = replace(rows, weight=rows.weight * tau[_places(data, rows, members)][:, None])
         rows, _ = compress(rows)
         found = maximise(rows, state.b[i])
@@ -422,7 +416,7 @@ def _places(data: Design, rows: Design, members: np.ndarray) -> np.ndarray:
     return np.array([place[name] for name in rows.names])[rows.cluster]
 
 
-def _merged_value(people: _People, state: _State, a: int, c: int, times: np.ndarray) -> float:
+def _merged_value(people: _People, state: _State, a: int, c: int) -> float:
     """lnL with type c replaced by type a, which takes over its share, or the other way round,
     whichever is better."""
     each = np.column_stack([people.values(x) for x in state.b])
@@ -433,26 +427,22 @@ def _merged_value(people: _People, state: _State, a: int, c: int, times: np.ndar
         columns = each.copy()
         columns[:, a] = each[:, keep]
         with np.errstate(divide="ignore"):
-            result.append(float(times @ np.logaddexp.reduce(columns + np.log(shares), axis=1)))
+            result.append(
+                float(people.times @ np.logaddexp.reduce(columns + np.log(shares), axis=1))
+            )
     return max(result)
 
 
 def _errors(
-    data: Design,
-    people: _People,
-    state: _State,
-    errors: str,
-    replications: int,
-    seed: int,
-    times: np.ndarray,
+    data: Design, people: _People, state: _State, errors: str, replications: int, seed: int
 ) -> tuple[tuple[dict[str, float], ...], tuple[dict[str, float], ...], np.ndarray, tuple[str, ...]]:
     """Estimates, standard errors, errors of the shares, remarks."""
     types, k = state.b.shape
     at = np.concatenate([*(theta_of(x) for x in state.b), state.shares])
     if errors in ("bootstrap", "jackknife"):
-        v, notes = _resampled(data, people, state, errors, replications, seed, times)
+        v, notes = _resampled(people, state, errors, replications, seed)
     else:
-        v, notes = _analytic(data, state, errors, times), ()
+        v, notes = _analytic(data, state, errors, people.times), ()
     if not np.isfinite(v).all() or (np.diag(v) < 0).any():
         raise NotIdentified(
             "the types cannot be told apart: the likelihood is flat at its maximum; use fewer "
@@ -464,7 +454,7 @@ def _errors(
     for i in range(types):
         last = i * k + k - 1
         if k > 1 and at[last] < 1.96 * se[last]:
-            t = _responds(data, state, i) if at[last] > 0 else float("nan")
+            t = _score_t(data, state, i) if at[last] > 0 else float("nan")
             if t > 1.96:
                 notes = (*notes, f"type {i + 1} of {types}: {SHARP_NOTE.format(t=t)}")
                 continue
@@ -489,7 +479,7 @@ def _errors(
     )
 
 
-def _responds(data: Design, state: _State, i: int) -> float:
+def _score_t(data: Design, state: _State, i: int) -> float:
     """t of the score test of lambda = 0 over the choices of those who are rather of type i than of
     any other; not a number where these choices are not nearly deterministic.
     """
@@ -560,16 +550,10 @@ def _analytic(data: Design, state: _State, errors: str, times: np.ndarray) -> np
 
 
 def _resampled(
-    data: Design,
-    people: _People,
-    state: _State,
-    errors: str,
-    replications: int,
-    seed: int,
-    weights: np.ndarray,
+    people: _People, state: _State, errors: str, replications: int, seed: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Covariance of (theta and lambda of each type, shares) over resampled or left-out clusters."""
-    j = len(data.names)
+    j = len(people.times)
     rng = np.random.default_rng(seed)
     if errors == "bootstrap":
         draws: Sequence[np.ndarray] = [
@@ -581,7 +565,7 @@ def _resampled(
     rows = []
     for times in draws:
         try:
-            again = _em(people, state.tau, state.b, times * weights, 1e-8)
+            again = _em(people, state.tau, state.b, people.times * times, 1e-8)
         except (NotIdentified, np.linalg.LinAlgError):
             continue
         if (again.b[:, 0] > 0).all() and (again.shares > 1e-6).all():

@@ -197,7 +197,7 @@ def _values(path: Path, key: str, value: Any, ranges: bool = False) -> tuple[str
                 )
             found += [str(i) for i in range(low, high + 1)]
         else:
-            found += _written(v)
+            found += [text] if ranges else _written(v)
     return tuple(found)
 
 

@@ -277,7 +277,8 @@ class Bench:
             with self.stop.work(request) as stop:
                 for k, arm in enumerate(arms, start=1):
                     if self.wanted.get(request.session_hash, setting) != setting:
-                        yield gr.skip()
+                        # nothing of it stays beside the newer one, which may be the one before
+                        yield {self.results: "", self.page: "", self.kept: None}
                         return
                     if stop.is_set():
                         yield {**self.unfinished(setting, found), **drawn}
