@@ -170,10 +170,18 @@ def _allocations(draw: Draw) -> Iterator[dict[str, Any]]:
         )
         talk, quizzed = menu_conversation(menu, page, mode), _quizzed(mode, rng)
         yield _row(
-            draw, i, talk.transcript((page.order.index(best),), derivation, quizzed), mode,
-            controls=quizzed, game="allocation", own=list(menu.own), other=list(menu.other),
-            strategy=best, targets_differ=best != int(np.argmax(menu.own)), layout=asdict(page),
-        )  # fmt: skip
+            draw,
+            i,
+            talk.transcript((page.order.index(best),), derivation, quizzed),
+            mode,
+            controls=quizzed,
+            game="allocation",
+            own=list(menu.own),
+            other=list(menu.other),
+            strategy=best,
+            targets_differ=best != int(np.argmax(menu.own)),
+            layout=asdict(page),
+        )
 
 
 def _dilemmas(draw: Draw) -> Iterator[dict[str, Any]]:

@@ -52,12 +52,20 @@ if TYPE_CHECKING:
     from econmoral.target import ECONOMICUS, Target, moralis
 
 _HOME = {
-    "ECONOMICUS": "target", "FAMILIES": "economics.preferences", "GAMES": "economics.games",
-    "InputError": "files.records", "MENUS": "instruments.menus", "MODELS": "checkpoints.models",
-    "NotIdentified": "estimation.estimate", "Target": "target", "etable": "estimation.estimate",
-    "fit": "estimation.estimate", "mixture": "estimation.estimate", "moralis": "target",
+    "ECONOMICUS": "target",
+    "FAMILIES": "economics.preferences",
+    "GAMES": "economics.games",
+    "InputError": "files.records",
+    "MENUS": "instruments.menus",
+    "MODELS": "checkpoints.models",
+    "NotIdentified": "estimation.estimate",
+    "Target": "target",
+    "etable": "estimation.estimate",
+    "fit": "estimation.estimate",
+    "mixture": "estimation.estimate",
+    "moralis": "target",
     "read_choices": "people.choices",
-}  # fmt: skip
+}
 _ROOMS = {
     "Comparison": "eval.compare", "Measurement": "eval.study", "compare": "eval.compare",
     "measure": "eval.study", "report": "eval.report",

@@ -22,16 +22,8 @@ from .measure import GameRecord
 from .table import GameSummary
 from .validity import OUTSIDE
 
-COLOURS = (
-    "#7f7f7f",
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#000000",
-)  # Okabe and Ito, safe for the colour-blind
+# Okabe and Ito, safe for the colour-blind
+COLOURS = ("#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 INTERVAL = 1.96  # standard errors on either side of a mean in a 95 % interval
 
 
@@ -108,9 +100,8 @@ def draw(
                 capsize=3,
                 color=colour[row["arm"]],
             )
-        elif bounds := (row["homo_moralis"].get("bounds") or {}).get(
-            "kappa"
-        ):  # deterministic: only bounded
+        # deterministic choices only bound it
+        elif bounds := (row["homo_moralis"].get("bounds") or {}).get("kappa"):
             axis.plot(np.clip(bounds, -1, 2), (i, i), "|-", ms=12, lw=4, color=colour[row["arm"]])
         else:
             axis.text(0, i, " not identified", va="center", color=colour[row["arm"]])

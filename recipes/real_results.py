@@ -113,9 +113,8 @@ def load(folder: Path) -> dict[str, Any]:
     return found
 
 
-PARTS: dict[
-    str, Callable[[str], list[str]]
-] = {  # of a derivation on games; what is read off the page, apart from the arithmetic
+# of a derivation on games; what is read off the page, apart from the arithmetic
+PARTS: dict[str, Callable[[str], list[str]]] = {
     "rows of points": lambda text: text.split("\n")[0].rstrip(".").split("; "),
     "products": lambda text: re.findall(r"\b[A-Z](?: [A-Z])? \d+ \* \d+(?= =)", text),
     "second mover's points": lambda text: re.findall(r"\b[A-Z] [A-Z] gives \d+", text),
@@ -500,9 +499,11 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
     claims.on_games("games-training-wordings", "payoffs")
     for name, title in (("altruist", "altruistic"), ("spiteful", "spiteful")):
         claims.on_choices(
-            "allocations", TYPES[name], "where_they_differ",
+            "allocations",
+            TYPES[name],
+            "where_they_differ",
             f"{title} type, where it differs from own payoff:",
-        )  # fmt: skip
+        )
     for name, target in TYPES.items():
         claims.on_choices("bfs39", target, "accuracy", f"{known}: {name} adapter as its target,")
     claims.on_weights("allocations", "new allocations")

@@ -145,10 +145,15 @@ def start(job: Job, shared: Path, out: Path, largest: int | None = None) -> subp
     words = [w.format(out=out, shared=shared) for w in job.words]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, *words], cwd=ROOT, env=environment, text=True, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        [sys.executable, *words],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         preexec_fn=limit,
-    )  # fmt: skip
+    )
 
 
 def digest(job: Job, out: Path) -> dict[str, str]:

@@ -244,10 +244,18 @@ HEADER = json.dumps(
 ).encode()
 WEIGHTS = len(HEADER).to_bytes(8, "little") + HEADER + b"\0" * 8
 DECISION = json.dumps(
-    {"id": "a", "set": "payoffs", "mode": "direct", "arm": "base", "game": "tg",
-        "payoffs": [80, 50, 30, 20], "beliefs": [0.5, 0.5],
-     "strategies": ["a"], "probabilities": [0.25] * 4}
-).encode()  # fmt: skip
+    {
+        "id": "a",
+        "set": "payoffs",
+        "mode": "direct",
+        "arm": "base",
+        "game": "tg",
+        "payoffs": [80, 50, 30, 20],
+        "beliefs": [0.5, 0.5],
+        "strategies": ["a"],
+        "probabilities": [0.25] * 4,
+    }
+).encode()
 SCENARIO = (
     b'{"attribute": "age", "favoured": ["girl"], "other": ["elderly_woman"], "riders": null, '
     b'"lawful": [null, null], "straight": 0}'

@@ -228,9 +228,14 @@ def test_a_family_without_derivation_is_trained_and_asked_directly(
 def test_adapters_are_asked_by_the_command_itself(tmp_path: Path, adapter: Path) -> None:
     file = players(tmp_path / "few.csv", (6, 6), every=3)
     found = json_of(
-        *words(file, tmp_path / "out"), "--held-out", 0.1, "--mode", "direct",
-        "--adapter", f"2={adapter}",
-    )  # fmt: skip
+        *words(file, tmp_path / "out"),
+        "--held-out",
+        0.1,
+        "--mode",
+        "direct",
+        "--adapter",
+        f"2={adapter}",
+    )
     kinds = [e for e in found["comparison"] if e["people"]]
     assert {"untuned model", "adapter 2"} <= {p["name"] for p in kinds[0]["predictors"]}
     asked = [row for _, row in read_lines(tmp_path / "out" / "measured" / "choices.jsonl")]

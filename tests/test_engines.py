@@ -459,10 +459,17 @@ def windowed_everywhere(folder: Path) -> Path:
     words = AutoTokenizer.from_pretrained(NANO)
     window = len(words(talk().conversation.page)["input_ids"])
     shape = {
-        "vocab_size": len(words), "hidden_size": 64, "intermediate_size": 128, "head_dim": 16,
-        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-        "eos_token_id": 2, "pad_token_id": 0, "tie_word_embeddings": True,
-    }  # fmt: skip
+        "vocab_size": len(words),
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "head_dim": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "tie_word_embeddings": True,
+    }
     return random_checkpoint(
         folder, MistralForCausalLM(MistralConfig(**shape, sliding_window=window))
     )
@@ -867,7 +874,7 @@ def test_three_outcomes_are_counted_and_all_texts_kept() -> None:
         ({"max_tokens", "seed", "temperature", "top_p"}, ["chat_template_kwargs", "top_k"]),
         (set(), ["max_completion_tokens"]),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("style", ["openai", "fastapi", "words"])
 def test_a_refused_field_is_renamed_or_left_out_and_remembered(
     takes: set[str], names: list[str], style: str

@@ -57,9 +57,14 @@ def test_a_layer_keeps_what_is_counted(
 ) -> None:
     def of(layers: int) -> Any:
         return config(
-            vocab_size=50, hidden_size=width, intermediate_size=inner, num_hidden_layers=layers,
-            num_attention_heads=heads, num_key_value_heads=groups, pad_token_id=0,
-        )  # fmt: skip
+            vocab_size=50,
+            hidden_size=width,
+            intermediate_size=inner,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=groups,
+            pad_token_id=0,
+        )
 
     measured = (kept(of(3), kind, 96) - kept(of(1), kind, 96)) / 2 / 96 / 4
     counted = shape_of(of(1), rank=8).kept_of_a_layer()

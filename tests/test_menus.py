@@ -56,9 +56,16 @@ def pages_of(battery: str, pairs: int = 1, seed: int = 0) -> list[tuple[Menu, li
 def test_every_menu_is_well_formed() -> None:
     assert len({menu.id for menu in ALL}) == len(ALL)
     assert {battery: len(menus) for battery, menus in MENUS.items()} == {
-        "allocations": 144, "bfs39": 39, "dictator": 5, "ultimatum": 6, "public-goods": 4,
-        "matrix": 5, "trust": 10, "garp": 20, "spillover": 60,
-    }  # fmt: skip
+        "allocations": 144,
+        "bfs39": 39,
+        "dictator": 5,
+        "ultimatum": 6,
+        "public-goods": 4,
+        "matrix": 5,
+        "trust": 10,
+        "garp": 20,
+        "spillover": 60,
+    }
     for menu in ALL:
         assert menu.size == len(menu.values) >= 2
         assert all(len(x) in (0, menu.size) for x in (menu.own, menu.other, menu.bundles))

@@ -44,19 +44,22 @@ ADDITIONS = {
             '        Family("utilitarian"'
         ),
     ),
-    "econmoral/checkpoints/models.py": ('    "qwen2.5-0.5b": Model(', (
-        '    "mine": Model("{folder}", "MIT", 0.001),\n'
-        '    "qwen2.5-0.5b": Model('
-    )),
-    "eval/registry.py": ('INSTRUMENTS = {', (
-        'INSTRUMENTS = {\n'
-        '    "lotteries": ("lotteries:Lotteries", "a sure payment or the toss of a coin"),'
-    )),
-    "econmoral/instruments/menus.py": ('MENUS = Batteries({', (
-        'MENUS = Batteries({\n'
-        '    "mine": lambda: _matrix()[:2],'
-    )),
-}  # fmt: skip
+    "econmoral/checkpoints/models.py": (
+        '    "qwen2.5-0.5b": Model(',
+        ('    "mine": Model("{folder}", "MIT", 0.001),\n    "qwen2.5-0.5b": Model('),
+    ),
+    "eval/registry.py": (
+        "INSTRUMENTS = {",
+        (
+            "INSTRUMENTS = {\n"
+            '    "lotteries": ("lotteries:Lotteries", "a sure payment or the toss of a coin"),'
+        ),
+    ),
+    "econmoral/instruments/menus.py": (
+        "MENUS = Batteries({",
+        ('MENUS = Batteries({\n    "mine": lambda: _matrix()[:2],'),
+    ),
+}
 
 
 LOTTERIES = '''"""Lotteries.

@@ -67,10 +67,15 @@ class Fixed:
 
 @pytest.mark.parametrize(
     ("valid", "merged", "four", "ends"),
-    [(0.9, 0.7, 0.7, None), (0.9, 0.6, 0.7, 1), (0.9, 0.7, 0.2, None), (0.4, 0.7, 0.7, "not "
-                                                                                       "comparable"),
-     (8e-7, 0.7, 0.7, "not comparable"), (0.499, 0.7, 0.7, "not comparable")],
-)  # fmt: skip
+    [
+        (0.9, 0.7, 0.7, None),
+        (0.9, 0.6, 0.7, 1),
+        (0.9, 0.7, 0.2, None),
+        (0.4, 0.7, 0.7, "not comparable"),
+        (8e-7, 0.7, 0.7, "not comparable"),
+        (0.499, 0.7, 0.7, "not comparable"),
+    ],
+)
 def test_how_it_ends(
     valid: float,
     merged: float,

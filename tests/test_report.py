@@ -434,8 +434,11 @@ def test_names_that_give_one_file_name_give_two_files(tmp_path: Path) -> None:
     write(report, tmp_path)
     assert len(list((tmp_path / "tables").glob("*.csv"))) == 4
     assert {p.read_bytes().decode() for p in (tmp_path / "figures").iterdir()} == {
-        "b.1", "b-1", "\u6a21\u578b", "\u6570\u636e"
-    }  # fmt: skip
+        "b.1",
+        "b-1",
+        "\u6a21\u578b",
+        "\u6570\u636e",
+    }
 
 
 def test_a_measurement_without_a_page_is_not_taken_for_another(tmp_path: Path) -> None:

@@ -415,8 +415,9 @@ def test_a_study_of_a_real_checkpoint_measures_the_adapters_of_its_plan(
     assert all("--batch-size 8 --out" in words for words in trained.values())
     assert cells["games"].count("--adapter") == cells["games-training-wordings"].count("--adapter")
     assert [w for w in ("economicus", "moralis", "altruist") if f"/{w}" in cells["games"]] == [
-        "economicus", "moralis",
-    ]  # fmt: skip
+        "economicus",
+        "moralis",
+    ]
     assert cells["games"].index("placebo-games") < cells["games"].index("economicus")
     assert "--wordings held-out" in cells["allocations"]
     assert "--wordings held-out" in cells["bfs39"]

@@ -29,11 +29,15 @@ def people(path: Path, *who: str, decisions: int = 120, seed: int = 3) -> pd.Dat
         rows.append(
             pd.DataFrame(
                 {
-                    "sid": subject, "self_x": m[:, 0], "other_x": n[:, 0], "self_y": m[:, 1],
-                    "other_y": n[:, 1], "choice_x": first.astype(int),
+                    "sid": subject,
+                    "self_x": m[:, 0],
+                    "other_x": n[:, 0],
+                    "self_y": m[:, 1],
+                    "other_y": n[:, 1],
+                    "choice_x": first.astype(int),
                 }
             )
-        )  # fmt: skip
+        )
     table = pd.concat(rows)
     table.to_csv(path, index=False)
     return table

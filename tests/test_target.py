@@ -14,12 +14,19 @@ from econmoral.files.records import InputError
 from econmoral.target import ECONOMICUS, Target, Weights, labels, moralis
 
 KINDS = (
-    "homo_economicus", "fehr_schmidt:alpha=0.5,beta=0.25", "fehr_schmidt:beta=2",
-    "fehr_schmidt:alpha=-0.4,beta=-0.1", "alpha_beta_kappa:alpha=0.1,beta=0.2",
-    "charness_rabin:rho=0.4,sigma=-0.1", "bruhin_fehr_schunk:alpha=0.2,beta=0.5",
-    "bruhin_fehr_schunk:alpha=-0.4,beta=-0.1", "altruism:altruism=0.3", "altruism:altruism=-0.3",
-    "utilitarian", "maximin:delta=0.5",
-)  # fmt: skip
+    "homo_economicus",
+    "fehr_schmidt:alpha=0.5,beta=0.25",
+    "fehr_schmidt:beta=2",
+    "fehr_schmidt:alpha=-0.4,beta=-0.1",
+    "alpha_beta_kappa:alpha=0.1,beta=0.2",
+    "charness_rabin:rho=0.4,sigma=-0.1",
+    "bruhin_fehr_schunk:alpha=0.2,beta=0.5",
+    "bruhin_fehr_schunk:alpha=-0.4,beta=-0.1",
+    "altruism:altruism=0.3",
+    "altruism:altruism=-0.3",
+    "utilitarian",
+    "maximin:delta=0.5",
+)
 
 
 def test_every_family_stands_in_the_list() -> None:

@@ -48,11 +48,19 @@ def make_twin(style: str, folder: Path, rows: list[dict[str, Any]] | None = None
     known = nano.config.to_dict()
     shape = {
         k: known[k]
-        for k in ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
-            "num_attention_heads", "num_key_value_heads",
-                  "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings",
-                  "rope_parameters")
-    }  # fmt: skip
+        for k in (
+            "vocab_size",
+            "hidden_size",
+            "intermediate_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "num_key_value_heads",
+            "max_position_embeddings",
+            "rms_norm_eps",
+            "tie_word_embeddings",
+            "rope_parameters",
+        )
+    }
     shape |= {
         "attention_bias": True,
         "head_dim": known["hidden_size"] // known["num_attention_heads"],

@@ -18,12 +18,19 @@ LARGEST_CONFIGURATION = 1 << 20  # bytes
 # what a plain adapter says of itself; other values load other modules, copy layers or write into
 # the base
 PLAIN: dict[str, tuple[Any, ...]] = {
-    "bias": ("none",), "init_lora_weights": (True, False, "gaussian"), "megatron_config": (None,),
-    "layer_replication": (None,), "loftq_config": (None, {}), "lora_bias": (False,),
-    "target_parameters": (None, []), "trainable_token_indices": (None,),
-    **{f"{kind}_config": (None,) for kind in ("eva", "corda", "lora_ga", "velora", "monteclora",
-        "arrow", "kasa")},
-}  # fmt: skip
+    "bias": ("none",),
+    "init_lora_weights": (True, False, "gaussian"),
+    "megatron_config": (None,),
+    "layer_replication": (None,),
+    "loftq_config": (None, {}),
+    "lora_bias": (False,),
+    "target_parameters": (None, []),
+    "trainable_token_indices": (None,),
+    **{
+        f"{kind}_config": (None,)
+        for kind in ("eva", "corda", "lora_ga", "velora", "monteclora", "arrow", "kasa")
+    },
+}
 
 
 def check_adapter(folder: Path) -> dict[str, Any]:

@@ -110,13 +110,14 @@ def state(name: str) -> str:
     folder = Path(model.source) if Path(model.source).is_dir() else _snapshot(model.source)
     if folder is None and model.packaged:
         folder = unpacked(model.packaged)
-    return "" if folder is None else hashlib.sha256(
-        "".join(
-            f"{p.name} {hashlib.sha256(p.read_bytes()).hexdigest()}\n"
-            for p in sorted(folder.iterdir())
-            if p.suffix in (".json", ".jinja") and p.is_file()
-        ).encode() + weights_sha256(folder).encode()
-    ).hexdigest()  # fmt: skip
+    if folder is None:
+        return ""
+    described = [
+        f"{p.name} {hashlib.sha256(p.read_bytes()).hexdigest()}\n"
+        for p in sorted(folder.iterdir())
+        if p.suffix in (".json", ".jinja") and p.is_file()
+    ]
+    return hashlib.sha256(("".join(described) + weights_sha256(folder)).encode()).hexdigest()
 
 
 def architecture(folder: Path) -> dict[str, Any]:

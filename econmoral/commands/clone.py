@@ -201,10 +201,16 @@ def run(options: Options) -> dict[str, Any]:
     pages = pages_of(sample, parts)
     out: Path = options.out or Path("runs") / f"clone-{options.file.stem}"
     settings = {
-        "file": sha256(options.file), "family": options.family, "fixed": fixed,
-        "cluster": list(sample.cluster), "types": options.types, "round": options.round,
-        "held_out": options.held_out, "seed": options.seed, "n": options.n,
-    }  # fmt: skip
+        "file": sha256(options.file),
+        "family": options.family,
+        "fixed": fixed,
+        "cluster": list(sample.cluster),
+        "types": options.types,
+        "round": options.round,
+        "held_out": options.held_out,
+        "seed": options.seed,
+        "n": options.n,
+    }
     lock(out)
     refuse_another(out, settings)
     types = estimate(data, parts.train, options.types, options.round, options.seed)

@@ -123,8 +123,10 @@ def check(data: Design, found: Maximum) -> None:
         raise NotIdentified(
             "the choices are deterministic: lambda grows without bound and the preference is "
             "only bounded, not estimated; use exact probabilities",
-            rationalising_bounds(data), "separated", {"lambda": "+"},
-        )  # fmt: skip
+            rationalising_bounds(data),
+            "separated",
+            {"lambda": "+"},
+        )
     scale = np.sqrt(np.abs(np.diag(found.hessian)))
     if (scale == 0).any() or np.linalg.cond(found.hessian / np.outer(scale, scale)) > 1e10:
         raise NotIdentified(f"{data.family}: {vary_too_little(None, data)}", kind="collinear")

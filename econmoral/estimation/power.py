@@ -651,10 +651,13 @@ def _simulated_fit(
     """Subjects of one arm choose, and their choices are estimated."""
     shift = study.spread * rng.standard_normal(subjects)
     if study.exact:  # items of their own: block i of the pool is unit i's
-        p = np.concatenate([_probabilities(study,
-            pool.rows(np.arange(i * study.decisions, (i + 1) * study.decisions)), arm,
-            shift[i : i + 1])[0]
-                            for i in range(subjects)])  # fmt: skip
+        own = np.arange(subjects * study.decisions).reshape(subjects, study.decisions)
+        p = np.concatenate(
+            [
+                _probabilities(study, pool.rows(block), arm, shift[[i]])[0]
+                for i, block in enumerate(own)
+            ]
+        )
         rows, weight = np.arange(len(p)), p
     else:
         p = _probabilities(study, pool, arm, shift).reshape(-1, pool.index.shape[1])

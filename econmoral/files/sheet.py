@@ -120,10 +120,8 @@ class Sheet:
         """Whether the decimal mark is a comma.  Raises InputError when both are used, or when it
         may stand between thousands."""
         marks: dict[str, tuple[str, int]] = {}
-        fractions = {
-            ",": False,
-            ".": self.separator in ("", ","),
-        }  # seen where it cannot stand between thousands
+        # seen where it cannot stand between thousands
+        fractions = {",": False, ".": self.separator in ("", ",")}
         for name, column in zip(names, texts, strict=True):
             for i, text in enumerate(column):
                 if "," in text and re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", text):
@@ -390,11 +388,12 @@ def _from_frame(path: Path) -> Sheet:
     return _nonempty(Sheet(path, columns, tuple(range(1, len(frame) + 1)), "row", notes, doubtful))
 
 
+# lists in JSON
 EXPANDED: dict[str, str | tuple[str, ...]] = {
     "payoffs": ("T", "R", "P", "S"),
     "beliefs": "belief",
     "moves": "move",
-}  # lists in JSON
+}
 
 
 def _from_lines(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> Sheet:

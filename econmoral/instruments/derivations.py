@@ -342,9 +342,8 @@ def _moral(item: Item, layout: Layout, target: Target) -> tuple[list[str], str, 
         own, total, own_steps, all_steps = {}, {}, [], []
         for reply in page_actions(layout, k):
             label, (m, n) = label_of(layout, k, reply), pay[(move, reply)]
-            own[label] = (
-                max(v, 1) * p * n
-            )  # at kappa = 1 own points decide what the plan itself never meets
+            # at kappa = 1 own points decide what the plan itself never meets
+            own[label] = max(v, 1) * p * n
             own_steps.append(
                 f"{after} {label} {times(p, n)}" + (f", {times(v, p * n)}" if v > 1 else "")
             )

@@ -297,10 +297,16 @@ PAIRS = {  # attribute -> (favoured kind, the other) in otherwise like character
 }  # fmt: skip
 ATTRIBUTES = (*PAIRS, "number", "species")
 DIMENSIONS = {  # the favoured level of each, as in the human reference numbers
-    "intervention": "inaction", "relation": "pedestrians", "law": "lawful", "gender": "female",
-    "fitness": "fit", "status": "higher status", "age": "young",
-    "number": "more", "species": "humans",
-}  # fmt: skip
+    "intervention": "inaction",
+    "relation": "pedestrians",
+    "law": "lawful",
+    "gender": "female",
+    "fitness": "fit",
+    "status": "higher status",
+    "age": "young",
+    "number": "more",
+    "species": "humans",
+}
 LARGEST = 5  # characters in a group
 
 

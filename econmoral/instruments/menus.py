@@ -159,12 +159,15 @@ HELD_OUT = tuple(i for i, f in enumerate(FRAMES) if f.held_out)
 # one training wording with every other part.
 CROSSED_FRAMES = tuple(
     replace(
-        FRAMES[who], line=FRAMES[listed].line, pick=FRAMES[asked].pick,
-        rate=FRAMES[more].rate, work=FRAMES[more].work,
+        FRAMES[who],
+        line=FRAMES[listed].line,
+        pick=FRAMES[asked].pick,
+        rate=FRAMES[more].rate,
+        work=FRAMES[more].work,
     )
     for who, listed, asked, more in itertools.product(TRAIN, repeat=4)
     if len({who, listed, asked, more}) > 1
-)  # fmt: skip
+)
 CROSSED = (*TRAIN, *range(len(FRAMES), len(FRAMES) + len(CROSSED_FRAMES)))
 
 

@@ -23,12 +23,8 @@ KINDS = {
     "ShareGPT": ("conversations",),
     "Alpaca": ("instruction",),
 }
-UNTRAINED = (
-    "tool_calls",
-    "function_call",
-    "reasoning_content",
-    "thinking",
-)  # what a model would say and no page of ours has
+# what a model would say and no page of ours has
+UNTRAINED = ("tool_calls", "function_call", "reasoning_content", "thinking")
 UNMARKED = ("weight", "train", "loss")  # where a file says how much a turn counts
 SHAREGPT = {
     "human": "user",

@@ -65,12 +65,20 @@ def card(run: dict[str, Any], model: Model, target: str, folder: Path) -> str:
         about["model-index"] = [{"name": folder.name, "results": [result]}]
     first = run["inputs"].get("adapter")
     begun = f"It went on from another adapter, SHA-256 `{first['sha256']}`.\n" if first else ""
-    text = CARD.format(begun=begun,
-        source=model.source, name=folder.name, rank=settings["rank"],
-        precision=settings["precision"], model=run["model"], n=gates["labels_checked"],
-        out=str(folder), target=target, loss=run["loss"] or float("nan"),
-        data=run["inputs"]["data"]["sha256"], learnt=learnt,
-    )  # fmt: skip
+    text = CARD.format(
+        begun=begun,
+        source=model.source,
+        name=folder.name,
+        rank=settings["rank"],
+        precision=settings["precision"],
+        model=run["model"],
+        n=gates["labels_checked"],
+        out=str(folder),
+        target=target,
+        loss=run["loss"] or float("nan"),
+        data=run["inputs"]["data"]["sha256"],
+        learnt=learnt,
+    )
     return f"---\n{yaml.safe_dump(about, sort_keys=False, allow_unicode=True)}---\n{text}"
 
 

@@ -55,8 +55,10 @@ def join_processes(gpu: bool) -> None:
             f"waiting for {world} processes ({name}={world}, "
             f"MASTER_ADDR={os.environ.get('MASTER_ADDR', 'not set')}), "
             f"{WAIT // 60} minutes at most; where this is the only "
-            f"one, unset {name}", file=sys.stderr, flush=True,
-        )  # fmt: skip
+            f"one, unset {name}",
+            file=sys.stderr,
+            flush=True,
+        )
     # the library waits in a call that hears no Python: the system's own handlers end it
     before = {
         number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)

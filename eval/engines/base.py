@@ -266,21 +266,12 @@ class Exact(ABC):
         """
         special = {*self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
         own = self.ids(end_of_turn(self.tokenizer))
-        ends = [t for t in own if t in special][:1] or own[
-            : len(own) == 1
-        ]  # else ``until_end`` finds it in the text
-        return list(
-            dict.fromkeys(
-                [
-                    *ends,
-                    *(
-                        []
-                        if self.tokenizer.eos_token_id is None
-                        else [int(self.tokenizer.eos_token_id)]
-                    ),
-                ]
-            )
-        )
+        ends = [t for t in own if t in special][:1]
+        if not ends and len(own) == 1:  # of several tokens ``until_end`` finds it in the text
+            ends = own
+        if self.tokenizer.eos_token_id is not None:
+            ends = [*ends, int(self.tokenizer.eos_token_id)]
+        return list(dict.fromkeys(ends))
 
     def until_end(self, text: str) -> str:
         """A text up to where the template ends the turn, should that be no token of its own."""
@@ -326,9 +317,8 @@ class Exact(ABC):
         longest = max(
             len(s.context) + len(form) for s in last for several in s.options for form in several
         )
-        room = max(
-            0, self.window - longest - 8
-        )  # what is cut may take a token more when it is read again
+        # what is cut may take a few tokens more when it is read again
+        room = max(0, self.window - longest - 8)
         return (text, cut) if len(ids) <= room else (str(self.tokenizer.decode(ids[:room])), True)
 
     def score(

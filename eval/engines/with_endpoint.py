@@ -173,9 +173,8 @@ class Endpoint:
         )
         self.failures = 0
         self.finished: Counter[str] = Counter()
-        self.left_out: dict[
-            str, dict[str, str | None]
-        ] = {}  # for every path the fields that it refused, and their new names
+        # for every path the fields that it refused, and their new names
+        self.left_out: dict[str, dict[str, str | None]] = {}
         self._guard = threading.Lock()
 
     @property
@@ -247,9 +246,8 @@ class Endpoint:
                     return read(parse_json(read_reply(reply, time.monotonic() + self.timeout)))
             except urllib.error.HTTPError as error:
                 said = ""
-                with suppress(
-                    OSError, http.client.HTTPException
-                ):  # the explanation may break off too
+                # the explanation may break off too
+                with suppress(OSError, http.client.HTTPException):
                     said = error.read(LONGEST_ERROR).decode("utf-8", "replace")
                 if error.code == 400 and _FILTER.search(said):
                     raise Filtered(" ".join(said.split())) from None

@@ -78,9 +78,8 @@ class Transformers(Exact):
         self.tokenizer, loaded = load_checkpoint(place, dtype, four_bit)
         if not four_bit:
             loaded = loaded.to(self.device)
-        self.keys = {
-            name: f"adapter_{number}" for number, name in enumerate(adapters)
-        }  # PEFT takes no name with a dot
+        # PEFT takes no name with a dot
+        self.keys = {name: f"adapter_{number}" for number, name in enumerate(adapters)}
         named = {self.keys[name]: folder for name, folder in adapters.items()}
         self.model: Any = attach(loaded, named, place.source)
         self.weights, self.note, self.window = place.record(), place.note, window(loaded)
@@ -268,9 +267,8 @@ class Transformers(Exact):
                 exact = self.model.dtype in (torch.float32, torch.float64) and not getattr(
                     config, "quantization_config", None
                 )
-                broken = any(
-                    np.isnan(row).any() for row in plain
-                )  # weights that are no numbers: said where they are used
+                # weights that are no numbers: said where they are used
+                broken = any(np.isnan(row).any() for row in plain)
                 if not broken and not gap <= (AGREE if exact else AGREE_ROUNDED):
                     longest = 0.0
             if not longest:
@@ -385,12 +383,10 @@ class Transformers(Exact):
         deep = max(t.asked for t in trees)
         x = torch.full((len(trees), width), self.pad)
         position = torch.zeros((len(trees), width), dtype=torch.long)
-        sees = torch.eye(width, dtype=torch.bool).repeat(
-            len(trees), 1, 1
-        )  # padding looks at itself only
-        for i, t in enumerate(
-            trees
-        ):  # padded on the left, so that what is asked for ends every row
+        # padding looks at itself only
+        sees = torch.eye(width, dtype=torch.bool).repeat(len(trees), 1, 1)
+        # padded on the left, so that what is asked for ends every row
+        for i, t in enumerate(trees):
             start = width - len(t.tokens)
             x[i, start:] = torch.tensor(t.tokens)
             position[i, start:] = torch.tensor(t.depth)
@@ -430,9 +426,8 @@ class Tree:
     """
 
     def __init__(self, steps: list[ScoredStep]) -> None:
-        children: dict[
-            tuple[int, int], int
-        ] = {}  # (node, token) -> node; node -1 is the empty beginning
+        # (node, token) -> node; node -1 is the empty beginning
+        children: dict[tuple[int, int], int] = {}
         token: list[int] = []
         parent: list[int] = []
 

@@ -78,9 +78,8 @@ class VLLM(Exact):
 
         Equal ones are asked once.
         """
-        children: dict[
-            tuple[int, ...], set[int]
-        ] = {}  # the context and the path to a node -> tokens that are scored there
+        # the context and the path to a node -> tokens that are scored there
+        children: dict[tuple[int, ...], set[int]] = {}
         for step in (step for group in groups for step in group):
             for form in (form for several in step.options for form in several):
                 for k, token in enumerate(form):

@@ -16,9 +16,8 @@ from scipy.special import softmax
 
 from econmoral.rooms import room
 
-draw_pages = room(
-    "eval.frameworks.pages"
-).draw_pages  # the harness reads this file outside of any package
+# the harness reads this file outside of any package
+draw_pages = room("eval.frameworks.pages").draw_pages
 
 
 def games(
@@ -27,11 +26,14 @@ def games(
     """First decisions of the held-out games; ``--metadata '{"items": 120}'`` for more."""
     rows = [
         {
-            "prompt": p.turns[0], "candidates": p.options[0], "first": p.best["target"][0][0],
-            "economicus": p.best["economicus"][0], "target": p.best["target"][0],
+            "prompt": p.turns[0],
+            "candidates": p.options[0],
+            "first": p.best["target"][0][0],
+            "economicus": p.best["economicus"][0],
+            "target": p.best["target"][0],
         }
         for p in draw_pages(items, "direct", target, seed)
-    ]  # fmt: skip
+    ]
     return {"test": Dataset.from_list(rows)}
 
 

@@ -199,9 +199,8 @@ def sheets(
         )
         return one, two
     menu = setting.menu_shown
-    number_of = list(WORDINGS).index(
-        setting.wording
-    )  # as many wordings of one-page decisions, in the same order
+    # as many wordings of one-page decisions, in the same order
+    number_of = list(WORDINGS).index(setting.wording)
     page = draw_page(menu, rng, (number_of if menu.own else TRAIN[0],))
     both = (page, mirror_page(page))
     if menu.amounts:

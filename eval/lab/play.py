@@ -40,18 +40,8 @@ from .engines import folders
 from .markup import block, esc, notice, paragraph, table
 from .markup import number as shown
 
-TEN = (
-    0,
-    2,
-    3,
-    5,
-    6,
-    8,
-    11,
-    12,
-    14,
-    17,
-)  # of the eighteen protocols: from every game the ends and what lies between
+# of the eighteen protocols: from every game the ends and what lies between
+TEN = (0, 2, 3, 5, 6, 8, 11, 12, 14, 17)
 LENGTHS = {18: tuple(range(len(BATTERY))), 10: TEN}
 TYPES = ("strongly altruistic", "moderately altruistic", "behindness averse")
 

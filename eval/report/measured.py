@@ -43,12 +43,12 @@ PLACES = (
     "pricing",
     "retention",
 )
+# the files of a finished measurement
 SIGNS = {
     "dilemmas": ("scenarios.jsonl", "summary.json"),
     "pricing": ("periods.jsonl", "summary.json", "table.csv"),
     **{name: (f"{name}.json",) for name in ("calibration", "retention", "compare", "parity")},
-}  # the files of a finished measurement
-
+}
 OTHER = "other"  # an instrument of the user's own, or one battery by itself
 
 

@@ -250,11 +250,19 @@ def one(way: str, shape: str, precision: str, batch: int, steps: int) -> dict[st
     memory = torch.cuda.max_memory_allocated() if gpu else peak_memory()
     peak, source = peak_flops(device)
     return {
-        "way": way, "shape": shape, "precision": precision, "batch": batch,
-        "tokens_per_second": rate, "mean_tokens": mean, "flops_per_token": flops,
-        "mfu": rate * flops / peak, "peak_flops": peak, "peak_from": source,
-        "memory_gb": memory / 1e9, "device": torch.cuda.get_device_name() if gpu else "CPU",
-    }  # fmt: skip
+        "way": way,
+        "shape": shape,
+        "precision": precision,
+        "batch": batch,
+        "tokens_per_second": rate,
+        "mean_tokens": mean,
+        "flops_per_token": flops,
+        "mfu": rate * flops / peak,
+        "peak_flops": peak,
+        "peak_from": source,
+        "memory_gb": memory / 1e9,
+        "device": torch.cuda.get_device_name() if gpu else "CPU",
+    }
 
 
 def peak_flops(device: Any) -> tuple[float, str]:

@@ -455,9 +455,16 @@ def menu_short(menu: Menu, page: MenuPage, rng: np.random.Generator) -> Turn:
 # ------------------------------------------------------------------------------------- applications
 
 EFFECTS = {  # of the population that answers the conjoint: its AMCEs
-    "intervention": 0.06, "relation": 0.1, "law": 0.25, "gender": 0.12, "fitness": 0.16,
-    "status": 0.3, "age": 0.4, "number": 0.4, "species": 0.5,
-}  # fmt: skip
+    "intervention": 0.06,
+    "relation": 0.1,
+    "law": 0.25,
+    "gender": 0.12,
+    "fitness": 0.16,
+    "status": 0.3,
+    "age": 0.4,
+    "number": 0.4,
+    "species": 0.5,
+}
 RATINGS = {  # statement -> (mean rating with one pedestrian saved, change with every doubling)
     "moral": (34.0, 8.0),
     "should": (30.0, 7.0),

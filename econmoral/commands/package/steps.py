@@ -30,12 +30,19 @@ WHAT = {
     "recipes/study.py": "the whole study: training data, fine-tuning, measurement, cell by cell",
 }
 PROGRAMS = {  # name of the file or the command that ran -> how it is run
-    "games.py": "-m eval.games", "menus.py": "-m eval.menus", "dilemmas.py": "-m eval.dilemmas",
-    "pricing.py": "-m eval.pricing", **{f"-m econmoral {name}": f"-m eval.{name}"
-        for name in ("games", "menus", "dilemmas", "pricing")},
-    "study.py": "recipes/study.py", "-m econmoral study": "recipes/study.py",
-    "__main__.py": "-m econmoral", "econmoral": "-m econmoral",
-}  # fmt: skip
+    "games.py": "-m eval.games",
+    "menus.py": "-m eval.menus",
+    "dilemmas.py": "-m eval.dilemmas",
+    "pricing.py": "-m eval.pricing",
+    **{
+        f"-m econmoral {name}": f"-m eval.{name}"
+        for name in ("games", "menus", "dilemmas", "pricing")
+    },
+    "study.py": "recipes/study.py",
+    "-m econmoral study": "recipes/study.py",
+    "__main__.py": "-m econmoral",
+    "econmoral": "-m econmoral",
+}
 COMPARED = (
     "fit.json",
     "subjects.csv",
