@@ -9,11 +9,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Semaphore
+from types import SimpleNamespace
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -25,6 +27,8 @@ from test_lab import PERSON, SHARPNESS, decide, folder_of
 
 from econmoral.files.records import append_lines, write_json
 from econmoral.people.choices import read_choices
+from eval.engines.base import Answer, Condition
+from eval.engines.base import Request as Asked
 from eval.lab import play
 from eval.lab.shared import Lab
 from eval.transcripts import document
@@ -409,6 +413,38 @@ def test_eighteen_answers_through_the_page_give_estimates_that_cover(
         tab.value("atob(document.querySelector('#play-estimates a[download]').href.split(',')[1])")
     )
     assert len(read_choices(tmp_path / "mine.csv", "alpha_beta_kappa").data.index) == 18
+
+
+def test_nothing_of_a_measurement_stays_once_another_setting_is_wanted(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gr = pytest.importorskip("gradio")
+    from eval.lab.page_bench import Bench  # needs gradio
+
+    lab = Lab(adapter.parent)
+    visitor: Any = SimpleNamespace(session_hash="visitor", query_params={})
+    with gr.Blocks():
+        part = Bench(lab)
+        part.connect(gr.Blocks(), gr.Button())
+    given = {component: getattr(component, "value", None) for component in part.every}
+    given |= {part.model: "nano", part.conditions: ["base", "told"], part.kept: None}
+    asked: list[str] = []
+    ask = lab.ask
+
+    def then_change(model: str, arm: Condition, requests: Sequence[Asked]) -> list[Answer]:
+        asked.append(arm.name)
+        if change:
+            part.want(given | {part.layout: 1}, visitor)
+        return ask(model, arm, requests)
+
+    monkeypatch.setattr(lab, "ask", then_change)
+    change = True
+    *_, last = part.measure(given, visitor)
+    assert asked == ["base"]  # the second condition was never asked
+    assert (last[part.results], last[part.page], last[part.kept]) == ("", "", None)
+    change = False
+    *_, last = part.measure(given, visitor)
+    assert len(last[part.kept].found) == 2
 
 
 def test_two_visitors_do_not_mix(opened: Callable[..., Tab]) -> None:
