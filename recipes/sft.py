@@ -142,7 +142,8 @@ def main() -> None:
         # the one in force, whatever a launcher says
         "mixed_precision": str(trainer.accelerator.mixed_precision),
         "seconds": round(time.monotonic() - began, 1),
-        "tokens": config.epochs * sum(len(row.ids) for row in train),
+        # fewer than all epochs where it stopped early
+        "tokens": round(trainer.state.epoch * sum(len(row.ids) for row in train)),
         "resumed": resume is not None,
     }
 
