@@ -196,6 +196,21 @@ def test_a_full_disk_is_one_line_and_the_run_continues(data: Path, tmp_path: Pat
     assert (tmp_path / "r" / "adapter_model.safetensors").is_file()
 
 
+@pytest.mark.slow
+def test_a_training_that_worsens_stops_and_keeps_its_best_epoch(data: Path, tmp_path: Path) -> None:
+    words = ("--model", "nano", "--data", str(data), "--out", str(tmp_path / "r"))
+    done = run("recipes/sft.py", *words, "--epochs", "8", "--batch-size", "4", "--lr", "0.03")
+    assert done.returncode == 0, done.stderr
+    log = [row for _, row in read_lines(tmp_path / "r" / "log.jsonl")]
+    losses = [row["eval_loss"] for row in log if "eval_loss" in row]
+    assert len(losses) < 8
+    assert min(losses) < min(losses[-2:])
+    about = read_json(tmp_path / "r" / "run.json")
+    assert about["tokens"] % len(losses) == 0  # of the epochs that were trained
+    assert about["tokens"] / len(losses) < 28 * about["gates"]["longest_tokens"]
+    assert about["gates"]["held_out_loss"] == pytest.approx(min(losses), rel=1e-3)
+
+
 def test_a_checkpoint_cut_short_is_not_continued(tmp_path: Path) -> None:
     identity = {"seed": "0"}
     assert prepare_folder(tmp_path, identity) is None
