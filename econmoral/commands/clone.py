@@ -24,7 +24,7 @@ has no derivation on games: it is trained on direct answers and asked for them.
 
 Two lines for each agent: its probabilities as they are, and with people's noise, that is raised to
 the power that fits the half which assigned them.  Training teaches a target's best answer without
-noise, so as they are they are punished for being sure.
+noise, so their own probabilities are close to 0 and 1 and each wrong prediction costs much.
 
 --adapter TYPE=FOLDER takes an adapter's folder, or one that eval.menus (of games eval.games) has
 written with --own decisions.csv (any engine).  Writes clone.json, typeK.jsonl with its card,

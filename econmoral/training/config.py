@@ -62,7 +62,7 @@ class SftConfig(Config):
     processes: int = option(
         None, "processes that must be running (default: what the launcher says)", positive=True
     )
-    seed: int = option(0, "")
+    seed: int = option(0, "of the adapter's first weights and the order of the data (default 0)")
     report_to: str = option(
         "none",
         "where training is logged beside log.jsonl (default none)",
