@@ -13,6 +13,8 @@ import pytest
 from conftest import ROOT, call
 from real_results import PARTS, derivations, dilemmas_table, draw_curve, portable, pricing_table
 
+from econmoral import fit
+from econmoral.economics.choice import read_decision
 from econmoral.files.records import InputError, read_json, read_lines
 from eval import pricing
 
@@ -127,3 +129,23 @@ def test_a_learning_curve_is_drawn_over_conversations(tmp_path: Path) -> None:
     assert (left_out.get_position()[0], left_out.get_text()) == (20, "answers outside the form")
     assert list(axis.get_xticks()) == [20, 50, 100]
     assert axis.get_xlim()[0] < 20
+
+
+@pytest.mark.parametrize(
+    ("folder", "arm", "kappa", "said"),
+    [
+        ("smollm2-135m-four-stages", "moralis", ".46 ± .12", "κ with these: .46 ± .12"),
+        ("smollm2-135m-four-stages", "economicus", "-.02 ± .03", "and -.02 ± .03"),
+        ("qwen2.5-coder-0.5b-seed-5", "moralis", ".42 ± .03", "λ (1.19 ± .73 clustered"),
+    ],
+)
+def test_clustered_errors_that_the_text_names_are_those_of_the_decisions(
+    folder: str, arm: str, kappa: str, said: str
+) -> None:
+    rows = [row for _, row in read_lines(FOLDER.parent / folder / "games.jsonl")]
+    found = fit([read_decision(r) for r in rows if r["arm"] == arm], "homo_moralis")
+    value, error = found.estimates["kappa"], found.se["kappa"]
+    assert f"{value:.2f} ± {error:.2f}".replace("0.", ".") == kappa
+    if "λ" in said:
+        assert f"{found.estimates['lambda']:.2f} ± {found.se['lambda']:.2f}" == "1.19 ± 0.73"
+    assert said in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
