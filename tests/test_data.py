@@ -440,6 +440,22 @@ def test_a_missing_identifier_is_refused_in_every_format(tmp_path: Path) -> None
     assert "line 2: no id" in complains("fit", tmp_path / "choices.jsonl")
 
 
+def test_the_index_of_a_pandas_frame_is_a_column_of_its_parquet_file(tmp_path: Path) -> None:
+    file = tmp_path / "c.parquet"
+    known = BASE.rename(columns={"sid": "subject"})
+    known.to_parquet(file)
+    found = json_of("fit", file, *CHOICES[:2])
+    for index in (["subject"], ["subject", "q"]):
+        known.assign(q=0).set_index(index).to_parquet(file)
+        again = json_of("fit", file, *CHOICES[:2])
+        assert again["clusters"] == found["clusters"] == 25
+        assert again["estimates"]["beta"] == found["estimates"]["beta"]
+    known[known["self_x"] > 0].sort_values("self_x").to_parquet(file)  # numbers without a name
+    assert json_of("fit", file, *CHOICES[:2])["clusters"] == 25
+    known.rename_axis("subject").to_parquet(file)
+    assert "names subject twice" in complains("fit", file, *CHOICES[:2])
+
+
 def test_identifiers_stay_text(tmp_path: Path) -> None:
     frame = BASE.assign(
         sid=[

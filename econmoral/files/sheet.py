@@ -371,6 +371,10 @@ def _from_frame(path: Path) -> Sheet:
                 frame[labelled] = named[labelled].astype(object)
         else:
             frame = pd.read_parquet(path)
+            # pandas keeps what ``set_index`` took out of the columns, such as who decided, apart
+            kept = [name for name in frame.index.names if name is not None]
+            if kept:
+                frame = frame.reset_index(level=kept, allow_duplicates=True)
     except Exception as error:  # these readers raise a dozen kinds on a damaged file
         reason = " ".join(str(error).split()).partition(". ")[0][:150]
         raise InputError(f"{path} cannot be read as {path.suffix[1:]}: {reason}") from None
