@@ -456,6 +456,36 @@ def test_the_index_of_a_pandas_frame_is_a_column_of_its_parquet_file(tmp_path: P
     assert "names subject twice" in complains("fit", file, *CHOICES[:2])
 
 
+def test_a_column_that_is_known_but_for_its_capitals_is_refused(tmp_path: Path) -> None:
+    file, family = tmp_path / "c.csv", CHOICES[:2]
+    refused = {"sid": "Subject", "wt": "Weight", "kind": "Q", "mean": "V", "third": "Self_3"}
+    for old, new in refused.items():
+        BASE.assign(wt=1, kind=0, mean=0, third=5).rename(columns={old: new}).to_csv(
+            file, index=False
+        )
+        said = complains("fit", file, *family)
+        assert f"only capitals differ, write {new.lower()} for {new}" in said
+    # one that is named, or not needed, stands as it is
+    named = BASE.assign(wt=2).rename(columns={"sid": "Subject", "wt": "Weight"})
+    named.to_csv(file, index=False)
+    found = json_of("fit", file, *family, "--cluster", "Subject", "--weight", "Weight")
+    assert found["clusters"] == 25
+    game = {"subject": ["a", "b"], "game": "tg", "T": 80, "R": 50, "P": 30, "S": 20}
+    plans = {"move1": "t", "Move2": "k", "belief1": 0.5, "belief2": 0.5}
+    pd.DataFrame(game | plans).to_csv(file, index=False)
+    assert "write move2 for Move2" in complains("fit", file)
+    pd.DataFrame(game | {"plan": "t k", "Belief1": 0.5}).to_csv(file, index=False)
+    assert "write belief1 for Belief1" in complains("fit", file)
+    budgets = {"p1": [1, 2], "p2": [2, 1], "x1": [1, 3], "x2": [3, 1]}
+    pd.DataFrame({"Subject": ["a", "b"]} | budgets).to_csv(file, index=False)
+    assert "write subject for Subject" in complains("garp", file)
+    assert len(json_of("garp", file, "--subject", "Subject")["subjects"]) == 2
+    shown = {"task": [1, 1, 2, 2], "chosen": [0, 1, 1, 0], "colour": list("rbrb")}
+    pd.DataFrame({"Subject": list("aabb")} | shown).to_csv(file, index=False)
+    assert "write subject for Subject" in complains("amce", file)
+    assert "write subject for Subject" in complains("amce", file, "--attributes", "colour")
+
+
 def test_identifiers_stay_text(tmp_path: Path) -> None:
     frame = BASE.assign(
         sid=[

@@ -68,6 +68,9 @@ def run(options: Options) -> dict[str, Any]:
         *([options.cluster] if options.cluster else []),
         *([options.weight] if options.weight else []),
     ]
+    usual = ["profile", *(["subject"] if options.subject == "subject" else [])]
+    usual += [] if options.weight else ["weight"]
+    table.no_capitals(usual, [*special, *listed])
     table.need(
         [*special, *([options.subject] if options.subject != "subject" else []), *listed],
         "a conjoint experiment",

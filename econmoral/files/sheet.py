@@ -87,6 +87,21 @@ class Sheet:
                 f"{self.path} lacks the column(s) {', '.join(lacking)} for {what}; it has {has}"
             )
 
+    def no_capitals(self, wanted: Iterable[str], named: Iterable[str] = ()) -> None:
+        """Raises InputError for a column that would be one of those ``wanted`` (patterns) but for
+        its capitals, where that one is not there: it would do nothing, or something else.
+
+        named : columns that are used under the name that they have.
+        """
+        pattern, named = re.compile("|".join(wanted)), set(named)
+        for name in self.columns:
+            small = name.lower()
+            if small not in self.columns and name not in named and pattern.fullmatch(small):
+                raise InputError(
+                    f"{self.path}: only capitals differ, write {small} for {plain(name)}; if it "
+                    "means something else, give it another name"
+                )
+
     def numbers(self, names: Sequence[str], rule: str, empty: bool = False) -> np.ndarray:
         """(n, len(names)) finite numbers; nan where a cell is empty, if that is allowed.
 

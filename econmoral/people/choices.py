@@ -101,6 +101,9 @@ def _table(
             lacking = f": only capitals differ, write {', '.join(capitals[:20])}; it"
         has = ", ".join(plain(c) for c in list(sheet.columns)[:20])
         raise InputError(f"{sheet.path}{lacking} has the columns {has}; known shapes: {SHAPES}")
+    usual = [r"plan|(belief|move)[1-9]\d*" if shapes[0] == "games" else r"q|v|(self|other)_\d+"]
+    usual += [*([] if cluster else ["subject"]), *([] if weight else ["weight"])]
+    sheet.no_capitals(usual, [*cluster, *filter(None, [weight])])
     ways = tuple(cluster) or (("subject",) if "subject" in sheet.columns else ())
     sheet.need(ways, "--cluster")
     labels = [sheet.labels(c) for c in ways] or [[str(i) for i in range(len(sheet))]]
