@@ -761,7 +761,9 @@ IDLE = [
     (("--fix", "alpha=0", "beta=0", "--intervals", "profile"), "only lambda is estimated"),
     (("--nlcom", "__import__('os')"), "not known"),
     (("--nlcom", "beta/("), "--nlcom"),
-    (("--nlcom", "1/(beta-.5)"), "--nlcom"),
+    (("--nlcom", "1/(beta-beta)"), "division by zero"),
+    (("--nlcom", "log(-beta**2)"), "--nlcom"),
+    (("--nlcom", "beta/(1-2*bet)"), "'bet' is not known"),
     (("--cluster", "sid", "--errors", "wild", "--replications", "3"), "between 19"),
 ]
 
@@ -827,13 +829,17 @@ def test_options_that_act(tmp_path: Path) -> None:
         "beta/(1-beta)",
         "--nlcom",
         "log(lambda)",
+        "--nlcom",
+        "1/(1-2*beta)",
     )
     beta = every["estimates"]["beta"]["value"]
     assert [d["name"] for d in asked["derived"]] == [
         "test alpha = 0.1, beta = 0.3",
         "beta/(1-beta)",
         "log(lambda)",
+        "1/(1-2*beta)",  # which has no value at .5
     ]
+    assert asked["derived"][3]["value"] == pytest.approx(1 / (1 - 2 * beta))
     assert asked["derived"][1]["value"] == pytest.approx(beta / (1 - beta))
     assert asked["derived"][1]["se"] == pytest.approx(se["cluster"] / (1 - beta) ** 2, rel=1e-5)
     held = json_of("fit", path, *CHOICES, "--fix", "alpha=0.1")
