@@ -25,6 +25,7 @@ from econmoral.estimation.estimate import (
     mixture,
     ratio,
     restrict,
+    weigh,
 )
 
 FRAME = allocation_choices(subjects=40, per=30, seed=1, spread=0.1)
@@ -184,6 +185,15 @@ def test_marginal_effects_are_derivatives_of_the_mean_probability() -> None:
     assert hessian.effects(per=10).loc["own payoff", "se"] == pytest.approx(
         np.sqrt(gradient @ v @ gradient), rel=1e-4
     )
+
+
+def test_marginal_effects_count_decisions_by_their_weights() -> None:
+    times = np.tile([1, 1, 3], 400)  # a weight of three is a decision that is there three times
+    weighted = fit(weigh(stacked(FRAME), times.astype(float))).effects()
+    copies = fit(stacked(FRAME.loc[np.repeat(FRAME.index, times)])).effects()
+    assert weighted["effect"].tolist() == pytest.approx(copies["effect"].tolist(), rel=1e-8)
+    ratio_of_errors = weighted["se"] / copies["se"]  # but for (n - 1) / (n - k)
+    assert ratio_of_errors.tolist() == pytest.approx([1, 1, 1], rel=1e-3)
 
 
 MIXED = mixture(

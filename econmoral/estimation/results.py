@@ -284,15 +284,16 @@ class Fit:
         are added to it alone.
 
         One row for own payoff (b = lambda) and one for the term of each parameter (b = lambda
-        theta): the mean over decisions and options of b P (1 - P), standard errors and intervals
-        by the delta method.
+        theta): the mean over decisions and options of b P (1 - P), decisions counted by their
+        sampling weights, standard errors and intervals by the delta method.
         """
         data, b = self._data(), self._b()
         p = np.where(data.allowed, self.predict(), 0.0)
-        count = data.allowed.sum()
+        share = data.allowed * (data.weight.sum(1, keepdims=True) if data.weighted else 1.0)
+        share = share / share.sum()
         mean = np.matmul(p[:, None, :], data.index)
-        bend = np.einsum("ns,nsk->k", p * (1 - 2 * p), data.index - mean) / count
-        slope = float((p * (1 - p)).sum() / count)
+        bend = np.einsum("ns,nsk->k", share * p * (1 - 2 * p), data.index - mean)
+        slope = float((share * p * (1 - p)).sum())
         v = self._covariance_of_b()
         rows = []
         for k in range(len(b)):
