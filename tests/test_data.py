@@ -71,6 +71,9 @@ FORMATS: dict[str, Callable[[pd.DataFrame, Path], Path]] = {
     "bar": text("|"),
     "mark": text(encoding="utf-8-sig"),
     "utf-16": text("\t", encoding="utf-16"),
+    "utf-16 without a mark": text("\t", encoding="utf-16-le"),
+    "utf-16 without a mark, big end first": text(encoding="utf-16-be"),
+    "utf-32": text("\t", encoding="utf-32"),
     "stata": stata,
     "parquet": parquet,
     "lines": lines,
@@ -613,6 +616,9 @@ def test_files_that_are_something_else_get_one_line(name: str, tmp_path: Path) -
     (tmp_path / name).write_bytes(b"PK\x03\x04\x00\x00garbage\xff")
     assert name in complains("fit", tmp_path / name, "--family", "altruism")
     assert "is a folder" in complains("fit", tmp_path, "--family", "altruism")
+    (tmp_path / "c.json").write_text(BASE.to_json(orient="records"))
+    said = complains("fit", tmp_path / "c.json", "--family", "altruism")
+    assert "write one object a line, as .jsonl" in said
 
 
 def test_identical_rows_unused_columns_and_weights_are_said(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -244,6 +245,8 @@ def read_sheet(path: Path) -> Sheet:
         return _from_lines(path, list(read_lines(path)))
     if suffix in (".dta", ".parquet"):
         return _from_frame(path)
+    if suffix == ".json":
+        raise InputError(f"{path}: .json files are not read; write one object a line, as .jsonl")
     if suffix in (".gz", ".zip", ".xlsx", ".xls", ".sav", ".rds", ".rdata"):
         raise InputError(f"{path}: {suffix} files are not read; save it as {', '.join(SUFFIXES)}")
     return _from_text(path)
@@ -253,6 +256,8 @@ def decode(data: bytes, path: Path) -> tuple[str, tuple[str, ...]]:
     """Text of a file, without its byte-order mark, and a remark where the encoding was guessed."""
     for mark, name in (
         (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF32_LE, "utf-32"),  # it begins as UTF-16's does
+        (codecs.BOM_UTF32_BE, "utf-32"),
         (codecs.BOM_UTF16_LE, "utf-16"),
         (codecs.BOM_UTF16_BE, "utf-16"),
     ):
@@ -262,6 +267,11 @@ def decode(data: bytes, path: Path) -> tuple[str, tuple[str, ...]]:
             except UnicodeDecodeError as error:
                 raise InputError(f"{path} is not text: {error}") from None
     if b"\0" in data:
+        for half, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+            # of a header in Latin letters every second byte is 0
+            if len(data) % 2 == 0 and len(data) > 20 and not any(data[half:20:2]):
+                with suppress(UnicodeDecodeError):
+                    return data.decode(name), ()
         raise InputError(f"{path} is not a table of text; save it as {', '.join(SUFFIXES)}")
     try:
         return data.decode("utf-8"), ()
