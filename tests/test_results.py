@@ -333,6 +333,14 @@ def test_names_are_text_in_every_format(name: str) -> None:
     assert "\x1b" not in table.text() + table.markdown() + table.html() + latex
 
 
+def test_latex_keeps_hyphens_and_takes_no_cell_for_an_option() -> None:
+    table = etable(FOUND, notes=["hold it (--fix beta=0)", "*** of a note"], rename={"beta": "[b]"})
+    lines = table.latex().splitlines()
+    assert any("(-{}-fix beta=0)" in line for line in lines)  # -- would be set as a dash
+    assert any(line.startswith("{[}b] & ") for line in lines)  # after \\\\, [b] would be a length
+    assert any("{*}** of a note" in line for line in lines)
+
+
 def test_wrong_calls_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one fit"):
         etable()

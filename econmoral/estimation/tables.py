@@ -40,8 +40,10 @@ STARS = ((0.01, "***"), (0.05, "**"), (0.1, "*"))
 
 
 def latex_text(text: str) -> str:
-    """Text for LaTeX: nothing in it is a command."""
-    return "".join(LATEX.get(c, c) for c in plain(text).replace("\n", " "))
+    """Text for LaTeX: nothing in it is a command, ``--fix`` keeps both its hyphens, and what begins
+    a row is no option of the ``\\\\`` before it."""
+    escaped = "".join(LATEX.get(c, c) for c in plain(text).replace("\n", " "))
+    return re.sub(r"^\s*([\[*])", r"{\1}", re.sub("-(?=-)", "-{}", escaped))
 
 
 def markdown_text(text: str) -> str:
