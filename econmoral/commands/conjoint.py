@@ -205,7 +205,10 @@ def _choices(
     a profile named twice.
     """
     rule = "it must be 0, 1 or a probability"
-    chosen = table.numbers([options.chosen], rule, empty=True)[:, 0]
+    words = {"true": "1", "false": "0"}  # as R and pandas write what is logical
+    cells = [words.get(text.strip().lower(), text) for text in table.columns[options.chosen]]
+    spelt = replace(table, columns=table.columns | {options.chosen: cells})
+    chosen = spelt.numbers([options.chosen], rule, empty=True)[:, 0]
     wrong = (chosen < 0) | (chosen > 1)
     if wrong.any():
         raise table.bad(int(wrong.argmax()), options.chosen, rule)
