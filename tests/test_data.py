@@ -645,6 +645,15 @@ def test_identical_rows_unused_columns_and_weights_are_said(tmp_path: Path) -> N
         assert "with weights a likelihood ratio says nothing about the errors" in said
 
 
+def test_acts_that_a_family_has_no_term_for_are_said_to_be_unused(tmp_path: Path) -> None:
+    acts = {"q": np.arange(len(BASE)) % 2, "v": np.arange(len(BASE)) % 3 // 2}
+    BASE.assign(**acts).to_csv(tmp_path / "c.csv", index=False)
+    unused = {"fehr_schmidt": "q, v", "charness_rabin": "q", "bruhin_fehr_schunk": ""}
+    for family, names in unused.items():
+        found = json_of("fit", tmp_path / "c.csv", "--family", family, "--cluster", "sid")
+        assert found["data_notes"] == ([f"columns not used: {names}"] if names else [])
+
+
 def measurement(folder: Path, seed: int = 0) -> Path:
     """Exact probabilities of two arms in two sets and two modes."""
     rng, rows = np.random.default_rng(seed), []
