@@ -159,6 +159,28 @@ def test_predictions_and_their_intervals() -> None:
         FOUND.predict(stacked(FRAME, "altruism"))
 
 
+def test_intervals_of_what_is_all_but_certain() -> None:
+    """A probability of 1 to rounding has an interval: one less that of the other option."""
+    wide = FRAME.head(3).copy()
+    money = ["self_x", "other_x", "self_y", "other_y"]
+    wide[money] = [[9000, 9000, 10, 10], [2000, 2000, 10, 10], [1400, 900, 10, 10]]
+    frame = FOUND.predict_frame(stacked(wide))
+    x, y = frame[frame.option == 0].reset_index(), frame[frame.option == 1].reset_index()
+    assert x["probability"][0] == 1
+    assert not frame.isna().any(axis=None)
+    np.testing.assert_allclose(x["low"], 1 - y["high"], rtol=1e-12)
+    np.testing.assert_allclose(x["high"], 1 - y["low"], rtol=1e-12)
+    # log odds by hand: lambda times the gap in utility, whose error is that of the index
+    gap = stacked(wide).index[:, 0] - stacked(wide).index[:, 1]
+    b = (
+        np.array([1.0, *(FOUND.estimates[k] for k in ("alpha", "beta"))])
+        * FOUND.estimates["lambda"]
+    )
+    back = FOUND._covariance_of_b()
+    ends = gap @ b - t.ppf(0.975, FOUND.df) * np.sqrt(np.einsum("nk,kl,nl->n", gap, back, gap))
+    np.testing.assert_allclose(y["high"], 1 / (1 + np.exp(ends)), rtol=1e-6)
+
+
 def test_marginal_effects_are_derivatives_of_the_mean_probability() -> None:
     effects = FOUND.effects(per=10)
     x, y, _ = rows(FRAME)
