@@ -287,6 +287,9 @@ def test_all_formats_hold_the_same_cells() -> None:
     assert f"{FOUND.estimates['beta']:.3f}" in text
     assert f"({FOUND.se['beta']:.3f})" in text
     assert "(fixed)" in text
+    held = etable(*(fit(restrict(stacked(FRAME), {"alpha": a})) for a in (0.25, 0.00042, -1e-5)))
+    cells = next(cells for _, cells in held.body if cells[0] == "alpha")
+    assert cells[1:] == ("0.250", "0.00042", "-1e-05")  # what was chosen is not rounded to 0
     assert "not identified" in text
     assert "mix type 2" in text
     assert f"{MIXED.shares[1]:.3f}" in text
