@@ -248,6 +248,16 @@ def test_what_is_no_level_is_left_out(tmp_path: Path, text: str, level: bool) ->
         assert_complains(found, "colour", "one level")
 
 
+@pytest.mark.parametrize("words", [("FALSE", "TRUE"), ("False", "True")])
+def test_choices_may_be_logical(tmp_path: Path, words: tuple[str, str]) -> None:
+    """As R and pandas write them, and as ``fit`` reads them."""
+    data = simulated(25, 6, 5).drop(columns="w")
+    data.to_csv(tmp_path / "c.csv", index=False)
+    known = json_of(tmp_path / "c.csv")
+    data.assign(chosen=[words[c] for c in data["chosen"]]).to_csv(tmp_path / "c.csv", index=False)
+    assert json_of(tmp_path / "c.csv") == known
+
+
 def test_levels_that_look_alike(tmp_path: Path) -> None:
     """Equal numbers are one level, as if the file had written them alike; case is pointed out."""
     data = simulated(25, 6, 5)

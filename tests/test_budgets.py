@@ -127,6 +127,18 @@ def test_three_goods_unused_columns_and_ids_as_text(tmp_path: Path) -> None:
     assert any("1 row(s) repeat" in note for note in found["notes"])
 
 
+def test_long_names_of_subjects_are_whole(tmp_path: Path) -> None:
+    """As those of panels, which may differ in their last letters only."""
+    names = [f"5f8a3b2c1d4e5f6a7b8c9d0{k}" for k in "ab"]
+    rows = [f"{name},{p}" for name in names for p in ("1,2,3,4", "2,1,4,3")]
+    (tmp_path / "c.csv").write_text("\n".join(["subject,p1,p2,x1,x2", *rows]))
+    said = calculator("garp", str(tmp_path / "c.csv"), "--draws", "20").stdout
+    assert "…" not in said
+    cells = [line[:26].strip() for line in said.splitlines() if line[2:3].strip()]
+    whole = "".join(cells)
+    assert all(name in whole for name in names)
+
+
 def test_pooling_everybody_is_said(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text(CROSSING.replace("subject", "id"))
     told = "no column subject and no --subject: all rows are taken as one person's"

@@ -71,6 +71,9 @@ FORMATS: dict[str, Callable[[pd.DataFrame, Path], Path]] = {
     "bar": text("|"),
     "mark": text(encoding="utf-8-sig"),
     "utf-16": text("\t", encoding="utf-16"),
+    "utf-16 without a mark": text("\t", encoding="utf-16-le"),
+    "utf-16 without a mark, big end first": text(encoding="utf-16-be"),
+    "utf-32": text("\t", encoding="utf-32"),
     "stata": stata,
     "parquet": parquet,
     "lines": lines,
@@ -440,6 +443,52 @@ def test_a_missing_identifier_is_refused_in_every_format(tmp_path: Path) -> None
     assert "line 2: no id" in complains("fit", tmp_path / "choices.jsonl")
 
 
+def test_the_index_of_a_pandas_frame_is_a_column_of_its_parquet_file(tmp_path: Path) -> None:
+    file = tmp_path / "c.parquet"
+    known = BASE.rename(columns={"sid": "subject"})
+    known.to_parquet(file)
+    found = json_of("fit", file, *CHOICES[:2])
+    for index in (["subject"], ["subject", "q"]):
+        known.assign(q=0).set_index(index).to_parquet(file)
+        again = json_of("fit", file, *CHOICES[:2])
+        assert again["clusters"] == found["clusters"] == 25
+        assert again["estimates"]["beta"] == found["estimates"]["beta"]
+    known[known["self_x"] > 0].sort_values("self_x").to_parquet(file)  # numbers without a name
+    assert json_of("fit", file, *CHOICES[:2])["clusters"] == 25
+    known.rename_axis("subject").to_parquet(file)
+    assert "names subject twice" in complains("fit", file, *CHOICES[:2])
+
+
+def test_a_column_that_is_known_but_for_its_capitals_is_refused(tmp_path: Path) -> None:
+    file, family = tmp_path / "c.csv", CHOICES[:2]
+    refused = {"sid": "Subject", "wt": "Weight", "kind": "Q", "mean": "V", "third": "Self_3"}
+    for old, new in refused.items():
+        BASE.assign(wt=1, kind=0, mean=0, third=5).rename(columns={old: new}).to_csv(
+            file, index=False
+        )
+        said = complains("fit", file, *family)
+        assert f"only capitals differ, write {new.lower()} for {new}" in said
+    # one that is named, or not needed, stands as it is
+    named = BASE.assign(wt=2).rename(columns={"sid": "Subject", "wt": "Weight"})
+    named.to_csv(file, index=False)
+    found = json_of("fit", file, *family, "--cluster", "Subject", "--weight", "Weight")
+    assert found["clusters"] == 25
+    game = {"subject": ["a", "b"], "game": "tg", "T": 80, "R": 50, "P": 30, "S": 20}
+    plans = {"move1": "t", "Move2": "k", "belief1": 0.5, "belief2": 0.5}
+    pd.DataFrame(game | plans).to_csv(file, index=False)
+    assert "write move2 for Move2" in complains("fit", file)
+    pd.DataFrame(game | {"plan": "t k", "Belief1": 0.5}).to_csv(file, index=False)
+    assert "write belief1 for Belief1" in complains("fit", file)
+    budgets = {"p1": [1, 2], "p2": [2, 1], "x1": [1, 3], "x2": [3, 1]}
+    pd.DataFrame({"Subject": ["a", "b"]} | budgets).to_csv(file, index=False)
+    assert "write subject for Subject" in complains("garp", file)
+    assert len(json_of("garp", file, "--subject", "Subject")["subjects"]) == 2
+    shown = {"task": [1, 1, 2, 2], "chosen": [0, 1, 1, 0], "colour": list("rbrb")}
+    pd.DataFrame({"Subject": list("aabb")} | shown).to_csv(file, index=False)
+    assert "write subject for Subject" in complains("amce", file)
+    assert "write subject for Subject" in complains("amce", file, "--attributes", "colour")
+
+
 def test_identifiers_stay_text(tmp_path: Path) -> None:
     frame = BASE.assign(
         sid=[
@@ -567,6 +616,9 @@ def test_files_that_are_something_else_get_one_line(name: str, tmp_path: Path) -
     (tmp_path / name).write_bytes(b"PK\x03\x04\x00\x00garbage\xff")
     assert name in complains("fit", tmp_path / name, "--family", "altruism")
     assert "is a folder" in complains("fit", tmp_path, "--family", "altruism")
+    (tmp_path / "c.json").write_text(BASE.to_json(orient="records"))
+    said = complains("fit", tmp_path / "c.json", "--family", "altruism")
+    assert "write one object a line, as .jsonl" in said
 
 
 def test_identical_rows_unused_columns_and_weights_are_said(tmp_path: Path) -> None:
@@ -591,6 +643,15 @@ def test_identical_rows_unused_columns_and_weights_are_said(tmp_path: Path) -> N
     for shown in ([], ["--json"]):
         said = complains("fit", tmp_path / "w.csv", *CHOICES, "--intervals", "profile", *shown)
         assert "with weights a likelihood ratio says nothing about the errors" in said
+
+
+def test_acts_that_a_family_has_no_term_for_are_said_to_be_unused(tmp_path: Path) -> None:
+    acts = {"q": np.arange(len(BASE)) % 2, "v": np.arange(len(BASE)) % 3 // 2}
+    BASE.assign(**acts).to_csv(tmp_path / "c.csv", index=False)
+    unused = {"fehr_schmidt": "q, v", "charness_rabin": "q", "bruhin_fehr_schunk": ""}
+    for family, names in unused.items():
+        found = json_of("fit", tmp_path / "c.csv", "--family", family, "--cluster", "sid")
+        assert found["data_notes"] == ([f"columns not used: {names}"] if names else [])
 
 
 def measurement(folder: Path, seed: int = 0) -> Path:
@@ -715,7 +776,9 @@ IDLE = [
     (("--fix", "alpha=0", "beta=0", "--intervals", "profile"), "only lambda is estimated"),
     (("--nlcom", "__import__('os')"), "not known"),
     (("--nlcom", "beta/("), "--nlcom"),
-    (("--nlcom", "1/(beta-.5)"), "--nlcom"),
+    (("--nlcom", "1/(beta-beta)"), "division by zero"),
+    (("--nlcom", "log(-beta**2)"), "--nlcom"),
+    (("--nlcom", "beta/(1-2*bet)"), "'bet' is not known"),
     (("--cluster", "sid", "--errors", "wild", "--replications", "3"), "between 19"),
 ]
 
@@ -781,13 +844,17 @@ def test_options_that_act(tmp_path: Path) -> None:
         "beta/(1-beta)",
         "--nlcom",
         "log(lambda)",
+        "--nlcom",
+        "1/(1-2*beta)",
     )
     beta = every["estimates"]["beta"]["value"]
     assert [d["name"] for d in asked["derived"]] == [
         "test alpha = 0.1, beta = 0.3",
         "beta/(1-beta)",
         "log(lambda)",
+        "1/(1-2*beta)",  # which has no value at .5
     ]
+    assert asked["derived"][3]["value"] == pytest.approx(1 / (1 - 2 * beta))
     assert asked["derived"][1]["value"] == pytest.approx(beta / (1 - beta))
     assert asked["derived"][1]["se"] == pytest.approx(se["cluster"] / (1 - beta) ** 2, rel=1e-5)
     held = json_of("fit", path, *CHOICES, "--fix", "alpha=0.1")

@@ -128,6 +128,10 @@ def test_the_table_says_never() -> None:
         (("--kappa-estimate", "9", "--kappa-se", ".1"), "almost nothing"),
         (("--kappa-estimate", ".4", "--kappa-se", ".1", "--kappa", "0", "0"), "either"),
         (("--kappa-estimate", ".4", "--kappa-se", ".1", "--draws", "3"), "100"),
+        (
+            ("--kappa-estimate", ".4", "--kappa-se", ".1", "--seed", "-1"),
+            "--seed must be at least 0",
+        ),
         (("--kappa", "0", "1", "--prices", "1"), "--kappa does nothing"),
         (("--cost", "1", "1", "1", "--prices", "1", "2"), "3 costs and 2 prices"),
         (("--draws", "200"), "--draws does nothing"),

@@ -128,6 +128,20 @@ def test_rows_recodes_dropouts_and_those_who_never_began(tmp_path: Path) -> None
     assert "complete rows are kept" in said
 
 
+def test_a_seat_that_nobody_took_needs_no_label(tmp_path: Path) -> None:
+    """Of a room with labels, oTree exports the participants that were set up and never came."""
+    export = EXPORT.assign(**{"participant.label": ["p1", "p2", "p3", ""]})
+    rows, said = imported(tmp_path, export, subject="participant.label")
+    assert [row[0] for row in rows[1:]] == ["p1", "p1", "p2", "p2"]
+    assert "who never began, left out: without participant.label (line 5)" in said
+    for nameless in (["p1", "", "p3", ""], ["p1", "p2", "", ""]):  # who began needs a name
+        export["participant.label"] = nameless
+        (tmp_path / "long.csv").unlink(missing_ok=True)
+        assert "participant.label is empty" in refused(
+            tmp_path, export, subject="participant.label"
+        )
+
+
 def test_identifiers_that_look_like_formulas_come_back_as_they_were(tmp_path: Path) -> None:
     odd = {"aa": "-ab1", "bb": '=HYPERLINK("x")', "cc": "@c", "dd": "+d"}
     rows, _ = imported(tmp_path, EXPORT.replace({"participant.code": odd}), dropouts="keep")

@@ -25,6 +25,7 @@ from econmoral.estimation.estimate import (
     mixture,
     ratio,
     restrict,
+    weigh,
 )
 
 FRAME = allocation_choices(subjects=40, per=30, seed=1, spread=0.1)
@@ -158,6 +159,28 @@ def test_predictions_and_their_intervals() -> None:
         FOUND.predict(stacked(FRAME, "altruism"))
 
 
+def test_intervals_of_what_is_all_but_certain() -> None:
+    """A probability of 1 to rounding has an interval: one less that of the other option."""
+    wide = FRAME.head(3).copy()
+    money = ["self_x", "other_x", "self_y", "other_y"]
+    wide[money] = [[9000, 9000, 10, 10], [2000, 2000, 10, 10], [1400, 900, 10, 10]]
+    frame = FOUND.predict_frame(stacked(wide))
+    x, y = frame[frame.option == 0].reset_index(), frame[frame.option == 1].reset_index()
+    assert x["probability"][0] == 1
+    assert not frame.isna().any(axis=None)
+    np.testing.assert_allclose(x["low"], 1 - y["high"], rtol=1e-12)
+    np.testing.assert_allclose(x["high"], 1 - y["low"], rtol=1e-12)
+    # log odds by hand: lambda times the gap in utility, whose error is that of the index
+    gap = stacked(wide).index[:, 0] - stacked(wide).index[:, 1]
+    b = (
+        np.array([1.0, *(FOUND.estimates[k] for k in ("alpha", "beta"))])
+        * FOUND.estimates["lambda"]
+    )
+    back = FOUND._covariance_of_b()
+    ends = gap @ b - t.ppf(0.975, FOUND.df) * np.sqrt(np.einsum("nk,kl,nl->n", gap, back, gap))
+    np.testing.assert_allclose(y["high"], 1 / (1 + np.exp(ends)), rtol=1e-6)
+
+
 def test_marginal_effects_are_derivatives_of_the_mean_probability() -> None:
     effects = FOUND.effects(per=10)
     x, y, _ = rows(FRAME)
@@ -184,6 +207,15 @@ def test_marginal_effects_are_derivatives_of_the_mean_probability() -> None:
     assert hessian.effects(per=10).loc["own payoff", "se"] == pytest.approx(
         np.sqrt(gradient @ v @ gradient), rel=1e-4
     )
+
+
+def test_marginal_effects_count_decisions_by_their_weights() -> None:
+    times = np.tile([1, 1, 3], 400)  # a weight of three is a decision that is there three times
+    weighted = fit(weigh(stacked(FRAME), times.astype(float))).effects()
+    copies = fit(stacked(FRAME.loc[np.repeat(FRAME.index, times)])).effects()
+    assert weighted["effect"].tolist() == pytest.approx(copies["effect"].tolist(), rel=1e-8)
+    ratio_of_errors = weighted["se"] / copies["se"]  # but for (n - 1) / (n - k)
+    assert ratio_of_errors.tolist() == pytest.approx([1, 1, 1], rel=1e-3)
 
 
 MIXED = mixture(
@@ -255,6 +287,9 @@ def test_all_formats_hold_the_same_cells() -> None:
     assert f"{FOUND.estimates['beta']:.3f}" in text
     assert f"({FOUND.se['beta']:.3f})" in text
     assert "(fixed)" in text
+    held = etable(*(fit(restrict(stacked(FRAME), {"alpha": a})) for a in (0.25, 0.00042, -1e-5)))
+    cells = next(cells for _, cells in held.body if cells[0] == "alpha")
+    assert cells[1:] == ("0.250", "0.00042", "-1e-05")  # what was chosen is not rounded to 0
     assert "not identified" in text
     assert "mix type 2" in text
     assert f"{MIXED.shares[1]:.3f}" in text
@@ -321,6 +356,14 @@ def test_names_are_text_in_every_format(name: str) -> None:
     )
     assert not re.search(r"[%#~]|(?<!\$)\^", body)
     assert "\x1b" not in table.text() + table.markdown() + table.html() + latex
+
+
+def test_latex_keeps_hyphens_and_takes_no_cell_for_an_option() -> None:
+    table = etable(FOUND, notes=["hold it (--fix beta=0)", "*** of a note"], rename={"beta": "[b]"})
+    lines = table.latex().splitlines()
+    assert any("(-{}-fix beta=0)" in line for line in lines)  # -- would be set as a dash
+    assert any(line.startswith("{[}b] & ") for line in lines)  # after \\\\, [b] would be a length
+    assert any("{*}** of a note" in line for line in lines)
 
 
 def test_wrong_calls_are_refused() -> None:

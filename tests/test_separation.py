@@ -145,6 +145,10 @@ def test_the_one_parameter_that_diverges_is_named_with_a_one_sided_bound(
         loss, np.zeros(3), args=(x / np.abs(x).max(0),), method="BFGS", options={"gtol": 1e-8}
     ).fun
     assert held - free == pytest.approx(chi2.ppf(0.9, 1) / 2, abs=0.01)
+    for times, told in ((np.full(600, 3.0), True), (1.0 + np.arange(600) % 2, False)):
+        with pytest.raises(NotIdentified) as caught:
+            fit(weigh(data, times))  # decisions that weigh unequally have no likelihood ratio
+        assert caught.value.bounds == (error.bounds if told else None)
     fit(restrict(data, {"gamma": 0.0}))  # without it there is an estimate
 
 

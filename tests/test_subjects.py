@@ -177,3 +177,10 @@ def test_what_diverges_of_a_subject_is_named(tmp_path: Path) -> None:
     assert known.why["gus"] == "beta without end: a bound only"
     assert known.beta_low["gus"] != ""
     assert known.alpha_low["gus"] == ""
+    # how many people each of them stands for changes nothing of their own
+    times = {who: 1 + k for k, who in enumerate(known.index)}
+    weighted = pd.read_csv(tmp_path / "d.csv")
+    weighted.assign(weight=weighted.sid.map(times)).to_csv(tmp_path / "d.csv", index=False)
+    assert call(*words)[0] == 0
+    again = pd.read_csv(tmp_path / "o" / "subjects.csv", keep_default_na=False).set_index("subject")
+    pd.testing.assert_frame_equal(again, known)

@@ -25,10 +25,13 @@ def negative_values(words: Sequence[str]) -> list[str]:
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table for a person: the first column to the left, all others to the right."""
+    """A table for a person: the first column to the left, all others to the right.
+
+    What is too long is broken, not cut: two identifiers may differ at their end.
+    """
     table = Table(box=SIMPLE_HEAD)
     for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right")
+        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

@@ -45,6 +45,8 @@ def run(options: Options) -> dict[str, Any]:
     prices, bought, goods = _goods(table)
     if options.subject != "subject":
         table.need([options.subject], "--subject")
+    else:
+        table.no_capitals(["subject"])
     named = options.subject in table.columns
     subject = table.labels(options.subject) if named else ["all rows"] * len(table)
     seed = options.seed or 0

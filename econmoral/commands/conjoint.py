@@ -68,6 +68,9 @@ def run(options: Options) -> dict[str, Any]:
         *([options.cluster] if options.cluster else []),
         *([options.weight] if options.weight else []),
     ]
+    usual = ["profile", *(["subject"] if options.subject == "subject" else [])]
+    usual += [] if options.weight else ["weight"]
+    table.no_capitals(usual, [*special, *listed])
     table.need(
         [*special, *([options.subject] if options.subject != "subject" else []), *listed],
         "a conjoint experiment",
@@ -202,7 +205,10 @@ def _choices(
     a profile named twice.
     """
     rule = "it must be 0, 1 or a probability"
-    chosen = table.numbers([options.chosen], rule, empty=True)[:, 0]
+    words = {"true": "1", "false": "0"}  # as R and pandas write what is logical
+    cells = [words.get(text.strip().lower(), text) for text in table.columns[options.chosen]]
+    spelt = replace(table, columns=table.columns | {options.chosen: cells})
+    chosen = spelt.numbers([options.chosen], rule, empty=True)[:, 0]
     wrong = (chosen < 0) | (chosen > 1)
     if wrong.any():
         raise table.bad(int(wrong.argmax()), options.chosen, rule)

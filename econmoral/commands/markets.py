@@ -37,7 +37,7 @@ class Options(Config):
     )
     kappa_se: float | None = option(None, "standard error of that estimate")
     draws: int | None = option(None, "draws of kappa (default 500)")
-    seed: int | None = option(None, "of the draws (default 0)")
+    seed: int | None = option(None, "of the draws (default 0)", at_least=0)
     json: bool = option(False, "print JSON")
 
 

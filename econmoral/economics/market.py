@@ -314,8 +314,8 @@ class Market:
                 if np.isfinite(guess).all() and settled(guess, reply := replies(guess)):
                     return reply
         raise NoEquilibrium(
-            f"best replies did not settle within {ROUNDS} rounds; try another start or other "
-            "degrees of morality"
+            f"best replies did not settle within {ROUNDS} rounds: there may be no equilibrium in "
+            "prices; try other degrees of morality (from Python also another start)"
         )
 
     def critical_discount(self, firm: int = 0) -> float | None:

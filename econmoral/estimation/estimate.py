@@ -14,6 +14,7 @@ error.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import get_args
 
@@ -105,9 +106,10 @@ def check(data: Design, found: Maximum) -> None:
             )
         if by_lambda == "-":
             raise NotIdentified(message, None, "reversed", signs)
-        ends = {
-            k: one_sided(data, k, s) for k, s in signs.items() if s in "+-" and data.partial is None
-        }
+        times = data.weight.sum(1)
+        # a likelihood ratio of rows that weigh more than others says nothing about confidence
+        told = data.partial is None and not (data.weighted and np.ptp(times) > 1e-9 * times.max())
+        ends = {k: one_sided(data, k, s) for k, s in signs.items() if s in "+-" and told}
         bounds = {
             k: (end, np.inf) if signs[k] == "+" else (-np.inf, end)
             for k, end in ends.items()
@@ -332,11 +334,21 @@ def covariance(
 
 
 def individual_fits(data: Design, errors: str = "sandwich") -> dict[str, Fit | NotIdentified]:
-    """A fit for every cluster (subject) on its own, or why there is none."""
+    """A fit for every cluster (subject) on its own, or why there is none.
+
+    Sampling weights are scaled to a mean of 1 within the subject: how many people a subject stands
+    for says nothing of her own choices.
+    """
     found: dict[str, Fit | NotIdentified] = {}
     for code, name in enumerate(data.names):
+        own = data.rows(data.cluster == code)
+        if own.weighted:
+            times = own.weight.sum(1)
+            alike = bool(np.ptp(times) <= 1e-9 * times.max())
+            scale = times[:, None] if alike else times.mean()
+            own = replace(own, weight=own.weight / scale, weighted=not alike)
         try:
-            found[name] = fit(data.rows(data.cluster == code), errors=errors)
+            found[name] = fit(own, errors=errors)
         except NotIdentified as error:
             found[name] = error
     return found

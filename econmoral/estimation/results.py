@@ -264,7 +264,10 @@ class Fit:
         spread = np.sqrt(np.maximum(np.einsum("nsk,kl,nsl->ns", gradient, v, gradient), 0))
         with np.errstate(divide="ignore", over="ignore"):
             logit = np.log(p) - np.log1p(-p)
-            half = critical(level, self.df) * spread / (1 - p)
+            of_logit = spread / (1 - p)
+            rows, sure = np.nonzero(p > 1 - 1e-6)  # 1 - p has few digits there, or none
+            logit[rows, sure], of_logit[rows, sure] = self._odds(data, rows, sure, v)
+            half = critical(level, self.df) * of_logit
             low, high = (1 / (1 + np.exp(-(logit + sign * half))) for sign in (-1, 1))
         n, s = p.shape
         frame = pd.DataFrame(
@@ -279,20 +282,38 @@ class Fit:
         )
         return frame[data.allowed.ravel()].reset_index(drop=True)
 
+    def _odds(
+        self, data: Design, rows: np.ndarray, options: np.ndarray, v: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Log odds of one option in each of some decisions, from the utilities of all, and their
+        standard errors."""
+        index, here = data.index[rows], np.arange(len(rows))
+        value = np.where(data.allowed[rows], index @ self._b(), -np.inf)
+        own = value[here, options]
+        value[here, options] = -np.inf
+        most = value.max(1)
+        others = np.exp(value - most[:, None])
+        gap = index[here, options] - np.einsum(
+            "ns,nsk->nk", others / others.sum(1, keepdims=True), index
+        )
+        se = np.sqrt(np.maximum(np.einsum("nk,kl,nl->n", gap, v, gap), 0))
+        return own - most - np.log(others.sum(1)), se
+
     def effects(self, per: float = 1.0, level: float = 0.95) -> pd.DataFrame:
         """Average marginal effects: by how much an option's probability rises when ``per`` units
         are added to it alone.
 
         One row for own payoff (b = lambda) and one for the term of each parameter (b = lambda
-        theta): the mean over decisions and options of b P (1 - P), standard errors and intervals
-        by the delta method.
+        theta): the mean over decisions and options of b P (1 - P), decisions counted by their
+        sampling weights, standard errors and intervals by the delta method.
         """
         data, b = self._data(), self._b()
         p = np.where(data.allowed, self.predict(), 0.0)
-        count = data.allowed.sum()
+        share = data.allowed * (data.weight.sum(1, keepdims=True) if data.weighted else 1.0)
+        share = share / share.sum()
         mean = np.matmul(p[:, None, :], data.index)
-        bend = np.einsum("ns,nsk->k", p * (1 - 2 * p), data.index - mean) / count
-        slope = float((p * (1 - p)).sum() / count)
+        bend = np.einsum("ns,nsk->k", share * p * (1 - 2 * p), data.index - mean)
+        slope = float((share * p * (1 - p)).sum())
         v = self._covariance_of_b()
         rows = []
         for k in range(len(b)):

@@ -40,8 +40,10 @@ STARS = ((0.01, "***"), (0.05, "**"), (0.1, "*"))
 
 
 def latex_text(text: str) -> str:
-    """Text for LaTeX: nothing in it is a command."""
-    return "".join(LATEX.get(c, c) for c in plain(text).replace("\n", " "))
+    """Text for LaTeX: nothing in it is a command, ``--fix`` keeps both its hyphens, and what begins
+    a row is no option of the ``\\\\`` before it."""
+    escaped = "".join(LATEX.get(c, c) for c in plain(text).replace("\n", " "))
+    return re.sub(r"^\s*([\[*])", r"{\1}", re.sub("-(?=-)", "-{}", escaped))
 
 
 def markdown_text(text: str) -> str:
@@ -255,6 +257,14 @@ def number(value: float, decimals: int) -> str:
     return f"{value:.{decimals}f}" if math.isfinite(value) else "–"
 
 
+def _value(column: Column, name: str, decimals: int) -> str:
+    """An estimate to so many decimals; what was held at a value, in full."""
+    value = column.estimates[name]
+    text = number(value, decimals)
+    held = name not in column.se and math.isfinite(value)
+    return f"{value:.12g}" if held and float(text) != value else text
+
+
 def _decimals(columns: Sequence[Column], name: str, digits: int) -> int:
     """Decimals of a row: at least ``digits``, and two significant digits of the smallest standard
     error."""
@@ -300,7 +310,7 @@ def etable(
         values, below = [], []
         for c in columns:
             star = next((s for level, s in STARS if c.p.get(k, 1.0) < level), "") if stars else ""
-            values.append(number(c.estimates[k], decimals) + star if k in c.estimates else "")
+            values.append(_value(c, k, decimals) + star if k in c.estimates else "")
             if k in c.ends:
                 below.append("[" + ", ".join(number(x, decimals) for x in c.ends[k]) + "]")
             else:

@@ -14,6 +14,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,21 @@ class Sheet:
             raise InputError(
                 f"{self.path} lacks the column(s) {', '.join(lacking)} for {what}; it has {has}"
             )
+
+    def no_capitals(self, wanted: Iterable[str], named: Iterable[str] = ()) -> None:
+        """Raises InputError for a column that would be one of those ``wanted`` (patterns) but for
+        its capitals, where that one is not there: it would do nothing, or something else.
+
+        named : columns that are used under the name that they have.
+        """
+        pattern, named = re.compile("|".join(wanted)), set(named)
+        for name in self.columns:
+            small = name.lower()
+            if small not in self.columns and name not in named and pattern.fullmatch(small):
+                raise InputError(
+                    f"{self.path}: only capitals differ, write {small} for {plain(name)}; if it "
+                    "means something else, give it another name"
+                )
 
     def numbers(self, names: Sequence[str], rule: str, empty: bool = False) -> np.ndarray:
         """(n, len(names)) finite numbers; nan where a cell is empty, if that is allowed.
@@ -227,6 +243,8 @@ def read_sheet(path: Path) -> Sheet:
         return _from_lines(path, list(read_lines(path)))
     if suffix in (".dta", ".parquet"):
         return _from_frame(path)
+    if suffix == ".json":
+        raise InputError(f"{path}: .json files are not read; write one object a line, as .jsonl")
     if suffix in (".gz", ".zip", ".xlsx", ".xls", ".sav", ".rds", ".rdata"):
         raise InputError(f"{path}: {suffix} files are not read; save it as {', '.join(SUFFIXES)}")
     return _from_text(path)
@@ -236,6 +254,8 @@ def decode(data: bytes, path: Path) -> tuple[str, tuple[str, ...]]:
     """Text of a file, without its byte-order mark, and a remark where the encoding was guessed."""
     for mark, name in (
         (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF32_LE, "utf-32"),  # it begins as UTF-16's does
+        (codecs.BOM_UTF32_BE, "utf-32"),
         (codecs.BOM_UTF16_LE, "utf-16"),
         (codecs.BOM_UTF16_BE, "utf-16"),
     ):
@@ -245,6 +265,11 @@ def decode(data: bytes, path: Path) -> tuple[str, tuple[str, ...]]:
             except UnicodeDecodeError as error:
                 raise InputError(f"{path} is not text: {error}") from None
     if b"\0" in data:
+        for half, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+            # of a header in Latin letters every second byte is 0
+            if len(data) % 2 == 0 and len(data) > 20 and not any(data[half:20:2]):
+                with suppress(UnicodeDecodeError):
+                    return data.decode(name), ()
         raise InputError(f"{path} is not a table of text; save it as {', '.join(SUFFIXES)}")
     try:
         return data.decode("utf-8"), ()
@@ -369,6 +394,10 @@ def _from_frame(path: Path) -> Sheet:
                 frame[labelled] = named[labelled].astype(object)
         else:
             frame = pd.read_parquet(path)
+            # pandas keeps what ``set_index`` took out of the columns, such as who decided, apart
+            kept = [name for name in frame.index.names if name is not None]
+            if kept:
+                frame = frame.reset_index(level=kept, allow_duplicates=True)
     except Exception as error:  # these readers raise a dozen kinds on a damaged file
         reason = " ".join(str(error).split()).partition(". ")[0][:150]
         raise InputError(f"{path} cannot be read as {path.suffix[1:]}: {reason}") from None

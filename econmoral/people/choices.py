@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.identification import NotIdentified
 from econmoral.estimation.likelihood import Design, allocations, weigh
 from econmoral.files.records import InputError, plain, read_lines
@@ -101,6 +102,9 @@ def _table(
             lacking = f": only capitals differ, write {', '.join(capitals[:20])}; it"
         has = ", ".join(plain(c) for c in list(sheet.columns)[:20])
         raise InputError(f"{sheet.path}{lacking} has the columns {has}; known shapes: {SHAPES}")
+    usual = [r"plan|(belief|move)[1-9]\d*" if shapes[0] == "games" else r"q|v|(self|other)_\d+"]
+    usual += [*([] if cluster else ["subject"]), *([] if weight else ["weight"])]
+    sheet.no_capitals(usual, [*cluster, *filter(None, [weight])])
     ways = tuple(cluster) or (("subject",) if "subject" in sheet.columns else ())
     sheet.need(ways, "--cluster")
     labels = [sheet.labels(c) for c in ways] or [[str(i) for i in range(len(sheet))]]
@@ -234,7 +238,7 @@ def _allocations(
         own, other = money[:, [0, 2]], money[:, [1, 3]]
         rule = "write 1 where X was chosen and 0 where Y was"
         chosen = 1 - sheet.whole("choice_x", {"0": 0, "1": 1, "false": 0, "true": 1}, rule)
-        used = {*BINARY, *acts}
+        used = {*BINARY}
     else:
         (own, other), names = _options(sheet, options)
         sheet.need(["choice"], "allocations")
@@ -244,10 +248,19 @@ def _allocations(
         lacking = np.isnan(own[np.arange(len(own)), chosen])
         if lacking.any():
             raise sheet.bad(int(lacking.argmax()), "choice", "this row has no such option")
-        used = {*names, "choice", *acts}
+        used = {*names, "choice"}
     data = allocations(own, other, chosen, labels, family, kinds.get("q", 0.0), kinds.get("v", 0.0))
+    used |= {c for c in acts if _reads(family, c)}
     before = np.column_stack([kinds.get(c, np.zeros(len(sheet))) for c in ("q", "v")])
     return data, used, np.stack([own, other]), before
+
+
+def _reads(family: str, act: str) -> bool:
+    """Whether a family has a term for what was done before: after a kind act, an unkind one."""
+    outcome = FAMILIES[family].outcome
+    acts = {"q": (1.0, 0.0), "v": (0.0, 1.0)}[act]
+    without, after = (outcome(np.array(2.0), np.array(1.0), *a)[1] for a in ((0.0, 0.0), acts))
+    return bool((without != after).any())
 
 
 def subjects_of(sample: Sample) -> dict[str, int]:

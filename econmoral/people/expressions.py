@@ -6,7 +6,7 @@ import ast
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from econmoral.files.records import InputError, plain
 
@@ -24,8 +24,17 @@ FUNCTIONS: dict[str, Callable[[float], float]] = {
 }
 
 
+def check(text: str, names: Iterable[str]) -> None:
+    """Raises InputError unless it is an arithmetic expression of these parameters, whatever their
+    values: 1 / (1 - 2 * beta) has none at .5, which says nothing of an estimate."""
+    evaluate(text, dict.fromkeys(names, math.nan))
+
+
 def evaluate(text: str, values: dict[str, float]) -> float:
-    """The value of an arithmetic expression of parameters.  Raises InputError for anything else."""
+    """The value of an arithmetic expression of parameters, nan where one of them is.
+
+    Raises InputError for anything else, and for a value that is no finite number.
+    """
     if len(text) > 500:
         raise InputError("--nlcom: an expression has at most 500 characters")
     try:
@@ -44,7 +53,8 @@ def evaluate(text: str, values: dict[str, float]) -> float:
             f"--nlcom {plain(text)}: {' '.join(why.split())[:120]}; write arithmetic of "
             f"{', '.join(values)}"
         ) from None
-    if isinstance(result, complex) or not math.isfinite(result):
+    unknown = any(map(math.isnan, values.values()))
+    if isinstance(result, complex) or not (math.isfinite(result) or unknown):
         raise InputError(f"--nlcom {plain(text)}: the value is not a finite number")
     return float(result)
 

@@ -50,7 +50,7 @@ from econmoral.files.records import (
 )
 from econmoral.files.sheet import LARGEST
 from econmoral.people.choices import read_choices
-from econmoral.people.expressions import evaluate
+from econmoral.people.expressions import check, evaluate
 from econmoral.people.sample import Sample
 from econmoral.people.subjects import predictions, subjects, summary
 
@@ -184,7 +184,7 @@ class Options(Config):
                     f"{', '.join(free)}"
                 )
         for text in self.nlcom:
-            evaluate(text, dict.fromkeys(free, 0.5))
+            check(text, free)
         self._check_idle()
         self._check_errors()
         if self.intervals == "profile" and free == ["lambda"]:

@@ -298,6 +298,22 @@ def long_rows(sheet: Sheet, mapping: Map) -> tuple[list[str], list[list[str]], l
         raise InputError(f"{sheet.path}: nobody is left after where of the map")
     if len(people) < len(sheet):
         report.append(f"where: {len(people)} of {len(sheet)} participants are used")
+    answers = [
+        source for source in mapping.row.values() if source.value is None and not source.optional
+    ]
+    own = {
+        _filled(s.column, case)
+        for s in answers
+        for case in cases
+        if not mapping.repeat or "{" in s.column
+    }
+    begun = {i for i in people if any(not missing(sheet.columns[column][i]) for column in own)}
+    never: list[str] = []
+    left: list[str] = []
+    if own:  # a seat that nobody took has no label, and needs none
+        empty = [i for i in people if i not in begun and missing(sheet.columns[mapping.subject][i])]
+        never += [f"without {mapping.subject} ({sheet.unit} {sheet.lines[i]})" for i in empty]
+        people = [i for i in people if i not in empty]
     people, remarks = _unique(sheet, people, mapping)
     report += remarks
     if "session.is_demo" in sheet.columns:
@@ -309,29 +325,17 @@ def long_rows(sheet: Sheet, mapping: Map) -> tuple[list[str], list[list[str]], l
             if demo
             else []
         )
-    answers = [
-        source for source in mapping.row.values() if source.value is None and not source.optional
-    ]
     header = ["subject", *mapping.repeat, *mapping.row]
     rows: list[list[str]] = []
-    never: list[str] = []
-    left: list[str] = []
     for i in people:
         who = identifier(sheet.columns[mapping.subject][i])
         full = [
             not any(missing(sheet.columns[_filled(s.column, case)][i]) for s in answers)
             for case in cases
         ]
-        own = {
-            _filled(s.column, case)
-            for s in answers
-            for case in cases
-            if not mapping.repeat or "{" in s.column
-        }
-        begun = any(not missing(sheet.columns[column][i]) for column in own)
         finished = _holds(sheet, i, mapping.finished)
         if not (all(full) and finished):
-            (left if begun else never).append(
+            (left if i in begun else never).append(
                 f"{who} ({sheet.unit} {sheet.lines[i]}, {sum(full)} of {len(cases)} rows complete)"
             )
             if mapping.dropouts == "drop":
