@@ -429,6 +429,8 @@ def test_base_with_pickled_weights_or_without_template_is_refused(
         (("--model", "nano", "--data", "x", "--out", "y", "--holdout", "1"), "--holdout"),
         (("--model", "nano", "--data", "x", "--out", "y", "--precision", "int8"), "--precision"),
         (("--model", "nano", "--data", "x", "--out", "y", "--warmup", "3"), "--warmup"),
+        (("--model", "nano", "--data", "x", "--out", "y", "--seed=-1"), "--seed"),
+        (("--model", "nano", "--data", "x", "--out", "y", "--seed", "4294967296"), "--seed"),
         (("--config", "nowhere.yaml"), "nowhere.yaml"),
         (("--model", "nano", "--data", "x", "--out", "y", "--report-to", "paper"), "paper"),
         (
