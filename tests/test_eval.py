@@ -20,7 +20,7 @@ from test_prompts import lines_of
 
 from econmoral.economics.choice import read_decision
 from econmoral.estimation.estimate import fit
-from econmoral.files.records import InputError, read_json, read_lines
+from econmoral.files.records import InputError, read_json, read_lines, write_json
 from econmoral.instruments import games as prompts
 from econmoral.instruments.games import (
     WORDINGS,
@@ -368,6 +368,13 @@ def test_targets_and_the_told_base() -> None:
     assert arms[0].system == moralis(0.5).describe()
     with pytest.raises(InputError, match="given twice"):
         told_conditions([moralis(0.5), moralis(0.5)])
+
+
+def test_a_target_that_is_none_of_ours_is_no_target(tmp_path: Path) -> None:
+    """Data of one's own may call anything a target; their adapter is measured all the same."""
+    for named, known in (("sentiment", None), ("homo_economicus", ECONOMICUS), (3, None)):
+        write_json(tmp_path / "run.json", {"target": named})
+        assert Adapter("own", tmp_path).target == known
 
 
 def test_a_placebo_is_known_by_its_record(tmp_path: Path) -> None:
