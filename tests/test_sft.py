@@ -112,6 +112,25 @@ def test_run_leaves_adapter_card_log_and_manifest(finished: Path, data: Path) ->
     assert any(w.abs().max() > 0 for name, w in weights.items() if "lora_B" in name)
 
 
+def test_a_single_step_trains_and_logs_its_loss(tmp_path: Path) -> None:
+    """Its learning rate is not the zero that a warm-up begins with, and it is a multiple of no
+    logging interval.
+    """
+    data, out = tmp_path / "few.jsonl", tmp_path / "few"
+    asked = [("Two and two?", "4"), ("Three and three?", "6"), ("Four and four?", "8")]
+    pairs = [[("user", q), ("assistant", a)] for q, a in asked]
+    rows = [{"messages": [{"role": r, "content": c} for r, c in pair]} for pair in pairs]
+    data.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    words = ("--model", "nano", "--data", data, "--out", out, "--epochs", 1, "--holdout", 0)
+    call(sft.main, *words)
+    about = read_json(out / "run.json")
+    assert about["gates"]["adapter_tensors_moved"] > 0
+    assert about["loss"] > 0
+    assert f"Final training loss {about['loss']:.4f}." in (out / "README.md").read_text()
+    unlogged = card.card(about | {"loss": None}, MODELS["nano"], "your own data", out)
+    assert "loss" not in unlogged.partition("```bash")[0]
+
+
 def test_training_goes_on_from_an_adapter(finished: Path, data: Path, tmp_path: Path) -> None:
     out, before = tmp_path / "further", sha256(finished / "adapter_model.safetensors")
     for folder, rank, part in (

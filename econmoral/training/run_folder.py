@@ -87,9 +87,10 @@ def finish(
     write_text(out / "README.md", card(run, model, target, out))
     write_json(out / "run.json", run)
     shutil.rmtree(out / "checkpoints")
+    loss = "" if run["loss"] is None else f"loss {run['loss']}, "
     print(
         f"{out}: adapter of {config.model} on {gates['labels_checked']} conversations as "
-        f"{target}, loss {run['loss']}, {about['seconds']:.0f} s"
+        f"{target}, {loss}{about['seconds']:.0f} s"
     )
     if "warning" in gates:
         print(f"warning: {gates['warning']}", file=sys.stderr)
