@@ -108,13 +108,16 @@ class Session:
                 return shared
             return open_engine(config, names, temperature, console)
 
-        sampled = config.replies == "sampled" or config.endpoint is not None
+        asked = config.replies == "sampled"
+        sampled = asked or config.endpoint is not None
+        # what a server offers decides there, unless samples are asked for
+        how = ["sampled"] if asked and config.endpoint is not None else []
         self.remembering = Remembering(
             config.place / FOLDER,
             Identity(config, names),
             load,
             sampled,
-            [config.seed, temperature],
+            [config.seed, temperature, *how],
         )
         self.engine: Engine = chooser or self.remembering
 

@@ -16,6 +16,7 @@ import pytest
 from asking import measure, requests_of
 from conftest import ROOT, assert_complains, call, run
 from oracle import expected, plans
+from rich.console import Console
 from test_prompts import lines_of
 
 from econmoral.economics.choice import read_decision
@@ -39,7 +40,7 @@ from eval.engines.with_transformers import Transformers
 from eval.games import Games, GamesConfig
 from eval.measure import Problem, draw_problems, protocol_of
 from eval.resume import Remembering, prompt_hash
-from eval.runner import differ
+from eval.runner import Session, differ
 from eval.table import (
     add_shifts,
     agreement,
@@ -623,6 +624,47 @@ def test_what_is_sampled_is_kept_by_seed_and_like_pages_are_drawn_apart(tmp_path
     )
     fresh().write(pages, BASE, 4)
     assert engine.asked == [2, 1, 1, 1, 2, 2]
+
+
+def test_sampled_answers_and_exact_ones_do_not_mix(tmp_path: Path) -> None:
+    """A server that could not give exact ones yesterday may today."""
+    requests = requests_of(draw_problems("drawn", 2, 1, HALF, 0, ["payoffs"]), BASE, "direct")
+
+    class Now(Counting):
+        outcomes: dict[Any, int] = {}
+
+        def score(
+            self, requests: list[Request], condition: Condition, seed: int = 0
+        ) -> list[Answer]:
+            found = super().score(requests, condition, seed)
+            return [replace(a, outcomes=self.outcomes) for a in found]
+
+    engine = Now()
+
+    def fresh() -> Remembering:
+        return Remembering(tmp_path / "answers", Owner(), lambda: engine, True)
+
+    fresh().score(requests[:2], BASE, 0)
+    engine.outcomes = {"answered": 1}
+    assert len(fresh().score(requests[:2], BASE, 0)) == 2  # nothing is asked
+    with pytest.raises(InputError, match="they do not mix"):
+        fresh().score(requests, BASE, 0)
+    later = fresh()
+    later.score(requests[:2], BASE, 0)
+    with pytest.raises(InputError, match="they do not mix"):
+        later.score(requests, Condition("tuned", "tuned"), 0)
+
+
+def test_samples_that_are_asked_for_are_not_what_a_server_decided(tmp_path: Path) -> None:
+    """Exact answers of a server are not taken for replies that were sampled later."""
+
+    def how(**options: Any) -> list[object]:
+        config = GamesConfig(out=tmp_path, **options)
+        return Session(config, (), Console(quiet=True)).remembering.how
+
+    there: dict[str, Any] = {"endpoint": "http://127.0.0.1:9", "model": "nano"}
+    assert how(**there) == how(model="nano")
+    assert how(**there, replies="sampled") != how(**there)
 
 
 def test_what_an_endpoint_lost_is_asked_again(tmp_path: Path) -> None:
