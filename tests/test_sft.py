@@ -228,6 +228,20 @@ def test_a_checkpoint_cut_short_is_not_continued(tmp_path: Path) -> None:
         prepare_folder(tmp_path, {"seed": "1"})
 
 
+def test_an_adapter_from_elsewhere_and_a_checkpoint_are_not_overwritten(tmp_path: Path) -> None:
+    identity = {"seed": "0"}
+    (tmp_path / "adapter_config.json").touch()
+    with pytest.raises(InputError, match="holds an adapter from elsewhere"):
+        prepare_folder(tmp_path, identity)
+    (tmp_path / "adapter_config.json").unlink()
+    assert prepare_folder(tmp_path, identity) is None
+    # what a run leaves that was stopped as it ended
+    (tmp_path / "adapter_config.json").touch()
+    assert prepare_folder(tmp_path, identity) is None
+    with pytest.raises(InputError, match="holds a checkpoint"):
+        prepare_folder(NANO, identity)
+
+
 def test_upload_happens_only_when_asked_and_loses_nothing(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
