@@ -107,6 +107,11 @@ class Remembering:
             kept.update(said)
         return [cast(str, kept[k]) for k in keys]
 
+    @property
+    def drawn(self) -> bool:
+        """Whether answers were counted from sampled replies."""
+        return True in self._kinds
+
     def _keys(self, requests: Sequence[Request], seed: int) -> list[str]:
         keys: list[str] = []
         drawn: list[int] = []

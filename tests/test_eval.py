@@ -630,14 +630,14 @@ def test_sampled_answers_and_exact_ones_do_not_mix(tmp_path: Path) -> None:
     """A server that could not give exact ones yesterday may today."""
     requests = requests_of(draw_problems("drawn", 2, 1, HALF, 0, ["payoffs"]), BASE, "direct")
 
-    class Now(Counting):
-        outcomes: dict[Any, int] = {}
+    outcomes: dict[Any, int] = {}
 
+    class Now(Counting):
         def score(
             self, requests: list[Request], condition: Condition, seed: int = 0
         ) -> list[Answer]:
             found = super().score(requests, condition, seed)
-            return [replace(a, outcomes=self.outcomes) for a in found]
+            return [replace(a, outcomes=dict(outcomes)) for a in found]
 
     engine = Now()
 
@@ -645,7 +645,7 @@ def test_sampled_answers_and_exact_ones_do_not_mix(tmp_path: Path) -> None:
         return Remembering(tmp_path / "answers", Owner(), lambda: engine, True)
 
     fresh().score(requests[:2], BASE, 0)
-    engine.outcomes = {"answered": 1}
+    outcomes["answered"] = 1
     assert len(fresh().score(requests[:2], BASE, 0)) == 2  # nothing is asked
     with pytest.raises(InputError, match="they do not mix"):
         fresh().score(requests, BASE, 0)
