@@ -798,6 +798,25 @@ def test_wrong_adapters_are_refused(adapter: Path, tmp_path: Path) -> None:
         (("--model", "nano", "--items", "0", "--out", "{out}"), ("--items",)),
         (("--model", "nano", "--targets", "homo_ludens", "--out", "{out}"), ("homo_ludens",)),
         (("--model", "nano", "--longest", "0", "--out", "{out}"), ("--longest",)),
+        # options that would do nothing
+        (
+            ("--model", "nano", "--kappa", ".3", "--targets", "homo_economicus", "--out", "{out}"),
+            ("--kappa", "--targets"),
+        ),
+        (
+            ("--model", "nano", "--battery", "games18", "--games", "tg", "--out", "{out}"),
+            ("--games", "games18"),
+        ),
+        (("--simulate", "kappa=.5,lambda=1", "--prompted", "--out", "{out}"), ("--prompted",)),
+        (("--model", "nano", "--served", "m", "--out", "{out}"), ("--served", "--endpoint")),
+        (
+            ("--model", "nano", "--vllm", "seed=1", "--engine", "transformers", "--out", "{out}"),
+            ("--vllm",),
+        ),
+        (
+            ("--served", "m", "--endpoint", "http://x", "--engine", "vllm", "--out", "{out}"),
+            ("--engine", "--endpoint"),
+        ),
         (("--model", "nano", "--temperature", "-1", "--out", "{out}"), ("--temperature",)),
         (
             ("--model", "nano", "--temperature", "0", "--samples", "2", "--out", "{out}"),
