@@ -132,6 +132,11 @@ class DataConfig(Config):
                 "--domain dilemmas is there for homo_economicus and homo_moralis, without "
                 "--shuffled and --crossed"
             )
+        if self.out and self.out.suffix == ".md":
+            raise InputError(
+                f"--out {self.out}: the card would be written over the data; give a file that ends "
+                "in .jsonl"
+            )
         if not self.out and not self.dry_run:
             raise InputError(
                 "give --out FILE to write, or --dry-run K to look at a few conversations"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,9 +78,13 @@ class Adapter:
 
     @cached_property
     def target(self) -> Target | None:
-        """The preference that it was trained toward, where that is known."""
+        """The preference that it was trained toward, where that is known: data of one's own may
+        call something else a target.
+        """
         named = self.training["target"]
-        return Target.parse(named) if isinstance(named, str) else None
+        with suppress(InputError):
+            return Target.parse(named) if isinstance(named, str) else None
+        return None
 
     @property
     def condition(self) -> Condition:

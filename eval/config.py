@@ -83,6 +83,18 @@ class Source(Config):
                 "--endpoint needs --served NAME, the model to ask there, or --model, whose "
                 "tokenizer then gives exact scores"
             )
+        if self.simulate and (self.replies == "sampled" or getattr(self, "prompted", False)):
+            raise InputError(
+                "--simulate has no words: it takes neither --replies sampled nor --prompted"
+            )
+        if self.served and not self.endpoint:
+            raise InputError("--served belongs to --endpoint")
+        if self.endpoint and (self.engine != "auto" or self.vllm):
+            raise InputError(
+                "--engine and --vllm say how a model is loaded here; --endpoint loads none"
+            )
+        if self.vllm and self.engine == "transformers":
+            raise InputError("--vllm belongs to vLLM; --engine transformers would not read it")
         if self.out is None:
             if not adapters:
                 raise InputError("give --out FOLDER")

@@ -76,10 +76,6 @@ class DilemmasConfig(Source):
                 "--kappa belongs to the default targets; with --targets write "
                 "homo_moralis:kappa=..."
             )
-        if self.simulate and (self.replies == "sampled" or self.prompted):
-            raise InputError(
-                "--simulate has no words: it takes neither --replies sampled nor --prompted"
-            )
         told_conditions(self.preferences)  # refuses a target that is given twice
 
     @property

@@ -113,6 +113,13 @@ class GamesConfig(Reasoned):
         super().__post_init__()
         if self.kappa is not None and not 0 <= self.kappa <= 1:
             raise InputError(f"--kappa must lie in [0, 1], got {self.kappa}")
+        if self.kappa is not None and self.targets:
+            raise InputError(
+                "--kappa belongs to the default targets; with --targets write "
+                "homo_moralis:kappa=..."
+            )
+        if self.games != DRAWN and self.battery != "drawn":
+            raise InputError(f"--games goes with --battery drawn; {self.battery} has its own games")
         if OWN in self.sets and not self.own:
             raise InputError("--sets own needs --own FILE, the table of your decisions")
         asked = tuple(s for s in self.sets if s != OWN) or (() if self.own else tuple(SETS))

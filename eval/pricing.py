@@ -114,6 +114,8 @@ class PricingConfig(Source):
                 "--replies and --wordings belong to the compact protocol; the full one is always "
                 "written freely, in one wording"
             )
+        if self.protocol == "compact" and self.prefix != "P1":
+            raise InputError("--prefix belongs to --protocol full; the compact one has no prefix")
         if any(self.players.values()) and self.protocol == "compact":
             for currency in self.currency:
                 price_grid(100 * currency)  # prices are printed exactly, or refused

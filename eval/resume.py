@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 from typing import Protocol as Interface
 
-from econmoral.files.records import append_lines, read_whole_lines, write_lines
+from econmoral.files.records import InputError, append_lines, read_whole_lines, write_lines
 from econmoral.text.conversation import Conversation, Message
 
 from .engines.base import LONGEST_DERIVATION, Answer, Condition, Engine, Request, Written
@@ -69,6 +69,7 @@ class Remembering:
         )
         self.engine: Engine | None = None
         self._kept: dict[str, dict[str, Answer | str]] = {}
+        self._kinds: set[bool] = set()  # whether what was given out was sampled
 
     def score(
         self, requests: Sequence[Request], condition: Condition, seed: int = 0
@@ -81,7 +82,9 @@ class Remembering:
             answers = self._opened().score(list(new.values()), condition, seed)
             self._keep(condition, {k: a for k, a in zip(new, answers, strict=True) if not a.lost})
             kept.update(zip(new, answers, strict=True))
-        return [cast(Answer, kept[k]) for k in keys]  # texts have keys of their own
+        found = [cast(Answer, kept[k]) for k in keys]  # texts have keys of their own
+        self._check_kind(found)
+        return found
 
     def write(
         self,
@@ -104,6 +107,11 @@ class Remembering:
             kept.update(said)
         return [cast(str, kept[k]) for k in keys]
 
+    @property
+    def drawn(self) -> bool:
+        """Whether answers were counted from sampled replies."""
+        return True in self._kinds
+
     def _keys(self, requests: Sequence[Request], seed: int) -> list[str]:
         keys: list[str] = []
         drawn: list[int] = []
@@ -122,6 +130,18 @@ class Remembering:
         if self.engine is None:
             self.engine = self.load()
         return self.engine
+
+    def _check_kind(self, answers: Sequence[Answer]) -> None:
+        """Raises InputError where some answers were sampled and others are exact: a server may
+        offer one thing today and another tomorrow, and they do not mix.
+        """
+        self._kinds |= {bool(a.outcomes) for a in answers if not a.lost}
+        if len(self._kinds) > 1:
+            raise InputError(
+                f"{self.folder} keeps answers of another kind than the server gives now (sampled "
+                "replies, exact probabilities), and they do not mix; choose another --out, or "
+                "delete that folder"
+            )
 
     def _path(self, condition: Condition) -> Path:
         return self.folder / f"{self.owner.of(condition)}.jsonl"

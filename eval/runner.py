@@ -9,6 +9,7 @@ own; everything else it shares.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from econmoral.files.records import (
     lock,
     origin,
     program,
+    read_json,
     spreadsheet_cell,
     terminal,
     unlock,
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK = 24  # items that are asked in one go and kept together
+# what says that a folder is somebody else's: an adapter's or a checkpoint's
+OTHERS = ("adapter_config.json", "config.json")
 APART = 1e-6  # a difference between two probabilities that is more than rounding
 
 
@@ -108,13 +112,16 @@ class Session:
                 return shared
             return open_engine(config, names, temperature, console)
 
-        sampled = config.replies == "sampled" or config.endpoint is not None
+        asked = config.replies == "sampled"
+        sampled = asked or config.endpoint is not None
+        # what a server offers decides there, unless samples are asked for
+        how = ["sampled"] if asked and config.endpoint is not None else []
         self.remembering = Remembering(
             config.place / FOLDER,
             Identity(config, names),
             load,
             sampled,
-            [config.seed, temperature],
+            [config.seed, temperature, *how],
         )
         self.engine: Engine = chooser or self.remembering
 
@@ -218,9 +225,16 @@ class Survey(Study):
                     acts(session.engine, instrument, items, condition, mode)
                     for instrument, items in asked
                 ):
-                    raise InputError(
-                        f"adapter {named[condition.adapter]}: every probability equals the "
-                        "base's; the adapter is empty or was not applied"
+                    same = (
+                        f"adapter {named[condition.adapter]}: every probability equals the base's"
+                    )
+                    if not session.remembering.drawn:
+                        raise InputError(f"{same}; the adapter is empty or was not applied")
+                    # of a few sampled replies all may well be alike
+                    session.console.print(
+                        f"{same}: of so few sampled replies that is no wonder, else the adapter is "
+                        "empty or was not applied",
+                        highlight=False,
                     )
         return found
 
@@ -411,13 +425,19 @@ def run(study: Study, console: Console | None = None, other: Session | None = No
     """Ask, write everything, print the tables; run.json is the last file.
 
     other : a session whose engine may be loaded already.  Raises InputError for what cannot be
-    measured, and where another command writes to the folder.
+    measured, for the folder of an adapter or a checkpoint, and where another command writes there.
     """
-    lock(study.config.place)
+    place = study.config.place
+    if held := next((f for f in OTHERS if (place / f).is_file()), None):
+        raise InputError(
+            f"--out {place} holds an adapter or a checkpoint ({held}), whose own record would be "
+            "overwritten; give another folder"
+        )
+    lock(place)
     try:
         return _run(study, console or terminal(study.width), other)
     finally:
-        unlock(study.config.place)  # the next measurement of a Python session may continue here
+        unlock(place)  # the next measurement of a Python session may continue here
 
 
 def _run(study: Study, console: Console, other: Session | None) -> Results:
@@ -425,6 +445,9 @@ def _run(study: Study, console: Console, other: Session | None) -> Results:
     chooser = study.chooser(config.simulate) if config.simulate else None
     session = Session(config, study.adapters, console, chooser, other)
     results = study.ask(session)
+    written = [*results.files, "summary.json", "table.csv", *results.figures]
+    for name in left_by_earlier(place) - set(written):
+        (place / name).unlink(missing_ok=True)
     for name, rows in results.files.items():
         write_lines(place / name, rows)
     write_json(place / "summary.json", finite(results.summary))
@@ -433,13 +456,28 @@ def _run(study: Study, console: Console, other: Session | None) -> Results:
     for name, draw in results.figures.items():
         (place / name).unlink(missing_ok=True)  # of an earlier run
         try_to_draw(partial(draw, place / name), place / name, console)
-    write_json(place / "run.json", manifest(study, session) | dict(results.about))
+    about = manifest(study, session) | dict(results.about) | {"files": written}
+    write_json(place / "run.json", about)
     if session.note():
         console.print(f"{config.endpoint or config.base}: {session.note()}", highlight=False)
-    written = sorted(p.name for p in place.iterdir() if p.is_file())
-    console.print(f"{place}/: {' '.join(written)}", highlight=False)
+    there = sorted(p.name for p in place.iterdir() if p.is_file())
+    console.print(f"{place}/: {' '.join(there)}", highlight=False)
     study.after(session)
     return results
+
+
+def left_by_earlier(place: Path) -> set[str]:
+    """Results of an earlier measurement in a folder, by its run.json: those that are not written
+    again would stand beside figures that they do not belong to.
+    """
+    path = place / "run.json"
+    run = read_json(path) if path.is_file() else {}
+    files = run.get("files") if isinstance(run, dict) else None
+    return {
+        file
+        for file in (files if isinstance(files, list) else [])
+        if isinstance(file, str) and re.fullmatch(r"[\w-]+\.(jsonl|csv|png)", file)
+    }
 
 
 def manifest(study: Study, session: Session) -> dict[str, object]:

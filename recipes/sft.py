@@ -33,6 +33,7 @@ from econmoral.training.trainer import (
     choose_precision,
     collate,
     count_held_out,
+    count_steps,
     divide_batch,
     encode,
     lean_trainer,
@@ -79,6 +80,7 @@ def main() -> None:
     base = attach(base, begun, place.source, trainable=True)
 
     checkpoints = config.out / "checkpoints"
+    steps = count_steps(config, len(train))
     trainer = lean_trainer()(
         model=base,
         processing_class=tokenizer,
@@ -102,13 +104,13 @@ def main() -> None:
             num_train_epochs=config.epochs,
             learning_rate=config.lr,
             lr_scheduler_type="cosine",
-            warmup_steps=0.05,
+            warmup_steps=0.05 if steps > 1 else 0,  # an only step would be warmed up at rate 0
             eval_strategy="epoch" if held else "no",
             load_best_model_at_end=bool(held),
             metric_for_best_model="eval_loss" if held else None,
             save_strategy="epoch",
             save_total_limit=1,
-            logging_steps=5,
+            logging_steps=min(5, steps),
             seed=config.seed,
             report_to=config.report_to,
             **speed_settings(config.batch_size, accumulate, precision, checkpointing),
@@ -142,8 +144,8 @@ def main() -> None:
         # the one in force, whatever a launcher says
         "mixed_precision": str(trainer.accelerator.mixed_precision),
         "seconds": round(time.monotonic() - began, 1),
-        # fewer than all epochs where it stopped early
-        "tokens": round(trainer.state.epoch * sum(len(row.ids) for row in train)),
+        # of the epochs that were trained, which may be fewer than were asked for
+        "tokens": round((trainer.state.epoch or 0.0) * sum(len(row.ids) for row in train)),
         "resumed": resume is not None,
     }
 

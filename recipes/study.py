@@ -47,6 +47,7 @@ from econmoral.files.records import (
 )
 from econmoral.rooms import room
 from econmoral.target import ECONOMICUS, Target, moralis
+from econmoral.training.config import SEEDS
 
 # of eval.games, beside payoffs, which is always measured
 SETS = ("wordings", "turns", "scale", "currency")
@@ -63,6 +64,11 @@ LONGEST = {"games": "450", "allocations": "300"}
 def whole(least: int) -> Callable[[Any], bool]:
     """Whether a value is a whole number of at least so much."""
     return lambda value: type(value) is int and value >= least
+
+
+def training_seed(value: Any) -> bool:
+    """Whether a value can be the seed of a training."""
+    return whole(0)(value) and value < SEEDS
 
 
 def several(one: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -94,9 +100,9 @@ def yes_or_no(value: Any) -> bool:
 CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "items": (whole(1), "a whole number of at least 1"),
     "n": (whole(10), "a whole number of at least 10"),
-    "seed": (whole(0), "a whole number"),
+    "seed": (training_seed, f"a whole number below {SEEDS}"),
     "sizes": (several(whole(10)), "whole numbers of at least 10"),
-    "seeds": (several(whole(0)), "whole numbers"),
+    "seeds": (several(training_seed), f"whole numbers below {SEEDS}"),
     "kappas": (several(share), "numbers from 0 to 1"),
     "weights": (several(share), "numbers from 0 to 1"),
     "games": (several(lambda v: text(v) and v in GAMES), f"games among {', '.join(GAMES)}"),
@@ -572,6 +578,8 @@ class StudyConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.seed is not None and not training_seed(self.seed):
+            raise InputError(f"--seed must lie between 0 and {SEEDS - 1}, got {self.seed}")
         if not self.plan.exists() and str(self.plan) in BUILT_IN:
             self._set("plan", PLANS / f"{self.plan}.yaml")
 

@@ -24,6 +24,8 @@ import sft
 from econmoral.checkpoints.models import MODELS, NANO, Model, find_model
 from econmoral.files.records import InputError, read_json, read_lines
 from econmoral.text.chat import prompt_text, turn_text
+from econmoral.text.conversations import read_conversations, tokenise
+from econmoral.training.trainer import count_held_out
 
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there
 
@@ -287,6 +289,11 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls(
     losses = [row["eval_loss"] for _, row in read_lines(out / "log.jsonl") if "eval_loss" in row]
     best = losses.index(min(losses))
     assert len(losses) == best + 1 + sft.PATIENCE < 9, losses
+    # what it cost is what was trained, not what was asked for
+    tokenizer, talks = AutoTokenizer.from_pretrained(NANO), read_conversations(data)[0]
+    split = len(talks) - count_held_out(0.1, len(talks))
+    once = sum(len(s.ids) for talk in talks[:split] for s in tokenise(tokenizer, talk))
+    assert read_json(out / "run.json")["tokens"] == len(losses) * once
 
 
 @pytest.mark.slow

@@ -287,6 +287,24 @@ def test_one_adapter_is_trained_toward_one_target(tmp_path: Path) -> None:
         write(one, one | change)
         with pytest.raises(InputError, match="line 2: answered by another target"):
             read_conversations(path)
+    write({"target": None})
+    nothing = read_conversations(path)[1]
+    path.write_text(json.dumps({**messages(ASK, SAY), "meta": None}), encoding="utf-8")
+    assert read_conversations(path)[1] == nothing == dict.fromkeys(one)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("target", 3), ("target", ["a"]), ("kappa", "half"), ("shuffled", "yes"), ("domain", {})],
+)
+def test_what_a_row_says_of_its_target_is_of_the_right_type(
+    key: str, value: Any, tmp_path: Path
+) -> None:
+    """Else it would be found when the card is written, after the training, or say nothing."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({**messages(ASK, SAY), "meta": {key: value}}), encoding="utf-8")
+    with pytest.raises(InputError, match=f"line 1: 'meta' says {key}"):
+        read_conversations(path)
 
 
 # ------------------------------------------------------------------------------------- exact labels

@@ -324,6 +324,7 @@ def test_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
         (("--target", "homo_moralis:kappa=0.5", "--preference", "homo_moralis", "--out", "x"),
             "--preference"),
         (("--target", "homo_moralis:kappa=2", "--out", "x"), "[0, 1]"),
+        (("--target", "homo_economicus", "--out", "x.md"), "over the data"),
         (("--target", "homo_economicus", "--domain", "allocations", "--games", "tg", "--out", "x"),
             "--games"),
         (("--target", "utilitarian", "--domain", "dilemmas", "--out", "x"), "--domain dilemmas"),

@@ -738,6 +738,60 @@ def test_a_server_that_sends_other_tokens_than_were_asked_gives_no_score(
         assert isinstance(connect(address, "nano", "nano", samples=1)[0], Sampled)
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_derivations_that_a_server_does_not_send_are_asked_for_or_lost(
+    engine: Transformers, lost: bool
+) -> None:
+    """Some servers send one text whatever ``n`` says.  A page of which a derivation is not there
+    is no page with derivations.
+    """
+    plain, written = echoing(engine), []
+
+    def respond(path: str, body: dict[str, Any]) -> Reply:
+        if body.get("echo"):
+            return plain(path, body)
+        if lost and body["n"] == 1:
+            return 500, b"lost"
+        written.append((body["n"], body["seed"]))
+        return good({"choices": [{"text": f"Thought {len(written)}.", "finish_reason": "stop"}]})
+
+    talks = [Conversation(f"You choose {n} times.", MENU, work="Think.") for n in "12"]
+    asked = [Request(talk, None, None, samples=n) for talk, n in zip(talks, (3, 2), strict=True)]
+    with server(respond) as address:
+        remote = Served(Endpoint(address, wait=0.0005), "nano", engine.tokenizer)
+        if lost:
+            with pytest.raises(InputError, match="run the command again"):
+                remote.score(asked, BASE)
+            return
+        answers = remote.score(asked, BASE)
+    assert [len(a.texts) for a in answers] == [3, 2]
+    assert len(set(answers[0].texts + answers[1].texts)) == len(set(written)) == 5
+
+
+def test_a_page_whose_derivation_never_came_is_lost(engine: Transformers) -> None:
+    plain = echoing(engine)
+
+    def respond(path: str, body: dict[str, Any]) -> Reply:
+        if body.get("echo"):
+            return plain(path, body)
+        if "gone" in engine.tokenizer.decode(body["prompt"]):
+            return 500, b"lost"
+        return good({"choices": [{"text": "", "finish_reason": "stop"}]})
+
+    asked = [
+        Request(Conversation(f"A page {word}.", MENU, work="Think."), None, None)
+        for word in ("gone", "there")
+    ]
+    with server(respond) as address:
+        remote = Served(Endpoint(address, wait=0.0005), "nano", engine.tokenizer)
+        first, second = remote.score(asked, BASE)
+        openings = [request.conversation.opening() for request in asked]
+        gone, _ = remote.write(openings, BASE, 0)
+    assert first.lost
+    assert gone.lost
+    assert second.probabilities is not None  # a model may well write nothing
+
+
 def test_a_page_with_a_lost_score_is_unanswered_not_wrong(engine: Transformers) -> None:
     """Scores of one reply never come: the others alone would be a wrong distribution."""
     lost = engine.ids("M.<|im_end|>")
@@ -774,6 +828,54 @@ def test_an_endpoint_without_log_probabilities_is_sampled(monkeypatch: pytest.Mo
         remote, why = connect(address, "nano", "nano", samples=3)
     assert isinstance(remote, Sampled)
     assert "sampled, 3 a page" in why
+
+
+def test_a_server_that_does_not_answer_is_not_taken_for_one_without_log_probabilities(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its answers would be sampled, and kept, where they can be exact a minute later."""
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with (
+        server(lambda path, body: (503, b"starting")) as address,
+        pytest.raises(InputError, match=r"no usable reply \(503: starting\)"),
+    ):
+        connect(address, "nano", "nano", samples=1)
+
+
+def test_what_a_server_echoes_is_judged_at_once() -> None:
+    asked: list[str] = []
+
+    def respond(path: str, body: dict[str, Any]) -> Reply:
+        asked.append(path)
+        return good({"choices": [{"logprobs": {"token_logprobs": ["much"] * 9}}]})
+
+    with server(respond) as address:
+        remote, why = connect(address, "nano", "nano", samples=1)
+    assert isinstance(remote, Sampled)
+    assert "no log-probabilities" in why
+    assert len(asked) == 1
+
+
+def test_the_key_is_sent_without_a_line_break_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine\n")
+    with server(lambda path, body: chat_reply("K")) as address:
+        (answer,) = chat(address).score([single()], BASE)
+        assert answer.outcomes["answered"] == 1
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-\nmine")
+        with pytest.raises(InputError, match="OPENAI_API_KEY") as said:
+            chat(address).score([single()], BASE)
+    assert "mine" not in str(said.value)
+
+
+def test_what_a_server_says_instead_of_a_reply_is_shown() -> None:
+    said = b'{"error": {"message": "model is overloaded"}}'
+    with (
+        server(lambda path, body: (200, said)) as address,
+        pytest.raises(InputError, match="model is overloaded"),
+    ):
+        chat(address).score([single()], BASE)
 
 
 def test_a_conversation_is_sampled_turn_by_turn() -> None:
@@ -971,7 +1073,7 @@ def test_a_model_that_thinks_all_the_same_is_given_room(thought: str | None) -> 
 
 def test_content_in_parts_and_refusals_as_a_field() -> None:
     said = [
-        {"content": [{"type": "text", "text": "K"}]},
+        {"content": ["", {"type": "text", "text": "K"}]},
         {"content": None, "refusal": "I'm sorry, I cannot."},
         {"role": "assistant"},
     ]

@@ -16,11 +16,12 @@ import pytest
 from asking import measure, requests_of
 from conftest import ROOT, assert_complains, call, run
 from oracle import expected, plans
+from rich.console import Console
 from test_prompts import lines_of
 
 from econmoral.economics.choice import read_decision
 from econmoral.estimation.estimate import fit
-from econmoral.files.records import InputError, read_json, read_lines
+from econmoral.files.records import InputError, read_json, read_lines, write_json
 from econmoral.instruments import games as prompts
 from econmoral.instruments.games import (
     WORDINGS,
@@ -39,7 +40,7 @@ from eval.engines.with_transformers import Transformers
 from eval.games import Games, GamesConfig
 from eval.measure import Problem, draw_problems, protocol_of
 from eval.resume import Remembering, prompt_hash
-from eval.runner import differ
+from eval.runner import Session, differ
 from eval.table import (
     add_shifts,
     agreement,
@@ -370,6 +371,13 @@ def test_targets_and_the_told_base() -> None:
         told_conditions([moralis(0.5), moralis(0.5)])
 
 
+def test_a_target_that_is_none_of_ours_is_no_target(tmp_path: Path) -> None:
+    """Data of one's own may call anything a target; their adapter is measured all the same."""
+    for named, known in (("sentiment", None), ("homo_economicus", ECONOMICUS), (3, None)):
+        write_json(tmp_path / "run.json", {"target": named})
+        assert Adapter("own", tmp_path).target == known
+
+
 def test_a_placebo_is_known_by_its_record(tmp_path: Path) -> None:
     assert not Adapter("x", tmp_path).placebo
     for run_record, said in (
@@ -618,6 +626,47 @@ def test_what_is_sampled_is_kept_by_seed_and_like_pages_are_drawn_apart(tmp_path
     assert engine.asked == [2, 1, 1, 1, 2, 2]
 
 
+def test_sampled_answers_and_exact_ones_do_not_mix(tmp_path: Path) -> None:
+    """A server that could not give exact ones yesterday may today."""
+    requests = requests_of(draw_problems("drawn", 2, 1, HALF, 0, ["payoffs"]), BASE, "direct")
+
+    outcomes: dict[Any, int] = {}
+
+    class Now(Counting):
+        def score(
+            self, requests: list[Request], condition: Condition, seed: int = 0
+        ) -> list[Answer]:
+            found = super().score(requests, condition, seed)
+            return [replace(a, outcomes=dict(outcomes)) for a in found]
+
+    engine = Now()
+
+    def fresh() -> Remembering:
+        return Remembering(tmp_path / "answers", Owner(), lambda: engine, True)
+
+    fresh().score(requests[:2], BASE, 0)
+    outcomes["answered"] = 1
+    assert len(fresh().score(requests[:2], BASE, 0)) == 2  # nothing is asked
+    with pytest.raises(InputError, match="they do not mix"):
+        fresh().score(requests, BASE, 0)
+    later = fresh()
+    later.score(requests[:2], BASE, 0)
+    with pytest.raises(InputError, match="they do not mix"):
+        later.score(requests, Condition("tuned", "tuned"), 0)
+
+
+def test_samples_that_are_asked_for_are_not_what_a_server_decided(tmp_path: Path) -> None:
+    """Exact answers of a server are not taken for replies that were sampled later."""
+
+    def how(**options: Any) -> list[object]:
+        config = GamesConfig(out=tmp_path, **options)
+        return Session(config, (), Console(quiet=True)).remembering.how
+
+    there: dict[str, Any] = {"endpoint": "http://127.0.0.1:9", "model": "nano"}
+    assert how(**there) == how(model="nano")
+    assert how(**there, replies="sampled") != how(**there)
+
+
 def test_what_an_endpoint_lost_is_asked_again(tmp_path: Path) -> None:
     requests = requests_of(draw_problems("drawn", 1, 1, HALF, 0, ["payoffs"]), BASE, "direct")
 
@@ -749,6 +798,25 @@ def test_wrong_adapters_are_refused(adapter: Path, tmp_path: Path) -> None:
         (("--model", "nano", "--items", "0", "--out", "{out}"), ("--items",)),
         (("--model", "nano", "--targets", "homo_ludens", "--out", "{out}"), ("homo_ludens",)),
         (("--model", "nano", "--longest", "0", "--out", "{out}"), ("--longest",)),
+        # options that would do nothing
+        (
+            ("--model", "nano", "--kappa", ".3", "--targets", "homo_economicus", "--out", "{out}"),
+            ("--kappa", "--targets"),
+        ),
+        (
+            ("--model", "nano", "--battery", "games18", "--games", "tg", "--out", "{out}"),
+            ("--games", "games18"),
+        ),
+        (("--simulate", "kappa=.5,lambda=1", "--prompted", "--out", "{out}"), ("--prompted",)),
+        (("--model", "nano", "--served", "m", "--out", "{out}"), ("--served", "--endpoint")),
+        (
+            ("--model", "nano", "--vllm", "seed=1", "--engine", "transformers", "--out", "{out}"),
+            ("--vllm",),
+        ),
+        (
+            ("--served", "m", "--endpoint", "http://x", "--engine", "vllm", "--out", "{out}"),
+            ("--engine", "--endpoint"),
+        ),
         (("--model", "nano", "--temperature", "-1", "--out", "{out}"), ("--temperature",)),
         (
             ("--model", "nano", "--temperature", "0", "--samples", "2", "--out", "{out}"),

@@ -642,6 +642,7 @@ def test_the_command(tmp_path: Path) -> None:
         (("--agents", "no-such-folder"), "does not exist"),
         (("--agents", "grim", "--periods", "10"), "--periods"),
         (("--agents", "grim", "--firms", "1"), "--firms"),
+        (("--agents", "base", "--model", "nano", "--prefix", "P2"), "--protocol full"),
         (("--calibrate", "--agents", "grim"), "takes no --agents"),
         (("--agents", "told:homo_ludens", "--model", "nano"), "unknown preference"),
         (("--agents", "base", "--model", "nano", "--currency", "0.013"), "cannot be printed"),

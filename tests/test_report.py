@@ -23,7 +23,15 @@ from asking import measure, measure_menus
 from conftest import LIMIT, ROOT, assert_complains, call
 from console import here
 
-from econmoral.files.records import InputError, finite, plain, read_json, write_json, write_lines
+from econmoral.files.records import (
+    InputError,
+    finite,
+    plain,
+    read_json,
+    sha256,
+    write_json,
+    write_lines,
+)
 from econmoral.instruments.menus import MENUS
 from econmoral.target import ECONOMICUS, moralis
 from eval import dilemmas as eval_dilemmas
@@ -869,6 +877,28 @@ def test_comparison_parity_and_retention_have_sections(tmp_path: Path) -> None:
     write_json(tmp_path / "parity.json", {"differences": 3})
     with pytest.raises(InputError, match="not as today's commands write it"):
         build(tmp_path)
+
+
+def test_a_comparison_of_what_was_measured_again_is_not_shown(tmp_path: Path) -> None:
+    choices = tmp_path / "choices.jsonl"
+    choices.write_text("first")
+    row = {"arm": "a", "set": "payoffs", "mode": "direct", "measure": "m", "n": 9, "se": 0.1}
+    row |= {"difference": 0.1, "low": 0.0, "high": 0.2, "p_holm": 0.04}
+    inputs = {"choices_0": {"path": "moved/choices.jsonl", "sha256": sha256(choices)}}
+    found = {"against": "base", "rows": [row], "left_out": [], "inputs": inputs}
+    write_json(tmp_path / "compare.json", found)
+    inputs = {"adapter": {"path": str(choices), "sha256": sha256(choices)}}
+    form = {"largest": 0.01, "mean": 0.0, "valid_answer_probability": 0.9}
+    form |= {"largest_of_validity": 0.0}
+    found = {"valid_answer_probability": 0.9, "differences": {"merged": form}, "inputs": inputs}
+    write_json(tmp_path / "parity.json", found)
+    assert {"compare", "parity"} <= {t.name for t in build(tmp_path).tables}
+    choices.write_text("second")
+    report = build(tmp_path)
+    assert not {"compare", "parity"} & {t.name for t in report.tables}
+    words = " ".join(b.words for b in of_kind(report, Text))
+    assert "run econmoral compare once more" in words
+    assert "run econmoral parity once more" in words
 
 
 def test_a_figure_that_cannot_be_drawn_costs_nothing_else(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from conftest import ROOT  # noqa: F401 - keeps the network closed
 from rich.console import Console
 
 from econmoral.files.options import option, parse
-from econmoral.files.records import InputError, read_json, read_lines
+from econmoral.files.records import InputError, read_json, read_lines, write_json
 from econmoral.text.conversation import LETTER, Conversation, Question
 from eval import progress as progress_module
 from eval import runner
 from eval.choosers import parse_parameters
+from eval.conditions import BASE, Adapter
 from eval.config import Reasoned, Source
 from eval.engines.base import Answer, Condition, Request
 from eval.estimate import Estimate, mean_of, paired
@@ -151,6 +152,74 @@ def test_a_kept_answer_that_is_none_is_asked_again(
     said(config)
     assert minter.asked == ["gold", "silver"]
     assert read_json(tmp_path / "summary.json") == before
+
+
+def test_what_an_earlier_measurement_left_goes(minter: Minter, tmp_path: Path) -> None:
+    """A figure, or a file of records, that is not written again is of other figures."""
+
+    class Drawn(Coins):
+        def results(self, found: Any) -> Any:
+            drawn = {f"{coin}.png": Path.touch for coin in self.config.coins}
+            files = {f"{coin}.jsonl": [{"coin": coin}] for coin in self.config.coins}
+            return replace(super().results(found), figures=drawn, files=files, records=[])
+
+    for name in ("mine.png", "mine.jsonl"):
+        (tmp_path / name).touch()
+    for coins in (("gold", "silver"), ("silver", "copper")):
+        run(Drawn(CoinsConfig(model="nano", out=tmp_path, coins=coins)), Console(quiet=True))
+    assert {p.name for p in tmp_path.glob("*.png")} == {"silver.png", "copper.png", "mine.png"}
+    assert not (tmp_path / "gold.jsonl").exists()
+    # a run.json from elsewhere removes nothing but results
+    about, kept = tmp_path / "run.json", tmp_path / "here" / "kept.csv"
+    kept.parent.mkdir()
+    kept.touch()
+    (tmp_path / "kept.yaml").touch()
+    write_json(about, {"files": ["here/kept.csv", "kept.yaml", "answers", "../x.csv", 3]})
+    said(CoinsConfig(model="nano", out=tmp_path))
+    assert kept.is_file()
+    assert (tmp_path / "kept.yaml").is_file()
+    write_json(about, {"files": None})
+    said(CoinsConfig(model="nano", out=tmp_path))
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "config.json"])
+def test_results_do_not_overwrite_the_record_of_an_adapter(
+    minter: Minter, tmp_path: Path, name: str
+) -> None:
+    for file in (name, "run.json"):
+        write_json(tmp_path / file, {"target": "homo_economicus"})
+    with pytest.raises(InputError, match=f"holds an adapter or a checkpoint .{name}"):
+        said(CoinsConfig(model="nano", out=tmp_path))
+    assert read_json(tmp_path / "run.json") == {"target": "homo_economicus"}
+    assert minter.asked == []
+
+
+def test_an_adapter_that_answers_as_its_base_is_refused_unless_replies_were_sampled(
+    minter: Minter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few sampled replies may all be alike."""
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / file).touch()
+
+    class Tuned(Coins):
+        def choose_conditions(self) -> list[Condition]:
+            self.adapters = (Adapter("tuned", tmp_path),)
+            return [BASE, Condition("tuned", "tuned")]
+
+    def asked(place: str) -> str:
+        console = Console(file=io.StringIO(), width=200)
+        run(Tuned(CoinsConfig(model="nano", out=tmp_path / place)), console)
+        return console.file.getvalue()  # type: ignore[attr-defined]
+
+    with pytest.raises(InputError, match="the adapter is empty or was not applied"):
+        asked("exact")
+    plain = minter.score
+    outcomes: dict[Any, int] = {"answered": 1, "unreadable": 0, "refused": 0}
+    monkeypatch.setattr(
+        minter, "score", lambda *asked: [replace(a, outcomes=outcomes) for a in plain(*asked)]
+    )
+    assert "every probability equals the base's: of so few" in asked("sampled")
+    assert (tmp_path / "sampled" / "summary.json").is_file()
 
 
 def test_modes_are_asked_apart(minter: Minter, tmp_path: Path) -> None:

@@ -112,6 +112,25 @@ def test_run_leaves_adapter_card_log_and_manifest(finished: Path, data: Path) ->
     assert any(w.abs().max() > 0 for name, w in weights.items() if "lora_B" in name)
 
 
+def test_a_single_step_trains_and_logs_its_loss(tmp_path: Path) -> None:
+    """Its learning rate is not the zero that a warm-up begins with, and it is a multiple of no
+    logging interval.
+    """
+    data, out = tmp_path / "few.jsonl", tmp_path / "few"
+    asked = [("Two and two?", "4"), ("Three and three?", "6"), ("Four and four?", "8")]
+    pairs = [[("user", q), ("assistant", a)] for q, a in asked]
+    rows = [{"messages": [{"role": r, "content": c} for r, c in pair]} for pair in pairs]
+    data.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    words = ("--model", "nano", "--data", data, "--out", out, "--epochs", 1, "--holdout", 0)
+    call(sft.main, *words)
+    about = read_json(out / "run.json")
+    assert about["gates"]["adapter_tensors_moved"] > 0
+    assert about["loss"] > 0
+    assert f"Final training loss {about['loss']:.4f}." in (out / "README.md").read_text()
+    unlogged = card.card(about | {"loss": None}, MODELS["nano"], "your own data", out)
+    assert "loss" not in unlogged.partition("```bash")[0]
+
+
 def test_training_goes_on_from_an_adapter(finished: Path, data: Path, tmp_path: Path) -> None:
     out, before = tmp_path / "further", sha256(finished / "adapter_model.safetensors")
     for folder, rank, part in (
@@ -222,6 +241,20 @@ def test_a_checkpoint_cut_short_is_not_continued(tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoints" / "checkpoint-20").exists()
     with pytest.raises(InputError, match="other settings"):
         prepare_folder(tmp_path, {"seed": "1"})
+
+
+def test_an_adapter_from_elsewhere_and_a_checkpoint_are_not_overwritten(tmp_path: Path) -> None:
+    identity = {"seed": "0"}
+    (tmp_path / "adapter_config.json").touch()
+    with pytest.raises(InputError, match="holds an adapter from elsewhere"):
+        prepare_folder(tmp_path, identity)
+    (tmp_path / "adapter_config.json").unlink()
+    assert prepare_folder(tmp_path, identity) is None
+    # what a run leaves that was stopped as it ended
+    (tmp_path / "adapter_config.json").touch()
+    assert prepare_folder(tmp_path, identity) is None
+    with pytest.raises(InputError, match="holds a checkpoint"):
+        prepare_folder(NANO, identity)
 
 
 def test_upload_happens_only_when_asked_and_loses_nothing(
@@ -444,6 +477,8 @@ def test_base_with_pickled_weights_or_without_template_is_refused(
         (("--model", "nano", "--data", "x", "--out", "y", "--holdout", "1"), "--holdout"),
         (("--model", "nano", "--data", "x", "--out", "y", "--precision", "int8"), "--precision"),
         (("--model", "nano", "--data", "x", "--out", "y", "--warmup", "3"), "--warmup"),
+        (("--model", "nano", "--data", "x", "--out", "y", "--seed=-1"), "--seed"),
+        (("--model", "nano", "--data", "x", "--out", "y", "--seed", "4294967296"), "--seed"),
         (("--config", "nowhere.yaml"), "nowhere.yaml"),
         (("--model", "nano", "--data", "x", "--out", "y", "--report-to", "paper"), "paper"),
         (

@@ -117,6 +117,12 @@ BAD = [
         "{dial: {kappas: [.5, .50], weights: [1], seeds: [0]}}",
         "kappas must be numbers",
     ),
+    ("model: nano\nitems: 2\nn: 10\nseed: 4294967296\ndesigns: {prompted: {}}", "below 4294967296"),
+    (
+        "model: nano\nitems: 2\nn: 10\nseed: 0\ndesigns: "
+        "{dose: {sizes: [10], seeds: [0, 4294967296], target: homo_economicus}}",
+        "seeds must be whole numbers below",
+    ),
     ("model: nano\nitems: two\nn: 10\nseed: 0\ndesigns: {prompted: {}}", "whole number"),
     ("model: no-such-model\nitems: 2\nn: 10\nseed: 0\ndesigns: {prompted: {}}", "no-such-model"),
 ]
@@ -562,3 +568,4 @@ def test_options_of_a_study_that_cannot_be_read_are_one_line(tmp_path: Path) -> 
     words = ("recipes/study.py", "--plan", "nano", "--out", str(tmp_path / "s"))
     assert_complains(here(*words, "--sft", "--lr '1"), "--sft")
     assert_complains(here(*words, "--jobs", "0"), "--jobs")
+    assert_complains(here(*words, "--seed=-1"), "--seed")

@@ -8,6 +8,7 @@ asked to.  The assistant's turns are trained on.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,14 @@ SHAREGPT = {
     "assistant": "assistant",
     "system": "system",
 }
-ABOUT = ("target", "preference", "kappa", "domain", "shuffled")
+# what ``meta`` may say of what answers a row, and of which type
+ABOUT: dict[str, tuple[tuple[type, ...], str]] = {
+    "target": ((str,), "text"),
+    "preference": ((str,), "text"),
+    "kappa": ((int, float), "a number"),
+    "domain": ((str,), "text"),
+    "shuffled": ((bool,), "true or false"),
+}
 IGNORED = -100  # label of a token that is not trained on
 
 
@@ -58,10 +66,16 @@ def read_conversations(
     for number, row in read_lines(path):
         where = f"{path}, line {number}"
         talks.append(conversation_of(row, where, convert))
-        meta = row.get("meta", {})
-        if not isinstance(meta, dict):
+        meta = row.get("meta")
+        if not isinstance(meta, dict) and meta is not None:
             raise InputError(f"{where}: 'meta' must be an object")
-        found = {key: meta.get(key) for key in ABOUT}
+        found = {key: (meta or {}).get(key) for key in ABOUT}
+        for key, (kinds, expected) in ABOUT.items():
+            if found[key] is not None and not isinstance(found[key], kinds):
+                raise InputError(
+                    f"{where}: 'meta' says {key} = {plain(json.dumps(found[key]))[:40]}, which is "
+                    f"not {expected}; correct it, or take it out"
+                )
         if about is not None and found != about:
             raise InputError(
                 f"{where}: answered by another target than the lines before; train one adapter for "

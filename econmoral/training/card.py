@@ -13,7 +13,7 @@ from econmoral.files.records import InputError
 CARD = """# {name}
 
 LoRA adapter (rank {rank}, {precision}) of `{model}` on {n} conversations answered as **{target}**.
-{begun}Final training loss {loss:.4f}. Data SHA-256 `{data}`.
+{begun}{loss}Data SHA-256 `{data}`.
 Everything about the run is in `run.json`.
 {learnt}
 
@@ -65,6 +65,8 @@ def card(run: dict[str, Any], model: Model, target: str, folder: Path) -> str:
         about["model-index"] = [{"name": folder.name, "results": [result]}]
     first = run["inputs"].get("adapter")
     begun = f"It went on from another adapter, SHA-256 `{first['sha256']}`.\n" if first else ""
+    # one that stopped early may have logged none
+    loss = "" if run["loss"] is None else f"Final training loss {run['loss']:.4f}. "
     text = CARD.format(
         begun=begun,
         source=model.source,
@@ -75,7 +77,7 @@ def card(run: dict[str, Any], model: Model, target: str, folder: Path) -> str:
         n=gates["labels_checked"],
         out=str(folder),
         target=target,
-        loss=run["loss"] or float("nan"),
+        loss=loss,
         data=run["inputs"]["data"]["sha256"],
         learnt=learnt,
     )

@@ -13,6 +13,7 @@ from econmoral.files.options import Config, option
 from econmoral.files.records import InputError, sha256
 
 LOGGERS = ("tensorboard", "trackio", "wandb")
+SEEDS = 1 << 32  # what the libraries' random numbers are seeded with is below
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class SftConfig(Config):
         self._fill_in()
         if self.adapter and self.adapter.resolve() == self.out.resolve():
             raise InputError(f"--out {self.out} is the adapter that is gone on from; give another")
+        if not 0 <= self.seed < SEEDS:
+            raise InputError(f"--seed must lie between 0 and {SEEDS - 1}, got {self.seed}")
         if not 0 <= self.holdout < 1:
             raise InputError(f"--holdout must lie in [0, 1), got {self.holdout}")
         if self.accumulate and self.batch_size % self.accumulate:

@@ -31,6 +31,11 @@ def prepare_folder(out: Path, identity: dict[str, str]) -> str | None:
     if (out / "run.json").exists():
         raise InputError(f"{out} holds a finished run; choose another --out or delete it")
     kept, checkpoints = out / "checkpoints" / "settings.json", out / "checkpoints"
+    if (out / "config.json").is_file():
+        raise InputError(f"{out} holds a checkpoint; choose another --out")
+    # a run that was stopped as it ended has its checkpoints beside the adapter
+    if (out / "adapter_config.json").is_file() and not kept.is_file():
+        raise InputError(f"{out} holds an adapter from elsewhere; choose another --out")
     # the state is what the trainer writes last: a checkpoint without it was cut short
     whole = sorted(
         (p.parent for p in checkpoints.glob("checkpoint-*/trainer_state.json")),
@@ -87,9 +92,10 @@ def finish(
     write_text(out / "README.md", card(run, model, target, out))
     write_json(out / "run.json", run)
     shutil.rmtree(out / "checkpoints")
+    loss = "" if run["loss"] is None else f"loss {run['loss']}, "
     print(
         f"{out}: adapter of {config.model} on {gates['labels_checked']} conversations as "
-        f"{target}, loss {run['loss']}, {about['seconds']:.0f} s"
+        f"{target}, {loss}{about['seconds']:.0f} s"
     )
     if "warning" in gates:
         print(f"warning: {gates['warning']}", file=sys.stderr)

@@ -80,6 +80,11 @@ def count_held_out(share: float, conversations: int) -> int:
     return min(held, MOST_HELD_OUT)
 
 
+def count_steps(config: SftConfig, rows: int) -> int:
+    """How many steps a training on so many sequences takes."""
+    return math.ceil(config.epochs * math.ceil(rows / (config.batch_size * config.processes)))
+
+
 def encode(
     tokenizer: Any, talks: list[list[Message]], path: Path, max_length: int, first: int = 1
 ) -> list[Tokens]:

@@ -229,6 +229,8 @@ class Exact(ABC):
     ) -> list[list[tuple[str, bool]]]:
         """So many continuations of every head, sampled at ``temperature``, up to the end of the
         assistant's turn: (text, whether it was cut at ``longest`` tokens).
+
+        None for a head whose continuations were lost.
         """
 
     def write(
@@ -241,7 +243,7 @@ class Exact(ABC):
         """One free reply to each conversation, sampled at temperature 1."""
         heads = [self.ids(prompt_text(self.tokenizer, messages)) for messages in conversations]
         found = self._derivations(heads, [1] * len(heads), condition, seed, longest)
-        return [Written(*texts[0]) for texts in found]
+        return [Written(*texts[0]) if texts else Written("", lost=True) for texts in found]
 
     def _derivations(
         self,
@@ -342,7 +344,9 @@ class Exact(ABC):
         # for each request and derivation the number of steps of each level
         shapes: list[list[list[int]]] = []
         for request, several in zip(requests, texts, strict=True):
-            steps = [self.scored(s) for s in request.conversation.control_steps()]
+            # without its derivations nothing is asked
+            known = request.conversation.control_steps() if several else []
+            steps = [self.scored(s) for s in known]
             shape = []
             for text, _ in several:
                 levels = request.conversation.steps(text or None)
@@ -367,7 +371,7 @@ class Exact(ABC):
         """An answer from the log-probabilities of its control questions and of every level."""
         controls = request.conversation.controls
         said, n = tuple(t for t, _ in several if t), len(controls)
-        if rows is None:
+        if rows is None or not several:
             questions = len(request.conversation.questions)
             return Answer(None, np.zeros(questions), np.zeros(n), np.zeros(n), said)
         if any(np.isnan(row).any() for row in rows):

@@ -96,6 +96,10 @@ class Unanswered(Exception):
     """A request that got no usable reply in TRIES tries."""
 
 
+class Garbled(Unanswered):
+    """A request to which a server replied, time and again, with something else."""
+
+
 class Filtered(Unanswered):
     """A request that the server's filter of contents did not let through."""
 
@@ -122,6 +126,20 @@ def read_reply(reply: Any, deadline: float) -> bytes:
         if len(body) > LARGEST_REPLY or time.monotonic() > deadline:
             raise ValueError("the reply is too long or too slow")
     return body
+
+
+def key_of_service() -> str:
+    """The key, without the line break that a file's end leaves there.
+
+    Raises InputError, which does not show it, for one that no request can carry.
+    """
+    key = os.environ.get("OPENAI_API_KEY", "").strip() or "none"
+    if not (key.isascii() and key.isprintable()):
+        raise InputError(
+            "the environment variable OPENAI_API_KEY holds a character that no key has; set it "
+            "again"
+        )
+    return key
 
 
 def refused_field(said: str, body: Mapping[str, Any]) -> str | None:
@@ -228,13 +246,14 @@ class Endpoint:
         server, and in other words on one that refuses a field.
 
         Raises InputError when the server refuses for good (no such model, no rights), Filtered
-        when it does not pass on what it was sent, Unanswered after the last try.
+        when it does not pass on what it was sent, Unanswered after the last try, Garbled where
+        that was replied to.
         """
         headers = {
             "Content-Type": "application/json",
-            "Authorization": f"Bearer {os.environ.get('OPENAI_API_KEY', 'none')}",
+            "Authorization": f"Bearer {key_of_service()}",
         }
-        trouble, attempt, changes = "", 0, 0
+        trouble, attempt, changes, body_of = "", 0, 0, b""
         while attempt < TRIES:
             pause = self.wait * 2**attempt * (0.5 + random.random())
             sent = self.spoken(path, body)
@@ -242,8 +261,10 @@ class Endpoint:
                 self.address + path, json.dumps(sent).encode(), headers
             )
             try:
+                body_of = b""
                 with OPENER.open(request, timeout=self.timeout) as reply:
-                    return read(parse_json(read_reply(reply, time.monotonic() + self.timeout)))
+                    body_of = read_reply(reply, time.monotonic() + self.timeout)
+                return read(parse_json(body_of))
             except urllib.error.HTTPError as error:
                 said = ""
                 # the explanation may break off too
@@ -268,10 +289,13 @@ class Endpoint:
                     pause = max(pause, min(60.0, float(error.headers.get("Retry-After", 0))))
             except TROUBLE as error:
                 trouble = f"{type(error).__name__}: {str(error)[:80]}"
+                if body_of:  # what it said instead tells more than what could not be found in it
+                    said = " ".join(body_of[:LONGEST_ERROR].decode("utf-8", "replace").split())
+                    trouble = f"it says {said[:120]!r}"
             attempt += 1
             if attempt < TRIES:
                 time.sleep(pause)
-        raise Unanswered(trouble)
+        raise (Garbled if body_of else Unanswered)(trouble)
 
     def post_all(
         self,
@@ -340,7 +364,9 @@ def message_of(reply: Any) -> tuple[str, str, int]:
     if not content and (refusal := choice["message"].get("refusal")):
         content, why = refusal, "refusal"
     if isinstance(content, list):
-        content = "".join(str(part.get("text") or "") for part in content)
+        content = "".join(
+            part if isinstance(part, str) else str(part.get("text") or "") for part in content
+        )
     used = (reply.get("usage") or {}).get("total_tokens") or 0
     return str(content or ""), why, int(used)
 
@@ -418,7 +444,11 @@ class Served(Exact):
         seed: int,
         longest: int,
     ) -> list[list[tuple[str, bool]]]:
-        """Sampled texts; one that never came is empty."""
+        """Sampled texts; none for a head of which one never came, whoever sends one at a time
+        instead of ``n`` being asked for the others.
+
+        A page without its derivation would be another question.
+        """
         fixed = (
             {
                 "model": condition.adapter or self.base,
@@ -432,16 +462,25 @@ class Served(Exact):
             fixed | {"prompt": head, "n": n, "seed": seed_of(seed, i)}
             for i, (head, n) in enumerate(zip(heads, samples, strict=True))
         ]
-        results = []
-        for reply, n in zip(
-            self.endpoint.post_all("/completions", bodies, texts_of), samples, strict=True
+        replies = self.endpoint.post_all("/completions", bodies, texts_of)
+        short = [
+            (i, k)
+            for i, (reply, n) in enumerate(zip(replies, samples, strict=True))
+            for k in range(len(reply) if reply else n, n)
+        ]
+        alone = [bodies[i] | {"n": 1, "seed": seed_of(seed, i, k)} for i, k in short]
+        for (i, _), reply in zip(
+            short, self.endpoint.post_all("/completions", alone, texts_of), strict=True
         ):
+            replies[i] = [*replies[i], *(reply or [])]
+        results = []
+        for reply, n in zip(replies, samples, strict=True):
             texts = [
                 (self.until_end(text), why in CUT and self.until_end(text) == text)
-                for text, why in reply or []
+                for text, why in (reply or [])[:n]
             ]
-            self.endpoint.finished.update(why for _, why in reply or [])
-            results.append([*texts, *[("", False)] * n][:n])
+            self.endpoint.finished.update(why for _, why in (reply or [])[:n])
+            results.append(texts if len(texts) == n else [])
         return results
 
 
@@ -520,6 +559,8 @@ def connect(
 ) -> tuple[Served | Sampled, str]:
     """(engine, why this one): exact where the endpoint echoes log-probabilities
     of the model's own tokens, else sampled.
+
+    Raises InputError for a server that does not answer at all: what it would offer is not known.
     """
     endpoint = Endpoint(address, concurrency)
     if model is None:
@@ -537,12 +578,20 @@ def connect(
         "temperature": 0,
     }
     try:
-        values = endpoint.post("/completions", body, prompt_log_probabilities)
+        reply = endpoint.post("/completions", body, lambda said: said)
+        values = prompt_log_probabilities(reply)
         if len(values) in (len(probe), len(probe) + 1) and None not in values[1 : len(probe)]:
             return Served(
                 endpoint, served, tokenizer
             ), "exact: the endpoint echoes log-probabilities"
         why = "the endpoint does not echo log-probabilities"
-    except (InputError, Unanswered) as error:
+    except (InputError, Garbled) as error:
         why = f"no log-probabilities ({str(error)[:80]})"
+    except Unanswered as error:
+        raise InputError(
+            f"{endpoint.address}/completions gave no usable reply ({str(error)[:120]}); run the "
+            "command again when the server is up"
+        ) from None
+    except TROUBLE as error:
+        why = f"no log-probabilities ({type(error).__name__}: {str(error)[:80]})"
     return Sampled(Chat(endpoint, served)), f"sampled, {samples} a page: {why}"

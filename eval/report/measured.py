@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 import pandas as pd
 
-from econmoral.files.records import InputError, read_json, read_lines, read_whole_lines
+from econmoral.files.records import InputError, read_json, read_lines, read_whole_lines, sha256
 from econmoral.files.shown import parameter
 from econmoral.target import Target
 
@@ -273,6 +273,21 @@ class Application(Generic[Summary]):
             if target := target_of(record):
                 first.setdefault(target, arm)
         return list(itertools.combinations(first.values(), 2))
+
+
+def superseded(found: Any, folder: Path) -> bool:
+    """Whether files that a result was computed from have changed since, by the hashes that it
+    records.  A file that is not where it was counts as unchanged, but for the only one, which is
+    looked for beside the result.
+    """
+    inputs = found.get("inputs") if isinstance(found, dict) else None
+    inputs = inputs if isinstance(inputs, dict) else {}
+    for about in inputs.values():
+        path = Path(str(about["path"]))
+        here = path if path.is_file() or len(inputs) > 1 else folder / path.name
+        if here.is_file() and sha256(here) != about["sha256"]:
+            return True
+    return False
 
 
 def kinds_of(folder: Path) -> list[str]:

@@ -23,7 +23,7 @@ from ..outcomes import PricingSummary
 from ..table import GameSummary, table
 from ..validity import OUTSIDE, percent
 from .blocks import Report, filled
-from .measured import RULE, Games, restored
+from .measured import RULE, Games, restored, superseded
 
 TEXTS = 4  # derivations that are shown
 PEOPLE = "humans: mean over 41 articles, Nunnari and Pozzi (2026), Economic Journal"
@@ -401,6 +401,11 @@ def add_comparison(report: Report, folder: Path) -> None:
     """The rows of eval.compare."""
     found = read_json(folder / "compare.json")
     report.heading("Paired comparison")
+    if superseded(found, folder):
+        report.text(
+            "What was compared has been measured again since; run econmoral compare once more."
+        )
+        return
     lines = [
         {k: r[k] for k in ("arm", "set", "mode", "measure")}
         | {
@@ -435,6 +440,9 @@ def add_parity(report: Report, folder: Path) -> None:
     """Whether the adapter answers the same however it is run."""
     found = read_json(folder / "parity.json")
     report.heading("The same adapter in other forms")
+    if superseded(found, folder):
+        report.text("The adapter has changed since; run econmoral parity once more.")
+        return
     lines = [
         {"run as": name, "note": row}
         if isinstance(row, str)
