@@ -262,7 +262,11 @@ def test_what_the_readme_calls_shown_and_not_shown_is_what_the_runs_say() -> Non
             "estimated κ of homo moralis",
             "of the spiteful adapter",
         ),
-        ("*economicus* 30 points above its placebo", "the κ of *moralis*", "the weights of the spiteful type"),
+        (
+            "*economicus* 30 points above its placebo",
+            "the κ of *moralis*",
+            "the weights of the spiteful type",
+        ),
         strict=True,
     ):
         assert part in claim
