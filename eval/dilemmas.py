@@ -19,6 +19,7 @@ run continues when the command is repeated.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -30,7 +31,7 @@ from rich.table import Table
 
 from econmoral.economics.human import moral_machine, reference
 from econmoral.files.records import InputError, command
-from econmoral.instruments.dilemmas import Scenario, scenario_record
+from econmoral.instruments.dilemmas import Scenario
 
 from .conjoint import (
     CaseRecord,
@@ -131,7 +132,7 @@ def results(study: AboutVehicles, found: Found) -> Results:
                 summary["arms"][name]["ratings"] = rating_summary(rated, study.targets)
     for name in names[1:]:
         add_differences(name, [names[0], *study.placebos], cases, ratings, summary, scenarios)
-    files["scenarios.jsonl"] = map(scenario_record, scenarios or scenarios_of(config))
+    files["scenarios.jsonl"] = map(asdict, scenarios or scenarios_of(config))
     rows = table_rows(summary)
     return Results(
         summary=summary,
