@@ -41,6 +41,7 @@ from econmoral.estimation.estimate import (
 )
 from econmoral.files.options import Config, option, parse
 from econmoral.files.records import command, fill_section, origin, program, read_json, write_json
+from econmoral.files.shown import markdown
 from econmoral.instruments.dilemmas import draw_scenarios
 from econmoral.instruments.pricing import TRAIN, View, price_conversation
 from econmoral.target import ECONOMICUS, moralis
@@ -342,14 +343,14 @@ def main() -> None:
         for part, work in known.items()
     }
     write_json(config.out, origin() | results)
-    lines = ["| what | value |", "|---|---|"]
-    lines += [
-        f"| {part}: {name.replace('_', ' ')} | {value:.3g} |"
+    rows = [
+        (f"{part}: {name.replace('_', ' ')}", f"{value:.3g}")
         for part, values in results.items()
         for name, value in values.items()
     ]
-    fill_section(config.out.with_name("RESULTS.md"), "bench", "\n".join(lines))
-    print("\n".join(lines))
+    table = markdown(("what", "value"), rows)
+    fill_section(config.out.with_name("RESULTS.md"), "bench", table)
+    print(table)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,7 @@ from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from econmoral.economics.choice import best_replies, efficiency, read_decision
 from econmoral.economics.games import GAMES
@@ -43,6 +41,7 @@ from econmoral.files.records import (
     write_json,
     write_text,
 )
+from econmoral.files.shown import grid, interval
 from econmoral.target import ECONOMICUS, Target, labels, moralis
 
 from .conditions import BASE
@@ -452,19 +451,18 @@ def print_tables(frame: pd.DataFrame, against: str, margin: float, console: Cons
     for (held, mode, arm), part in frame.groupby(["set", "mode", "arm"], sort=False):
         n = part["n"].iloc[0]
         title = f"{arm} minus {against}, {TITLES.get(held, held)}, {mode} answers, n = {n}"
-        grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-        within = f"within ± {margin:g}"
-        for column in ("measure", "difference", "95 % interval", "p (Holm)", within):
-            grid.add_column(column, justify="left" if column == "measure" else "right")
-        for _, r in part.iterrows():
-            grid.add_row(
+        header = ("measure", "difference", "95 % interval", "p (Holm)", f"within ± {margin:g}")
+        rows = [
+            (
                 r["measure"],
                 f"{r['difference']:.3f}",
-                f"[{r['low']:.3f}, {r['high']:.3f}]",
+                interval(r["low"], r["high"], 3),
                 f"{r['p_holm']:.3g}",
                 "" if r["equivalent"] is None else "yes" if r["equivalent"] else "no",
             )
-        console.print(grid)
+            for _, r in part.iterrows()
+        ]
+        console.print(grid(header, rows, title))
         every = ("sensitivity", "alpha", "beta", "kappa", "lambda", "kappa alone")
         if lacking := [m for m in every if m not in set(part["measure"])]:
             console.print(f"not identified in both: {', '.join(lacking)}")

@@ -25,12 +25,11 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from econmoral.economics.human import moral_machine, reference
 from econmoral.files.records import InputError, command
+from econmoral.files.shown import grid
 from econmoral.instruments.dilemmas import Scenario
 
 from .conjoint import (
@@ -253,13 +252,9 @@ def show(summary: DilemmaSummary, console: Console) -> None:
 def print_rows(rows: Sequence[Mapping[str, str]], title: str, console: Console) -> None:
     """Print rows of text."""
     columns = list(dict.fromkeys(k for row in rows for k in row))
-    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in columns:
-        first = column == "measure"
-        grid.add_column("" if first else column, justify="left" if first else "right")
-    for row in rows:
-        grid.add_row(*(row.get(c, "") for c in columns))
-    console.print(grid)
+    header = ["" if c == "measure" else c for c in columns]
+    cells = [[row.get(c, "") for c in columns] for row in rows]
+    console.print(grid(header, cells, title, left=[""]))
 
 
 def _draw(

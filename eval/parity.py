@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
-from rich.table import Table
 
 from econmoral.checkpoints.attaching import model_of
 from econmoral.files.options import Config, option, parse
@@ -34,6 +33,7 @@ from econmoral.files.records import (
     terminal,
     write_json,
 )
+from econmoral.files.shown import grid, markdown
 from econmoral.instruments.games import converse
 from econmoral.target import ECONOMICUS, moralis
 
@@ -228,15 +228,11 @@ def main() -> None:
         "valid",
         "largest difference in validity",
     )
-    grid = Table(title=title, title_justify="left")
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for column in columns:
-        grid.add_column(column)
-    for name, row in rows.items():
-        cells = [row, "", "", ""] if isinstance(row, str) else cells_of(row)
-        grid.add_row(name, *cells)
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    terminal(110).print(grid)
+    cells = [
+        [name, *([row, "", "", ""] if isinstance(row, str) else cells_of(row))]
+        for name, row in rows.items()
+    ]
+    terminal(110).print(grid(columns, cells, title, left=columns))
     comparable = valid >= COMPARABLE
     found = {
         "tolerance": config.tolerance,
@@ -251,7 +247,7 @@ def main() -> None:
         | {"differences": finite(rows)},
     )
     if config.merged and (config.merged / "README.md").is_file():
-        fill_section(config.merged / "README.md", "parity", "\n".join(lines))
+        fill_section(config.merged / "README.md", "parity", markdown(columns, cells))
     if not comparable:
         raise InputError(
             f"not comparable: {config.place} {OUTSIDE} on these pages (valid-answer probability "

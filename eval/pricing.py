@@ -28,9 +28,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from econmoral.economics.firms import SCRIPTED, Learning, q_learners
 from econmoral.economics.market import GROUPS
@@ -45,6 +43,7 @@ from econmoral.files.records import (
     write_json,
     write_lines,
 )
+from econmoral.files.shown import grid
 from econmoral.instruments.pricing import PREFIXES, price_grid
 from econmoral.target import ECONOMICUS, Target, moralis
 
@@ -374,12 +373,7 @@ def show(summary: PricingSummary, console: Console) -> None:
     """Print the pairings, then how every agent answered and whether it is competent."""
     rows = table_rows(summary)
     title = "last 50 periods, mean over markets [95 % interval over markets]"
-    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in rows[0]:
-        grid.add_column(column, justify="left" if column == "pairing" else "right")
-    for cells in rows:
-        grid.add_row(*cells.values())
-    console.print(grid)
+    console.print(grid(list(rows[0]), [list(cells.values()) for cells in rows], title))
     for agent, known in summary.get("agents", {}).items():
         console.print(f"{agent}: {of_agent(known)}", highlight=False)
     for agent, result in summary.get("gate", {}).items():

@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NotRequired, TypedDict, TypeVar, cast
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from econmoral.checkpoints.models import find_model
 from econmoral.files.options import parse
@@ -36,6 +34,7 @@ from econmoral.files.records import (
     write_lines,
     write_text,
 )
+from econmoral.files.shown import grid
 from econmoral.target import Target
 from econmoral.text.conversation import Mode
 
@@ -478,9 +477,5 @@ def try_to_draw(draw: Callable[[], None], path: Path, console: Console) -> None:
 
 def show_frame(frame: pd.DataFrame, title: str, console: Console) -> None:
     """Print a table of text."""
-    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in frame.columns:
-        grid.add_column(str(column), justify="left" if column in ("arm", "mode") else "right")
-    for _, row in frame.fillna("").iterrows():
-        grid.add_row(*(str(row[c]) for c in frame.columns))
-    console.print(grid)
+    rows = frame.fillna("").astype(str).to_numpy()
+    console.print(grid([*map(str, frame.columns)], rows, title, ("arm", "mode")))

@@ -47,7 +47,6 @@ from typing import Any
 import numpy as np
 
 import econmoral
-from econmoral.commands import grid
 from econmoral.economics.games import GAMES
 from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.likelihood import restrict
@@ -65,6 +64,7 @@ from econmoral.files.records import (
     write_json,
     write_text,
 )
+from econmoral.files.shown import grid
 from econmoral.instruments.derivations import derives
 from econmoral.people.choices import read_choices
 from econmoral.people.cloning import (

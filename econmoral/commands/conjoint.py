@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.commands import figure, grid
+from econmoral.commands import figure
 from econmoral.estimation.amce import Amce, estimate
 from econmoral.files.options import Config, option
 from econmoral.files.records import InputError, terminal
 from econmoral.files.sheet import MISSING, Sheet, identifier, read_sheet
+from econmoral.files.shown import grid
 
 SHOWN = 20  # remarks printed for a person; --json has all
 ABSENT = MISSING - {"none"}  # no level was shown; None may be a level of its own

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from econmoral.commands import figure, grid
+from econmoral.commands import figure
 from econmoral.estimation.power import (
     ICC,
     Parameter,
@@ -24,6 +24,7 @@ from econmoral.estimation.power import (
 )
 from econmoral.files.options import Config, option
 from econmoral.files.records import InputError, terminal
+from econmoral.files.shown import grid
 
 POWER = 0.8  # where none is given
 SHARES_ONLY = ("share", "correlation")

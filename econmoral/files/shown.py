@@ -1,11 +1,13 @@
-"""Numbers as tables show them: one way to write an estimate, whoever prints it."""
+"""Numbers and tables as people see them: one way to write an estimate, whoever prints it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
 NOTHING, NOT_IDENTIFIED = "–", "not id."
 
@@ -49,3 +51,29 @@ def parameter(value: Mapping[str, Any] | None, bounds: Sequence[float | None] | 
     if low is None or high is None or not np.isfinite((low, high)).all():
         return NOT_IDENTIFIED
     return interval(low, high)
+
+
+def grid(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    title: str = "",
+    left: Collection[str] | None = None,
+) -> Table:
+    """A table for the terminal: the columns ``left`` (the first one unless given) to the left, all
+    others to the right.
+    """
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in header:
+        begins = name in (header[:1] if left is None else left)
+        table.add_column(name, justify="left" if begins else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table for a page."""
+    body = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
+    return "\n".join(
+        [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {line} |" for line in body)]
+    )

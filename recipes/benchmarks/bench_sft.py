@@ -36,6 +36,7 @@ from econmoral.files.records import (
     peak_memory,
     write_json,
 )
+from econmoral.files.shown import markdown
 from econmoral.text.conversations import IGNORED, read_conversations
 from econmoral.training.trainer import as_dataset, collate, encode, lean_trainer, speed_settings
 
@@ -325,22 +326,19 @@ def main() -> None:
                     else:
                         rows.append(json.loads(result.stdout.strip().splitlines()[-1]))
                     print(json.dumps(rows[-1]), flush=True)
-    lines = [
-        "| shape | precision | way | batch | tokens/s | MFU | peak memory |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    table = []
     for r in rows:
         if "failed" in r:
-            cells = ["failed: " + r["failed"].replace("|", "/"), "", ""]
+            cells = ["failed: " + r["failed"], "", ""]
         else:
             cells = [
                 f"{r['tokens_per_second']:,.0f}",
                 f"{100 * r['mfu']:.0f} %",
                 f"{r['memory_gb']:.1f} GB",
             ]
-        lines.append(
-            f"| {r['shape']} | {r['precision']} | {r['way']} | {r['batch']} | {' | '.join(cells)} |"
-        )
+        table.append([r["shape"], r["precision"], r["way"], str(r["batch"]), *cells])
+    head = ("shape", "precision", "way", "batch", "tokens/s", "MFU", "peak memory")
+    lines = [markdown(head, table)]
     for shape in config.shapes:
         for precision in precisions:
             done = [

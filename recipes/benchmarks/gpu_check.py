@@ -21,6 +21,7 @@ from typing import Any
 
 from econmoral.files.options import Config, option, parse
 from econmoral.files.records import InputError, command, fill_section, origin, read_json, write_json
+from econmoral.files.shown import markdown
 
 HERE = Path(__file__).parent
 PYTHON = [sys.executable]
@@ -151,14 +152,11 @@ def main() -> None:
         about = origin() | {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
         # after every check: a broken lease loses nothing
         write_json(config.out, about | {"checks": results})
-    lines = [
-        f"On {torch.cuda.get_device_name()}, torch {torch.__version__}:\n",
-        "| check | result | seconds |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {name} | {r['result']} | {r.get('seconds', '')} |" for name, r in results.items()]
+    rows = [(name, r["result"], str(r.get("seconds", ""))) for name, r in results.items()]
+    text = f"On {torch.cuda.get_device_name()}, torch {torch.__version__}:\n\n"
     if config.out == HERE / "gpu_check.json":
-        fill_section(HERE / "RESULTS.md", "gpu-check", "\n".join(lines))
+        table = markdown(("check", "result", "seconds"), rows)
+        fill_section(HERE / "RESULTS.md", "gpu-check", text + table)
     if any(r["result"].startswith("failed") for r in results.values()):
         sys.exit(1)
 
