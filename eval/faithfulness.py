@@ -67,7 +67,7 @@ _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 class FaithfulnessConfig(Config):
     """Options of ``python -m eval.faithfulness``."""
 
-    run: Path | None = option(None, "folder of a measurement", positional=True)
+    run: Path = option(None, "folder of a measurement", positional=True, required=True)
     adapter: tuple[Path, ...] = option(
         (), "hand derivations to this adapter and its base; repeat for several", repeat=True
     )
@@ -82,18 +82,10 @@ class FaithfulnessConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.run is None:
-            raise InputError("give run, the folder of a measurement")
         if not 2 <= self.pages <= 1000:
             raise InputError(f"--pages must lie between 2 and 1000, got {self.pages}")
         for name in self.targets:
             Target.parse(name)
-
-    @property
-    def folder(self) -> Path:
-        """What ``run`` names."""
-        assert self.run is not None
-        return self.run
 
 
 def runs_of(text: str, masked: bool) -> list[tuple[str, ...]]:
@@ -511,8 +503,8 @@ def run(config: FaithfulnessConfig, console: Console) -> Faithfulness:
     """Read a measurement and, where adapters are given, hand derivations over; what is written to
     NAME beside the records.
     """
-    records, _ = read_run(config.folder)
-    trained, known, missing = trained_and_targets(known_adapters(config.folder))
+    records, _ = read_run(config.run)
+    trained, known, missing = trained_and_targets(known_adapters(config.run))
     rows = of_records(records, trained, known)
     console.print(records_frame(rows).to_string(index=False))
     for line in missing:
@@ -520,7 +512,7 @@ def run(config: FaithfulnessConfig, console: Console) -> Faithfulness:
     handed = hand_over(config) if config.adapter else []
     if handed:
         console.print(follows_frame(handed).to_string(index=False))
-    out = choices_file(config.folder).with_name(NAME)
+    out = choices_file(config.run).with_name(NAME)
     found: Faithfulness = {"records": rows, "handed": handed, "missing": missing}
     write_json(out, found)
     console.print(f"{out}")

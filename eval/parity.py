@@ -50,7 +50,7 @@ COMPARABLE = LEAST_VALID  # mean probability of an admissible reply below which 
 class ParityConfig(Config):
     """Options of ``python -m eval.parity``."""
 
-    adapter: Path | None = option(None, "folder of a LoRA adapter")
+    adapter: Path = option(None, "folder of a LoRA adapter", required=True)
     model: str | None = option(
         None, "name, hub id or folder of the base (default: the one the adapter names)"
     )
@@ -68,16 +68,8 @@ class ParityConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.adapter is None:
-            raise InputError("give --adapter FOLDER")
         if not 0 < self.tolerance < 1:
             raise InputError(f"--tolerance must lie in (0, 1), got {self.tolerance:g}")
-
-    @property
-    def place(self) -> Path:
-        """The adapter's folder."""
-        assert self.adapter is not None
-        return self.adapter
 
 
 class Difference(TypedDict):
@@ -96,7 +88,7 @@ def variants(
     from .engines.with_transformers import Transformers
 
     given = bool(config.model)
-    arm, folder = Condition(config.place.resolve().name, "adapter"), {"adapter": config.place}
+    arm, folder = Condition(config.adapter.resolve().name, "adapter"), {"adapter": config.adapter}
 
     def in_memory() -> tuple[Engine, Condition]:
         engine = Transformers(base, folder, given=given)
@@ -111,7 +103,7 @@ def variants(
     def served() -> tuple[Engine, Condition]:
         from .engines.with_endpoint import connect
 
-        name = config.place.resolve().name
+        name = config.adapter.resolve().name
         engine, why = connect(str(config.endpoint), base, name, 1)
         if not why.startswith("exact"):
             raise InputError(f"{config.endpoint} cannot be compared: {why}")
@@ -196,7 +188,7 @@ def cells_of(row: Difference) -> list[str]:
 def main() -> None:
     """Entry point."""
     config = parse(ParityConfig, program("python -m eval.parity"), __doc__)
-    base = config.model or model_of(config.place)
+    base = config.model or model_of(config.adapter)
     if config.merged and not (config.merged / "config.json").is_file():
         raise InputError(f"{config.merged} holds no checkpoint; run make export first")
     # imported late: bad input is reported before torch is loaded
@@ -204,7 +196,7 @@ def main() -> None:
 
     requests = draw_requests(config.items, config.seed)
     # apart: what merging is compared with is not merged itself
-    apart = Transformers(base, {"adapter": config.place}, given=bool(config.model), apart=True)
+    apart = Transformers(base, {"adapter": config.adapter}, given=bool(config.model), apart=True)
     reference = apart.score(requests, Condition("adapter", "adapter"), 0)
     del apart
     valid = validity(reference)
@@ -218,7 +210,7 @@ def main() -> None:
         del engine  # its memory is wanted by the next one
 
     title = (
-        f"difference in choice probability to {config.place} on {base} (valid {percent(valid)}), "
+        f"difference in choice probability to {config.adapter} on {base} (valid {percent(valid)}), "
         f"{len(requests)} pages"
     )
     columns = (
@@ -241,8 +233,8 @@ def main() -> None:
         "comparable": comparable,
     }
     write_json(
-        config.place / "parity.json",
-        origin(adapter=config.place / "adapter_model.safetensors")
+        config.adapter / "parity.json",
+        origin(adapter=config.adapter / "adapter_model.safetensors")
         | found
         | {"differences": finite(rows)},
     )
@@ -250,7 +242,7 @@ def main() -> None:
         fill_section(config.merged / "README.md", "parity", markdown(columns, cells))
     if not comparable:
         raise InputError(
-            f"not comparable: {config.place} {OUTSIDE} on these pages (valid-answer probability "
+            f"not comparable: {config.adapter} {OUTSIDE} on these pages (valid-answer probability "
             f"{percent(valid)}), so that its choice probabilities say nothing; compare an adapter "
             "that was trained on pages of this kind"
         )

@@ -88,7 +88,8 @@ class Config:
     def _checked(self, entry: Field[Any], hint: Any) -> Any:
         value = getattr(self, entry.name)
         one, several, optional = _kind(hint)
-        name, about = _words(entry.name), entry.metadata
+        about = entry.metadata
+        name = entry.name if about["positional"] else _words(entry.name)
         if value is None and about["required"]:
             raise InputError(f"give {name}")
         if value is None and (optional or entry.default is None):
