@@ -254,8 +254,8 @@ def test_one_way_to_print_a_number() -> None:
         ("kappa=.3,lambda=1,kappa=.6", "gives kappa twice"),
         ("lambda=1, lambda=2", "gives lambda twice"),
         ("kappa=.3", "lambda must be"),
-        ("kappa=inf,lambda=1", "finite"),
-        ("kappa=.3;lambda=1", "name=number"),
+        ("kappa=inf,lambda=1", "at most"),
+        ("kappa=.3;lambda=1", "NAME=VALUE"),
     ],
 )
 def test_a_simulated_chooser_is_one(text: str, part: str) -> None:

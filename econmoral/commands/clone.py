@@ -50,7 +50,7 @@ import econmoral
 from econmoral.economics.games import GAMES
 from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.likelihood import restrict
-from econmoral.files.options import Config, option
+from econmoral.files.options import Config, option, pairs
 from econmoral.files.records import (
     InputError,
     finite,
@@ -80,7 +80,6 @@ from econmoral.people.cloning import (
     split,
     without_acts,
 )
-from econmoral.people.fitting import pairs
 from econmoral.people.sample import Sample
 from econmoral.rooms import REPOSITORY
 

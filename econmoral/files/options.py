@@ -21,9 +21,10 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
-from econmoral.files.records import InputError, read_yaml
+from econmoral.files.records import InputError, plain, read_yaml
 
 C = TypeVar("C", bound="Config")
+LARGEST = 1e12  # number that a pair may give
 
 
 def option(
@@ -214,3 +215,25 @@ def parse(
     given = vars(parser.parse_args(words))
     values = {k: found.get(k) if v is None else v for k, v in given.items() if k in hints}
     return config(**{k: v for k, v in values.items() if v is not None})
+
+
+def pairs(words: Iterable[str], name: str) -> dict[str, float]:
+    """``gamma=0`` and the like, given to the option ``name``.
+
+    Raises InputError for anything else, and for a name that stands twice.
+    """
+    found: dict[str, float] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not abs(number) <= LARGEST:
+            raise InputError(
+                f"{name} {plain(word)}: write NAME=VALUE with a number of at most {LARGEST:g}"
+            )
+        if key.strip() in found:
+            raise InputError(f"{name} gives {plain(key.strip())} twice")
+        found[key.strip()] = number
+    return found
