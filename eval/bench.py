@@ -40,7 +40,7 @@ from econmoral.estimation.estimate import (
     mixture,
 )
 from econmoral.files.options import Config, option, parse
-from econmoral.files.records import command, fill_section, origin, program, read_json, write_json
+from econmoral.files.records import command, fill_section, origin, program, read_object, write_json
 from econmoral.files.shown import markdown
 from econmoral.instruments.dilemmas import draw_scenarios
 from econmoral.instruments.pricing import TRAIN, View, price_conversation
@@ -337,7 +337,7 @@ def main() -> None:
         "scoring": lambda: scoring(config.items),
         "applications": lambda: applications(10 * config.items),
     }
-    old = read_json(config.out) if config.out.exists() else {}
+    old = read_object(config.out)
     results = {
         part: work() if config.only in (None, part) else old.get(part, {})
         for part, work in known.items()

@@ -36,6 +36,7 @@ from econmoral.files.records import (
     program,
     read_json,
     read_lines,
+    read_object,
     spreadsheet_cell,
     terminal,
     write_json,
@@ -147,8 +148,7 @@ def targets_of(folders: Sequence[Path], asked: Sequence[str]) -> list[Target]:
     both classics."""
     named = list(asked)
     for folder in folders if not asked else ():
-        run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-        known = (run.get("targets") or []) if isinstance(run, dict) else []
+        known = read_object(folder / "run.json").get("targets") or []
         named += [t for t in known if isinstance(t, str)]
     return list(dict.fromkeys(map(Target.parse, named))) or [ECONOMICUS, moralis(0.5)]
 

@@ -35,6 +35,7 @@ from econmoral.files.records import (
     program,
     read_json,
     read_lines,
+    read_object,
     sha256,
     terminal,
     write_json,
@@ -467,8 +468,7 @@ def known_adapters(run: Path) -> dict[str, Path]:
     """Folders of the adapters that a run measured, as its run.json names them, as far as they are
     still there.
     """
-    about = choices_file(run).with_name("run.json")
-    inputs = (read_json(about) if about.is_file() else {}).get("inputs", {})
+    inputs = read_object(choices_file(run).with_name("run.json")).get("inputs", {})
     paths = (
         {name: Path(str(v.get("path"))).parent for name, v in inputs.items() if isinstance(v, dict)}
         if isinstance(inputs, dict)

@@ -19,7 +19,7 @@ from econmoral.checkpoints.adapters import check_adapter
 from econmoral.checkpoints.attaching import check_fit, recorded_base
 from econmoral.checkpoints.places import changed_setting, locate
 from econmoral.files.options import Config, option, parse
-from econmoral.files.records import InputError, command, origin, program, read_json, write_json
+from econmoral.files.records import InputError, command, origin, program, read_object, write_json
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,7 @@ def main() -> None:
         f"adapter_{i}": folder / "adapter_model.safetensors"
         for i, folder in enumerate(config.adapters, start=1)
     }
-    runs = [
-        read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-        for folder in config.adapters
-    ]
-    ends = [run.get("target") if isinstance(run, dict) else None for run in runs]
+    ends = [read_object(folder / "run.json").get("target") for folder in config.adapters]
     write_json(
         aside / "run.json",
         origin(**weights) | {"interpolation": config.weight, "ends": ends, "weights": recorded[0]},

@@ -59,6 +59,7 @@ from econmoral.files.records import (
     plain,
     read_json,
     read_lines,
+    read_object,
     sha256,
     terminal,
     write_json,
@@ -432,8 +433,7 @@ def measured(
                 Agent(f"agent {k + 1} ({arms[0].name})", arms[0].answers, arms[0].outside, k)
             )
             continue
-        record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-        trained = record.get("target") if isinstance(record, dict) else None
+        trained = read_object(folder / "run.json").get("target")
         if isinstance(trained, str) and trained != str(types.targets[k]):
             raise InputError(
                 f"--adapter {k + 1}={folder} was trained as {plain(trained)}, type {k + 1} is "

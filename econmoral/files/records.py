@@ -295,6 +295,15 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not valid JSON: {error}") from None
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Read one JSON object; empty where there is no file, or another value in it.
+
+    Raises InputError when it is malformed.
+    """
+    found = read_json(path) if path.is_file() else {}
+    return found if isinstance(found, dict) else {}
+
+
 def parse_json(text: bytes) -> Any:
     """One JSON value.
 

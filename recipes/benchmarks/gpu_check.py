@@ -20,7 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from econmoral.files.options import Config, option, parse
-from econmoral.files.records import InputError, command, fill_section, origin, read_json, write_json
+from econmoral.files.records import (
+    InputError,
+    command,
+    fill_section,
+    origin,
+    read_object,
+    write_json,
+)
 from econmoral.files.shown import markdown
 
 HERE = Path(__file__).parent
@@ -129,7 +136,7 @@ def main() -> None:
         and subprocess.run([*PYTHON, *data], cwd=HERE.parents[1]).returncode
     ):
         raise InputError("the data could not be written, see above")
-    results: dict[str, Any] = read_json(config.out)["checks"] if config.out.exists() else {}
+    results: dict[str, Any] = read_object(config.out).get("checks", {})
     for name in config.only:
         packages, words = CHECKS[name]
         if missing := [p for p in packages if not find_spec(p)]:

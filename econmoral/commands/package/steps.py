@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from econmoral.commands.package.options import Options
-from econmoral.files.records import InputError, plain, read_json, sha256
+from econmoral.files.records import InputError, plain, read_json, read_object, sha256
 from econmoral.rooms import folder as folder_of
 
 DICTIONARY = "docs/data.md"  # a wheel has none
@@ -249,8 +249,7 @@ def adapter_about(folder: Path) -> dict[str, Any]:
     """What an adapter's own record says: command, target, seconds;
     nothing of one from elsewhere.
     """
-    record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    record = record if isinstance(record, dict) else {}
+    record = read_object(folder / "run.json")
     return {
         k: record.get(k)
         for k in ("command", "target", "seconds", "model", "source", "machine", "git")
