@@ -245,11 +245,7 @@ def shares(record: GameRecord, targets: Sequence[Target]) -> dict[str, float]:
         values[f"{label}: decisions"] = by_decision(record, target)
         values[f"{label}: mass"] = float(p[best_replies(u)].sum())
         values[f"{label}: efficiency"] = efficiency(u, p)
-    game = GAMES[record["game"]]
-    first = [
-        p[[s[k] == info.actions[0] for s in game.strategies]].sum()
-        for k, info in enumerate(game.info_sets)
-    ]
+    first = p @ GAMES[record["game"]].first_actions
     return values | {"co-operation": float(np.mean(first))}
 
 

@@ -301,11 +301,10 @@ def measured(
 def by_decision(setting: Setting, p: np.ndarray) -> dict[str, float]:
     """Of a game, the probability of the first move at every information set, by its name."""
     game, found = GAMES[setting.game], {}
-    for k, info in enumerate(game.info_sets):
-        name = (
-            f"{info.actions[0]} after {info.after[0]}" if info.after else f"{info.actions[0]} first"
-        )
-        found[name] = float(p[game.first_actions[:, k]].sum())
+    for info, share in zip(game.info_sets, p @ game.first_actions, strict=True):
+        first = info.actions[0]
+        name = f"{first} after {info.after[0]}" if info.after else f"{first} first"
+        found[name] = float(share)
     return found
 
 
