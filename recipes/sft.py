@@ -90,7 +90,7 @@ def main() -> None:
         else LoraConfig(
             r=config.rank,
             lora_alpha=2 * config.rank,
-            target_modules=model.lora_targets,
+            target_modules="all-linear",
             task_type="CAUSAL_LM",
         ),
         callbacks=[
