@@ -248,9 +248,3 @@ def _allocations(
     data = allocations(own, other, chosen, labels, family, kinds.get("q", 0.0), kinds.get("v", 0.0))
     before = np.column_stack([kinds.get(c, np.zeros(len(sheet))) for c in ("q", "v")])
     return data, used, np.stack([own, other]), before
-
-
-def subjects_of(sample: Sample) -> dict[str, int]:
-    """Cluster -> number of decisions."""
-    counts = np.bincount(sample.data.cluster, minlength=len(sample.data.names))
-    return dict(zip(sample.data.names, counts.tolist(), strict=True))
