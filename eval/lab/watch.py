@@ -36,8 +36,6 @@ from .bench import LONGEST
 from .markup import Series, block, chart, esc, paragraph, table
 from .markup import number as shown
 
-STATES = ("finished", "running", "interrupted")
-
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -55,7 +53,7 @@ class Training:
     """
 
     folder: Path
-    state: str
+    state: str  # finished, running or interrupted
     log: tuple[dict[str, float], ...]
     checkpoints: tuple[Checkpoint, ...]
     target: str
@@ -148,9 +146,9 @@ def _locked(folder: Path) -> bool:
 # --------------------------------------------------------------- what a checkpoint's choices reveal
 
 
-def battery_requests(mode: Mode = "direct", seed: int = 0) -> list[Request]:
-    """The eighteen protocols, each in two counterbalanced layouts, beliefs drawn from the seed."""
-    rng, found = np.random.default_rng(seed), []
+def battery_requests(mode: Mode = "direct") -> list[Request]:
+    """The eighteen protocols, each in two counterbalanced layouts, the same beliefs at any time."""
+    rng, found = np.random.default_rng(0), []
     for protocol in BATTERY:
         item = Item(protocol, draw_beliefs(protocol.game, rng))
         layout = draw_layout(protocol.game, rng, WORDINGS_TRAIN)
