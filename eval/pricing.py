@@ -6,15 +6,15 @@
 
 Every pairing of the agents meets in several markets, all of which advance together: one batch a
 period.  An agent is an adapter's folder, ``base``, ``told:TARGET`` (base with the target described,
-``told:family:name=value``; also told-economicus and told-moralis), or scripted (myopic, monopoly,
-nash, tit-for-tat, grim).  Protocol *compact*: the last rounds, a price drawn from exact
-probabilities over a grid; *full*: market data of 100 rounds, the firm's own notes, any price in
-free text.  First every model runs a firm alone: one that does not find the monopoly price is
-reported as not competent, not as collusive.  Beside the figures stand every model's valid-answer
-probability (how likely its reply is a price as asked) and comprehension (how likely it answers
-control questions right, asked every tenth period); markets of a model that is valid with less than
-one half get no figures.  --calibrate runs firms whose behaviour is known from theory and from the
-literature instead.  Answers are kept; an interrupted run continues.
+``told:family:name=value``), or scripted (myopic, monopoly, nash, tit-for-tat, grim).  Protocol
+*compact*: the last rounds, a price drawn from exact probabilities over a grid; *full*: market data
+of 100 rounds, the firm's own notes, any price in free text.  First every model runs a firm alone:
+one that does not find the monopoly price is reported as not competent, not as collusive.  Beside
+the figures stand every model's valid-answer probability (how likely its reply is a price as asked)
+and comprehension (how likely it answers control questions right, asked every tenth period); markets
+of a model that is valid with less than one half get no figures.  --calibrate runs firms whose
+behaviour is known from theory and from the literature instead.  Answers are kept; an interrupted
+run continues.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from econmoral.files.records import (
 )
 from econmoral.files.shown import grid
 from econmoral.instruments.pricing import PREFIXES, price_grid
-from econmoral.target import ECONOMICUS, Target, moralis
+from econmoral.target import Target
 
 from .conditions import BASE, adapter_names
 from .config import Source
@@ -68,7 +68,6 @@ from .validity import OUTSIDE, Validity, advice, overall, percent
 
 ECHO = 15  # periods that are followed after a forced price
 ALONE = 150  # periods that a firm alone is followed at most
-TOLD = ("told-economicus", "told-moralis")
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class PricingConfig(Source):
     folder: ClassVar[str] = "pricing"
 
     agents: tuple[str, ...] = option(
-        (), f"adapter folders, base, told:TARGET, {', '.join((*TOLD, *SCRIPTED))}", metavar="AGENT"
+        (), f"adapter folders, base, told:TARGET, {', '.join(SCRIPTED)}", metavar="AGENT"
     )
     calibrate: bool = option(
         False, "no models: scripted firms and Q-learners against what is known of them"
@@ -94,7 +93,6 @@ class PricingConfig(Source):
     periods: int = option(300, "periods of a market", at_least=LAST + 2)
     currency: tuple[float, ...] = option((1.0,), "units of currency, e.g. 1 3.2 10")
     group: str = option("firms", "reference group of the revealed kappa", choices=tuple(GROUPS))
-    kappa: float = option(0.5, "degree of morality that told-moralis is told")
     wordings: str = option(
         "train", "compact: wordings used in training, or held-out ones", choices=tuple(WORDINGS)
     )
@@ -104,8 +102,6 @@ class PricingConfig(Source):
         super().__post_init__()
         if not 2 <= self.firms <= 10:
             raise InputError(f"--firms must lie in [2, 10], got {self.firms}")
-        if not 0 <= self.kappa <= 1:
-            raise InputError(f"--kappa must lie in [0, 1], got {self.kappa:g}")
         if not all(0.01 <= c <= 1000 for c in self.currency):
             raise InputError("--currency must lie in [0.01, 1000]")
         if self.protocol == "full" and (self.replies, self.wordings) != ("exact", "train"):
@@ -153,7 +149,7 @@ class PricingConfig(Source):
 
     def _spoken(self, agent: str) -> Condition | None:
         """The base, or the base told of a target; None of anything else."""
-        return told(agent, self.kappa) if agent != BASE.name else BASE
+        return told(agent) if agent != BASE.name else BASE
 
     @property
     def adapter_folders(self) -> tuple[Path, ...]:
@@ -167,17 +163,13 @@ class PricingConfig(Source):
         return Rules(self.protocol, self.prefix, self.wordings, self.samples, self.seed)
 
 
-def told(agent: str, kappa: float) -> Condition | None:
+def told(agent: str) -> Condition | None:
     """The base told of the target in ``told:TARGET``; None of an agent that is none.
 
     Raises InputError for a target that is none.
     """
-    kind, _, rest = agent.partition(":")
-    known = dict(zip(TOLD, (ECONOMICUS, moralis(kappa)), strict=True))
-    if agent not in known and kind != "told":
-        return None
-    target = known[agent] if agent in known else Target.parse(rest)
-    return Condition(agent, None, target.describe())
+    kind, _, target = agent.partition(":")
+    return Condition(agent, None, Target.parse(target).describe()) if kind == "told" else None
 
 
 def meetings_of(
