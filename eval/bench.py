@@ -46,13 +46,13 @@ from econmoral.instruments.dilemmas import draw_scenarios
 from econmoral.instruments.pricing import TRAIN, View, price_conversation
 from econmoral.target import ECONOMICUS, moralis
 
+from .conditions import BASE
 from .conjoint import conjoint_items, conjoint_requests
 from .dilemma import WORDINGS
-from .engines.base import Condition, Request, Sampled
+from .engines.base import Request, Sampled
 from .measure import decision_requests, draw_problems
 
 T = TypeVar("T")
-BASE = Condition("base")
 
 
 def timed(

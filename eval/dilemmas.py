@@ -48,7 +48,7 @@ from .estimate import Estimate
 from .ratings import RatingRecord, Ratings, RatingSummary, rating_differences, rating_summary
 from .ratings import rating_rows as rating_rows  # the report takes it from here
 from .runner import Found, Instrument, Results, Survey, run_command
-from .validity import OUTSIDE, advice, percent
+from .validity import ADVICE, OUTSIDE, percent
 
 
 class Batteries(TypedDict, total=False):
@@ -244,7 +244,7 @@ def show(summary: DilemmaSummary, console: Console) -> None:
             if found["outside"]:
                 share = percent(found["valid_answer_probability"])
                 console.print(
-                    f"{arm}, {battery}: {OUTSIDE} (valid-answer probability {share}); {advice()}",
+                    f"{arm}, {battery}: {OUTSIDE} (valid-answer probability {share}); {ADVICE}",
                     highlight=False,
                 )
 

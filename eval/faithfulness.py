@@ -53,6 +53,7 @@ from econmoral.instruments.menus import TRAIN, draw_allocation, draw_page, menu_
 from econmoral.target import ECONOMICUS, Target, moralis
 from econmoral.text.conversation import Conversation, joint
 
+from .conditions import BASE
 from .engines.base import Condition, Exact
 from .transcripts.choices import read_run, shift
 from .transcripts.entries import choices_file
@@ -529,7 +530,7 @@ def hand_over(config: FaithfulnessConfig) -> list[FollowsRow]:
     engine = Transformers(model_of(config.adapter[0]), names)
     pairs = pairs_of((one, two), config.domain, config.pages, config.seed)
     handed: list[FollowsRow] = []
-    for arm in (Condition("base"), *(Condition(n, n) for n in names)):
+    for arm in (BASE, *(Condition(n, n) for n in names)):
         flat = after_derivation(engine, [h for pair in pairs for h in pair], arm)
         answers = list(zip(flat[::2], flat[1::2], strict=True))
         row = follows(pairs, answers)

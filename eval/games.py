@@ -55,7 +55,7 @@ from .measure import (
 from .menus import Menus, MenusConfig
 from .runner import Found, Instrument, Results, Session, run, run_command
 from .table import GameSummary, add_shifts, estimates, overlap, reference_arms, summaries, table
-from .validity import advice
+from .validity import ADVICE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -249,7 +249,7 @@ class Games(Instrument[Problem, GameRecord]):
                 title = f"{name}, {mode} answers, {asked[held]} problems"
                 show(part, f"{title} (± one standard error)", console)
         if any(row["outside"] for row in rows):
-            console.print(f"rows that answer outside the form have no figures: {advice()}")
+            console.print(f"rows that answer outside the form have no figures: {ADVICE}")
         for name, check in checks.items():
             console.print(
                 f"{name}: payoff quadruples also in its training data: "

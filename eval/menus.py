@@ -59,7 +59,7 @@ from .config import Reasoned
 from .engines.base import Answer, Condition, Engine, Request
 from .estimate import Estimate, Mean, fitted, mean_of
 from .runner import Found, Instrument, Results, inquire, run_command
-from .validity import OUTSIDE, advice, outside, overall, percent, quality
+from .validity import ADVICE, OUTSIDE, outside, overall, percent, quality
 
 FAMILY = "bruhin_fehr_schunk"
 CCEI_DRAWS = 200  # bundles drawn from probabilities
@@ -551,7 +551,7 @@ def show(rows: Sequence[MenuSummary], console: Console) -> None:
         cells.append((r["battery"], r["topic"], r["arm"], r["mode"], *about, *_cells(r)))
     console.print(grid((*left[:4], *columns), cells, title, left))
     if any(r["outside"] for r in rows):
-        console.print(f"rows that answer outside the form have no figures: {advice()}")
+        console.print(f"rows that answer outside the form have no figures: {ADVICE}")
 
 
 def _cells(r: MenuSummary) -> list[str]:

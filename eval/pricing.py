@@ -64,7 +64,7 @@ from .outcomes import (
     summarise,
 )
 from .runner import Results, Session, Study, run, try_to_draw
-from .validity import OUTSIDE, Validity, advice, overall, percent
+from .validity import ADVICE, OUTSIDE, Validity, overall, percent
 
 ECHO = 15  # periods that are followed after a forced price
 ALONE = 150  # periods that a firm alone is followed at most
@@ -393,7 +393,7 @@ def of_agent(found: Validity | Gate) -> str:
     text = f"valid-answer probability {valid}, comprehension {right}"
     if found["outcomes"]:
         text += ", replies " + ", ".join(f"{n} {o}" for o, n in found["outcomes"].items())
-    return f"{OUTSIDE} ({text}); {advice()}" if found["outside"] else text
+    return f"{OUTSIDE} ({text}); {ADVICE}" if found["outside"] else text
 
 
 def calibrate(config: PricingConfig, console: Console) -> None:

@@ -370,7 +370,7 @@ def test_the_readers_of_a_measurement_run_from_python(tmp_path: Path, adapter: P
     assert [row["arm"] for row in found["records"]] == ["base", "moralis"]
     assert [row["arm"] for row in found["handed"]] == ["base", adapter.name]
     assert all(row["pages"] == 2 and 0 <= row["valid"] <= 1 for row in found["handed"])
-    assert faithfulness.run(asked.changed(adapter=()), quiet)["handed"] == []
+    assert faithfulness.run(replace(asked, adapter=()), quiet)["handed"] == []
     out = tmp_path / "elsewhere.html"
     assert transcripts.run(transcripts.TranscriptsConfig(run=run, out=out), quiet) == out
     assert "Transcripts of run" in out.read_text(encoding="utf-8")

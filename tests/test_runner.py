@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def test_everything_is_written_and_only_what_is_new_is_asked(
     assert about["settings"] == json.loads(json.dumps(config.settings()))
     assert about["settings"]["coins"] == ["gold", "silver"]
     assert about["tokens"] == 7
-    said(config.changed(coins=("copper", "gold", "silver")))
+    said(replace(config, coins=("copper", "gold", "silver")))
     assert minter.asked == ["gold", "silver", "copper"]
     records = [row for _, row in read_lines(tmp_path / "choices.jsonl")]
     assert [r["id"] for r in records] == ["copper", "gold", "silver"]

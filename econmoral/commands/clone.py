@@ -85,8 +85,6 @@ from econmoral.people.sample import Sample
 from econmoral.rooms import REPOSITORY
 
 USABLE = [f.name for f in FAMILIES.values() if f.parameters]
-# options that make a clone what it is
-KEPT = ("file", "family", "fixed", "cluster", "types", "round", "held_out", "seed", "n")
 
 
 @dataclass(frozen=True)
@@ -200,7 +198,7 @@ def run(options: Options) -> dict[str, Any]:
     parts = split(sample, options.held_out, options.seed)
     pages = pages_of(sample, parts)
     out: Path = options.out or Path("runs") / f"clone-{options.file.stem}"
-    settings = {
+    settings = {  # what makes a clone what it is
         "file": sha256(options.file),
         "family": options.family,
         "fixed": fixed,
@@ -226,7 +224,7 @@ def run(options: Options) -> dict[str, Any]:
             "unless --mode says otherwise"
         )
     mode = options.mode or ("direct" if underived else "reasoned")
-    described = [describe(types, k, out, options) for k in range(options.types)]
+    described = [describe(types, k, out) for k in range(options.types)]
     for kind in described:
         write_data(Path(kind["data"]), kind["target"], on.domain, options)
     result: dict[str, Any] = {
@@ -266,7 +264,7 @@ def refuse_another(out: Path, settings: Mapping[str, Any]) -> None:
     if not (out / "clone.json").is_file():
         return
     before = read_json(out / "clone.json").get("settings", {})
-    if differ := [k for k in KEPT if before.get(k) != settings[k]]:
+    if differ := [k for k, v in settings.items() if before.get(k) != v]:
         raise InputError(
             f"{out} holds another clone (it differs in {', '.join(differ)}); give the same "
             "options, or another --out"
@@ -339,7 +337,7 @@ def decisions(pages: Pages, judged: np.ndarray) -> tuple[list[str], str]:
     return ids, text.getvalue()
 
 
-def describe(types: Types, k: int, out: Path, options: Options) -> dict[str, Any]:
+def describe(types: Types, k: int, out: Path) -> dict[str, Any]:
     """One type: its share, estimates and target, and where its training data go."""
     several = types.several
     return {

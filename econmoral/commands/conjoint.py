@@ -62,7 +62,7 @@ def run(options: Options) -> dict[str, Any]:
     # as fit does: a column of this name holds weights, unless it is asked for as an attribute
     taken = False
     if options.weight is None and "weight" in table.columns and "weight" not in listed:
-        options, taken = options.changed(weight="weight"), True
+        options, taken = replace(options, weight="weight"), True
     special = [
         options.task,
         options.chosen,

@@ -16,10 +16,10 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
-from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from econmoral.files.records import InputError, plain, read_yaml
 
@@ -125,10 +125,6 @@ class Config:
     def settings(self) -> dict[str, object]:
         """The values as JSON holds them."""
         return {k: _plain(v) for k, v in asdict(self).items()}
-
-    def changed(self, **values: Any) -> Self:
-        """The same with some other values, checked again."""
-        return replace(self, **values)
 
 
 def _plain(value: object) -> object:

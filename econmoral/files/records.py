@@ -417,11 +417,8 @@ def sha256(path: Path) -> str:
             f"{sha256(p)} {p.relative_to(path)}\n" for p in sorted(path.rglob("*")) if p.is_file()
         )
         return hashlib.sha256(listing.encode()).hexdigest()
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def origin(**inputs: Path) -> dict[str, Any]:

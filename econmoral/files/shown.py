@@ -35,10 +35,9 @@ def in_percent(found: Mapping[str, Any] | None, signed: bool = False) -> str:
     return NOTHING if found is None else with_error(found["mean"], found["se"], 0, 100, signed)
 
 
-def interval(low: float, high: float, digits: int = 2, signed: bool = False) -> str:
+def interval(low: float, high: float, digits: int = 2) -> str:
     """``[-0.02, 0.03]``."""
-    plus = "+" if signed else ""
-    return f"[{low:{plus}.{digits}f}, {high:{plus}.{digits}f}]"
+    return f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def parameter(value: Mapping[str, Any] | None, bounds: Sequence[float | None] | None = None) -> str:

@@ -15,6 +15,7 @@ from econmoral.checkpoints.models import find_model
 from econmoral.checkpoints.places import state
 from econmoral.files.records import InputError, parse_yaml, sha256
 
+from ..conditions import BASE
 from ..config import Source
 from .base import Condition, Engine, Sampled
 
@@ -134,5 +135,5 @@ def _open(config: Source, adapters: dict[str, Path], console: Console) -> Any:
 
     local = Transformers(base, adapters, given=given)
     console.print(f"engine: transformers on {local.device} ({why}), {load}")
-    local.check([Condition("base"), *(Condition(name, name) for name in adapters)])
+    local.check([BASE, *(Condition(name, name) for name in adapters)])
     return local

@@ -37,6 +37,7 @@ from econmoral.instruments.menus import (
 from econmoral.target import ECONOMICUS, Target, number
 from econmoral.text.conversation import Conversation, Mode
 
+from ..conditions import BASE
 from ..engines.base import Answer, Condition, Request
 from ..transcripts.entries import marks
 from .markup import bar, block, esc, notice, paragraph, table
@@ -230,7 +231,7 @@ def arms(setting: Setting, adapters: Sequence[str]) -> list[Condition]:
     """
     told = Target.parse(setting.target)
     found = {
-        "base": Condition("base"),
+        "base": BASE,
         "told": Condition(f"base, told {told.label}", None, told.describe()),
         **{a: Condition(a, a) for a in adapters},
     }

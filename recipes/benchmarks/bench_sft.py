@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from econmoral.checkpoints.loading import four_bits
 from econmoral.checkpoints.memory import CPU_LIMIT, GPU_SHARE, divide, shape_of
 from econmoral.checkpoints.models import NANO
 from econmoral.files.options import Config, option, parse
@@ -122,21 +123,15 @@ def build(shape: str, precision: str, device: Any) -> Any:
 def in_four_bits(model: Any, dtype: Any) -> Any:
     """The model in nf4: written to a folder and loaded as a user's base would be."""
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM
 
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         del model
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
         return AutoModelForCausalLM.from_pretrained(
-            folder, quantization_config=quantization, dtype=dtype
+            folder, quantization_config=four_bits(dtype), dtype=dtype
         )
 
 
