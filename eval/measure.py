@@ -28,7 +28,8 @@ from econmoral.instruments.games import (
 )
 from econmoral.people.game_tables import read_game_problems
 from econmoral.target import ECONOMICUS, Target
-from econmoral.text.conversation import OUTCOMES, Mode, Outcome
+from econmoral.text.conversation import Mode
+from econmoral.text.replies import OUTCOMES, Outcome
 
 from .engines.base import LONGEST_DERIVATION, Answer, Condition, Request
 

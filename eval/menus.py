@@ -51,7 +51,8 @@ from econmoral.instruments.menus import (
 )
 from econmoral.people.choices import read_problems
 from econmoral.target import ECONOMICUS, Target
-from econmoral.text.conversation import Mode, Outcome
+from econmoral.text.conversation import Mode
+from econmoral.text.replies import Outcome
 
 from .choosers import parse_parameters
 from .conditions import BASE

@@ -21,6 +21,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from econmoral.checkpoints.adapters import WEIGHTS
 from econmoral.checkpoints.attaching import model_of
 from econmoral.files.options import Config, option, parse
 from econmoral.files.records import (
@@ -234,9 +235,7 @@ def main() -> None:
     }
     write_json(
         config.adapter / "parity.json",
-        origin(adapter=config.adapter / "adapter_model.safetensors")
-        | found
-        | {"differences": finite(rows)},
+        origin(adapter=config.adapter / WEIGHTS) | found | {"differences": finite(rows)},
     )
     if config.merged and (config.merged / "README.md").is_file():
         fill_section(config.merged / "README.md", "parity", markdown(columns, cells))

@@ -22,6 +22,7 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 
+from econmoral.checkpoints.adapters import WEIGHTS
 from econmoral.checkpoints.attaching import base_for, check_adapters, model_of
 from econmoral.checkpoints.loading import check_files, load_tokenizer
 from econmoral.files.options import Config, option, parse
@@ -192,7 +193,7 @@ def main() -> None:
             f"({str(error).splitlines()[0][:120]}); without a hub use --tasks {OWN}"
         ) from None
     show(rows, config)
-    inputs = {name: folder / "adapter_model.safetensors" for name, folder in adapters.items()}
+    inputs = {name: folder / WEIGHTS for name, folder in adapters.items()}
     about = {"margin": config.margin, "limit": config.limit, "origin": origin(**inputs)}
     write_json(config.place / "retention.json", finite({"rows": rows} | about))
     write_text(

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from econmoral.text.conversation import OUTCOMES, Outcome
+from econmoral.text.replies import OUTCOMES, Outcome
 
 from .engines.base import Answer
 

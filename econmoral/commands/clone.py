@@ -47,6 +47,7 @@ from typing import Any
 import numpy as np
 
 import econmoral
+from econmoral.checkpoints.adapters import WEIGHTS
 from econmoral.economics.games import GAMES
 from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.likelihood import restrict
@@ -243,11 +244,7 @@ def run(options: Options) -> dict[str, Any]:
     if folders:
         inputs = {
             f"agent_{k + 1}": f
-            / (
-                "adapter_model.safetensors"
-                if (f / "adapter_config.json").is_file()
-                else "choices.jsonl"
-            )
+            / (WEIGHTS if (f / "adapter_config.json").is_file() else "choices.jsonl")
             for k, f in folders.items()
         }
         write_json(

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 import pandas as pd
 
+from econmoral.checkpoints.adapters import WEIGHTS
 from econmoral.files.records import InputError, read_json, read_lines, read_object, read_whole_lines
 from econmoral.files.shown import parameter
 from econmoral.target import Target
@@ -193,9 +194,7 @@ def trained_on(folder: Path) -> dict[str, Record]:
         if isinstance(v, dict) and "path" in v
     }
     return {
-        name: adapter_record(path.parent)
-        for name, path in paths.items()
-        if path.name == "adapter_model.safetensors"
+        name: adapter_record(path.parent) for name, path in paths.items() if path.name == WEIGHTS
     }
 
 

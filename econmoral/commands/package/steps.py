@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from econmoral.checkpoints.adapters import WEIGHTS as ADAPTER
 from econmoral.commands.package.options import Options
 from econmoral.files.records import InputError, plain, read_json, read_object, sha256
 from econmoral.rooms import folder as folder_of
@@ -164,7 +165,7 @@ def step(
             )
             continue
         agent = (
-            path.name in ("adapter_model.safetensors", "choices.jsonl")
+            path.name in (ADAPTER, "choices.jsonl")
             and key != "own"
             and not key.startswith("choices")
         )
