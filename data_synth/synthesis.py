@@ -15,7 +15,6 @@ from econmoral.instruments.games import (
     WORDINGS_CROSSED,
     WORDINGS_TRAIN,
     Item,
-    Layout,
     choices_of,
     converse,
     draw_layout,
@@ -23,13 +22,12 @@ from econmoral.instruments.games import (
 from econmoral.instruments.menus import (
     CROSSED,
     TRAIN,
-    MenuPage,
     draw_allocation,
     draw_page,
     menu_conversation,
 )
 from econmoral.target import ECONOMICUS, Target, moralis
-from econmoral.text.conversation import Conversation, Message, Mode
+from econmoral.text.conversation import Message, Mode
 
 LEAD = 1.0  # points by which the optimum beats every other plan: near-ties would teach noise
 # of the games drawn by default; any other that is asked for counts as a small one
@@ -46,9 +44,8 @@ TRIES = 10_000  # decision problems drawn before a target is given up as always 
 
 @dataclass(frozen=True)
 class Draw:
-    """What is drawn: the target.
-
-    A second one whose optimum must be clear too, so that both train on the same decisions.
+    """What is drawn: conversations of a target, on problems where the optimum of a rival is clear
+    too, so that both train on the same decisions.
 
     reasoned : share of conversations with a derivation.  shuffled : placebo, the derivation and
     answers of an unrelated decision problem on this page.  crossed : in every training wording
@@ -205,7 +202,7 @@ def _dilemmas(draw: Draw) -> Iterator[dict[str, Any]]:
         cell = Rating(str(rng.choice(list(SCENES))), int(rng.choice(SAVED)), "choose")
         wording, reverse = int(RATING_TRAIN[rng.integers(len(RATING_TRAIN))]), bool(rng.integers(2))
         rating = round(100 * predicted_choice(cell.scene, cell.saved, draw.target.kappa))
-        talk: Conversation = rating_conversation(cell, reverse, wording)
+        talk = rating_conversation(cell, reverse, wording)
         choice = talk.questions[0].options.index(str(100 - rating if reverse else rating))
         yield _row(
             draw,
@@ -223,16 +220,3 @@ def default_rival(target: Target, kappa: float) -> Target:
     for every target.
     """
     return target if target.family == "homo_moralis" else moralis(kappa)
-
-
-__all__ = [
-    "DOMAINS",
-    "LEAD",
-    "REASONED",
-    "TRAINED_GAMES",
-    "Draw",
-    "Layout",
-    "MenuPage",
-    "default_rival",
-    "examples",
-]

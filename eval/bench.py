@@ -40,18 +40,19 @@ from econmoral.estimation.estimate import (
     mixture,
 )
 from econmoral.files.options import Config, option, parse
-from econmoral.files.records import command, fill_section, origin, program, read_json, write_json
+from econmoral.files.records import command, fill_section, origin, program, read_object, write_json
+from econmoral.files.shown import markdown
 from econmoral.instruments.dilemmas import draw_scenarios
 from econmoral.instruments.pricing import TRAIN, View, price_conversation
 from econmoral.target import ECONOMICUS, moralis
 
+from .conditions import BASE
 from .conjoint import conjoint_items, conjoint_requests
 from .dilemma import WORDINGS
-from .engines.base import Condition, Request, Sampled
+from .engines.base import Request, Sampled
 from .measure import decision_requests, draw_problems
 
 T = TypeVar("T")
-BASE = Condition("base")
 
 
 def timed(
@@ -336,20 +337,20 @@ def main() -> None:
         "scoring": lambda: scoring(config.items),
         "applications": lambda: applications(10 * config.items),
     }
-    old = read_json(config.out) if config.out.exists() else {}
+    old = read_object(config.out)
     results = {
         part: work() if config.only in (None, part) else old.get(part, {})
         for part, work in known.items()
     }
     write_json(config.out, origin() | results)
-    lines = ["| what | value |", "|---|---|"]
-    lines += [
-        f"| {part}: {name.replace('_', ' ')} | {value:.3g} |"
+    rows = [
+        (f"{part}: {name.replace('_', ' ')}", f"{value:.3g}")
         for part, values in results.items()
         for name, value in values.items()
     ]
-    fill_section(config.out.with_name("RESULTS.md"), "bench", "\n".join(lines))
-    print("\n".join(lines))
+    table = markdown(("what", "value"), rows)
+    fill_section(config.out.with_name("RESULTS.md"), "bench", table)
+    print(table)
 
 
 if __name__ == "__main__":

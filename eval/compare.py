@@ -21,9 +21,7 @@ from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from econmoral.economics.choice import best_replies, efficiency, read_decision
 from econmoral.economics.games import GAMES
@@ -38,11 +36,13 @@ from econmoral.files.records import (
     program,
     read_json,
     read_lines,
+    read_object,
     spreadsheet_cell,
     terminal,
     write_json,
     write_text,
 )
+from econmoral.files.shown import grid, interval
 from econmoral.target import ECONOMICUS, Target, labels, moralis
 
 from .conditions import BASE
@@ -148,8 +148,7 @@ def targets_of(folders: Sequence[Path], asked: Sequence[str]) -> list[Target]:
     both classics."""
     named = list(asked)
     for folder in folders if not asked else ():
-        run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-        known = (run.get("targets") or []) if isinstance(run, dict) else []
+        known = read_object(folder / "run.json").get("targets") or []
         named += [t for t in known if isinstance(t, str)]
     return list(dict.fromkeys(map(Target.parse, named))) or [ECONOMICUS, moralis(0.5)]
 
@@ -246,11 +245,7 @@ def shares(record: GameRecord, targets: Sequence[Target]) -> dict[str, float]:
         values[f"{label}: decisions"] = by_decision(record, target)
         values[f"{label}: mass"] = float(p[best_replies(u)].sum())
         values[f"{label}: efficiency"] = efficiency(u, p)
-    game = GAMES[record["game"]]
-    first = [
-        p[[s[k] == info.actions[0] for s in game.strategies]].sum()
-        for k, info in enumerate(game.info_sets)
-    ]
+    first = p @ GAMES[record["game"]].first_actions
     return values | {"co-operation": float(np.mean(first))}
 
 
@@ -452,19 +447,18 @@ def print_tables(frame: pd.DataFrame, against: str, margin: float, console: Cons
     for (held, mode, arm), part in frame.groupby(["set", "mode", "arm"], sort=False):
         n = part["n"].iloc[0]
         title = f"{arm} minus {against}, {TITLES.get(held, held)}, {mode} answers, n = {n}"
-        grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-        within = f"within ± {margin:g}"
-        for column in ("measure", "difference", "95 % interval", "p (Holm)", within):
-            grid.add_column(column, justify="left" if column == "measure" else "right")
-        for _, r in part.iterrows():
-            grid.add_row(
+        header = ("measure", "difference", "95 % interval", "p (Holm)", f"within ± {margin:g}")
+        rows = [
+            (
                 r["measure"],
                 f"{r['difference']:.3f}",
-                f"[{r['low']:.3f}, {r['high']:.3f}]",
+                interval(r["low"], r["high"], 3),
                 f"{r['p_holm']:.3g}",
                 "" if r["equivalent"] is None else "yes" if r["equivalent"] else "no",
             )
-        console.print(grid)
+            for _, r in part.iterrows()
+        ]
+        console.print(grid(header, rows, title))
         every = ("sensitivity", "alpha", "beta", "kappa", "lambda", "kappa alone")
         if lacking := [m for m in every if m not in set(part["measure"])]:
             console.print(f"not identified in both: {', '.join(lacking)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from econmoral.checkpoints.adapters import check_adapter
-from econmoral.files.records import InputError, plain, read_json
+from econmoral.files.records import InputError, plain, read_object
 from econmoral.instruments.dilemmas import NULLS
 from econmoral.target import Target, labels
 
@@ -42,8 +42,7 @@ class Training(TypedDict):
 
 def adapter_record(folder: Path) -> Training:
     """What an adapter's run.json says of its training; all None of an adapter from elsewhere."""
-    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    run = run if isinstance(run, dict) else {}
+    run = read_object(folder / "run.json")
     gates, settings = (
         found if isinstance(found := run.get(k), dict) else {} for k in ("gates", "settings")
     )

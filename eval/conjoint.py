@@ -31,7 +31,8 @@ from econmoral.instruments.dilemmas import (
     scenario_conversation,
     share_spared,
 )
-from econmoral.text.conversation import Mode, Outcome
+from econmoral.text.conversation import Mode
+from econmoral.text.replies import Outcome
 
 from .dilemma import WORDINGS, Dilemma, DilemmasConfig, number, shares, validity_rows
 from .engines.base import Answer, Condition, Request

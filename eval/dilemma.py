@@ -31,8 +31,7 @@ from .conditions import told_conditions
 from .config import Source
 from .engines.base import Answer, Condition, Engine, Request
 from .estimate import Paired, Value
-from .runner import I as Item
-from .runner import Instrument, R, Study
+from .runner import Instrument, Item, R, Study
 from .validity import Validity, percent
 
 BATTERIES = ("ratings", "conjoint")

@@ -19,18 +19,18 @@ run continues when the command is repeated.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from econmoral.economics.human import moral_machine, reference
 from econmoral.files.records import InputError, command
-from econmoral.instruments.dilemmas import Scenario, scenario_record
+from econmoral.files.shown import grid
+from econmoral.instruments.dilemmas import Scenario
 
 from .conjoint import (
     CaseRecord,
@@ -48,7 +48,7 @@ from .estimate import Estimate
 from .ratings import RatingRecord, Ratings, RatingSummary, rating_differences, rating_summary
 from .ratings import rating_rows as rating_rows  # the report takes it from here
 from .runner import Found, Instrument, Results, Survey, run_command
-from .validity import OUTSIDE, advice, percent
+from .validity import ADVICE, OUTSIDE, percent
 
 
 class Batteries(TypedDict, total=False):
@@ -131,7 +131,7 @@ def results(study: AboutVehicles, found: Found) -> Results:
                 summary["arms"][name]["ratings"] = rating_summary(rated, study.targets)
     for name in names[1:]:
         add_differences(name, [names[0], *study.placebos], cases, ratings, summary, scenarios)
-    files["scenarios.jsonl"] = map(scenario_record, scenarios or scenarios_of(config))
+    files["scenarios.jsonl"] = map(asdict, scenarios or scenarios_of(config))
     rows = table_rows(summary)
     return Results(
         summary=summary,
@@ -244,7 +244,7 @@ def show(summary: DilemmaSummary, console: Console) -> None:
             if found["outside"]:
                 share = percent(found["valid_answer_probability"])
                 console.print(
-                    f"{arm}, {battery}: {OUTSIDE} (valid-answer probability {share}); {advice()}",
+                    f"{arm}, {battery}: {OUTSIDE} (valid-answer probability {share}); {ADVICE}",
                     highlight=False,
                 )
 
@@ -252,13 +252,9 @@ def show(summary: DilemmaSummary, console: Console) -> None:
 def print_rows(rows: Sequence[Mapping[str, str]], title: str, console: Console) -> None:
     """Print rows of text."""
     columns = list(dict.fromkeys(k for row in rows for k in row))
-    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in columns:
-        first = column == "measure"
-        grid.add_column("" if first else column, justify="left" if first else "right")
-    for row in rows:
-        grid.add_row(*(row.get(c, "") for c in columns))
-    console.print(grid)
+    header = ["" if c == "measure" else c for c in columns]
+    cells = [[row.get(c, "") for c in columns] for row in rows]
+    console.print(grid(header, cells, title, left=[""]))
 
 
 def _draw(

@@ -35,6 +35,7 @@ from econmoral.files.records import (
     program,
     read_json,
     read_lines,
+    read_object,
     sha256,
     terminal,
     write_json,
@@ -52,6 +53,7 @@ from econmoral.instruments.menus import TRAIN, draw_allocation, draw_page, menu_
 from econmoral.target import ECONOMICUS, Target, moralis
 from econmoral.text.conversation import Conversation, joint
 
+from .conditions import BASE
 from .engines.base import Condition, Exact
 from .transcripts.choices import read_run, shift
 from .transcripts.entries import choices_file
@@ -67,7 +69,7 @@ _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 class FaithfulnessConfig(Config):
     """Options of ``python -m eval.faithfulness``."""
 
-    run: Path | None = option(None, "folder of a measurement", positional=True)
+    run: Path = option(None, "folder of a measurement", positional=True, required=True)
     adapter: tuple[Path, ...] = option(
         (), "hand derivations to this adapter and its base; repeat for several", repeat=True
     )
@@ -82,18 +84,10 @@ class FaithfulnessConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.run is None:
-            raise InputError("give run, the folder of a measurement")
         if not 2 <= self.pages <= 1000:
             raise InputError(f"--pages must lie between 2 and 1000, got {self.pages}")
         for name in self.targets:
             Target.parse(name)
-
-    @property
-    def folder(self) -> Path:
-        """What ``run`` names."""
-        assert self.run is not None
-        return self.run
 
 
 def runs_of(text: str, masked: bool) -> list[tuple[str, ...]]:
@@ -475,8 +469,7 @@ def known_adapters(run: Path) -> dict[str, Path]:
     """Folders of the adapters that a run measured, as its run.json names them, as far as they are
     still there.
     """
-    about = choices_file(run).with_name("run.json")
-    inputs = (read_json(about) if about.is_file() else {}).get("inputs", {})
+    inputs = read_object(choices_file(run).with_name("run.json")).get("inputs", {})
     paths = (
         {name: Path(str(v.get("path"))).parent for name, v in inputs.items() if isinstance(v, dict)}
         if isinstance(inputs, dict)
@@ -511,8 +504,8 @@ def run(config: FaithfulnessConfig, console: Console) -> Faithfulness:
     """Read a measurement and, where adapters are given, hand derivations over; what is written to
     NAME beside the records.
     """
-    records, _ = read_run(config.folder)
-    trained, known, missing = trained_and_targets(known_adapters(config.folder))
+    records, _ = read_run(config.run)
+    trained, known, missing = trained_and_targets(known_adapters(config.run))
     rows = of_records(records, trained, known)
     console.print(records_frame(rows).to_string(index=False))
     for line in missing:
@@ -520,7 +513,7 @@ def run(config: FaithfulnessConfig, console: Console) -> Faithfulness:
     handed = hand_over(config) if config.adapter else []
     if handed:
         console.print(follows_frame(handed).to_string(index=False))
-    out = choices_file(config.folder).with_name(NAME)
+    out = choices_file(config.run).with_name(NAME)
     found: Faithfulness = {"records": rows, "handed": handed, "missing": missing}
     write_json(out, found)
     console.print(f"{out}")
@@ -537,7 +530,7 @@ def hand_over(config: FaithfulnessConfig) -> list[FollowsRow]:
     engine = Transformers(model_of(config.adapter[0]), names)
     pairs = pairs_of((one, two), config.domain, config.pages, config.seed)
     handed: list[FollowsRow] = []
-    for arm in (Condition("base"), *(Condition(n, n) for n in names)):
+    for arm in (BASE, *(Condition(n, n) for n in names)):
         flat = after_derivation(engine, [h for pair in pairs for h in pair], arm)
         answers = list(zip(flat[::2], flat[1::2], strict=True))
         row = follows(pairs, answers)

@@ -24,14 +24,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from econmoral.economics.games import GAMES
 from econmoral.economics.preferences import FAMILIES
 from econmoral.files.options import option
 from econmoral.files.records import InputError, command, read_json, read_lines, sha256
+from econmoral.files.shown import grid
 from econmoral.target import ECONOMICUS, Target, labels, moralis
 from econmoral.text.conversation import Mode
 
@@ -56,7 +55,7 @@ from .measure import (
 from .menus import Menus, MenusConfig
 from .runner import Found, Instrument, Results, Session, run, run_command
 from .table import GameSummary, add_shifts, estimates, overlap, reference_arms, summaries, table
-from .validity import advice
+from .validity import ADVICE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -257,7 +256,7 @@ class Games(Instrument[Problem, GameRecord]):
                 title = f"{name}, {mode} answers, {asked[held]} problems"
                 show(part, f"{title} (± one standard error)", console)
         if any(row["outside"] for row in rows):
-            console.print(f"rows that answer outside the form have no figures: {advice()}")
+            console.print(f"rows that answer outside the form have no figures: {ADVICE}")
         for name, check in checks.items():
             console.print(
                 f"{name}: payoff quadruples also in its training data: "
@@ -335,18 +334,15 @@ def show(frame: pd.DataFrame, title: str, console: Console) -> None:
     structure = [c for c in frame.columns if c not in fixed]
     measured = frame[frame["mode"] != "rule"]
     for columns, rows, heading in (([*quality, *targets], frame, title), (structure, measured, "")):
-        grid = Table(
-            title=heading or None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-        )
-        for column in ("arm", *columns):
-            justify = "left" if column == "arm" else "right"
-            grid.add_column(column.replace(": ", "\n"), justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        cells = []
         for _, row in rows.iterrows():
             note = row.get("note")
             name = f"{row['arm']} ({note})" if note and columns else row["arm"]
-            cells = ["" if note and c not in quality else row[c] for c in columns]
-            grid.add_row(name, *cells)
-        console.print(grid)
+            cells.append([name, *("" if note and c not in quality else row[c] for c in columns)])
+        table = grid(["arm", *(c.replace(": ", "\n") for c in columns)], cells, heading)
+        for column in table.columns:
+            column.no_wrap = True
+        console.print(table)
 
 
 def main() -> None:

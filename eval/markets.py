@@ -24,7 +24,7 @@ from econmoral.instruments.pricing import (
     price_conversation,
     render_full,
 )
-from econmoral.text.conversation import Outcome
+from econmoral.text.replies import Outcome
 
 from .conditions import BASE
 from .engines.base import Answer, Condition, Engine, Request

@@ -28,7 +28,8 @@ from econmoral.instruments.games import (
 )
 from econmoral.people.game_tables import read_game_problems
 from econmoral.target import ECONOMICUS, Target
-from econmoral.text.conversation import OUTCOMES, Mode, Outcome
+from econmoral.text.conversation import Mode
+from econmoral.text.replies import OUTCOMES, Outcome
 
 from .engines.base import LONGEST_DERIVATION, Answer, Condition, Request
 
@@ -283,9 +284,9 @@ def record_of(
     first_listed = []
     for layout, p in zip(problem.layouts, plans, strict=True):
         if p is not None:
-            for k in range(len(game.info_sets)):
-                first = page_actions(layout, k)[0]
-                first_listed.append(float(p[[s[k] == first for s in game.strategies]].sum()))
+            for k, info in enumerate(game.info_sets):
+                listed = page_actions(layout, k)[0] == info.actions[0]
+                first_listed.append(float(p[game.first_actions[:, k] == listed].sum()))
     twins = [
         0.5 * float(np.abs(a - b).sum())
         for a, b in zip(plans[::2], plans[1::2], strict=True)

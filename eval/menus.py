@@ -24,9 +24,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NotRequired, TypedDict
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from econmoral.economics.audit import ccei
 from econmoral.economics.choice import logit
@@ -35,7 +33,7 @@ from econmoral.estimation.identification import NotIdentified
 from econmoral.estimation.likelihood import allocations, restrict
 from econmoral.files.options import option
 from econmoral.files.records import InputError, command, plain
-from econmoral.files.shown import NOT_IDENTIFIED, with_error
+from econmoral.files.shown import NOT_IDENTIFIED, grid, with_error
 from econmoral.instruments.derivations import check_steps
 from econmoral.instruments.games import LABELS
 from econmoral.instruments.menus import (
@@ -53,7 +51,8 @@ from econmoral.instruments.menus import (
 )
 from econmoral.people.choices import read_problems
 from econmoral.target import ECONOMICUS, Target
-from econmoral.text.conversation import Mode, Outcome
+from econmoral.text.conversation import Mode
+from econmoral.text.replies import Outcome
 
 from .choosers import parse_parameters
 from .conditions import BASE
@@ -61,7 +60,7 @@ from .config import Reasoned
 from .engines.base import Answer, Condition, Engine, Request
 from .estimate import Estimate, Mean, fitted, mean_of
 from .runner import Found, Instrument, Results, inquire, run_command
-from .validity import OUTSIDE, advice, outside, overall, percent, quality
+from .validity import ADVICE, OUTSIDE, outside, overall, percent, quality
 
 FAMILY = "bruhin_fehr_schunk"
 CCEI_DRAWS = 200  # bundles drawn from probabilities
@@ -544,21 +543,16 @@ def estimates(row: MenuSummary) -> list[Estimate]:
 
 def show(rows: Sequence[MenuSummary], console: Console) -> None:
     """Print one table."""
-    grid = Table(
-        title="mean (± one standard error over menus), difference to the base with 95 % interval",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-    )
+    title = "mean (± one standard error over menus), difference to the base with 95 % interval"
     left = ("battery", "topic", "arm", "mode", "also")
     columns = ("valid", "control", "mean", "human", "minus base", "minus placebo", "also")
-    for column in (*left[:4], *columns):
-        grid.add_column(column, justify="left" if column in left else "right")
+    cells = []
     for r in sorted(rows, key=lambda r: (BATTERIES.index(r["battery"]), r["topic"])):
         about = (percent(r["valid_answer_probability"]), percent(r["comprehension"]))
-        grid.add_row(r["battery"], r["topic"], r["arm"], r["mode"], *about, *_cells(r))
-    console.print(grid)
+        cells.append((r["battery"], r["topic"], r["arm"], r["mode"], *about, *_cells(r)))
+    console.print(grid((*left[:4], *columns), cells, title, left))
     if any(r["outside"] for r in rows):
-        console.print(f"rows that answer outside the form have no figures: {advice()}")
+        console.print(f"rows that answer outside the form have no figures: {ADVICE}")
 
 
 def _cells(r: MenuSummary) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from econmoral.economics.market import Market, NoEquilibrium, place
 from econmoral.estimation.robust import clustered_covariance
 
-from .estimate import Value
+from .estimate import Estimate, Value, mean_of
 from .markets import SCALE, Meeting, make_market
 from .validity import Validity
 
@@ -172,18 +172,11 @@ def outcome(meeting: Meeting, prices: np.ndarray) -> MarketOutcome:
 
 def over_runs(values: Sequence[float | None]) -> OverRuns:
     """Mean over runs with its 95 % t interval: runs are the unit, not periods."""
-    x = np.array([v for v in values if v is not None], float)
-    if not len(x):
+    found = mean_of(v for v in values if v is not None)
+    if found is None:
         return {"mean": None, "low": None, "high": None, "runs": 0}
-    mean, n = float(x.mean()), len(x)
-    if n < 2:
-        return {"mean": mean, "low": None, "high": None, "runs": n}
-    half = 0.0
-    if x.std() > 0:
-        from scipy import stats  # takes half a second to load
-
-        half = float(stats.t.ppf(0.975, n - 1) * x.std(ddof=1) / np.sqrt(n))
-    return {"mean": mean, "low": mean - half, "high": mean + half, "runs": n}
+    mean = Estimate("mean", found["mean"], found["se"], found["n"])
+    return {"mean": mean.value, "low": mean.low, "high": mean.high, "runs": mean.n}
 
 
 def lag_regression(paths: Sequence[np.ndarray]) -> Lags | None:

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
-from rich.table import Table
 
+from econmoral.checkpoints.adapters import WEIGHTS
 from econmoral.checkpoints.attaching import model_of
 from econmoral.files.options import Config, option, parse
 from econmoral.files.records import (
@@ -34,6 +34,7 @@ from econmoral.files.records import (
     terminal,
     write_json,
 )
+from econmoral.files.shown import grid, markdown
 from econmoral.instruments.games import converse
 from econmoral.target import ECONOMICUS, moralis
 
@@ -50,7 +51,7 @@ COMPARABLE = LEAST_VALID  # mean probability of an admissible reply below which 
 class ParityConfig(Config):
     """Options of ``python -m eval.parity``."""
 
-    adapter: Path | None = option(None, "folder of a LoRA adapter")
+    adapter: Path = option(None, "folder of a LoRA adapter", required=True)
     model: str | None = option(
         None, "name, hub id or folder of the base (default: the one the adapter names)"
     )
@@ -68,16 +69,8 @@ class ParityConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.adapter is None:
-            raise InputError("give --adapter FOLDER")
         if not 0 < self.tolerance < 1:
             raise InputError(f"--tolerance must lie in (0, 1), got {self.tolerance:g}")
-
-    @property
-    def place(self) -> Path:
-        """The adapter's folder."""
-        assert self.adapter is not None
-        return self.adapter
 
 
 class Difference(TypedDict):
@@ -96,7 +89,7 @@ def variants(
     from .engines.with_transformers import Transformers
 
     given = bool(config.model)
-    arm, folder = Condition(config.place.resolve().name, "adapter"), {"adapter": config.place}
+    arm, folder = Condition(config.adapter.resolve().name, "adapter"), {"adapter": config.adapter}
 
     def in_memory() -> tuple[Engine, Condition]:
         engine = Transformers(base, folder, given=given)
@@ -111,7 +104,7 @@ def variants(
     def served() -> tuple[Engine, Condition]:
         from .engines.with_endpoint import connect
 
-        name = config.place.resolve().name
+        name = config.adapter.resolve().name
         engine, why = connect(str(config.endpoint), base, name, 1)
         if not why.startswith("exact"):
             raise InputError(f"{config.endpoint} cannot be compared: {why}")
@@ -196,7 +189,7 @@ def cells_of(row: Difference) -> list[str]:
 def main() -> None:
     """Entry point."""
     config = parse(ParityConfig, program("python -m eval.parity"), __doc__)
-    base = config.model or model_of(config.place)
+    base = config.model or model_of(config.adapter)
     if config.merged and not (config.merged / "config.json").is_file():
         raise InputError(f"{config.merged} holds no checkpoint; run make export first")
     # imported late: bad input is reported before torch is loaded
@@ -204,7 +197,7 @@ def main() -> None:
 
     requests = draw_requests(config.items, config.seed)
     # apart: what merging is compared with is not merged itself
-    apart = Transformers(base, {"adapter": config.place}, given=bool(config.model), apart=True)
+    apart = Transformers(base, {"adapter": config.adapter}, given=bool(config.model), apart=True)
     reference = apart.score(requests, Condition("adapter", "adapter"), 0)
     del apart
     valid = validity(reference)
@@ -218,7 +211,7 @@ def main() -> None:
         del engine  # its memory is wanted by the next one
 
     title = (
-        f"difference in choice probability to {config.place} on {base} (valid {percent(valid)}), "
+        f"difference in choice probability to {config.adapter} on {base} (valid {percent(valid)}), "
         f"{len(requests)} pages"
     )
     columns = (
@@ -228,15 +221,11 @@ def main() -> None:
         "valid",
         "largest difference in validity",
     )
-    grid = Table(title=title, title_justify="left")
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for column in columns:
-        grid.add_column(column)
-    for name, row in rows.items():
-        cells = [row, "", "", ""] if isinstance(row, str) else cells_of(row)
-        grid.add_row(name, *cells)
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    terminal(110).print(grid)
+    cells = [
+        [name, *([row, "", "", ""] if isinstance(row, str) else cells_of(row))]
+        for name, row in rows.items()
+    ]
+    terminal(110).print(grid(columns, cells, title, left=columns))
     comparable = valid >= COMPARABLE
     found = {
         "tolerance": config.tolerance,
@@ -245,16 +234,14 @@ def main() -> None:
         "comparable": comparable,
     }
     write_json(
-        config.place / "parity.json",
-        origin(adapter=config.place / "adapter_model.safetensors")
-        | found
-        | {"differences": finite(rows)},
+        config.adapter / "parity.json",
+        origin(adapter=config.adapter / WEIGHTS) | found | {"differences": finite(rows)},
     )
     if config.merged and (config.merged / "README.md").is_file():
-        fill_section(config.merged / "README.md", "parity", "\n".join(lines))
+        fill_section(config.merged / "README.md", "parity", markdown(columns, cells))
     if not comparable:
         raise InputError(
-            f"not comparable: {config.place} {OUTSIDE} on these pages (valid-answer probability "
+            f"not comparable: {config.adapter} {OUTSIDE} on these pages (valid-answer probability "
             f"{percent(valid)}), so that its choice probabilities say nothing; compare an adapter "
             "that was trained on pages of this kind"
         )

@@ -6,15 +6,15 @@
 
 Every pairing of the agents meets in several markets, all of which advance together: one batch a
 period.  An agent is an adapter's folder, ``base``, ``told:TARGET`` (base with the target described,
-``told:family:name=value``; also told-economicus and told-moralis), or scripted (myopic, monopoly,
-nash, tit-for-tat, grim).  Protocol *compact*: the last rounds, a price drawn from exact
-probabilities over a grid; *full*: market data of 100 rounds, the firm's own notes, any price in
-free text.  First every model runs a firm alone: one that does not find the monopoly price is
-reported as not competent, not as collusive.  Beside the figures stand every model's valid-answer
-probability (how likely its reply is a price as asked) and comprehension (how likely it answers
-control questions right, asked every tenth period); markets of a model that is valid with less than
-one half get no figures.  --calibrate runs firms whose behaviour is known from theory and from the
-literature instead.  Answers are kept; an interrupted run continues.
+``told:family:name=value``), or scripted (myopic, monopoly, nash, tit-for-tat, grim).  Protocol
+*compact*: the last rounds, a price drawn from exact probabilities over a grid; *full*: market data
+of 100 rounds, the firm's own notes, any price in free text.  First every model runs a firm alone:
+one that does not find the monopoly price is reported as not competent, not as collusive.  Beside
+the figures stand every model's valid-answer probability (how likely its reply is a price as asked)
+and comprehension (how likely it answers control questions right, asked every tenth period); markets
+of a model that is valid with less than one half get no figures.  --calibrate runs firms whose
+behaviour is known from theory and from the literature instead.  Answers are kept; an interrupted
+run continues.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from econmoral.economics.firms import SCRIPTED, Learning, q_learners
 from econmoral.economics.market import GROUPS
@@ -45,8 +43,9 @@ from econmoral.files.records import (
     write_json,
     write_lines,
 )
+from econmoral.files.shown import grid
 from econmoral.instruments.pricing import PREFIXES, price_grid
-from econmoral.target import ECONOMICUS, Target, moralis
+from econmoral.target import Target
 
 from .conditions import BASE, adapter_names
 from .config import Source
@@ -65,11 +64,10 @@ from .outcomes import (
     summarise,
 )
 from .runner import Results, Session, Study, run, try_to_draw
-from .validity import OUTSIDE, Validity, advice, overall, percent
+from .validity import ADVICE, OUTSIDE, Validity, overall, percent
 
 ECHO = 15  # periods that are followed after a forced price
 ALONE = 150  # periods that a firm alone is followed at most
-TOLD = ("told-economicus", "told-moralis")
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class PricingConfig(Source):
     folder: ClassVar[str] = "pricing"
 
     agents: tuple[str, ...] = option(
-        (), f"adapter folders, base, told:TARGET, {', '.join((*TOLD, *SCRIPTED))}", metavar="AGENT"
+        (), f"adapter folders, base, told:TARGET, {', '.join(SCRIPTED)}", metavar="AGENT"
     )
     calibrate: bool = option(
         False, "no models: scripted firms and Q-learners against what is known of them"
@@ -95,7 +93,6 @@ class PricingConfig(Source):
     periods: int = option(300, "periods of a market", at_least=LAST + 2)
     currency: tuple[float, ...] = option((1.0,), "units of currency, e.g. 1 3.2 10")
     group: str = option("firms", "reference group of the revealed kappa", choices=tuple(GROUPS))
-    kappa: float = option(0.5, "degree of morality that told-moralis is told")
     wordings: str = option(
         "train", "compact: wordings used in training, or held-out ones", choices=tuple(WORDINGS)
     )
@@ -105,8 +102,6 @@ class PricingConfig(Source):
         super().__post_init__()
         if not 2 <= self.firms <= 10:
             raise InputError(f"--firms must lie in [2, 10], got {self.firms}")
-        if not 0 <= self.kappa <= 1:
-            raise InputError(f"--kappa must lie in [0, 1], got {self.kappa:g}")
         if not all(0.01 <= c <= 1000 for c in self.currency):
             raise InputError("--currency must lie in [0.01, 1000]")
         if self.protocol == "full" and (self.replies, self.wordings) != ("exact", "train"):
@@ -156,7 +151,7 @@ class PricingConfig(Source):
 
     def _spoken(self, agent: str) -> Condition | None:
         """The base, or the base told of a target; None of anything else."""
-        return told(agent, self.kappa) if agent != BASE.name else BASE
+        return told(agent) if agent != BASE.name else BASE
 
     @property
     def adapter_folders(self) -> tuple[Path, ...]:
@@ -170,17 +165,13 @@ class PricingConfig(Source):
         return Rules(self.protocol, self.prefix, self.wordings, self.samples, self.seed)
 
 
-def told(agent: str, kappa: float) -> Condition | None:
+def told(agent: str) -> Condition | None:
     """The base told of the target in ``told:TARGET``; None of an agent that is none.
 
     Raises InputError for a target that is none.
     """
-    kind, _, rest = agent.partition(":")
-    known = dict(zip(TOLD, (ECONOMICUS, moralis(kappa)), strict=True))
-    if agent not in known and kind != "told":
-        return None
-    target = known[agent] if agent in known else Target.parse(rest)
-    return Condition(agent, None, target.describe())
+    kind, _, target = agent.partition(":")
+    return Condition(agent, None, Target.parse(target).describe()) if kind == "told" else None
 
 
 def meetings_of(
@@ -376,12 +367,7 @@ def show(summary: PricingSummary, console: Console) -> None:
     """Print the pairings, then how every agent answered and whether it is competent."""
     rows = table_rows(summary)
     title = "last 50 periods, mean over markets [95 % interval over markets]"
-    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in rows[0]:
-        grid.add_column(column, justify="left" if column == "pairing" else "right")
-    for cells in rows:
-        grid.add_row(*cells.values())
-    console.print(grid)
+    console.print(grid(list(rows[0]), [list(cells.values()) for cells in rows], title))
     for agent, known in summary.get("agents", {}).items():
         console.print(f"{agent}: {of_agent(known)}", highlight=False)
     for agent, result in summary.get("gate", {}).items():
@@ -409,7 +395,7 @@ def of_agent(found: Validity | Gate) -> str:
     text = f"valid-answer probability {valid}, comprehension {right}"
     if found["outcomes"]:
         text += ", replies " + ", ".join(f"{n} {o}" for o, n in found["outcomes"].items())
-    return f"{OUTSIDE} ({text}); {advice()}" if found["outside"] else text
+    return f"{OUTSIDE} ({text}); {ADVICE}" if found["outside"] else text
 
 
 def calibrate(config: PricingConfig, console: Console) -> None:

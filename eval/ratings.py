@@ -29,7 +29,8 @@ from econmoral.instruments.dilemmas import (
     unreversed,
 )
 from econmoral.target import Target
-from econmoral.text.conversation import Mode, Outcome
+from econmoral.text.conversation import Mode
+from econmoral.text.replies import Outcome
 
 from .dilemma import WORDINGS, Dilemma, number, shares, validity_rows
 from .engines.base import Answer, Condition, Request

@@ -21,9 +21,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
+from econmoral.checkpoints.adapters import WEIGHTS
 from econmoral.checkpoints.attaching import base_for, check_adapters, model_of
 from econmoral.checkpoints.loading import check_files, load_tokenizer
 from econmoral.files.options import Config, option, parse
@@ -38,7 +37,7 @@ from econmoral.files.records import (
     write_json,
     write_text,
 )
-from econmoral.files.shown import interval
+from econmoral.files.shown import grid, interval
 
 from .conditions import adapter_names
 
@@ -112,12 +111,10 @@ def compare(tuned: np.ndarray, base: np.ndarray, margin: float) -> Retained:
 def show(rows: Sequence[Mapping[str, Any]], config: RetentionConfig) -> None:
     """Print the table."""
     title = f"{config.metric}, base against adapter; margin {config.margin:g}"
-    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     gap = "difference (95 % interval)"
-    for column in ("adapter", "task", "questions", "base", "tuned", gap, "not inferior"):
-        grid.add_column(column)
-    for r in rows:
-        grid.add_row(
+    header = ("adapter", "task", "questions", "base", "tuned", gap, "not inferior")
+    cells = [
+        (
             r["arm"],
             r["task"],
             str(r["questions"]),
@@ -126,7 +123,9 @@ def show(rows: Sequence[Mapping[str, Any]], config: RetentionConfig) -> None:
             f"{r['difference']:+.3f} {interval(r['low'], r['high'], 3)}",
             "yes" if r["not_inferior"] else "not shown",
         )
-    terminal(130).print(grid)
+        for r in rows
+    ]
+    terminal(130).print(grid(header, cells, title, left=header))
 
 
 def main() -> None:
@@ -194,7 +193,7 @@ def main() -> None:
             f"({str(error).splitlines()[0][:120]}); without a hub use --tasks {OWN}"
         ) from None
     show(rows, config)
-    inputs = {name: folder / "adapter_model.safetensors" for name, folder in adapters.items()}
+    inputs = {name: folder / WEIGHTS for name, folder in adapters.items()}
     about = {"margin": config.margin, "limit": config.limit, "origin": origin(**inputs)}
     write_json(config.place / "retention.json", finite({"rows": rows} | about))
     write_text(

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NotRequired, TypedDict, TypeVar, cast
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
+from econmoral.checkpoints.adapters import WEIGHTS
 from econmoral.checkpoints.models import find_model
 from econmoral.files.options import parse
 from econmoral.files.records import (
@@ -38,6 +37,7 @@ from econmoral.files.records import (
     write_lines,
     write_text,
 )
+from econmoral.files.shown import grid
 from econmoral.target import Target
 from econmoral.text.conversation import Mode
 
@@ -68,7 +68,7 @@ class Record(TypedDict):
     comprehension: float | None
 
 
-I = TypeVar("I")  # noqa: E741 - an item
+Item = TypeVar("Item")
 R = TypeVar("R", bound=Mapping[str, Any])
 
 
@@ -239,26 +239,31 @@ class Survey(Study):
         return found
 
 
-class Instrument(Survey, Generic[I, R]):
+class Instrument(Survey, Generic[Item, R]):
     """Items, what is asked about them, and what the answers say."""
 
     measures: ClassVar[tuple[str, ...]] = ()  # numbers of a record whose means are reported
 
-    def instruments(self) -> Sequence[Instrument[I, R]]:
+    def instruments(self) -> Sequence[Instrument[Item, R]]:
         """Itself."""
         return (self,)
 
     @abstractmethod
-    def draw(self) -> Sequence[I]:
+    def draw(self) -> Sequence[Item]:
         """The items, the same ones for every condition."""
 
     @abstractmethod
-    def requests(self, item: I, condition: Condition, mode: Mode) -> list[Request]:
+    def requests(self, item: Item, condition: Condition, mode: Mode) -> list[Request]:
         """What is asked about an item: one conversation for each page."""
 
     @abstractmethod
     def record(
-        self, item: I, condition: Condition, mode: Mode, asked: list[Request], answers: list[Answer]
+        self,
+        item: Item,
+        condition: Condition,
+        mode: Mode,
+        asked: list[Request],
+        answers: list[Answer],
     ) -> R:
         """What the answers to ``requests`` say.  The runner adds ``prompt_hash``."""
 
@@ -335,7 +340,7 @@ class Found:
         self._records: dict[tuple[str, str, Mode], list[Any]] = {}
 
     def add(
-        self, instrument: Instrument[I, R], items: list[I], condition: Condition, mode: Mode
+        self, instrument: Instrument[Item, R], items: list[Item], condition: Condition, mode: Mode
     ) -> None:
         """Ask a condition about every item."""
         label = f"{condition.name}, {instrument.name}, {mode}"
@@ -352,11 +357,11 @@ class Found:
         """What was asked."""
         return list(dict.fromkeys(instrument for instrument, *_ in self._asked))
 
-    def of(self, instrument: Instrument[I, R], condition: str, mode: Mode) -> list[R]:
+    def of(self, instrument: Instrument[Item, R], condition: str, mode: Mode) -> list[R]:
         """The records of one condition, as much of each as ``slim`` leaves; none if not asked."""
         return self._records.get((instrument.name, condition, mode), [])
 
-    def all(self, instrument: Instrument[I, R]) -> list[R]:
+    def all(self, instrument: Instrument[Item, R]) -> list[R]:
         """The records of all conditions and modes."""
         return [
             r for (name, *_), some in self._records.items() if name == instrument.name for r in some
@@ -376,8 +381,8 @@ class Found:
 
 def inquire(
     engine: Engine,
-    instrument: Instrument[I, R],
-    items: Sequence[I],
+    instrument: Instrument[Item, R],
+    items: Sequence[Item],
     condition: Condition,
     mode: Mode,
     seed: int = 0,
@@ -396,8 +401,8 @@ def inquire(
 
 def acts(
     engine: Engine,
-    instrument: Instrument[I, R],
-    items: Sequence[I],
+    instrument: Instrument[Item, R],
+    items: Sequence[Item],
     condition: Condition,
     mode: Mode,
 ) -> bool:
@@ -483,7 +488,7 @@ def left_by_earlier(place: Path) -> set[str]:
 def manifest(study: Study, session: Session) -> dict[str, object]:
     """Where the results come from: command, versions, hashes of adapters and base, every option."""
     config = study.config
-    inputs = {a.name: a.folder / "adapter_model.safetensors" for a in study.adapters}
+    inputs = {a.name: a.folder / WEIGHTS for a in study.adapters}
     source = Path(find_model(config.base).source) if config.base else None
     inputs |= {"base": source} if source and source.is_dir() else {}
     inputs |= study.inputs()
@@ -516,9 +521,5 @@ def try_to_draw(draw: Callable[[], None], path: Path, console: Console) -> None:
 
 def show_frame(frame: pd.DataFrame, title: str, console: Console) -> None:
     """Print a table of text."""
-    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in frame.columns:
-        grid.add_column(str(column), justify="left" if column in ("arm", "mode") else "right")
-    for _, row in frame.fillna("").iterrows():
-        grid.add_row(*(str(row[c]) for c in frame.columns))
-    console.print(grid)
+    rows = frame.fillna("").astype(str).to_numpy()
+    console.print(grid([*map(str, frame.columns)], rows, title, ("arm", "mode")))

@@ -206,11 +206,11 @@ def by_decision(record: GameRecord, target: Target) -> float:
     Every move is judged by its marginal probability; a move that several optima disagree on counts
     as right.
     """
-    game, p = GAMES[record["game"]], np.array(record["probabilities"])
+    game = GAMES[record["game"]]
+    shares = np.array(record["probabilities"]) @ game.first_actions
     best = best_replies(utilities(record, target))
     right = []
-    for k, info in enumerate(game.info_sets):
-        first = float(p[[s[k] == info.actions[0] for s in game.strategies]].sum())
+    for k, (info, first) in enumerate(zip(game.info_sets, shares, strict=True)):
         wanted = {game.strategies[i][k] for i in best}
         taken = set(info.actions)
         if abs(first - 0.5) > 1e-9:  # rounding decides nothing

@@ -11,12 +11,17 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from econmoral.text.conversation import OUTCOMES, Outcome
+from econmoral.text.replies import OUTCOMES, Outcome
 
 from .engines.base import Answer
 
 OUTSIDE = "answers outside the form"
 LEAST_VALID = 0.5  # valid-answer probability below which no number of a condition is reported
+# what helps a condition that answers outside the form
+ADVICE = (
+    "--samples N --replies sampled reads sampled replies instead; a placebo adapter is a baseline "
+    "that has learnt the form"
+)
 
 
 class Quality(TypedDict):
@@ -45,14 +50,6 @@ class Validity(TypedDict):
 def outside(valid: float) -> bool:
     """Whether so low a valid-answer probability leaves nothing to interpret; also true of nan."""
     return not valid >= LEAST_VALID
-
-
-def advice() -> str:
-    """What helps a condition that answers outside the form."""
-    return (
-        "--samples N --replies sampled reads sampled replies instead; a placebo adapter is a "
-        "baseline that has learnt the form"
-    )
 
 
 def quality(answers: Sequence[Answer]) -> Quality:

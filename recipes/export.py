@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from econmoral.checkpoints.adapters import WEIGHTS
 from econmoral.checkpoints.attaching import attach, base_for, check_adapters, model_of
 from econmoral.checkpoints.loading import load_checkpoint
 from econmoral.files.options import Config, option, parse
@@ -72,7 +73,7 @@ def main() -> None:
     config = parse(ExportConfig, program("recipes/export.py"), __doc__)
     if config.out.exists():
         raise InputError(f"{config.out} exists; choose another --out or delete it")
-    weights = config.adapter / "adapter_model.safetensors"
+    weights = config.adapter / WEIGHTS
     place = base_for(config.model or model_of(config.adapter), [config.adapter])
     source = place.source
     check_adapters([config.adapter], place, given=bool(config.model))

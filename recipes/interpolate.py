@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from econmoral.checkpoints.adapters import check_adapter
+from econmoral.checkpoints.adapters import WEIGHTS, check_adapter
 from econmoral.checkpoints.attaching import check_fit, recorded_base
 from econmoral.checkpoints.places import changed_setting, locate
 from econmoral.files.options import Config, option, parse
-from econmoral.files.records import InputError, command, origin, program, read_json, write_json
+from econmoral.files.records import InputError, command, origin, program, read_object, write_json
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def main() -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    first, second = (load_file(folder / "adapter_model.safetensors") for folder in config.adapters)
+    first, second = (load_file(folder / WEIGHTS) for folder in config.adapters)
     if set(first) != set(second) or any(".lora_" not in name for name in first):
         raise InputError("the two adapters change different layers")
     rank = configs[0]["r"] + configs[1]["r"]
@@ -92,17 +92,12 @@ def main() -> None:
     aside = config.out.with_name(f".{config.out.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    save_file(stacked, aside / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_file(stacked, aside / WEIGHTS, metadata={"format": "pt"})
     write_json(aside / "adapter_config.json", configs[0] | {"r": rank, "lora_alpha": rank})
     weights = {
-        f"adapter_{i}": folder / "adapter_model.safetensors"
-        for i, folder in enumerate(config.adapters, start=1)
+        f"adapter_{i}": folder / WEIGHTS for i, folder in enumerate(config.adapters, start=1)
     }
-    runs = [
-        read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-        for folder in config.adapters
-    ]
-    ends = [run.get("target") if isinstance(run, dict) else None for run in runs]
+    ends = [read_object(folder / "run.json").get("target") for folder in config.adapters]
     write_json(
         aside / "run.json",
         origin(**weights) | {"interpolation": config.weight, "ends": ends, "weights": recorded[0]},

@@ -29,7 +29,7 @@ from econmoral.files.records import (
     write_json,
     write_text,
 )
-from econmoral.files.shown import NOTHING, parameter, with_error
+from econmoral.files.shown import NOTHING, markdown, parameter, with_error
 from econmoral.instruments.derivations import read_steps, right_derivation
 from econmoral.instruments.menus import ALTRUIST, SPITEFUL
 from econmoral.rooms import room
@@ -197,14 +197,6 @@ def estimate(found: dict[str, Any] | None, name: str) -> str:
     value = values.get(name)
     return parameter(
         value if isinstance(value, dict) else None, (found.get("bounds") or {}).get(name)
-    )
-
-
-def markdown(head: list[str], rows: list[list[str]]) -> str:
-    """A table."""
-    body = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
-    return "\n".join(
-        [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {line} |" for line in body)]
     )
 
 

@@ -16,6 +16,7 @@ last checkpoint when the same command is given again.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 
 from econmoral.checkpoints.attaching import attach, base_for, check_adapters
@@ -92,7 +93,7 @@ def main() -> None:
         else LoraConfig(
             r=config.rank,
             lora_alpha=2 * config.rank,
-            target_modules=model.lora_targets,
+            target_modules="all-linear",
             task_type="CAUSAL_LM",
         ),
         callbacks=[
@@ -157,7 +158,7 @@ def main() -> None:
     with writing_to(config.out):
         trainer.save_model(str(checkpoints / "final"))
     if lead:
-        config = config.changed(precision=precision, accumulate=accumulate)
+        config = replace(config, precision=precision, accumulate=accumulate)
         finish(config, model, checkpoints / "final", about, gates, trainer.state.log_history)
     trainer.accelerator.wait_for_everyone()
 

@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from econmoral.files.shown import markdown
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -304,12 +306,11 @@ def main() -> None:
     print(total)
     if len(names) == len(JOBS):
         write_json(Path(__file__).with_suffix(".json"), origin() | total | {"jobs": results})
-        lines = [f"| command | {' | '.join(KINDS)} | wrong |", "|---|" + "---|" * (len(KINDS) + 1)]
-        lines += [
-            f"| {name} | {' | '.join(str(r[k]) for k in KINDS)} | {len(r['wrong'])} |"
-            for name, r in results.items()
+        head = ("command", *KINDS, "wrong")
+        rows = [
+            (name, *(str(r[k]) for k in KINDS), str(len(r["wrong"]))) for name, r in results.items()
         ]
-        fill_section(Path(__file__).with_name("README.md"), "faults", "\n".join(lines))
+        fill_section(Path(__file__).with_name("README.md"), "faults", markdown(head, rows))
     sys.exit(total["wrong"] > 0)
 
 

@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from econmoral.files.shown import markdown
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -156,14 +158,15 @@ def main() -> None:
         )
         results[part] = {"rows": rows, "growth": round(growth, 2)}
     write_json(Path(__file__).with_suffix(".json"), origin() | {"parts": results})
-    lines = ["| what | size | seconds | MB at most | growth |", "|---|---|---|---|---|"]
+    table = []
     for part, result in results.items():
-        lines += [
-            f"| {part} | {row['size']:,} | {row['seconds']:.1f} | {row['peak_mb']:.0f} | |"
+        table += [
+            [part, f"{row['size']:,}", f"{row['seconds']:.1f}", f"{row['peak_mb']:.0f}", ""]
             for row in result["rows"]
         ]
-        lines[-1] = lines[-1].removesuffix(" |") + f" {result['growth']:.2f} |"
-    fill_section(Path(__file__).with_name("README.md"), "load", "\n".join(lines))
+        table[-1][-1] = f"{result['growth']:.2f}"
+    head = ("what", "size", "seconds", "MB at most", "growth")
+    fill_section(Path(__file__).with_name("README.md"), "load", markdown(head, table))
 
 
 if __name__ == "__main__":

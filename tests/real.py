@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from econmoral.files.records import finite, origin, read_json, write_json, write_text
+from econmoral.files.shown import markdown
 from econmoral.instruments import dilemmas, pricing
 from econmoral.instruments.games import WORDINGS, converse, draw_layout
 from econmoral.instruments.menus import HELD_OUT, MENUS, TRAIN, draw_page, menu_conversation
@@ -24,7 +25,7 @@ from econmoral.text.conversation import Conversation, as_messages
 from eval.engines.base import Condition, Request
 from eval.engines.with_transformers import Transformers
 from eval.measure import draw_problems
-from recipes.real_results import markdown, portable
+from recipes.real_results import portable
 
 FOLDER = Path(__file__).parents[1] / "results" / "real"
 BASE = Condition("base")

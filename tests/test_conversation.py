@@ -10,16 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from econmoral.text.conversation import (
-    NOTHING,
-    OUTCOMES,
-    Conversation,
-    Question,
-    forms,
-    joint,
-    read_reply,
-)
-from econmoral.text.replies import LONGEST_REPLY
+from econmoral.text.conversation import NOTHING, Conversation, Question, forms, joint
+from econmoral.text.replies import LONGEST_REPLY, OUTCOMES, read_reply
 
 KM = ("K", "M")
 RATINGS = tuple(str(n) for n in range(0, 101, 10))

@@ -8,7 +8,7 @@ import io
 import json
 import re
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,6 @@ from econmoral.instruments.dilemmas import (
     SAVED,
     SCENES,
     TRAIN,
-    Design,
     Rating,
     amce,
     case_pages,
@@ -48,9 +47,7 @@ from econmoral.instruments.dilemmas import (
     rating_conversation,
     rating_grid,
     read_scenario,
-    sacrifice_threshold,
     scenario_conversation,
-    scenario_record,
     share_spared,
 )
 from econmoral.target import Target, moralis
@@ -104,28 +101,13 @@ def test_agents_that_see_nothing_score_nothing(name: str) -> None:
             assert abs(effect["value"]) <= max(4 * effect["se"], 1e-12)
 
 
-@pytest.mark.parametrize(
-    "design",
-    [Design(), Design(passengers=0.75, lights=(0.2, 0.5, 0.3), straight=0.8)],
-    ids=["even", "uneven"],
-)
-def test_known_effects_are_recovered_whatever_the_design(design: Design) -> None:
-    scenarios = draw_scenarios(12_000, np.random.default_rng(2), design)
-    found = amce(code(scenarios, design), answers(scenarios, TRUE))
+def test_known_effects_are_recovered() -> None:
+    scenarios = draw_scenarios(12_000, np.random.default_rng(2))
+    found = amce(code(scenarios), answers(scenarios, TRUE))
     for dimension, true in TRUE.items():
         assert abs(found[dimension]["value"] - true) <= max(4 * found[dimension]["se"], 1e-9), (
             dimension
         )
-
-
-def test_without_the_weights_an_uneven_design_misleads() -> None:
-    design = Design(passengers=0.75, lights=(0.2, 0.6, 0.2), straight=0.5)
-    scenarios = draw_scenarios(12_000, np.random.default_rng(3), design)
-    effects = {"relation": 0.4, "law": 0.2}
-    wrong = amce(code(scenarios), answers(scenarios, effects))["law"]
-    right = amce(code(scenarios, design), answers(scenarios, effects))["law"]
-    assert abs(right["value"] - 0.2) <= 4 * right["se"]
-    assert abs(wrong["value"] - 0.2) > 8 * wrong["se"]
 
 
 def test_intervals_cover_and_errors_match_the_spread() -> None:
@@ -180,16 +162,22 @@ def test_pages_that_were_not_read_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("passengers", "pedestrians", "threshold"),
-    [(1, 10, 0.55), (1, 2, 0.75), (1, 1, 1.0), (1, 100, 0.505), (2, 10, 0.6)],
+    ("scene", "saved", "threshold"),
+    [
+        ("passenger", 10, 0.55),
+        ("passenger", 2, 0.75),
+        ("passenger", 100, 0.505),
+        ("family", 10, 0.6),
+    ],
 )
-def test_threshold_of_the_sacrifice(passengers: int, pedestrians: int, threshold: float) -> None:
-    assert sacrifice_threshold(passengers, pedestrians) == pytest.approx(threshold, abs=1e-12)
+def test_threshold_of_the_sacrifice(scene: str, saved: int, threshold: float) -> None:
+    near = (threshold - 1e-6, threshold, threshold + 1e-6)
+    assert [predicted_choice(scene, saved, kappa) for kappa in near] == [0, 0.5, 1]
 
 
 def test_theory_lines() -> None:
     for saved in (2, 5, 10, 20, 50, 100):
-        t = sacrifice_threshold(1, saved)
+        t = (1 + saved) / (2 * saved)
         assert [
             predicted_choice("passenger", saved, k) for k in (0.0, 0.5, t - 1e-6, t + 1e-6, 1.0)
         ] == [0, 0, 0, 1, 1]
@@ -664,7 +652,7 @@ def test_scenarios_swap_and_come_back_from_a_file() -> None:
     assert set(moral_machine()) == set(DIMENSIONS)
     assert all({*pair} <= set(KINDS) for pairs in PAIRS.values() for pair in pairs)
     for s in draw_scenarios(300, np.random.default_rng(9)):
-        assert read_scenario(json.loads(json.dumps(scenario_record(s)))) == s
+        assert read_scenario(json.loads(json.dumps(asdict(s)))) == s
         pages = case_pages(0, ("K", "M"))
         assert [(p.swapped, p.reverse) for p in pages] == list(PAGES)
         one, two = (scenario_conversation(s, p).page.splitlines() for p in pages[:2])
@@ -677,7 +665,7 @@ def test_scenarios_swap_and_come_back_from_a_file() -> None:
         assert {d: v for d, v in plain.items() if d != s.attribute} == {
             d: v for d, v in swapped.items() if d != s.attribute
         }
-    good = scenario_record(draw_scenarios(1, np.random.default_rng(0))[0])
+    good = asdict(draw_scenarios(1, np.random.default_rng(0))[0])
     for field, bad in (
         ("attribute", "wealth"),
         ("favoured", []),

@@ -1,7 +1,4 @@
-"""Families and games against published formulas and hand-worked numbers.
-
-Mixed answers told apart from pure ones.
-"""
+"""Families and games against published formulas and hand-worked numbers."""
 
 from __future__ import annotations
 
@@ -10,13 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from econmoral.economics.choice import (
-    best_replies,
-    mixed_best_reply,
-    mixed_value,
-    switch_points,
-    symmetric_equilibria,
-)
+from econmoral.economics.choice import best_replies, switch_points
 from econmoral.economics.games import (
     GAMES,
     TABLE_GAMES,
@@ -155,37 +146,8 @@ def test_tables_of_matrix_games_by_hand() -> None:
 
 def test_role_symmetrised_coordination_doubles_what_homo_kantiensis_earns() -> None:
     a = np.array([[0.0, 2.0], [1.0, 0.0]])
-    x = mixed_best_reply(a, np.array([1.0, 0.0]), 1.0)
-    assert mixed_value(a, x, x, 1.0) == pytest.approx(0.75)
     behind = role_symmetrised(("1", "2"), ("1", "2"), a, a.T)
     assert behind.alike.max() == pytest.approx(1.5)
-
-
-@pytest.mark.parametrize(
-    ("kappa", "x"),
-    [
-        (0.0, 0.0),
-        (0.25, 0.0),
-        (0.3, 0.153846),
-        (0.4, 0.428571),
-        (0.5, 0.666667),
-        (0.6, 0.875),
-        (0.7, 1.0),
-        (0.9, 1.0),
-    ],
-)
-def test_mixed_equilibrium_of_the_prisoners_dilemma(kappa: float, x: float) -> None:
-    found = symmetric_equilibria(tables_of("pd", (5, 2, 7, 3)).pi, kappa)
-    assert len(found) == 1
-    assert found[0][0] == pytest.approx(x, abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("kappa", "x"), [(0.0, 0.5), (0.25, 0.3), (0.5, 1 / 6), (0.75, 1 / 14), (1.0, 0.0)]
-)
-def test_mixed_equilibrium_of_hawk_dove(kappa: float, x: float) -> None:
-    found = symmetric_equilibria(tables_of("hawk_dove", (2, 4)).pi, kappa)
-    assert [e[0] for e in found] == [pytest.approx(x, abs=1e-9)]
 
 
 @pytest.mark.parametrize(
@@ -194,28 +156,6 @@ def test_mixed_equilibrium_of_hawk_dove(kappa: float, x: float) -> None:
 def test_pure_threshold_of_the_prisoners_dilemma(y: float, threshold: float) -> None:
     points = switch_points(tables_of("pd", (5, 2, 7, 3)), np.array([y, 1 - y]))
     assert points == [(0.0, 1), (pytest.approx(threshold), 0)]
-
-
-def test_pure_and_mixed_answers_differ() -> None:
-    a = tables_of("pd", (5, 2, 7, 3)).pi
-    # pure: D against D needs kappa <= 1/3, C against C kappa >= 1/2; in between only the mixed
-    # answer exists
-    assert [e[0] for k in (0.3, 0.4, 0.6) for e in symmetric_equilibria(a, k, mixed=False)] == [
-        0,
-        1,
-    ]
-    assert symmetric_equilibria(a, 0.4, mixed=False) == []
-    assert 0 < symmetric_equilibria(a, 0.4)[0][0] < 1
-
-
-@given(st.integers(0, 10**6), st.floats(0, 1), st.integers(2, 4))
-@settings(max_examples=80, deadline=None)
-def test_mixed_reply_beats_a_fine_search(seed: int, kappa: float, n: int) -> None:
-    rng = np.random.default_rng(seed)
-    a, y = rng.integers(0, 10, (n, n)).astype(float), rng.dirichlet(np.ones(n))
-    best = mixed_value(a, mixed_best_reply(a, y, kappa), y, kappa)
-    tried = max(mixed_value(a, x, y, kappa) for x in rng.dirichlet(np.full(n, 0.4), 400))
-    assert best >= tried - 1e-9
 
 
 @pytest.mark.parametrize(

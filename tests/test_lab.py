@@ -342,12 +342,12 @@ def test_the_readers_of_a_measurement_are_checked_from_python_too(
     )
     assert (config.adapter, config.domain, config.seed) == ((), "games", 0)
     shown = parse(transcripts.TranscriptsConfig, "transcripts", "", [str(tmp_path)])
-    assert (shown.folder, shown.base, shown.out) == (tmp_path, None, None)
+    assert (shown.run, shown.base, shown.out) == (tmp_path, None, None)
     with pytest.raises(SystemExit):  # a folder is needed
         parse(transcripts.TranscriptsConfig, "transcripts", "", [])
     assert "required: run" in capsys.readouterr().err
     for values, said in (
-        ({"run": None}, "the folder of a measurement"),
+        ({"run": None}, "give run"),
         ({"pages": 1}, "--pages must lie between 2 and 1000, got 1"),
         ({"pages": 1001}, "--pages must lie"),
         ({"seed": -1}, "--seed must be at least 0"),
@@ -358,7 +358,7 @@ def test_the_readers_of_a_measurement_are_checked_from_python_too(
         with pytest.raises(InputError) as refusal:
             faithfulness.FaithfulnessConfig(**({"run": tmp_path} | values))  # type: ignore[arg-type]
         assert said in str(refusal.value)
-    with pytest.raises(InputError, match="the folder of a measurement"):
+    with pytest.raises(InputError, match="give run"):
         transcripts.TranscriptsConfig()
 
 
@@ -370,7 +370,7 @@ def test_the_readers_of_a_measurement_run_from_python(tmp_path: Path, adapter: P
     assert [row["arm"] for row in found["records"]] == ["base", "moralis"]
     assert [row["arm"] for row in found["handed"]] == ["base", adapter.name]
     assert all(row["pages"] == 2 and 0 <= row["valid"] <= 1 for row in found["handed"])
-    assert faithfulness.run(asked.changed(adapter=()), quiet)["handed"] == []
+    assert faithfulness.run(replace(asked, adapter=()), quiet)["handed"] == []
     out = tmp_path / "elsewhere.html"
     assert transcripts.run(transcripts.TranscriptsConfig(run=run, out=out), quiet) == out
     assert "Transcripts of run" in out.read_text(encoding="utf-8")

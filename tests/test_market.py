@@ -128,6 +128,15 @@ def test_unequal_firms_satisfy_the_first_order_conditions(
     )
 
 
+def universal(market: Market, price: np.ndarray, group: str) -> np.ndarray:
+    """V at prices (...,): profit of an average firm if all charged that price, plus consumer
+    surplus per firm in the larger group.
+    """
+    same = np.asarray(price, float)[..., None] * np.ones(market.n)
+    value = market.profits(same).mean(-1)
+    return value if group == "firms" else value + market.consumer_surplus(same) / market.n
+
+
 @settings(max_examples=8, deadline=None)
 @given(
     st.lists(st.floats(0, 1), min_size=2, max_size=3),
@@ -142,8 +151,9 @@ def test_nobody_gains_by_leaving_an_equilibrium(kappa: list[float], group: str) 
     for i, k in enumerate(kappa):
         every = np.tile(prices, (4001, 1))
         every[:, i] = np.linspace(0.5, 4.5, 4001)
-        utility = (1 - k) * market.profits(every)[:, i] + k * market.universal(every[:, i], group)
-        here = (1 - k) * market.profits(prices)[i] + k * market.universal(prices[i], group)
+        moral = universal(market, every[:, i], group)
+        utility = (1 - k) * market.profits(every)[:, i] + k * moral
+        here = (1 - k) * market.profits(prices)[i] + k * universal(market, prices[i], group)
         assert utility.max() <= here + 1e-9
 
 

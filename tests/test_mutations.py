@@ -227,7 +227,7 @@ MUTATIONS = {
     ),
     "an end that was never written": (
         "econmoral/checkpoints/loading.py",
-        "        _check_end(file)\n",
+        "        check_end(file)\n",
         "        pass\n",
         "test_loader.py::test_a_checkpoint_that_is_not_whole_is_refused",
     ),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from console import assert_complains, calculator
 from scipy.optimize import brentq
+from test_market import universal
 
 from econmoral.economics.firms import q_learners
 from econmoral.economics.market import GROUPS, Market, NoEquilibrium, counterfactual, kappa_draws
@@ -160,7 +161,7 @@ def test_best_replies_of_moral_firms_against_a_plain_search(seed: int) -> None:
     def utility(own: np.ndarray) -> np.ndarray:
         every = np.tile(prices, (len(own), 1))
         every[:, 0] = own
-        return (1 - kappa) * m.profits(every)[:, 0] + kappa * m.universal(own, group)
+        return (1 - kappa) * m.profits(every)[:, 0] + kappa * universal(m, own, group)
 
     here = utility(np.array([m.best_reply(0, prices, kappa, group)]))[0]
     best = utility(np.linspace(-1, 12 + 4 * m.mu, 40_001)).max()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +121,6 @@ def test_words_of_a_file_are_read_as_those_of_the_command_line(
 
 def test_a_default_of_none_is_filled_in_by_the_class() -> None:
     assert Throws(kind="none").name == "a none coin"
-    assert Throws(name="a penny").changed(kind="none").name == "a penny"
+    assert replace(Throws(name="a penny"), kind="none").name == "a penny"
     with pytest.raises(InputError, match="--share takes float, got None"):
         Throws(share=None)  # type: ignore[arg-type]

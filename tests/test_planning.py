@@ -19,14 +19,14 @@ from econmoral.estimation.power import (
     implied_icc,
     items,
     rejections,
-    required,
     size,
     spread_for,
+    studies,
     subject_studies,
 )
 from econmoral.files.records import read_json
 
-APART = "sampled once, unpaired items per arm"
+APART = MODEL_STUDIES[3]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_size_has_the_power_that_was_asked_for(
     effect: float, share: float, spread: float
 ) -> None:
     """Two samples of yes and no, scipy's test of their means."""
-    n = required(effect, share=share, spread=spread)[APART]
+    n = size(contrast(effect, share, spread), APART).units
     rng = np.random.default_rng(1)
     k = np.stack([rng.binomial(n, p, 20_000) for p in (share, share + effect)])
     mean, sd = k / n, np.sqrt(k * (n - k) / n / (n - 1))
@@ -46,16 +46,16 @@ def test_a_size_has_the_power_that_was_asked_for(
 
 
 def test_the_reported_case() -> None:
-    assert 250 <= required(0.05, share=0.02, spread=0.05)[APART] <= 270
+    assert 250 <= size(contrast(0.05, 0.02, 0.05), APART).units <= 270
     done = calculator("power", "--effect", ".05", "--share", ".02", "--spread", ".05", "--json")
-    assert 250 <= json.loads(done.stdout)[APART] <= 270
+    assert 250 <= json.loads(done.stdout)[APART.name] <= 270
 
 
 def test_unpaired_shares_by_hand() -> None:
     """(z + z)^2 (p0 q0 + p1 q1) / effect^2 = 7.8489 (.25 + .2475) / .0025 = 1561.9,
     a little more for t.
     """
-    assert 1562 <= required(0.05)[APART] <= 1565
+    assert 1562 <= size(contrast(0.05), APART).units <= 1565
     # 7.8489 (.21 + .24) / .01 = 353.2 answers; ten of each subject with correlation .1 are worth 10
     # / 1.9 answers
     c = contrast(0.1, 0.3, icc=0.1)
@@ -110,9 +110,7 @@ def test_the_committed_check() -> None:
         {"effect": 0.1, "share": 0.95},
         {"effect": -0.2, "share": 0.1},
         {"effect": 0.5},
-        {"effect": 0.1, "alpha": 2},
         {"effect": float("nan")},
-        {"effect": 0.1, "power": 1},
         {"effect": 0.1, "spread": 0.6},
         {"effect": 0.05, "share": 0.02, "spread": 0.2},
         {"effect": 0.1, "spread": 0.0},
@@ -122,15 +120,20 @@ def test_the_committed_check() -> None:
         {"effect": 0.1, "correlation": 1.0},
         {"effect": 0.1, "correlation": -2.0},
         {"effect": 0.3, "share": 0.05, "icc": 0.9, "correlation": 0.9},
-        {"effect": 0.1, "decisions": 0},
         {"effect": 1e-9},
     ],
 )
 def test_what_cannot_be_is_refused(wrong: dict) -> None:
-    with pytest.raises(
-        ValueError, match=r"effect|share|spread|icc|intra-class|correlation|power|decisions"
-    ):
-        required(**wrong)
+    with pytest.raises(ValueError, match=r"effect|share|spread|icc|intra-class|correlation"):
+        size(contrast(**wrong), APART)
+
+
+def test_levels_and_numbers_that_cannot_be_are_refused() -> None:
+    for alpha, power in ((2, 0.8), (0.05, 1), (0.9, 0.8)):
+        with pytest.raises(ValueError, match="level"):
+            size(contrast(0.1), APART, alpha, power)
+    with pytest.raises(ValueError, match="decisions"):
+        studies(0)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,7 @@ def test_what_cannot_be_is_refused(wrong: dict) -> None:
         (("--effect", ".1", "--parameter", "kappa", "--share", ".3"), "--share does nothing"),
         (("--effect", ".1", "--parameter", "tau"), "tau"),
         (("--effect", ".9", "--parameter", "kappa", "--theta", "kappa=.3"), "kappa must lie"),
-        (("--effect", ".1", "--parameter", "kappa", "--theta", "k"), "form"),
+        (("--effect", ".1", "--parameter", "kappa", "--theta", "k"), "NAME=VALUE"),
         (
             ("--effect", ".1", "--parameter", "kappa", "--theta", "kappa=.1,kappa=.3"),
             "gives kappa twice",

@@ -29,6 +29,7 @@ from econmoral.instruments.pricing import (
     price_labels,
     render_full,
 )
+from econmoral.target import Target
 from eval.engines.base import Answer, Condition, Request, Sampled, Written
 from eval.markets import Meeting, Rules, Simulation, make_market, pairings
 from eval.outcomes import (
@@ -534,17 +535,12 @@ def test_sampled_replies_are_read_counted_and_kept(tmp_path: Path) -> None:
 
 
 def test_told_agents_come_from_targets() -> None:
-    def system(agent: str, kappa: float = 0.5) -> str | None:
-        found = told(agent, kappa)
-        assert found is not None
-        return found.system
-
-    assert system("told-moralis") == system("told:homo_moralis:kappa=0.5", 0.1)
-    assert system("told-economicus") == system("told:homo_economicus")
-    assert system("told:bruhin_fehr_schunk:alpha=0.2,beta=0.5") != system("told-economicus")
-    assert told("base", 0.5) is told("moralis", 0.5) is None
+    for target in ("homo_economicus", "bruhin_fehr_schunk:alpha=0.2,beta=0.5"):
+        found = told(f"told:{target}")
+        assert found == Condition(f"told:{target}", None, Target.parse(target).describe())
+    assert told("base") is told("moralis") is None
     with pytest.raises(InputError, match="unknown preference"):
-        told("told:homo_ludens", 0.5)
+        told("told:homo_ludens")
 
 
 def test_agents_are_folders_names_or_targets(tmp_path: Path) -> None:

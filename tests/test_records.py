@@ -23,6 +23,7 @@ from econmoral.files.records import (
     peak_memory,
     read_json,
     read_lines,
+    read_object,
     sha256,
     write_json,
     write_lines,
@@ -187,3 +188,13 @@ def test_unknown_models_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError):
             find_model(name)
     assert find_model("someone/some-model").source == "someone/some-model"
+
+
+def test_an_object_that_lacks_is_empty(tmp_path: Path) -> None:
+    for text, found in ((None, {}), ("[1]", {}), ('{"a": 1}', {"a": 1})):
+        if text is not None:
+            write_text(tmp_path / "run.json", text)
+        assert read_object(tmp_path / "run.json") == found
+    write_text(tmp_path / "run.json", "{")
+    with pytest.raises(InputError, match="not valid JSON"):
+        read_object(tmp_path / "run.json")

@@ -23,6 +23,7 @@ import torch
 from econmoral.checkpoints.models import NANO
 from econmoral.economics.games import draw_beliefs, draw_protocol
 from econmoral.files.records import fill_section, origin, read_json, write_json
+from econmoral.files.shown import markdown
 from econmoral.instruments.games import WORDINGS_TRAIN, Item, converse, draw_layout
 from econmoral.text.conversation import Conversation, Question
 from eval.engines.base import Condition, Exact, Request, ScoredStep
@@ -172,13 +173,11 @@ def with_vllm(model: str, adapter: Path | None) -> None:
         },
     )
     where = "" if GPU else " (CPU build)"
-    lines = [
-        f"| arm | transformers, s | vLLM{where}, s | largest difference of a log-probability |",
-        "|---|---|---|---|",
-    ]
-    lines += [f"| {arm} | {theirs[arm]:.2f} | {ours[arm]:.2f} | {gaps[arm]:.1e} |" for arm in gaps]
+    gap = "largest difference of a log-probability"
+    head = ("arm", "transformers, s", f"vLLM{where}, s", gap)
+    rows = [(arm, f"{theirs[arm]:.2f}", f"{ours[arm]:.2f}", f"{gaps[arm]:.1e}") for arm in gaps]
     section = FIGURES.stem.replace("_", "-")
-    fill_section(FIGURES.with_name("RESULTS.md"), section, "\n".join(lines))
+    fill_section(FIGURES.with_name("RESULTS.md"), section, markdown(head, rows))
 
 
 if __name__ == "__main__":

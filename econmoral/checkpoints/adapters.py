@@ -63,9 +63,7 @@ def check_adapter(folder: Path) -> dict[str, Any]:
             if pickles
             else ""
         )
-        raise InputError(
-            f"{folder} has no adapter_model.safetensors; other weight formats are not loaded{only}"
-        )
+        raise InputError(f"{folder} has no {WEIGHTS}; other weight formats are not loaded{only}")
     # a link may point elsewhere in the folder, or to the blobs of the hub's cache, where snapshots
     # are made of links
     homes = (

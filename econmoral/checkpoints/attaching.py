@@ -7,7 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from econmoral.checkpoints.adapters import LARGEST_CONFIGURATION, adapter_base, check_adapter
+from econmoral.checkpoints.adapters import (
+    LARGEST_CONFIGURATION,
+    WEIGHTS,
+    adapter_base,
+    check_adapter,
+)
 from econmoral.checkpoints.models import MODELS, find_model
 from econmoral.checkpoints.places import Place, architecture, brief, changed_setting, locate, warn
 from econmoral.checkpoints.weights import read_header, weights_sha256
@@ -112,10 +117,7 @@ def check_fit(folder: Path, place: Place) -> None:
         expected = _expected(folder, place.folder)
     except Exception as error:  # PEFT raises many kinds for a configuration that finds no module
         raise InputError(f"{folder} does not fit {place.source}: {brief(error)}") from None
-    found = {
-        name: entry["shape"]
-        for name, entry in read_header(folder / "adapter_model.safetensors")[0].items()
-    }
+    found = {name: entry["shape"] for name, entry in read_header(folder / WEIGHTS)[0].items()}
     if own := sorted(n for n in found.keys() - expected.keys() if "embed" in n or "lm_head" in n):
         raise InputError(
             f"{folder} does not fit {place.source}: it brings embeddings of its own "
@@ -148,7 +150,7 @@ def _check_adapter_values(folder: Path) -> None:
     """
     from safetensors import safe_open
 
-    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
         for name in sorted(file.keys()):
             tensor = file.get_tensor(name)
             if str(tensor.dtype) not in ADAPTER_TYPES:

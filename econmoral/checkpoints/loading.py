@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from econmoral.checkpoints.places import Place, brief
-from econmoral.checkpoints.weights import FLOATS, _check_end, read_header
+from econmoral.checkpoints.weights import FLOATS, check_end, read_header
 from econmoral.files.records import InputError, plain, read_json
 from econmoral.text.chat import check_template
 
@@ -118,7 +118,7 @@ def check_files(place: Place) -> dict[str, Any]:
             "download"
         )
     for file in files:
-        _check_end(file)
+        check_end(file)
     return config
 
 

@@ -56,9 +56,7 @@ class Model:
     source: str
     licence: str
     billions: float = 0
-    note: str = ""
     lora_rank: int = 16
-    lora_targets: str = "all-linear"
     learning_rate: float = 2e-4
     epochs: float = 3
     batch: int = 16  # conversations a step
@@ -81,26 +79,15 @@ class Model:
 
 
 NANO = Path(__file__).parents[1] / "nano"
-GATED = "gated: accept the licence on the hub, then log in"
-THINKS = "thinking is switched off, in training and in measurement"
 
 MODELS: dict[str, Model] = {
-    "nano": Model(
-        str(NANO),
-        "Apache-2.0",
-        0.00115,
-        (
-            "built in, trained from scratch on generated text; proves the pipeline, says nothing "
-            "about large models"
-        ),
-        lora_rank=8,
-        learning_rate=5e-3,
-    ),
+    # built in, trained from scratch on generated text: proves the pipeline, says nothing about
+    # large models
+    "nano": Model(str(NANO), "Apache-2.0", 0.00115, lora_rank=8, learning_rate=5e-3),
     "smollm2-135m": Model(
         "HuggingFaceTB/SmolLM2-135M-Instruct",
         "Apache-2.0",
         0.135,
-        "where the hub cannot be reached: de-quantised 4-bit weights from the package index",
         learning_rate=1e-3,
         epochs=1,
         batch=2,
@@ -124,26 +111,22 @@ MODELS: dict[str, Model] = {
     "qwen2.5-72b": Model("Qwen/Qwen2.5-72B-Instruct", "Qwen licence", 72.7),
     "qwen2.5-coder-0.5b": Model("Qwen/Qwen2.5-Coder-0.5B-Instruct", "Apache-2.0", 0.49),
     "qwen2.5-coder-1.5b": Model("Qwen/Qwen2.5-Coder-1.5B-Instruct", "Apache-2.0", 1.54),
-    "qwen3-0.6b": Model("Qwen/Qwen3-0.6B", "Apache-2.0", 0.6, THINKS),
-    "qwen3-1.7b": Model("Qwen/Qwen3-1.7B", "Apache-2.0", 1.72, THINKS),
-    "qwen3-4b": Model("Qwen/Qwen3-4B", "Apache-2.0", 4.02, THINKS),
-    "qwen3-8b": Model("Qwen/Qwen3-8B", "Apache-2.0", 8.19, THINKS),
-    "qwen3-14b": Model("Qwen/Qwen3-14B", "Apache-2.0", 14.8, THINKS),
-    "qwen3-32b": Model("Qwen/Qwen3-32B", "Apache-2.0", 32.8, THINKS),
-    "llama-3.2-1b": Model(
-        "meta-llama/Llama-3.2-1B-Instruct", "Llama 3.2 Community License", 1.24, GATED
-    ),
-    "llama-3.2-3b": Model(
-        "meta-llama/Llama-3.2-3B-Instruct", "Llama 3.2 Community License", 3.21, GATED
-    ),
-    "llama-3.1-8b": Model(
-        "meta-llama/Llama-3.1-8B-Instruct", "Llama 3.1 Community License", 8.03, GATED
-    ),
+    # thinking is switched off, in training and in measurement
+    "qwen3-0.6b": Model("Qwen/Qwen3-0.6B", "Apache-2.0", 0.6),
+    "qwen3-1.7b": Model("Qwen/Qwen3-1.7B", "Apache-2.0", 1.72),
+    "qwen3-4b": Model("Qwen/Qwen3-4B", "Apache-2.0", 4.02),
+    "qwen3-8b": Model("Qwen/Qwen3-8B", "Apache-2.0", 8.19),
+    "qwen3-14b": Model("Qwen/Qwen3-14B", "Apache-2.0", 14.8),
+    "qwen3-32b": Model("Qwen/Qwen3-32B", "Apache-2.0", 32.8),
+    # gated: accept the licence on the hub, then log in
+    "llama-3.2-1b": Model("meta-llama/Llama-3.2-1B-Instruct", "Llama 3.2 Community License", 1.24),
+    "llama-3.2-3b": Model("meta-llama/Llama-3.2-3B-Instruct", "Llama 3.2 Community License", 3.21),
+    "llama-3.1-8b": Model("meta-llama/Llama-3.1-8B-Instruct", "Llama 3.1 Community License", 8.03),
     "llama-3.1-70b": Model(
-        "meta-llama/Llama-3.1-70B-Instruct", "Llama 3.1 Community License", 70.6, GATED
+        "meta-llama/Llama-3.1-70B-Instruct", "Llama 3.1 Community License", 70.6
     ),
     "llama-3.3-70b": Model(
-        "meta-llama/Llama-3.3-70B-Instruct", "Llama 3.3 Community License", 70.6, GATED
+        "meta-llama/Llama-3.3-70B-Instruct", "Llama 3.3 Community License", 70.6
     ),
 }
 

@@ -88,7 +88,7 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
     return header, 8 + length
 
 
-def _check_end(path: Path) -> None:
+def check_end(path: Path) -> None:
     """Raises InputError for a file of the right size whose end was never written."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - ZEROS))

@@ -8,9 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 NEGATIVE = re.compile(rf"-{_NUMBER}(?:,[+-]?{_NUMBER})*|-inf|-nan")
 
@@ -22,19 +19,6 @@ def negative_values(words: Sequence[str]) -> list[str]:
     the blank it is a value, and float() passes over the blank.
     """
     return [f" {word}" if NEGATIVE.fullmatch(word) else word for word in words]
-
-
-def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table for a person: the first column to the left, all others to the right.
-
-    What is too long is broken, not cut: two identifiers may differ at their end.
-    """
-    table = Table(box=SIMPLE_HEAD)
-    for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def figure(value: float | None, digits: int = 4) -> str:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.commands import grid
 from econmoral.economics.choice import best_replies, logit, switch_points
 from econmoral.economics.games import GAMES, TABLE_GAMES, belief_weights, tables_of
 from econmoral.economics.preferences import FAMILIES
 from econmoral.files.options import Config, option
 from econmoral.files.records import InputError, terminal
+from econmoral.files.shown import grid
 
 
 def numbers(text: str | None) -> tuple[float, ...]:

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.commands import figure, grid
+from econmoral.commands import figure
 from econmoral.economics.audit import ccei, garp, random_on_lines
 from econmoral.files.options import Config, option
 from econmoral.files.records import InputError, terminal
 from econmoral.files.sheet import Sheet, read_sheet
+from econmoral.files.shown import grid
 
 FINITE = "it must be a finite number of at most 1e12"
 WORK = 2e10  # draws x budgets^3 beyond which random choosers would take minutes

@@ -47,11 +47,11 @@ from typing import Any
 import numpy as np
 
 import econmoral
-from econmoral.commands import grid
+from econmoral.checkpoints.adapters import WEIGHTS
 from econmoral.economics.games import GAMES
 from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.likelihood import restrict
-from econmoral.files.options import Config, option
+from econmoral.files.options import Config, option, pairs
 from econmoral.files.records import (
     InputError,
     finite,
@@ -60,11 +60,13 @@ from econmoral.files.records import (
     plain,
     read_json,
     read_lines,
+    read_object,
     sha256,
     terminal,
     write_json,
     write_text,
 )
+from econmoral.files.shown import grid
 from econmoral.instruments.derivations import derives
 from econmoral.people.choices import read_choices
 from econmoral.people.cloning import (
@@ -80,13 +82,10 @@ from econmoral.people.cloning import (
     split,
     without_acts,
 )
-from econmoral.people.fitting import pairs
 from econmoral.people.sample import Sample
 from econmoral.rooms import REPOSITORY
 
 USABLE = [f.name for f in FAMILIES.values() if f.parameters]
-# options that make a clone what it is
-KEPT = ("file", "family", "fixed", "cluster", "types", "round", "held_out", "seed", "n")
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ def run(options: Options) -> dict[str, Any]:
     parts = split(sample, options.held_out, options.seed)
     pages = pages_of(sample, parts)
     out: Path = options.out or Path("runs") / f"clone-{options.file.stem}"
-    settings = {
+    settings = {  # what makes a clone what it is
         "file": sha256(options.file),
         "family": options.family,
         "fixed": fixed,
@@ -226,7 +225,7 @@ def run(options: Options) -> dict[str, Any]:
             "unless --mode says otherwise"
         )
     mode = options.mode or ("direct" if underived else "reasoned")
-    described = [describe(types, k, out, options) for k in range(options.types)]
+    described = [describe(types, k, out) for k in range(options.types)]
     for kind in described:
         write_data(Path(kind["data"]), kind["target"], on.domain, options)
     result: dict[str, Any] = {
@@ -245,11 +244,7 @@ def run(options: Options) -> dict[str, Any]:
     if folders:
         inputs = {
             f"agent_{k + 1}": f
-            / (
-                "adapter_model.safetensors"
-                if (f / "adapter_config.json").is_file()
-                else "choices.jsonl"
-            )
+            / (WEIGHTS if (f / "adapter_config.json").is_file() else "choices.jsonl")
             for k, f in folders.items()
         }
         write_json(
@@ -266,7 +261,7 @@ def refuse_another(out: Path, settings: Mapping[str, Any]) -> None:
     if not (out / "clone.json").is_file():
         return
     before = read_json(out / "clone.json").get("settings", {})
-    if differ := [k for k in KEPT if before.get(k) != settings[k]]:
+    if differ := [k for k, v in settings.items() if before.get(k) != v]:
         raise InputError(
             f"{out} holds another clone (it differs in {', '.join(differ)}); give the same "
             "options, or another --out"
@@ -339,7 +334,7 @@ def decisions(pages: Pages, judged: np.ndarray) -> tuple[list[str], str]:
     return ids, text.getvalue()
 
 
-def describe(types: Types, k: int, out: Path, options: Options) -> dict[str, Any]:
+def describe(types: Types, k: int, out: Path) -> dict[str, Any]:
     """One type: its share, estimates and target, and where its training data go."""
     several = types.several
     return {
@@ -433,8 +428,7 @@ def measured(
                 Agent(f"agent {k + 1} ({arms[0].name})", arms[0].answers, arms[0].outside, k)
             )
             continue
-        record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-        trained = record.get("target") if isinstance(record, dict) else None
+        trained = read_object(folder / "run.json").get("target")
         if isinstance(trained, str) and trained != str(types.targets[k]):
             raise InputError(
                 f"--adapter {k + 1}={folder} was trained as {plain(trained)}, type {k + 1} is "

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.commands import figure, grid
+from econmoral.commands import figure
 from econmoral.estimation.amce import Amce, estimate
 from econmoral.files.options import Config, option
 from econmoral.files.records import InputError, terminal
 from econmoral.files.sheet import MISSING, Sheet, identifier, read_sheet
+from econmoral.files.shown import grid
 
 SHOWN = 20  # remarks printed for a person; --json has all
 ABSENT = MISSING - {"none"}  # no level was shown; None may be a level of its own
@@ -61,7 +62,7 @@ def run(options: Options) -> dict[str, Any]:
     # as fit does: a column of this name holds weights, unless it is asked for as an attribute
     taken = False
     if options.weight is None and "weight" in table.columns and "weight" not in listed:
-        options, taken = options.changed(weight="weight"), True
+        options, taken = replace(options, weight="weight"), True
     special = [
         options.task,
         options.chosen,

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from econmoral.commands import figure, grid
+from econmoral.commands import figure
 from econmoral.economics.market import GROUPS, Market, counterfactual
 from econmoral.files.options import Config, option
 from econmoral.files.records import InputError, terminal
+from econmoral.files.shown import grid
 
 
 @dataclass(frozen=True)

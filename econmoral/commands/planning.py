@@ -4,10 +4,10 @@ parameter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from econmoral.commands import figure, grid
+from econmoral.commands import figure
 from econmoral.estimation.power import (
     ICC,
     Parameter,
@@ -22,8 +22,9 @@ from econmoral.estimation.power import (
     studies,
     subjects_for,
 )
-from econmoral.files.options import Config, option
+from econmoral.files.options import Config, option, pairs
 from econmoral.files.records import InputError, terminal
+from econmoral.files.shown import grid
 
 POWER = 0.8  # where none is given
 SHARES_ONLY = ("share", "correlation")
@@ -128,21 +129,6 @@ def _shares(options: Options) -> dict[str, Any]:
     }
 
 
-def _theta(text: str | None) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for part in (text or "").split(","):
-        if not part.strip():
-            continue
-        name, _, value = part.partition("=")
-        if name.strip() in found:
-            raise InputError(f"--theta gives {name.strip()} twice")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError:
-            raise InputError(f"--theta {text!r} is not of the form kappa=.3,lambda=.05") from None
-    return found
-
-
 def _parameter(options: Options, name: str) -> dict[str, Any]:
     if options.spread is not None and options.icc is not None:
         raise ValueError("give either --spread or --icc: each follows from the other")
@@ -150,7 +136,7 @@ def _parameter(options: Options, name: str) -> dict[str, Any]:
         options.family or "alpha_beta_kappa",
         name,
         options.effect,
-        _theta(options.theta),
+        pairs([p for p in (options.theta or "").split(",") if p.strip()], "--theta"),
         20 if options.decisions is None else options.decisions,
         options.spread or 0.0,
         1 if options.one_arm else 2,
@@ -158,18 +144,7 @@ def _parameter(options: Options, name: str) -> dict[str, Any]:
         options.alpha,
     )
     if options.icc is not None:
-        spread = spread_for(study, options.icc)
-        study = Parameter(
-            study.family,
-            study.name,
-            study.effect,
-            study.theta,
-            study.decisions,
-            spread,
-            study.arms,
-            study.exact,
-            study.alpha,
-        )
+        study = replace(study, spread=spread_for(study, options.icc))
     if study.exact and study.spread == 0:
         raise ValueError(
             "exact probabilities of one and the same chooser have no noise to test against; give "

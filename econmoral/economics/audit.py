@@ -143,15 +143,6 @@ def random_on_menus(
     return _random(p, draw, draws, seed)
 
 
-def random_ccei(
-    prices: np.ndarray, bundles: Bundles, draws: int = 1000, seed: int = 0
-) -> np.ndarray:
-    """(draws,) CCEI of coins: agents that choose every bundle of every menu with the same
-    probability; see ``random_on_menus``.
-    """
-    return random_on_menus(prices, bundles, draws, seed).ccei
-
-
 def _random(
     prices: np.ndarray,
     draw: Callable[[np.random.Generator, int], np.ndarray],

@@ -4,7 +4,6 @@ and the decisions that estimation reads.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -127,77 +126,3 @@ def switch_points(
         at = float(crossing.min())
         if at >= 1 - 1e-12:
             return points
-
-
-def mixed_value(a: np.ndarray, x: np.ndarray, y: np.ndarray, kappa: float) -> float:
-    """u(x, y) = (1 - kappa) x'Ay + kappa x'Ax of mixed strategies in a symmetric game:
-    quadratic in the own strategy.
-    """
-    return float((1 - kappa) * x @ a @ y + kappa * x @ a @ x)
-
-
-def mixed_best_reply(a: np.ndarray, y: np.ndarray, kappa: float) -> np.ndarray:
-    """Best *mixed* reply of homo moralis to y in a symmetric game with payoffs a (N, N).
-
-    The best pure reply is in general another answer.  Every face of the simplex is searched for
-    its stationary point, so that the global maximum is found although the problem need not be
-    concave.  N is at most 12.
-    """
-    n = len(a)
-    if n > 12:
-        raise ValueError(f"mixed replies are searched for at most 12 strategies, got {n}")
-    best, best_value = np.eye(n)[0], -np.inf
-    quadratic, linear = kappa * (a + a.T), (1 - kappa) * a @ y
-    for x in _stationary(quadratic, linear):
-        value = mixed_value(a, x, y, kappa)
-        if value > best_value + 1e-12:
-            best, best_value = x, value
-    return best
-
-
-def _stationary(quadratic: np.ndarray, linear: np.ndarray) -> list[np.ndarray]:
-    """Points x of the simplex with (Q x + c) equal on the support of x,
-    one for each support that has one.
-    """
-    n, found = len(linear), []
-    for size in range(1, n + 1):
-        for support in itertools.combinations(range(n), size):
-            s = list(support)
-            system = np.zeros((size + 1, size + 1))
-            system[:size, :size], system[:size, -1], system[-1, :size] = (
-                quadratic[np.ix_(s, s)],
-                -1,
-                1,
-            )
-            solution = np.linalg.lstsq(system, np.append(-linear[s], 1.0), rcond=None)[0]
-            if (
-                np.abs(system @ solution - np.append(-linear[s], 1.0)).max() < 1e-9
-                and (solution[:-1] > -1e-12).all()
-            ):
-                x = np.zeros(n)
-                x[s] = np.maximum(solution[:-1], 0)
-                found.append(x / x.sum())
-    return found
-
-
-def symmetric_equilibria(a: np.ndarray, kappa: float, mixed: bool = True) -> list[np.ndarray]:
-    """Strategies of a symmetric game that are best replies to themselves for homo moralis
-    (kappa 0: symmetric Nash).
-
-    mixed : replies may be mixed, so x must beat every mixed strategy; otherwise x is pure and must
-    beat every pure one.
-    """
-    n = len(a)
-    if not mixed:
-        own = (1 - kappa) * a + kappa * np.diag(a)[:, None]
-        return [np.eye(n)[i] for i in range(n) if own[i, i] >= own[:, i].max() - 1e-9]
-    # first-order condition of x against itself: (A + kappa A') x is equal on the support
-    equilibria: list[np.ndarray] = []
-    for x in _stationary(a + kappa * a.T, np.zeros(n)):
-        beaten = (
-            mixed_value(a, mixed_best_reply(a, x, kappa), x, kappa)
-            > mixed_value(a, x, x, kappa) + 1e-9
-        )
-        if not beaten and not any(np.allclose(x, e, atol=1e-9) for e in equilibria):
-            equilibria.append(x)
-    return equilibria

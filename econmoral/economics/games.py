@@ -302,8 +302,6 @@ class TableGame:
     """
 
     name: str
-    title: str
-    story: str
     parameters: dict[str, float]
     build: Callable[..., Tables]
     source: str
@@ -443,32 +441,24 @@ TABLE_GAMES: dict[str, TableGame] = {
     for g in (
         TableGame(
             "pd",
-            "prisoner's dilemma",
-            "Both choose at once.",
             {"a11": 5, "a12": 2, "a21": 7, "a22": 3},
             _two_by_two(("C", "D")),
             "Alger and Weibull (2013); payoffs R, S, T, P",
         ),
         TableGame(
             "stag_hunt",
-            "stag hunt",
-            "A stag takes two; a hare can be had alone.",
             {"a11": 4, "a12": 0, "a21": 3, "a22": 3},
             _two_by_two(("stag", "hare")),
             "textbook",
         ),
         TableGame(
             "hawk_dove",
-            "hawk-dove",
-            "Two meet over a prize v; a fight costs c.",
             {"v": 2, "c": 4},
             lambda v, c: symmetric(("hawk", "dove"), np.array([[(v - c) / 2, v], [0, v / 2]])),
             "Maynard Smith and Price (1973)",
         ),
         TableGame(
             "battle",
-            "battle of the sexes",
-            "Both want to meet, each at another place.",
             {"high": 2, "low": 1},
             lambda high, low: role_symmetrised(
                 ("A", "B"), ("A", "B"), np.diag([high, low]), np.diag([low, high])
@@ -477,65 +467,43 @@ TABLE_GAMES: dict[str, TableGame] = {
         ),
         TableGame(
             "coordination",
-            "off-diagonal coordination",
-            "Both earn only if they choose differently.",
             {"a11": 0, "a12": 2, "a21": 1, "a22": 0},
             _two_by_two(("1", "2")),
             "Alger and Weibull (2013)",
         ),
         TableGame(
             "asymmetric_coordination",
-            "asymmetric coordination",
-            "Two roles, two ways to agree.",
             {"a11": 3, "a22": 1, "b11": 1, "b22": 2},
             _asymmetric_coordination,
             "textbook; roles drawn as in Alger and Weibull (2013)",
         ),
-        TableGame(
-            "dictator",
-            "dictator game",
-            "One divides a pie; roles are drawn.",
-            {"pie": 100, "steps": 10},
-            _dictator,
-            "Forsythe et al. (1994)",
-        ),
+        TableGame("dictator", {"pie": 100, "steps": 10}, _dictator, "Forsythe et al. (1994)"),
         TableGame(
             "ultimatum",
-            "ultimatum game",
-            "Offer, and smallest offer accepted.",
             {"pie": 100, "steps": 10},
             _ultimatum,
             "Gueth, Schmittberger and Schwarze (1982)",
         ),
         TableGame(
             "trust",
-            "trust game",
-            "What is sent grows; a share of it is returned.",
             {"endowment": 10, "factor": 3, "steps": 5},
             _trust,
             "Berg, Dickhaut and McCabe (1995)",
         ),
         TableGame(
-            "public_good",
-            "linear public good",
-            "Each contributes; the sum times mpcr goes to everybody. A column is what each of "
-            "the others gives.",
+            "public_good",  # a column is what each of the others gives
             {"players": 4, "endowment": 20, "mpcr": 0.4, "steps": 20},
             _public_good,
             "Isaac and Walker (1988)",
         ),
         TableGame(
             "smooth_public_good",
-            "public good with decreasing benefit",
-            "Two contribute: B(s) = benefit ln(1 + s), cost x^2 / 2.",
             {"benefit": 2, "top": 2, "steps": 200},
             _smooth_public_good,
             "form of Alger and Weibull (2013)",
         ),
         TableGame(
             "random_dictator",
-            "dictator behind the veil, log utility",
-            "Wealth is drawn rich or poor; the rich may give.",
             {"rich": 90, "poor": 10, "steps": 90},
             _random_dictator,
             "form of Alger and Weibull (2013)",

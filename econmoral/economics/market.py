@@ -108,16 +108,6 @@ class Market:
         """(...,) consumer surplus at prices (..., n)."""
         return self.scale * self.currency * self.mu * self._worth(prices)[1]
 
-    def universal(self, price: np.ndarray, group: str = "firms") -> np.ndarray:
-        """V at prices (...,): profit of an average firm if all charged that price, plus consumer
-        surplus per firm in the larger group.
-        """
-        if group not in GROUPS:
-            raise ValueError(f"unknown reference group {group!r}; known: {', '.join(GROUPS)}")
-        same = np.asarray(price, float)[..., None] * np.ones(self.n)
-        value = self.profits(same).mean(-1)
-        return value if group == "firms" else value + self.consumer_surplus(same) / self.n
-
     def _rivals(self, firm: int, prices: np.ndarray) -> float:
         """ln(sum over the other firms exp(v_j) + exp(a_0 / mu)), from prices (n,)."""
         v, _ = self._worth(prices)

@@ -81,7 +81,6 @@ def estimate(
     weight: np.ndarray | None = None,
     baselines: Mapping[str, str] | None = None,
     missing: str = "drop",
-    level: float = 0.95,
 ) -> Amce:
     """AMCEs of every level of every attribute against the attribute's baseline.
 
@@ -134,7 +133,7 @@ def estimate(
     notes += _structure(columns)
     codes, group = np.unique([cluster[i] for i in kept], return_inverse=True)
     beta, v = _least_squares(x, y[kept], w[kept], group.ravel(), terms)
-    critical = float(student.ppf(0.5 + level / 2, len(codes) - 1))
+    critical = float(student.ppf(0.975, len(codes) - 1))
     if len(codes) < FEW:
         notes.append(
             f"only {len(codes)} clusters: standard errors are rough, intervals use t with "

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, t
 
 from econmoral.estimation.identification import NotIdentified, describe, optimal_for
 from econmoral.estimation.inference import SHARP_NOTE, jacobian_of, score_statistic, theta_of
@@ -28,6 +27,7 @@ from econmoral.estimation.likelihood import (
     null_log_likelihood,
     separated,
 )
+from econmoral.estimation.results import Derived
 from econmoral.estimation.robust import cluster_sums, jackknife_covariance, sandwich
 from econmoral.estimation.tables import etable
 
@@ -87,29 +87,14 @@ class Mixture:
 
     def interval(self, kind: int, name: str, level: float = 0.95) -> tuple[float, float]:
         """Confidence interval of a parameter of type ``kind`` (from 0)."""
-        half = (
-            float(
-                t.ppf(0.5 + level / 2, self.df)
-                if np.isfinite(self.df)
-                else norm.ppf(0.5 + level / 2)
-            )
-            * self.se[kind][name]
-        )
-        return self.types[kind][name] - half, self.types[kind][name] + half
+        return self._one(kind, name).interval(level)
 
     def p_value(self, kind: int, name: str, target: float = 0.0) -> float:
         """Two-sided p-value of equality to ``target``."""
-        se = self.se[kind][name]
-        if se <= 0:
-            return float("nan")
-        x = abs(self.types[kind][name] - target) / se
-        return float(2 * (t.sf(x, self.df) if np.isfinite(self.df) else norm.sf(x)))
+        return self._one(kind, name).p_value(target)
 
-    def posterior_frame(self) -> pd.DataFrame:
-        """One row per cluster: the probability of each type, and the likeliest."""
-        frame = pd.DataFrame(self.posterior, index=pd.Index(self.names, name="cluster"))
-        frame.columns = pd.Index([f"type {k + 1}" for k in range(len(self.types))])
-        return frame.assign(likeliest=1 + self.posterior.argmax(1))
+    def _one(self, kind: int, name: str) -> Derived:
+        return Derived(name, self.types[kind][name], self.se[kind][name], self.df)
 
     def to_frame(self, level: float = 0.95) -> pd.DataFrame:
         """One row per type and parameter."""

@@ -23,10 +23,9 @@ estimated by ``econmoral.estimation.estimate.fit``, tested with clustered errors
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -47,6 +46,7 @@ DRAWS = 10_000  # simulated studies of a design; four times as many where counts
 # unit values of one simulation at most; fewer studies are drawn where units are many
 WORK = 4_000_000
 LARGEST = 10**9  # units: what needs more cannot be found
+MOST = 2000  # subjects of a study of a parameter: more would be simulated for hours
 
 
 # ------------------------------------------------------------------------------------------- shares
@@ -215,21 +215,19 @@ def _copula(c: Contrast) -> float:
     )
 
 
-def simulated(
-    c: Contrast, study: Study, units: int, alpha: float = 0.05, draws: int = DRAWS, seed: int = 0
-) -> float | None:
+def simulated(c: Contrast, study: Study, units: int, alpha: float = 0.05) -> float | None:
     """Share of simulated studies in which the t test rejects; None where there are too many units
     to simulate.
 
     A study in which no unit differs from another rejects exactly if its two means differ, as 0 / 0
     and 1 / 0 would.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     if study.answers == 1:
-        draws *= 4
+        draws = 4 * DRAWS
         mean, var = _counts(c, study.paired, units, draws, rng)
     else:
-        draws = min(draws, WORK // (2 * units))
+        draws = min(DRAWS, WORK // (2 * units))
         if draws < 200:
             return None
         mean, var = _values(c, study, units, draws, rng)
@@ -297,12 +295,11 @@ class Size:
     by: str
 
 
-def size(
-    c: Contrast, study: Study, alpha: float = 0.05, power: float = 0.8, seed: int = 0
-) -> Size | None:
+def size(c: Contrast, study: Study, alpha: float = 0.05, power: float = 0.8) -> Size | None:
     """Smallest number of units (per arm) with the power; None where nothing varies over units, so
-    that there is no test.
+    that there is no test.  Raises ValueError where none has it.
     """
+    _check(alpha, power)
     if not noisy(c, study):
         return None
     if formula(c, study, LARGEST, alpha) < power:
@@ -310,12 +307,12 @@ def size(
             f"{study.name}: more than {LARGEST:g} would be needed; look for a larger effect"
         )
     units = _smallest(lambda n: formula(c, study, n, alpha), power)
-    theory, real = formula(c, study, units, alpha), simulated(c, study, units, alpha, seed=seed)
+    theory, real = formula(c, study, units, alpha), simulated(c, study, units, alpha)
     if real is None or abs(real - theory) <= TRUST:
         return Size(units, theory if real is None else real, "formula")
 
     def reaches(n: int) -> float:
-        found = simulated(c, study, n, alpha, seed=seed)
+        found = simulated(c, study, n, alpha)
         return formula(c, study, n, alpha) if found is None else found
 
     found = _smallest(reaches, power)
@@ -328,10 +325,10 @@ def noisy(c: Contrast, study: Study) -> bool:
     return v0 + v1 - (2 * c.covariance if study.paired else 0.0) > 1e-12
 
 
-def _smallest(power: Any, target: float, most: int = LARGEST) -> int:
+def _smallest(power: Callable[[int], float], target: float) -> int:
     """Smallest n of at least 2 that reaches the target, for a power that rises with n."""
     high = 2
-    while high < most and power(high) < target:
+    while high < LARGEST and power(high) < target:
         high *= 2
     low = high // 2 if high > 2 else 2
     while high - low > 1:
@@ -348,31 +345,6 @@ def _check(alpha: float, power: float) -> None:
         )
 
 
-def required(
-    effect: float,
-    alpha: float = 0.05,
-    power: float = 0.8,
-    share: float = 0.5,
-    spread: float | None = None,
-    correlation: float = 0.5,
-    icc: float | None = None,
-    decisions: int | None = None,
-) -> dict[str, int | None]:
-    """Units at which a two-sided test of level alpha finds a difference of shares with the given
-    power, for every kind of study.
-
-    See ``contrast`` for the arms; with ``decisions`` also subjects with so many decisions in an
-    arm.  None where a study has no noise to test against.  Raises ValueError for values that cannot
-    be.
-    """
-    _check(alpha, power)
-    c = contrast(effect, share, spread, icc, correlation)
-    return {
-        s.name: found.units if (found := size(c, s, alpha, power)) else None
-        for s in studies(decisions)
-    }
-
-
 def studies(decisions: int | None) -> tuple[Study, ...]:
     """The kinds of study, those of subjects only where their number of decisions is given."""
     if decisions is None:
@@ -382,15 +354,13 @@ def studies(decisions: int | None) -> tuple[Study, ...]:
     return (*MODEL_STUDIES, *subject_studies(decisions))
 
 
-def reached(
-    c: Contrast, study: Study, units: int, alpha: float = 0.05, seed: int = 0
-) -> float | None:
+def reached(c: Contrast, study: Study, units: int, alpha: float = 0.05) -> float | None:
     """Power with so many units: simulated, by formula where there are too many; None where nothing
     varies.
     """
     if not noisy(c, study):
         return None
-    found = simulated(c, study, units, alpha, draws=10_000, seed=seed)
+    found = simulated(c, study, units, alpha)
     return formula(c, study, units, alpha) if found is None else found
 
 
@@ -567,7 +537,7 @@ def _probabilities(study: Parameter, pool: Design, arm: int, shift: np.ndarray) 
     return p / p.sum(2, keepdims=True)
 
 
-def implied_icc(study: Parameter, seed: int = 0) -> float:
+def implied_icc(study: Parameter) -> float:
     """Intra-class correlation of subjects' choices in one decision that the spread of the parameter
     brings about.
 
@@ -576,14 +546,14 @@ def implied_icc(study: Parameter, seed: int = 0) -> float:
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(31)
     weights = weights / weights.sum()
-    pool = items(study.family, max(study.decisions, 50), seed)
+    pool = items(study.family, max(study.decisions, 50), 0)
     p = _probabilities(study, pool, 0, study.spread * nodes)
     mean = np.einsum("n,nds->ds", weights, p)
     between = np.einsum("n,nds->ds", weights, (p - mean) ** 2)
     return float(between.sum() / (mean * (1 - mean)).sum())
 
 
-def spread_for(study: Parameter, icc: float, seed: int = 0) -> float:
+def spread_for(study: Parameter, icc: float) -> float:
     """Standard deviation of the parameter over subjects that gives an intra-class correlation.
     Raises ValueError if none does.
     """
@@ -591,7 +561,7 @@ def spread_for(study: Parameter, icc: float, seed: int = 0) -> float:
         raise ValueError(f"the intra-class correlation must lie from 0 up to 1, got {icc:g}")
 
     def gap(spread: float) -> float:
-        return implied_icc(replace(study, spread=spread), seed) - icc
+        return implied_icc(replace(study, spread=spread)) - icc
 
     if icc == 0:
         return 0.0
@@ -671,19 +641,17 @@ def _simulated_fit(
     return fit(data)
 
 
-def subjects_for(
-    study: Parameter, power: float = 0.8, draws: int = 200, seed: int = 0, most: int = 2000
-) -> Rejections:
+def subjects_for(study: Parameter, power: float = 0.8, draws: int = 200) -> Rejections:
     """Subjects (per arm) that a study of a parameter needs, and the power simulated there.
 
     The spread of the estimate falls with the root of the number: from a pilot of simulated studies
     to a first size, and up to four times from there to a better one.  Raises ValueError where more
-    than ``most`` would be needed.
+    than ``MOST`` would be needed.
     """
     _check(study.alpha, power)
     edge = float(norm.ppf(1 - study.alpha / 2))
     need = (edge + float(norm.ppf(power))) / abs(study.effect)
-    found = rejections(study, 40, max(50, draws // 2), seed)
+    found = rejections(study, 40, max(50, draws // 2))
     for attempt in range(5):
         if not math.isfinite(found.spread):
             raise ValueError(
@@ -698,12 +666,12 @@ def subjects_for(
                 / max(edge + float(norm.ppf(np.clip(found.power, 0.05, 0.99))), 0.5)
             )
         subjects = max(5, math.ceil(found.subjects * factor**2))
-        if subjects > most:
+        if subjects > MOST:
             raise ValueError(
-                f"more than {most} subjects would be needed (about {subjects}); look for a larger "
-                "effect or give more decisions"
+                f"more than {MOST} subjects would be needed (about {subjects}); look for a "
+                "larger effect or give more decisions"
             )
         if attempt and (abs(found.power - power) <= found.power_se or subjects == found.subjects):
             break
-        found = rejections(study, subjects, draws, seed + attempt + 1)
+        found = rejections(study, subjects, draws, attempt + 1)
     return found

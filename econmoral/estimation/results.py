@@ -80,17 +80,17 @@ class Fit:
     log_likelihood: float
     n: int
     clusters: int
-    errors: str = "clustered"
-    df: float = np.inf
-    null_log_likelihood: float = float("nan")
-    notes: tuple[str, ...] = ()
-    fixed: dict[str, float] = field(default_factory=dict)
-    data: Design | None = field(default=None, repr=False, compare=False)
-    b: np.ndarray | None = field(default=None, repr=False, compare=False)
-    score: np.ndarray | None = field(default=None, repr=False, compare=False)
-    hessian: np.ndarray | None = field(default=None, repr=False, compare=False)
-    replications: int = 999
-    seed: int = 0
+    errors: str
+    df: float
+    null_log_likelihood: float
+    notes: tuple[str, ...]
+    fixed: dict[str, float]
+    data: Design = field(repr=False, compare=False)
+    b: np.ndarray = field(repr=False, compare=False)
+    score: np.ndarray = field(repr=False, compare=False)
+    hessian: np.ndarray = field(repr=False, compare=False)
+    replications: int
+    seed: int
 
     # ---- the whole fit
 
@@ -177,31 +177,25 @@ class Fit:
         if method == "profile":
             if name == "lambda":
                 raise ValueError("there is no profile interval of lambda; use another method")
-            return profile_interval(self._data(), name, level)
+            return profile_interval(self.data, name, level)
         if method == "wild":
-            assert self.b is not None
             return wild_interval(
-                self._data(), name, self.b, self.se[name], level, self.replications, self.seed
+                self.data, name, self.b, self.se[name], level, self.replications, self.seed
             )
         if method != "wald":
             raise ValueError(f"unknown method {method!r}; known: default, wald, profile, wild")
-        half = critical(level, self.df) * self.se[name]
-        return self.estimates[name] - half, self.estimates[name] + half
+        return self._one(name).interval(level)
 
     def p_value(self, name: str, target: float = 0.0) -> float:
         """Two-sided p-value of equality to ``target``; by the wild bootstrap with wild errors
         (lambda: t)."""
         if self.errors == "wild" and name != "lambda":
-            data = self._data()
-            return wild_test(
-                data,
-                name,
-                target,
-                wild_weights(len(data.names), self.replications, self.seed),
-                self.b,
-            ).p
-        se = self.se[name]
-        return two_sided((self.estimates[name] - target) / se, self.df) if se > 0 else float("nan")
+            weights = wild_weights(len(self.data.names), self.replications, self.seed)
+            return wild_test(self.data, name, target, weights, self.b).p
+        return self._one(name).p_value(target)
+
+    def _one(self, name: str) -> Derived:
+        return Derived(name, self.estimates[name], self.se[name], self.df)
 
     # ---- tests and functions of parameters
 
@@ -251,7 +245,7 @@ class Fit:
     def predict(self, data: Design | None = None) -> np.ndarray:
         """(n, S) probability of every option, in the decisions of the fit or in others of the same
         parameters."""
-        return probabilities(self._b(), self._matching(data))
+        return probabilities(self.b, self._matching(data))
 
     def predict_frame(self, data: Design | None = None, level: float = 0.95) -> pd.DataFrame:
         """One row per decision and option: probability, se, low, high (delta method on the logit,
@@ -288,7 +282,7 @@ class Fit:
         """Log odds of one option in each of some decisions, from the utilities of all, and their
         standard errors."""
         index, here = data.index[rows], np.arange(len(rows))
-        value = np.where(data.allowed[rows], index @ self._b(), -np.inf)
+        value = np.where(data.allowed[rows], index @ self.b, -np.inf)
         own = value[here, options]
         value[here, options] = -np.inf
         most = value.max(1)
@@ -307,7 +301,7 @@ class Fit:
         theta): the mean over decisions and options of b P (1 - P), decisions counted by their
         sampling weights, standard errors and intervals by the delta method.
         """
-        data, b = self._data(), self._b()
+        data, b = self.data, self.b
         p = np.where(data.allowed, self.predict(), 0.0)
         share = data.allowed * (data.weight.sum(1, keepdims=True) if data.weighted else 1.0)
         share = share / share.sum()
@@ -318,12 +312,9 @@ class Fit:
         rows = []
         for k in range(len(b)):
             gradient = b[k] * bend + slope * np.eye(len(b))[k]
-            value, se = (
-                b[k] * slope * per,
-                float(np.sqrt(max(gradient @ v @ gradient, 0))) * abs(per),
-            )
-            half = critical(level, self.df) * se
-            rows.append((value, se, value - half, value + half))
+            value = b[k] * slope * per
+            se = float(np.sqrt(max(gradient @ v @ gradient, 0))) * abs(per)
+            rows.append((value, se, *Derived("effect", value, se, self.df).interval(level)))
         index = pd.Index(["own payoff", *data.parameters], name="term")
         return pd.DataFrame(rows, index=index, columns=["effect", "se", "low", "high"])
 
@@ -361,34 +352,21 @@ class Fit:
     def influence(self) -> np.ndarray:
         """(J, K + 1) what each cluster adds to the estimates; its outer product is the clustered
         covariance."""
-        data, b = self._data(), self._b()
-        assert self.score is not None
-        assert self.hessian is not None
-        j = len(data.names)
-        sums = cluster_sums(self.score, data.cluster, j)
+        j = len(self.data.names)
+        sums = cluster_sums(self.score, self.data.cluster, j)
         q = small_sample(j, *self.score.shape)
-        return np.sqrt(q) * sums @ np.linalg.inv(-self.hessian) @ jacobian_of(b).T
-
-    def _data(self) -> Design:
-        if self.data is None:
-            raise ValueError("this fit does not hold its decisions; estimate it with fit()")
-        return self.data
-
-    def _b(self) -> np.ndarray:
-        if self.b is None:
-            raise ValueError("this fit does not hold its maximum; estimate it with fit()")
-        return self.b
+        return np.sqrt(q) * sums @ np.linalg.inv(-self.hessian) @ jacobian_of(self.b).T
 
     def _matching(self, data: Design | None) -> Design:
-        data = self._data() if data is None else data
-        if data.parameters != self._data().parameters or data.fixed != self._data().fixed:
+        data = self.data if data is None else data
+        if data.parameters != self.data.parameters or data.fixed != self.data.fixed:
             raise ValueError(
-                f"these decisions are of {data.parameters}, the fit is of {self._data().parameters}"
+                f"these decisions are of {data.parameters}, the fit is of {self.data.parameters}"
             )
         return data
 
     def _covariance_of_b(self) -> np.ndarray:
-        back = np.linalg.inv(jacobian_of(self._b()))
+        back = np.linalg.inv(jacobian_of(self.b))
         return back @ self.covariance @ back.T
 
 
@@ -404,11 +382,11 @@ def derivative(function: Callable[[np.ndarray], float], at: np.ndarray) -> np.nd
 
 
 def _joint(a: Fit, b: Fit, name: str) -> tuple[float, float]:
-    """Variance of each and their covariance over clusters of the same name: (cov, df)."""
+    """Covariance of the parameter of both over clusters of the same name, and the smaller df."""
     ours, theirs = a.influence(), b.influence()
     first, second = list(a.estimates).index(name), list(b.estimates).index(name)
-    place = {label: i for i, label in enumerate(b._data().names)}
-    pairs = [(i, place[label]) for i, label in enumerate(a._data().names) if label in place]
+    place = {label: i for i, label in enumerate(b.data.names)}
+    pairs = [(i, place[label]) for i, label in enumerate(a.data.names) if label in place]
     shared = sum(float(ours[i, first] * theirs[j, second]) for i, j in pairs)
     return shared, min(a.df, b.df)
 

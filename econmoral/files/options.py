@@ -16,14 +16,15 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
-from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from econmoral.files.records import InputError, read_yaml
+from econmoral.files.records import InputError, plain, read_yaml
 
 C = TypeVar("C", bound="Config")
+LARGEST = 1e12  # number that a pair may give
 
 
 def option(
@@ -88,7 +89,8 @@ class Config:
     def _checked(self, entry: Field[Any], hint: Any) -> Any:
         value = getattr(self, entry.name)
         one, several, optional = _kind(hint)
-        name, about = _words(entry.name), entry.metadata
+        about = entry.metadata
+        name = entry.name if about["positional"] else _words(entry.name)
         if value is None and about["required"]:
             raise InputError(f"give {name}")
         if value is None and (optional or entry.default is None):
@@ -123,10 +125,6 @@ class Config:
     def settings(self) -> dict[str, object]:
         """The values as JSON holds them."""
         return {k: _plain(v) for k, v in asdict(self).items()}
-
-    def changed(self, **values: Any) -> Self:
-        """The same with some other values, checked again."""
-        return replace(self, **values)
 
 
 def _plain(value: object) -> object:
@@ -213,3 +211,25 @@ def parse(
     given = vars(parser.parse_args(words))
     values = {k: found.get(k) if v is None else v for k, v in given.items() if k in hints}
     return config(**{k: v for k, v in values.items() if v is not None})
+
+
+def pairs(words: Iterable[str], name: str) -> dict[str, float]:
+    """``gamma=0`` and the like, given to the option ``name``.
+
+    Raises InputError for anything else, and for a name that stands twice.
+    """
+    found: dict[str, float] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not abs(number) <= LARGEST:
+            raise InputError(
+                f"{name} {plain(word)}: write NAME=VALUE with a number of at most {LARGEST:g}"
+            )
+        if key.strip() in found:
+            raise InputError(f"{name} gives {plain(key.strip())} twice")
+        found[key.strip()] = number
+    return found

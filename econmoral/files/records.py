@@ -295,6 +295,15 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not valid JSON: {error}") from None
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Read one JSON object; empty where there is no file, or another value in it.
+
+    Raises InputError when it is malformed.
+    """
+    found = read_json(path) if path.is_file() else {}
+    return found if isinstance(found, dict) else {}
+
+
 def parse_json(text: bytes) -> Any:
     """One JSON value.
 
@@ -408,11 +417,8 @@ def sha256(path: Path) -> str:
             f"{sha256(p)} {p.relative_to(path)}\n" for p in sorted(path.rglob("*")) if p.is_file()
         )
         return hashlib.sha256(listing.encode()).hexdigest()
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def origin(**inputs: Path) -> dict[str, Any]:

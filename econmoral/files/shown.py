@@ -1,11 +1,13 @@
-"""Numbers as tables show them: one way to write an estimate, whoever prints it."""
+"""Numbers and tables as people see them: one way to write an estimate, whoever prints it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
 NOTHING, NOT_IDENTIFIED = "–", "not id."
 
@@ -33,10 +35,9 @@ def in_percent(found: Mapping[str, Any] | None, signed: bool = False) -> str:
     return NOTHING if found is None else with_error(found["mean"], found["se"], 0, 100, signed)
 
 
-def interval(low: float, high: float, digits: int = 2, signed: bool = False) -> str:
+def interval(low: float, high: float, digits: int = 2) -> str:
     """``[-0.02, 0.03]``."""
-    plus = "+" if signed else ""
-    return f"[{low:{plus}.{digits}f}, {high:{plus}.{digits}f}]"
+    return f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def parameter(value: Mapping[str, Any] | None, bounds: Sequence[float | None] | None = None) -> str:
@@ -49,3 +50,31 @@ def parameter(value: Mapping[str, Any] | None, bounds: Sequence[float | None] | 
     if low is None or high is None or not np.isfinite((low, high)).all():
         return NOT_IDENTIFIED
     return interval(low, high)
+
+
+def grid(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    title: str = "",
+    left: Collection[str] | None = None,
+) -> Table:
+    """A table for the terminal: the columns ``left`` (the first one unless given) to the left, all
+    others to the right.
+
+    What is too long is broken, not cut: two identifiers may differ at their end.
+    """
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in header:
+        begins = name in (header[:1] if left is None else left)
+        table.add_column(name, justify="left" if begins else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table for a page."""
+    body = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
+    return "\n".join(
+        [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {line} |" for line in body)]
+    )

@@ -18,7 +18,7 @@ control questions whose answers are numbers on the page.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -186,19 +186,6 @@ def unreversed(probabilities: np.ndarray, reverse: bool) -> np.ndarray:
 # ------------------------------------------------------------------------------------------- theory
 
 
-def sacrifice_threshold(passengers: int, pedestrians: int) -> float:
-    """Degree of morality above which a passenger prefers the sacrifice: (n_p + n_q) / (2 n_q).
-
-    Beyond 1 nobody does.
-
-    Own payoff 0 if protected and -1 if sacrificed; universalised payoff minus the share of all who
-    are killed.
-    """
-    if passengers < 1 or pedestrians < 1:
-        raise ValueError("there must be at least one passenger and one pedestrian")
-    return (passengers + pedestrians) / (2 * pedestrians)
-
-
 def sacrifice_gains(scene: str, saved: int) -> tuple[float, float]:
     """(own, universalised) payoff of the sacrifice minus that of protection.
 
@@ -215,6 +202,8 @@ def sacrifice_gains(scene: str, saved: int) -> tuple[float, float]:
 def predicted_choice(scene: str, saved: int, kappa: float) -> float:
     """1 sacrifice, 0 protection, one half at a tie:
     what homo moralis of degree kappa chooses (0 is homo economicus).
+
+    A passenger prefers the sacrifice above kappa = (n_p + n_q) / (2 n_q); beyond 1 nobody does.
     """
     own, alike = sacrifice_gains(scene, saved)
     gain = (1 - kappa) * own + kappa * alike
@@ -372,38 +361,15 @@ CASE_WORDINGS = (
 
 
 @dataclass(frozen=True)
-class Design:
-    """Probabilities by which scenarios are drawn: an attribute (one of six, equally likely),
-    then independently the rest.
-
-    passengers : that one group rides in the car (else both are on the road).  lights : of no
-    light, the first group (or the pedestrians) crossing on green, and on red.  straight : that
-    staying on course kills the first group.
-    """
-
-    passengers: float = 0.5
-    lights: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
-    straight: float = 0.5
-
-    def __post_init__(self) -> None:
-        numbers = (self.passengers, *self.lights, self.straight)
-        if not all(0 < p < 1 for p in numbers) or abs(sum(self.lights) - 1) > 1e-9:
-            raise ValueError(
-                "a design's probabilities must lie strictly between 0 and 1, and those of the "
-                "lights add up to 1"
-            )
-
-
-@dataclass(frozen=True)
 class Scenario:
     """Two sides of the road.
 
     Side 0 holds the group of the favoured level unless the page swaps the groups.
 
     attribute : what the groups differ in.  favoured, other : kinds of the characters.  riders :
-    the side in the car, or None.  light : None, or the side that crosses lawfully; with a side in
-    the car, ("green" or "red") for the other.  straight : the side that dies if the car stays on
-    course.
+    the side in the car, or None.  lawful : of each side, whether it crosses lawfully, or None where
+    there is no light and for the side in the car.  straight : the side that dies if the car stays
+    on course.
     """
 
     attribute: str
@@ -414,8 +380,11 @@ class Scenario:
     straight: int
 
 
-def draw_scenarios(n: int, rng: np.random.Generator, design: Design = Design()) -> list[Scenario]:
-    """n scenarios of a design."""
+def draw_scenarios(n: int, rng: np.random.Generator) -> list[Scenario]:
+    """n scenarios: an attribute (one of six, equally likely), then evenly and independently whether
+    one group rides in the car, the light (none, or the first group or the pedestrians crossing on
+    green or on red), and whom the car's course kills.
+    """
     scenarios = []
     for _ in range(n):
         attribute = str(rng.choice(ATTRIBUTES))
@@ -430,8 +399,8 @@ def draw_scenarios(n: int, rng: np.random.Generator, design: Design = Design()) 
             size = int(rng.integers(1, LARGEST))
             more = rng.choice(HUMANS, int(rng.integers(size + 1, LARGEST + 1)))
             favoured, other = tuple(str(k) for k in more), tuple(str(k) for k in more[:size])
-        riders = int(rng.integers(2)) if rng.random() < design.passengers else None
-        light = int(rng.choice(3, p=design.lights))
+        riders = int(rng.integers(2)) if rng.random() < 0.5 else None
+        light = int(rng.choice(3, p=(1 / 3, 1 / 3, 1 / 3)))
         lawful: list[bool | None] = [None, None]
         if light:
             walker = 0 if riders is None else 1 - riders
@@ -445,15 +414,10 @@ def draw_scenarios(n: int, rng: np.random.Generator, design: Design = Design()) 
                 other,
                 riders,
                 (lawful[0], lawful[1]),
-                0 if rng.random() < design.straight else 1,
+                0 if rng.random() < 0.5 else 1,
             )
         )
     return scenarios
-
-
-def scenario_record(scenario: Scenario) -> dict[str, Any]:
-    """A scenario as one line of a file."""
-    return asdict(scenario)
 
 
 def read_scenario(row: dict[str, Any]) -> Scenario:
@@ -606,49 +570,30 @@ def listed_shares(spared: float, page: CasePage) -> np.ndarray:
 class Coded:
     """Scenarios as numbers, for the estimator: level (n, 2 swaps, 2 sides, 9) of 1, 0 or nan.
 
-    Weight (n, 2 swaps, 9).
+    Weight (n, 9).
     """
 
     level: np.ndarray
     weight: np.ndarray
 
 
-def code(scenarios: list[Scenario], design: Design = Design()) -> Coded:
-    """Levels and design weights of scenarios that ``design`` has drawn.
+def code(scenarios: list[Scenario]) -> Coded:
+    """Levels and design weights of scenarios.
 
-    A weight is the inverse probability, given the level of the dimension, of all else that the
-    design draws unevenly, so that both levels are seen against the same mixture of the others (as
-    in Awad et al. 2018).  Which group stands where and which side rides are drawn evenly and need
-    no weight.
+    A weight is proportional to the inverse probability, given the level of the dimension, of all
+    else that is drawn, so that both levels are seen against the same mixture of the others (as in
+    Awad et al. 2018).  All is drawn evenly but what shows a level of law: one colour where one
+    group rides, either colour where both are on the road.
     """
-    chance = {None: design.lights[0], True: design.lights[1], False: design.lights[2]}
     level = np.full((len(scenarios), 2, 2, len(DIMENSIONS)), np.nan)
-    weight = np.zeros((len(scenarios), 2, len(DIMENSIONS)))
+    weight = np.ones((len(scenarios), len(DIMENSIONS)))
+    law = list(DIMENSIONS).index("law")
     for i, scenario in enumerate(scenarios):
-        walker = (
-            scenario.lawful[0] if scenario.riders is None else scenario.lawful[1 - scenario.riders]
-        )
-        light, course = (
-            chance[walker],
-            design.straight if scenario.straight == 0 else 1 - design.straight,
-        )
+        if scenario.riders is not None:
+            weight[i, law] = 2.0
         for swapped in (0, 1):
-            for d, (dimension, pair) in enumerate(levels(scenario, bool(swapped)).items()):
+            for d, pair in enumerate(levels(scenario, bool(swapped)).values()):
                 level[i, swapped, :, d] = [np.nan if k is None else k for k in pair]
-                if dimension == "intervention":  # the level itself is what the course decides
-                    weight[i, swapped, d] = 1 / light
-                # with both groups on the road either colour shows both levels
-                elif dimension == "law":
-                    weight[i, swapped, d] = 1 / (
-                        (
-                            light
-                            if scenario.riders is not None
-                            else design.lights[1] + design.lights[2]
-                        )
-                        * course
-                    )
-                else:
-                    weight[i, swapped, d] = 1 / (light * course)
     return Coded(level, weight)
 
 
@@ -665,10 +610,7 @@ def amce(coded: Coded, spared: np.ndarray) -> dict[str, dict[str, float]]:
     sides = np.stack([spared, 1 - spared], axis=2)  # (n, 4, 2)
     effects: dict[str, dict[str, float]] = {}
     for d, dimension in enumerate(DIMENSIONS):
-        level, weight = (
-            coded.level[..., d][:, swapped],
-            np.repeat(coded.weight[..., d][:, swapped, None], 2, axis=2),
-        )
+        level, weight = coded.level[..., d][:, swapped], coded.weight[:, d, None, None]
         used = ~np.isnan(level) & ~np.isnan(sides)
         influence, means = np.zeros(len(spared)), []
         for k in (0, 1):

@@ -261,9 +261,3 @@ def _reads(family: str, act: str) -> bool:
     acts = {"q": (1.0, 0.0), "v": (0.0, 1.0)}[act]
     without, after = (outcome(np.array(2.0), np.array(1.0), *a)[1] for a in ((0.0, 0.0), acts))
     return bool((without != after).any())
-
-
-def subjects_of(sample: Sample) -> dict[str, int]:
-    """Cluster -> number of decisions."""
-    counts = np.bincount(sample.data.cluster, minlength=len(sample.data.names))
-    return dict(zip(sample.data.names, counts.tolist(), strict=True))

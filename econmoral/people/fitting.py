@@ -13,9 +13,7 @@ Exit code 0: estimated; 2: the input cannot be used; 3: the data do not identify
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -38,7 +36,7 @@ from econmoral.estimation.estimate import (
 )
 from econmoral.estimation.likelihood import Design
 from econmoral.estimation.tables import Etable
-from econmoral.files.options import Config, option
+from econmoral.files.options import Config, option, pairs
 from econmoral.files.records import (
     InputError,
     finite,
@@ -48,7 +46,6 @@ from econmoral.files.records import (
     write_json,
     write_text,
 )
-from econmoral.files.sheet import LARGEST
 from econmoral.people.choices import read_choices
 from econmoral.people.expressions import check, evaluate
 from econmoral.people.sample import Sample
@@ -291,26 +288,6 @@ class Outcome:
     def identified(self) -> bool:
         """Whether everything asked for was estimated."""
         return isinstance(self.fit, Fit) and not isinstance(self.types, NotIdentified)
-
-
-def pairs(words: Sequence[str], name: str) -> dict[str, float]:
-    """``gamma=0`` and the like.  Raises InputError for anything else."""
-    found: dict[str, float] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        try:
-            number = float(value) if equals else math.nan
-        except ValueError:
-            number = math.nan
-        if not abs(number) <= LARGEST:
-            raise InputError(
-                f"{name} {plain(word)}: write NAME=VALUE with a number of at most "
-                f"{LARGEST:g}, e.g. gamma=0"
-            )
-        if key.strip() in found:
-            raise InputError(f"{name}: {key.strip()} is given twice")
-        found[key.strip()] = number
-    return found
 
 
 def outcome(path: Path, options: Options) -> Outcome:

@@ -19,10 +19,6 @@ from typing import Literal
 
 import numpy as np
 
-from econmoral.text.replies import OUTCOMES as OUTCOMES
-from econmoral.text.replies import Outcome as Outcome
-from econmoral.text.replies import read_reply as read_reply
-
 Message = dict[str, str]
 Mode = Literal["direct", "reasoned"]
 NOTHING = "(no text)"  # stands for a derivation of which nothing is left

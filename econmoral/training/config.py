@@ -58,7 +58,9 @@ class SftConfig(Config):
         choices=("fp32", "bf16", "qlora"),
     )
     holdout: float = option(
-        0.1, "share of the data, from its end, that is not trained on (default 0.1; 0 for none)"
+        0.1,
+        "share of the data, from its end, that is not trained on, at most 40 conversations "
+        "(default 0.1; 0 for none)",
     )
     processes: int = option(
         None, "processes that must be running (default: what the launcher says)", positive=True

@@ -148,10 +148,9 @@ def collate(rows: list[Any]) -> dict[str, Any]:
         "input_ids": torch.tensor([ids]),
         "position_ids": torch.tensor([positions]),
         "logits_to_keep": torch.tensor(keep),
-        # with a cache the library would let sequences see one another
         "labels": labels,
         "shift_labels": labels,
-        "use_cache": False,
+        "use_cache": False,  # with a cache the library would let sequences see one another
     }
 
 

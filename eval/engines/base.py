@@ -23,17 +23,8 @@ from econmoral.economics.preferences import FAMILIES
 from econmoral.files.records import InputError
 from econmoral.instruments.games import Item, Layout, plan_order
 from econmoral.text.chat import end_of_turn, prompt_text, turn_text, without_special_tokens
-from econmoral.text.conversation import (
-    OUTCOMES,
-    Conversation,
-    Message,
-    Outcome,
-    Step,
-    as_messages,
-    forms,
-    joint,
-    read_reply,
-)
+from econmoral.text.conversation import Conversation, Message, Step, as_messages, forms, joint
+from econmoral.text.replies import OUTCOMES, Outcome, read_reply
 
 LONGEST_DERIVATION = 800  # tokens; derivations that are cut are counted
 LONGEST_SAMPLED_REPLY = 60  # tokens of a reply that is sampled and read

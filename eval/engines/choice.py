@@ -11,10 +11,12 @@ from typing import Any
 
 from rich.console import Console
 
+from econmoral.checkpoints.adapters import WEIGHTS
 from econmoral.checkpoints.models import find_model
 from econmoral.checkpoints.places import state
 from econmoral.files.records import InputError, parse_yaml, sha256
 
+from ..conditions import BASE
 from ..config import Source
 from .base import Condition, Engine, Sampled
 
@@ -86,7 +88,7 @@ class Identity:
                 engine = c.endpoint or choose_engine(c.engine)[0]
                 weights = [find_model(base).source, state(base)] if base else []
                 self._base = [weights, engine, c.served, list(c.vllm)]
-            files = ("adapter_config.json", "adapter_model.safetensors")
+            files = ("adapter_config.json", WEIGHTS)
             folder = None if condition.adapter is None else self.adapters[condition.adapter]
             adapter = [sha256(folder / f) for f in files] if folder else None
             what = json.dumps([self._base, adapter])
@@ -134,5 +136,5 @@ def _open(config: Source, adapters: dict[str, Path], console: Console) -> Any:
 
     local = Transformers(base, adapters, given=given)
     console.print(f"engine: transformers on {local.device} ({why}), {load}")
-    local.check([Condition("base"), *(Condition(name, name) for name in adapters)])
+    local.check([BASE, *(Condition(name, name) for name in adapters)])
     return local

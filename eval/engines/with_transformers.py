@@ -26,6 +26,7 @@ from econmoral.checkpoints.loading import check_files, load_checkpoint, load_tok
 from econmoral.files.records import InputError
 from econmoral.text.conversation import LETTER, Conversation, Question
 
+from ..conditions import BASE
 from .base import Condition, Exact, ScoredStep
 
 # The tree and plain passes agree to this, in log-probability (relative where that is below -1)
@@ -231,7 +232,7 @@ class Transformers(Exact):
         any other: LoRA on linear layers leaves attention as it is.
         """
         if adapter not in self._trusted:
-            self.check([Condition("base")])
+            self.check([BASE])
             self._trusted[adapter] = self._trusted[None]
 
     def _longest_tree(self, condition: Condition) -> float:

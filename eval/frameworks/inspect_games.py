@@ -22,7 +22,7 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from econmoral.rooms import room
-from econmoral.text.conversation import read_reply
+from econmoral.text.replies import read_reply
 
 pages = room("eval.frameworks.pages")  # Inspect reads this file outside of any package
 

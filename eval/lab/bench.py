@@ -37,6 +37,7 @@ from econmoral.instruments.menus import (
 from econmoral.target import ECONOMICUS, Target, number
 from econmoral.text.conversation import Conversation, Mode
 
+from ..conditions import BASE
 from ..engines.base import Answer, Condition, Request
 from ..transcripts.entries import marks
 from .markup import bar, block, esc, notice, paragraph, table
@@ -230,7 +231,7 @@ def arms(setting: Setting, adapters: Sequence[str]) -> list[Condition]:
     """
     told = Target.parse(setting.target)
     found = {
-        "base": Condition("base"),
+        "base": BASE,
         "told": Condition(f"base, told {told.label}", None, told.describe()),
         **{a: Condition(a, a) for a in adapters},
     }
@@ -301,11 +302,10 @@ def measured(
 def by_decision(setting: Setting, p: np.ndarray) -> dict[str, float]:
     """Of a game, the probability of the first move at every information set, by its name."""
     game, found = GAMES[setting.game], {}
-    for k, info in enumerate(game.info_sets):
-        name = (
-            f"{info.actions[0]} after {info.after[0]}" if info.after else f"{info.actions[0]} first"
-        )
-        found[name] = float(p[game.first_actions[:, k]].sum())
+    for info, share in zip(game.info_sets, p @ game.first_actions, strict=True):
+        first = info.actions[0]
+        name = f"{first} after {info.after[0]}" if info.after else f"{first} first"
+        found[name] = float(share)
     return found
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from econmoral.checkpoints.adapters import WEIGHTS
 from econmoral.checkpoints.attaching import model_of
 from econmoral.files.records import InputError
 
@@ -59,7 +60,7 @@ def adapters_in(root: Path) -> list[Adapter]:
 
 def written(folder: Path | None) -> int:
     """When an adapter's weights were written, in nanoseconds; 0 where there are none (a base)."""
-    weights = folder / "adapter_model.safetensors" if folder else None
+    weights = folder / WEIGHTS if folder else None
     return weights.stat().st_mtime_ns if weights is not None and weights.is_file() else 0
 
 

@@ -74,9 +74,9 @@ def view(play: Play, firm: int) -> View:
     )
 
 
-def page_of(play: Play, firm: int, system: str | None = None) -> Conversation:
+def page_of(play: Play, firm: int) -> Conversation:
     """What a model reads as this firm."""
-    return price_conversation(view(play, firm), play.wording, system, controls=False)
+    return price_conversation(view(play, firm), play.wording, controls=False)
 
 
 def scripted(play: Play, firm: int) -> float:

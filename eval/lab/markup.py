@@ -18,7 +18,7 @@ COLOURS = 6  # c0 to c5 of style.css
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a chart: x and y, (T,) each; nan in y is a gap.  ``step`` and ``points`` say how
+    """One line of a chart: x and y, (T,) each; nan in y is a gap.  ``dash`` and ``points`` say how
     it is drawn.
     """
 
@@ -68,15 +68,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> s
     )
 
 
-def bar(share: float | None, colour: int = 0, best: bool = False) -> str:
+def bar(share: float | None, colour: int) -> str:
     """A share in per cent over a bar of that length; a dash where there is none."""
     if share is None or not math.isfinite(share):
         return "–"
     width = 100 * min(max(share, 0.0), 1.0)
     figure = f"{width:.0f} %" if width >= 1 or width == 0 else f"{width:.1g} %"
-    star = f'<span class="best">{figure}</span>' if best else figure
     return (
-        f'<div class="bar" style="--bar: var(--c{colour % COLOURS})">{star}<i style="width: '
+        f'<div class="bar" style="--bar: var(--c{colour % COLOURS})">{figure}<i style="width: '
         f'{width:.1f}%"></i></div>'
     )
 
@@ -205,13 +204,13 @@ def _line(frame: Frame, series: Series, k: int) -> list[str]:
     return parts
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers in [low, high], at most so many."""
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers in [low, high], half a dozen at most."""
     span = high - low
     if not span > 0:
         return [low]
-    unit = 10.0 ** math.floor(math.log10(span / most))
-    step = next(unit * k for k in (1, 2, 5, 10) if span / (unit * k) <= most)
+    unit = 10.0 ** math.floor(math.log10(span / 6))
+    step = next(unit * k for k in (1, 2, 5, 10) if span / (unit * k) <= 6)
     return [
         round(step * k, 12)
         for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)

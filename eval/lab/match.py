@@ -18,6 +18,7 @@ from econmoral.instruments.games import (
     page_actions,
     page_order,
     page_text,
+    path_labels,
 )
 from econmoral.target import number
 from econmoral.text.conversation import Conversation, Question
@@ -105,9 +106,10 @@ class Match:
         value = dict(zip("TRPS", (p / UNIT for p in self.protocol.payoffs), strict=True))
         first, second = (value[name] for name in game.outcomes[moves])
         mine, models = (first, second) if self.person_first else (second, first)
+        path = ", then ".join(path_labels(self.layout, moves))
         told = (
-            f"Round {len(self.played) + 1}: {', then '.join(_labels(self, moves))}. You got "
-            f"{number(models)} points, the other person got {number(mine)}."
+            f"Round {len(self.played) + 1}: {path}. You got {number(models)} points, the other "
+            f"person got {number(mine)}."
         )
         done = Round(self.person_first, moves, (mine, models))
         # whoever began replies next
@@ -144,7 +146,7 @@ def match_shown(match: Match, model: str) -> str:
     if match.played:
         rows = []
         for k, r in enumerate(match.played, start=1):
-            labels = " ".join(_labels(match, r.moves))
+            labels = " ".join(path_labels(match.layout, r.moves))
             rows.append(
                 [
                     str(k),
@@ -170,7 +172,7 @@ def match_shown(match: Match, model: str) -> str:
         parts.append(
             paragraph(
                 f"Round {len(match.played) + 1} of {match.rounds}: {first} moved "
-                f"{' '.join(_labels(match, match.moves))}.",
+                f"{' '.join(path_labels(match.layout, match.moves))}.",
                 "big",
             )
         )
@@ -178,14 +180,6 @@ def match_shown(match: Match, model: str) -> str:
         first = "you move first" if match.person_first else "the model moves first"
         parts.append(paragraph(f"Round {len(match.played) + 1} of {match.rounds}: {first}.", "big"))
     return block(*parts)
-
-
-def _labels(match: Match, moves: tuple[str, ...]) -> list[str]:
-    sets = GAMES[match.protocol.game].info_sets
-    places = [
-        next(k for k, s in enumerate(sets) if s.after == moves[:i]) for i in range(len(moves))
-    ]
-    return [label_of(match.layout, k, m) for k, m in zip(places, moves, strict=True)]
 
 
 def drawn(probabilities: np.ndarray, options: Sequence[str], rng: np.random.Generator) -> str:

@@ -11,6 +11,7 @@ import gradio as gr
 from econmoral.files.records import InputError
 from econmoral.text.conversation import Mode
 
+from ..conditions import BASE
 from ..engines.base import Answer, Condition, seed_of
 from . import watch
 from .engines import written
@@ -144,7 +145,7 @@ class Watch:
         if battery.revealed is not None:
             return
         requests = watch.battery_requests(mode)
-        arm = Condition(due.unique, due.unique) if due.folder else Condition("base")
+        arm = Condition(due.unique, due.unique) if due.folder else BASE
         adapters = {due.unique: due.folder} if due.folder else {}
         while len(battery.answers) < len(requests):
             done = len(battery.answers)

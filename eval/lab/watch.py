@@ -19,7 +19,7 @@ import numpy as np
 from econmoral.economics.choice import Decision
 from econmoral.economics.games import BATTERY, belief_weights, draw_beliefs
 from econmoral.estimation.identification import NotIdentified
-from econmoral.files.records import InputError, plain, read_json, read_whole_lines
+from econmoral.files.records import InputError, plain, read_json, read_object, read_whole_lines
 from econmoral.instruments.games import (
     WORDINGS_TRAIN,
     Item,
@@ -35,8 +35,6 @@ from ..estimate import fitted
 from .bench import LONGEST
 from .markup import Series, block, chart, esc, paragraph, table
 from .markup import number as shown
-
-STATES = ("finished", "running", "interrupted")
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Training:
     """
 
     folder: Path
-    state: str
+    state: str  # finished, running or interrupted
     log: tuple[dict[str, float], ...]
     checkpoints: tuple[Checkpoint, ...]
     target: str
@@ -88,17 +86,16 @@ def read_training(folder: Path) -> Training:
     checkpoints = _checkpoints(folder)
     if finished:
         log = read_whole_lines(folder / "log.jsonl")
-        about = read_json(folder / "run.json")
-        about = about if isinstance(about, dict) else {}
+        about = read_object(folder / "run.json")
     else:
         log = read_whole_lines(folder / "checkpoints" / "log.jsonl")
         if not log and checkpoints:
-            state = read_json(checkpoints[-1].folder / "trainer_state.json")
-            log = state.get("log_history", []) if isinstance(state, dict) else []
+            left = read_object(checkpoints[-1].folder / "trainer_state.json")
+            log = left.get("log_history", [])
         settings = folder / "checkpoints" / "settings.json"
         if not settings.is_file():
             raise InputError(f"{folder} holds no training run")
-        about = read_json(settings)
+        about = read_object(settings)
     rows = tuple(
         {k: float(v) for k, v in row.items() if isinstance(v, int | float) and math.isfinite(v)}
         for row in log
@@ -149,9 +146,9 @@ def _locked(folder: Path) -> bool:
 # --------------------------------------------------------------- what a checkpoint's choices reveal
 
 
-def battery_requests(mode: Mode = "direct", seed: int = 0) -> list[Request]:
-    """The eighteen protocols, each in two counterbalanced layouts, beliefs drawn from the seed."""
-    rng, found = np.random.default_rng(seed), []
+def battery_requests(mode: Mode = "direct") -> list[Request]:
+    """The eighteen protocols, each in two counterbalanced layouts, the same beliefs at any time."""
+    rng, found = np.random.default_rng(0), []
     for protocol in BATTERY:
         item = Item(protocol, draw_beliefs(protocol.game, rng))
         layout = draw_layout(protocol.game, rng, WORDINGS_TRAIN)

@@ -25,10 +25,9 @@ LONGEST_WORD = 13  # a heading's longer words are broken
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading of the second or a lower level."""
+    """A heading of a section."""
 
     text: str
-    level: int = 2
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,9 @@ class Report:
     blocks: list[Block] = field(default_factory=list)
     lead: list[Block] = field(default_factory=list)
 
-    def heading(self, text: str, level: int = 2) -> None:
+    def heading(self, text: str) -> None:
         """Add a heading."""
-        self.blocks.append(Heading(text, level))
+        self.blocks.append(Heading(text))
 
     def text(self, words: str) -> None:
         """Add a paragraph."""

@@ -57,15 +57,8 @@ def verdict(holds: list[bool], words: list[str], lacking: str = "") -> Verdict:
 
 def cooperation(record: GameRecord) -> float:
     """Mean probability of the first (co-operative) action over a decision's information sets."""
-    p, game = np.array(record["probabilities"], float), GAMES[record["game"]]
-    return float(
-        np.mean(
-            [
-                p[[s[k] == info.actions[0] for s in game.strategies]].sum()
-                for k, info in enumerate(game.info_sets)
-            ]
-        )
-    )
+    p = np.array(record["probabilities"], float)
+    return float(np.mean(p @ GAMES[record["game"]].first_actions))
 
 
 def claim_one(games: Games | None) -> Verdict:

@@ -19,6 +19,7 @@ from econmoral.economics.games import GAMES
 from econmoral.files.shown import NOT_IDENTIFIED, in_percent, with_error
 from econmoral.target import Target
 
+from ..estimate import mean_of
 from ..figure import COLOURS, INTERVAL, written
 from ..measure import CHANGES, TITLES, GameRecord
 from ..table import by_decision
@@ -44,14 +45,6 @@ class Design(ABC):
     def target(self) -> Target | None:
         """What the adapters were trained toward: the first one's target."""
         return next(iter(self.games.tuned.values()), None)
-
-
-def mean_and_error(values: list[float], signed: bool = False) -> str:
-    """``90 ± 5``: mean and standard error in per cent."""
-    error = (
-        float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
-    )
-    return in_percent({"mean": float(np.mean(values)), "se": error}, signed)
 
 
 class Dose(Design):
@@ -398,16 +391,13 @@ class Persistence(Design):
             "arm": records[0]["arm"],
             "mode": records[0]["mode"],
             "target": target.label,
-            "as trained, decisions %": mean_and_error([*before.values()]),
+            "as trained, decisions %": in_percent(mean_of(before.values())),
         }
         for name in (n for n in taken if n in CHANGES):
             both = sorted(taken[name].keys() & before.keys())
-            line[f"{TITLES[name]}: decisions %"] = mean_and_error(list(taken[name].values()))
-            line[f"{TITLES[name]}: change"] = (
-                mean_and_error([taken[name][i] - before[i] for i in both], signed=True)
-                if both
-                else "–"
-            )
+            line[f"{TITLES[name]}: decisions %"] = in_percent(mean_of(taken[name].values()))
+            gaps = mean_of(taken[name][i] - before[i] for i in both)
+            line[f"{TITLES[name]}: change"] = in_percent(gaps, signed=True)
         return line
 
 
@@ -441,7 +431,7 @@ class Transfer(Design):
                 ]
                 if taken:
                     values[i, j] = np.mean(taken)
-                    line[f"measured on {game}"] = mean_and_error(taken)
+                    line[f"measured on {game}"] = in_percent(mean_of(taken))
             table.append(line)
         report.heading(self.title)
         alt = (

@@ -13,7 +13,15 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 import pandas as pd
 
-from econmoral.files.records import InputError, read_json, read_lines, read_whole_lines, sha256
+from econmoral.checkpoints.adapters import WEIGHTS
+from econmoral.files.records import (
+    InputError,
+    read_json,
+    read_lines,
+    read_object,
+    read_whole_lines,
+    sha256,
+)
 from econmoral.files.shown import parameter
 from econmoral.target import Target
 
@@ -183,9 +191,7 @@ def trained_on(folder: Path) -> dict[str, Record]:
 
     Where that lacks it, from the adapters' own folders.
     """
-    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    if not isinstance(run, dict):
-        return {}
+    run = read_object(folder / "run.json")
     if isinstance(known := run.get("adapters"), dict):
         return {str(name): record for name, record in known.items() if isinstance(record, dict)}
     inputs = found if isinstance(found := run.get("inputs"), dict) else {}
@@ -195,9 +201,7 @@ def trained_on(folder: Path) -> dict[str, Record]:
         if isinstance(v, dict) and "path" in v
     }
     return {
-        name: adapter_record(path.parent)
-        for name, path in paths.items()
-        if path.name == "adapter_model.safetensors"
+        name: adapter_record(path.parent) for name, path in paths.items() if path.name == WEIGHTS
     }
 
 
@@ -313,17 +317,13 @@ def measurements(folder: Path) -> list[tuple[str, Path]]:
     return [(kind, place) for place in places if place.is_dir() for kind in kinds_of(place)]
 
 
-def model_of(folder: Path, study: Any, found: list[tuple[str, Path]]) -> str:
+def model_of(study: Record, found: list[tuple[str, Path]]) -> str:
     """What was tuned or measured, for the title; empty for choosers and scripted firms."""
-    plan = study.get("plan") if isinstance(study, dict) else None
-    named = (
-        (study.get("name") or study.get("model") or (plan or {}).get("model"))
-        if isinstance(study, dict)
-        else None
-    )
+    plan = study.get("plan")
+    named = study.get("name") or study.get("model")
+    named = named or (plan.get("model") if isinstance(plan, dict) else None)
     for _, place in found:
-        run = read_json(place / "run.json") if (place / "run.json").is_file() else {}
-        settings = run.get("settings") if isinstance(run, dict) else None
+        settings = read_object(place / "run.json").get("settings")
         named = named or (
             settings.get("model")
             if isinstance(settings, dict) and not settings.get("simulate")

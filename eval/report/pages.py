@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from econmoral.files.records import InputError, read_json
+from econmoral.files.records import InputError, read_json, read_object
 
 from .. import faithfulness
 from ..measure import CHANGES, TITLES
@@ -67,8 +67,8 @@ def build(folder: Path) -> Report:
 
 def assemble(folder: Path, found: list[tuple[str, Path]]) -> Report:
     """The sections in order; then, before them, the lead and the claims."""
-    study = read_json(folder / "study.json") if (folder / "study.json").is_file() else {}
-    cost, model = read_cost(folder), model_of(folder, study, found)
+    study = read_object(folder / "study.json")
+    cost, model = read_cost(folder), model_of(study, found)
     games = {place: Games.read(place) for kind, place in found if kind == "games"}
     by_design = {place.name: g for place, g in games.items() if place.parent == folder / "games"}
     plain_ones = {place: g for place, g in games.items() if place.parent != folder / "games"}

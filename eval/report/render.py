@@ -136,7 +136,7 @@ def _table_html(table: Table) -> str:
 
 def _block_html(block: Block, lead: bool = False) -> str:
     if isinstance(block, Heading):
-        return f'<h{block.level} id="{anchor(block.text)}">{_escaped(block.text)}</h{block.level}>'
+        return f'<h2 id="{anchor(block.text)}">{_escaped(block.text)}</h2>'
     if isinstance(block, Text):
         return f"<p{' class=lead' * lead}>{_escaped(block.words)}</p>"
     if isinstance(block, Table):
@@ -157,7 +157,7 @@ def _block_html(block: Block, lead: bool = False) -> str:
 
 def to_html(report: Report) -> str:
     """One file with everything in it: the lead, the contents, the rest."""
-    headings = [b.text for b in report.blocks if isinstance(b, Heading) and b.level == 2]
+    headings = [b.text for b in report.blocks if isinstance(b, Heading)]
     parts = [
         "<!DOCTYPE html>",
         (
@@ -195,7 +195,7 @@ def to_markdown(report: Report) -> str:
     parts = [f"# {esc(report.title)}"]
     for block in (*report.lead, *report.blocks):
         if isinstance(block, Heading):
-            parts.append(f"{'#' * block.level} {esc(block.text)}")
+            parts.append(f"## {esc(block.text)}")
         elif isinstance(block, Text):
             parts.append(esc(block.words))
         elif isinstance(block, Table):

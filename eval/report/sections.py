@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from econmoral.economics.choice import read_decision
 from econmoral.economics.human import reference
 from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.estimate import design, out_of_sample
-from econmoral.files.records import InputError, read_json, read_lines
+from econmoral.files.records import InputError, read_json, read_lines, read_object
 from econmoral.files.shown import NOT_IDENTIFIED, in_percent, interval, parameter, with_error
 from econmoral.instruments.menus import MENUS
 
@@ -23,7 +22,7 @@ from ..outcomes import PricingSummary
 from ..table import GameSummary, table
 from ..validity import OUTSIDE, percent
 from .blocks import Report, filled
-from .measured import RULE, Games, restored, superseded
+from .measured import RULE, Games, Record, restored, superseded
 
 TEXTS = 4  # derivations that are shown
 PEOPLE = "humans: mean over 41 articles, Nunnari and Pozzi (2026), Economic Journal"
@@ -467,13 +466,18 @@ def add_parity(report: Report, folder: Path) -> None:
 
 
 def add_limits(
-    report: Report, folder: Path, kinds: set[str], designs: set[str], study: Any, cost: pd.DataFrame
+    report: Report,
+    folder: Path,
+    kinds: set[str],
+    designs: set[str],
+    study: Record,
+    cost: pd.DataFrame,
 ) -> None:
     """What was not measured, where everything comes from, what it cost."""
     report.heading("Limits")
     if study:
         missing = [n for n in ("dilemmas", "pricing", "retention") if n not in kinds]
-        plan = study.get("plan") if isinstance(study, dict) else None
+        plan = study.get("plan")
         # where a plan names adapters, its designs are measurements of these
         if not (isinstance(plan, dict) and plan.get("adapters")):
             usual = ("dose", "dial", "transfer", "persistence", "prompted")
@@ -491,8 +495,8 @@ def add_limits(
     lines: list[dict[str, str]] = []
     versions: dict[str, str] = {}
     for file in sorted(folder.rglob("run.json"))[:60] + sorted(folder.glob("study.json")):
-        about = read_json(file)
-        if isinstance(about, dict) and isinstance(about.get("command"), list):
+        about = read_object(file)
+        if isinstance(about.get("command"), list):
             known = found if isinstance(found := about.get("inputs"), dict) else {}
             inputs = ", ".join(
                 f"{n} {str(v['sha256'])[:12]}"

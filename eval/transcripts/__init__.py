@@ -37,24 +37,16 @@ NAME = "transcripts.html"
 class TranscriptsConfig(Config):
     """Options of ``python -m eval.transcripts``."""
 
-    run: Path | None = option(
-        None, "folder of a measurement, or of an adapter that was measured", positional=True
+    run: Path = option(
+        None,
+        "folder of a measurement, or of an adapter that was measured",
+        positional=True,
+        required=True,
     )
     base: str | None = option(
         None, "condition that the others are held against (default base)", metavar="ARM"
     )
     out: Path | None = option(None, f"file to write (default: {NAME} in the measurement's folder)")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.run is None:
-            raise InputError("give run, the folder of a measurement")
-
-    @property
-    def folder(self) -> Path:
-        """What ``run`` names."""
-        assert self.run is not None
-        return self.run
 
 
 def entries_of(run: Path) -> tuple[list[Entry], str]:
@@ -157,9 +149,9 @@ def document(entries: list[Entry], title: str, base: str | None = None, note: st
 
 def run(config: TranscriptsConfig, console: Console) -> Path:
     """Write the page of a measurement; the file."""
-    entries, note = entries_of(config.folder)
-    out = config.out or folder_of(config.folder) / NAME
-    title = f"Transcripts of {config.folder.resolve().name}"
+    entries, note = entries_of(config.run)
+    out = config.out or folder_of(config.run) / NAME
+    title = f"Transcripts of {config.run.resolve().name}"
     text = document(entries, title, config.base, note)
     write_text(out, text)
     console.print(f"{out}: {len(entries)} problems, {len(text.encode()) / 1000:.0f} kB")

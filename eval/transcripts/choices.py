@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from econmoral.economics.games import GAMES, UNIT, Protocol
-from econmoral.files.records import InputError, plain, read_json, read_lines
+from econmoral.files.records import InputError, plain, read_lines, read_object
 from econmoral.instruments.games import Item, Layout, converse, layout_of
 from econmoral.instruments.menus import MENUS, MenuPage, menu_conversation
 from econmoral.target import number
@@ -118,8 +118,7 @@ def read_run(run: Path) -> tuple[list[Mapping[str, Any]], bool]:
     What a line holds is checked where it is used: the file may be of another version.
     """
     records: list[Mapping[str, Any]] = [row for _, row in read_lines(choices_file(run))]
-    about = choices_file(run).with_name("run.json")
-    settings = (read_json(about) if about.is_file() else {}).get("settings", {})
+    settings = read_object(choices_file(run).with_name("run.json")).get("settings", {})
     return records, not isinstance(settings, dict) or settings.get("beliefs", "given") == "given"
 
 

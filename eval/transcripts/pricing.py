@@ -53,7 +53,7 @@ def prices(folder: Path) -> tuple[list[Entry], str]:
     settings = read_json(folder / "run.json")["settings"]
     rows = [row for _, row in read_lines(folder / "periods.jsonl")]
     agents = _agents(settings)
-    talking = {a: told(a, settings["kappa"]) or Condition(a) for a in agents if a not in SCRIPTED}
+    talking = {a: told(a) or Condition(a) for a in agents if a not in SCRIPTED}
     names = ("protocol", "prefix", "wordings", "samples", "seed")
     rules = Rules(**{name: settings[name] for name in names})
     meetings = meetings_of(agents, settings["firms"], settings["currency"], settings["runs"])
@@ -108,7 +108,7 @@ def prices(folder: Path) -> tuple[list[Entry], str]:
 
 def _agents(settings: dict[str, Any]) -> list[str]:
     """Names of the agents of a simulation, as its tables give them."""
-    spoken = [a for a in settings["agents"] if a in (*SCRIPTED, "base") or told(a, 0.5)]
+    spoken = [a for a in settings["agents"] if a in (*SCRIPTED, "base") or told(a)]
     loaded = [Path(a) for a in settings["agents"] if a not in spoken]
     folders = list(dict.fromkeys([*map(Path, settings["adapter"]), *loaded]))
     names = {folder: name for name, folder in adapter_names(folders).items()}

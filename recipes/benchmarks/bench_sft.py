@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from econmoral.checkpoints.loading import four_bits
 from econmoral.checkpoints.memory import CPU_LIMIT, GPU_SHARE, divide, shape_of
 from econmoral.checkpoints.models import NANO
 from econmoral.files.options import Config, option, parse
@@ -36,6 +37,7 @@ from econmoral.files.records import (
     peak_memory,
     write_json,
 )
+from econmoral.files.shown import markdown
 from econmoral.text.conversations import IGNORED, read_conversations
 from econmoral.training.trainer import as_dataset, collate, encode, lean_trainer, speed_settings
 
@@ -121,21 +123,15 @@ def build(shape: str, precision: str, device: Any) -> Any:
 def in_four_bits(model: Any, dtype: Any) -> Any:
     """The model in nf4: written to a folder and loaded as a user's base would be."""
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM
 
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         del model
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
         return AutoModelForCausalLM.from_pretrained(
-            folder, quantization_config=quantization, dtype=dtype
+            folder, quantization_config=four_bits(dtype), dtype=dtype
         )
 
 
@@ -325,22 +321,19 @@ def main() -> None:
                     else:
                         rows.append(json.loads(result.stdout.strip().splitlines()[-1]))
                     print(json.dumps(rows[-1]), flush=True)
-    lines = [
-        "| shape | precision | way | batch | tokens/s | MFU | peak memory |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    table = []
     for r in rows:
         if "failed" in r:
-            cells = ["failed: " + r["failed"].replace("|", "/"), "", ""]
+            cells = ["failed: " + r["failed"], "", ""]
         else:
             cells = [
                 f"{r['tokens_per_second']:,.0f}",
                 f"{100 * r['mfu']:.0f} %",
                 f"{r['memory_gb']:.1f} GB",
             ]
-        lines.append(
-            f"| {r['shape']} | {r['precision']} | {r['way']} | {r['batch']} | {' | '.join(cells)} |"
-        )
+        table.append([r["shape"], r["precision"], r["way"], str(r["batch"]), *cells])
+    head = ("shape", "precision", "way", "batch", "tokens/s", "MFU", "peak memory")
+    lines = [markdown(head, table)]
     for shape in config.shapes:
         for precision in precisions:
             done = [

@@ -20,7 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from econmoral.files.options import Config, option, parse
-from econmoral.files.records import InputError, command, fill_section, origin, read_json, write_json
+from econmoral.files.records import (
+    InputError,
+    command,
+    fill_section,
+    origin,
+    read_object,
+    write_json,
+)
+from econmoral.files.shown import markdown
 
 HERE = Path(__file__).parent
 PYTHON = [sys.executable]
@@ -128,7 +136,7 @@ def main() -> None:
         and subprocess.run([*PYTHON, *data], cwd=HERE.parents[1]).returncode
     ):
         raise InputError("the data could not be written, see above")
-    results: dict[str, Any] = read_json(config.out)["checks"] if config.out.exists() else {}
+    results: dict[str, Any] = read_object(config.out).get("checks", {})
     for name in config.only:
         packages, words = CHECKS[name]
         if missing := [p for p in packages if not find_spec(p)]:
@@ -151,14 +159,11 @@ def main() -> None:
         about = origin() | {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
         # after every check: a broken lease loses nothing
         write_json(config.out, about | {"checks": results})
-    lines = [
-        f"On {torch.cuda.get_device_name()}, torch {torch.__version__}:\n",
-        "| check | result | seconds |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {name} | {r['result']} | {r.get('seconds', '')} |" for name, r in results.items()]
+    rows = [(name, r["result"], str(r.get("seconds", ""))) for name, r in results.items()]
+    text = f"On {torch.cuda.get_device_name()}, torch {torch.__version__}:\n\n"
     if config.out == HERE / "gpu_check.json":
-        fill_section(HERE / "RESULTS.md", "gpu-check", "\n".join(lines))
+        table = markdown(("check", "result", "seconds"), rows)
+        fill_section(HERE / "RESULTS.md", "gpu-check", text + table)
     if any(r["result"].startswith("failed") for r in results.values()):
         sys.exit(1)
 

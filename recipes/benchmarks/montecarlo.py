@@ -24,6 +24,7 @@ from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.estimate import Design, NotIdentified, allocations, design, fit
 from econmoral.files.options import Config, option, parse
 from econmoral.files.records import command, fill_section, origin, write_json
+from econmoral.files.shown import markdown
 
 TRUTH: dict[str, dict[str, float]] = {
     "homo_economicus": {},
@@ -176,23 +177,23 @@ def main() -> None:
         config.out,
         origin() | {"samples": config.samples, "precision": PRECISION, "results": results},
     )
-    lines = [
-        "| sample | parameter | bias (Monte-Carlo error) | spread | mean SE | coverage of 95 % |",
-        "|" + "---|" * 6,
+    bias = "bias (Monte-Carlo error)"
+    head = ("sample", "parameter", bias, "spread", "mean SE", "coverage of 95 %")
+    rows = [
+        [
+            name,
+            p,
+            f"{v['bias']:+.4f} ({v['bias_se']:.4f})",
+            f"{v['sd']:.4f}",
+            f"{v['mean_se']:.4f}",
+            f"{100 * v['coverage']:.1f} %",
+        ]
+        for name, result in results.items()
+        for p, v in result["parameters"].items()
     ]
-    for name, result in results.items():
-        for p, v in result["parameters"].items():
-            cells = [
-                name,
-                p,
-                f"{v['bias']:+.4f} ({v['bias_se']:.4f})",
-                f"{v['sd']:.4f}",
-                f"{v['mean_se']:.4f}",
-                f"{100 * v['coverage']:.1f} %",
-            ]
-            lines.append("| " + " | ".join(cells) + " |")
-    fill_section(config.out.with_name("RESULTS.md"), "montecarlo", "\n".join(lines))
-    print("\n".join(lines))
+    table = markdown(head, rows)
+    fill_section(config.out.with_name("RESULTS.md"), "montecarlo", table)
+    print(table)
 
 
 if __name__ == "__main__":

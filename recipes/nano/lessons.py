@@ -357,9 +357,8 @@ def _ask_belief(item: Item, layout: Layout, rng: np.random.Generator) -> Lesson:
     """What the population believes on a page that states no beliefs: its own shares."""
     game = GAMES[layout.game]
     k = int(rng.integers(len(game.info_sets)))
-    chosen = [s[k] == game.info_sets[k].actions[0] for s in game.strategies]
     bare = replace(item, beliefs=None)
-    count = int(rng.binomial(TENTHS, population(bare)[chosen].sum()))
+    count = int(rng.binomial(TENTHS, population(bare)[game.first_actions[:, k]].sum()))
     return _conversation(belief_conversation(bare, layout, k), (count,), None, "belief_own")
 
 

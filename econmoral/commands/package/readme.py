@@ -244,11 +244,7 @@ def _requirements_section(package: Package) -> list[str]:
 
 def _programs(package: Package) -> list[str]:
     rows = [
-        (
-            f"| `{' '.join(s.words[:2]) if s.words[0] == '-m' else s.words[0]}` | "
-            f"{WHAT.get(_program(s), '')} | `{s.name}` |"
-        )
-        for s in package.steps
+        f"| `{_program(s)}` | {WHAT.get(_program(s), '')} | `{s.name}` |" for s in package.steps
     ]
     lines = [
         "## Description of programs/code",

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from econmoral.checkpoints.adapters import WEIGHTS as ADAPTER
 from econmoral.commands.package.options import Options
-from econmoral.files.records import InputError, plain, read_json, sha256
+from econmoral.files.records import InputError, plain, read_json, read_object, sha256
 from econmoral.rooms import folder as folder_of
 
 DICTIONARY = "docs/data.md"  # a wheel has none
@@ -164,7 +165,7 @@ def step(
             )
             continue
         agent = (
-            path.name in ("adapter_model.safetensors", "choices.jsonl")
+            path.name in (ADAPTER, "choices.jsonl")
             and key != "own"
             and not key.startswith("choices")
         )
@@ -249,8 +250,7 @@ def adapter_about(folder: Path) -> dict[str, Any]:
     """What an adapter's own record says: command, target, seconds;
     nothing of one from elsewhere.
     """
-    record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    record = record if isinstance(record, dict) else {}
+    record = read_object(folder / "run.json")
     return {
         k: record.get(k)
         for k in ("command", "target", "seconds", "model", "source", "machine", "git")
