@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from econmoral.checkpoints.adapters import WEIGHTS
 from econmoral.checkpoints.attaching import model_of
 from econmoral.economics.games import GAMES, draw_beliefs, draw_protocol
 from econmoral.files.options import Config, option, parse
@@ -465,32 +466,31 @@ def add_to(report: Any, folder: Path) -> None:
         report.text(f"No recitation of {line}.")
 
 
-def known_adapters(run: Path) -> dict[str, Path]:
-    """Folders of the adapters that a run measured, as its run.json names them, as far as they are
-    still there.
-    """
-    inputs = read_object(choices_file(run).with_name("run.json")).get("inputs", {})
-    paths = (
-        {name: Path(str(v.get("path"))).parent for name, v in inputs.items() if isinstance(v, dict)}
-        if isinstance(inputs, dict)
-        else {}
-    )
-    return {
-        name: folder
-        for name, folder in paths.items()
-        if (folder / "run.json").is_file() and (folder / "adapter_config.json").is_file()
+def measured_adapters(run: Path) -> dict[str, tuple[Path, str]]:
+    """Adapters that a run measured, as its run.json names them: folder, and hash of the weights."""
+    inputs = read_object(choices_file(run).with_name("run.json")).get("inputs")
+    rows = inputs.items() if isinstance(inputs, dict) else ()
+    files = {
+        name: (Path(str(row["path"])), str(row.get("sha256")))
+        for name, row in rows
+        if isinstance(row, dict) and "path" in row
     }
+    return {name: (f.parent, known) for name, (f, known) in files.items() if f.name == WEIGHTS}
 
 
 def trained_and_targets(
-    adapters: dict[str, Path],
+    adapters: Mapping[str, tuple[Path, str]],
 ) -> tuple[dict[str, Trained], dict[str, Target], list[str]]:
     """Training text and target of every adapter where they are known; and what is not known, a
     sentence each.
     """
     trained, targets, missing = {}, {}, []
-    for name, folder in adapters.items():
+    for name, (folder, known) in adapters.items():
         try:
+            if not (folder / "run.json").is_file() or not (folder / WEIGHTS).is_file():
+                raise InputError(f"{folder}, where its training is recorded, is not there")
+            if sha256(folder / WEIGHTS) != known:
+                raise InputError(f"{folder} holds other weights than those that were measured")
             trained[name] = Trained.of(training_texts(folder))
             run = read_json(folder / "run.json")
             if isinstance(run.get("target"), str) and run.get("shuffled") is not True:
@@ -505,7 +505,7 @@ def run(config: FaithfulnessConfig, console: Console) -> Faithfulness:
     NAME beside the records.
     """
     records, _ = read_run(config.run)
-    trained, known, missing = trained_and_targets(known_adapters(config.run))
+    trained, known, missing = trained_and_targets(measured_adapters(config.run))
     rows = of_records(records, trained, known)
     console.print(records_frame(rows).to_string(index=False))
     for line in missing:

@@ -31,6 +31,7 @@ from econmoral.files.records import (
     append_lines,
     read_json,
     read_lines,
+    sha256,
     write_json,
     write_lines,
 )
@@ -450,6 +451,27 @@ def test_recitation_is_one_for_the_training_text_itself() -> None:
     assert masked == 1.0
     assert exact < 0.5
     assert trained.overlap("too short") is None
+
+
+def test_an_adapter_whose_training_is_not_known_is_named_with_the_reason(
+    adapter: Path, tmp_path: Path
+) -> None:
+    kept = shutil.copytree(adapter, tmp_path / "kept")
+    weights = kept / "adapter_model.safetensors"
+    rows = {
+        "kept": {"path": str(weights), "sha256": sha256(weights)},
+        "gone": {"path": str(tmp_path / "gone" / weights.name), "sha256": "0"},
+        "other": {"path": str(weights), "sha256": "0"},
+        "base": {"path": str(tmp_path), "sha256": "0"},
+    }
+    write_json(tmp_path / "run.json", {"inputs": rows})
+    (tmp_path / "choices.jsonl").write_text("")
+    write_json(kept / "run.json", {"target": "homo_economicus"})
+    _, _, missing = faithfulness.trained_and_targets(faithfulness.measured_adapters(tmp_path))
+    assert [line.split(":")[0] for line in missing] == ["kept", "gone", "other"]
+    assert "does not say what the adapter was trained on" in missing[0]
+    assert "is not there" in missing[1]
+    assert "other weights" in missing[2]
 
 
 def test_whoever_follows_the_text_is_told_from_whoever_does_not() -> None:

@@ -168,7 +168,7 @@ def recited(folder: Path) -> str:
     """How much of a run's derivations is recited, and what they are worth."""
     records, _ = read_run(folder)
     trained, targets, missing = faithfulness.trained_and_targets(
-        faithfulness.known_adapters(folder)
+        faithfulness.measured_adapters(folder)
     )
     rows = faithfulness.of_records(records, trained, targets)
     said = [paragraph(f"No recitation of {line}.", "quiet") for line in missing]
