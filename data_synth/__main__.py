@@ -162,7 +162,15 @@ def show(rows: Iterator[dict[str, Any]]) -> None:
 def write(
     rows: Iterator[dict[str, Any]], config: DataConfig, out: Path, target: Target, rival: Target
 ) -> None:
-    """Stream the conversations to the file, then write the card."""
+    """Stream the conversations to the file, then write the card.
+
+    Raises InputError where the card's place holds a text of somebody else's.
+    """
+    place = out.with_suffix(".md")
+    if place.exists() and f"\n# {out.name}\n" not in place.read_text("utf-8", "replace")[:1000]:
+        raise InputError(
+            f"{place} would be overwritten by the card of {out.name}; give another --out"
+        )
     counts: Counter[str] = Counter()
     wordings: set[str] = set()
 
@@ -202,7 +210,7 @@ def write(
         lead=LEAD,
         shuffled="yes" if config.shuffled else "no",
     )
-    write_text(out.with_suffix(".md"), card)
+    write_text(place, card)
     print(
         f"{out}: {config.n} conversations about {config.domain} as {target}; "
         f"{counts['reasoned'] / config.n:.0%} with derivation"

@@ -275,6 +275,11 @@ def test_file_is_reproducible_loads_and_has_a_card(
     assert loaded[0]["messages"] == rows[0]["messages"]
     card = (tmp_path / "a.md").read_text(encoding="utf-8")
     assert sha256(tmp_path / "a.jsonl") in card
+    # another text with that name, be it the card of other data, is not overwritten
+    (tmp_path / "a.md").write_text("# My notes\n", encoding="utf-8")
+    words = ("--preference", "homo_economicus", "--n", "4", "--out", str(tmp_path / "a.jsonl"))
+    assert_complains(run("-m", "data_synth", *words), "a.md would be overwritten", "--out")
+    assert (tmp_path / "a.md").read_text(encoding="utf-8") == "# My notes\n"
     assert ", ".join(sorted(WORDINGS_TRAIN)) in card
     # --preference and --kappa go on working, to the same bytes
     call(
