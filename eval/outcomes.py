@@ -214,12 +214,17 @@ def lag_regression(paths: Sequence[np.ndarray]) -> Lags | None:
 
 
 def summarise(
-    meetings: Sequence[Meeting], prices: np.ndarray, group: str, not_valid: Sequence[str] = ()
+    meetings: Sequence[Meeting],
+    prices: np.ndarray,
+    group: str,
+    not_valid: Sequence[str] = (),
+    not_competent: Sequence[str] = (),
 ) -> PricingSummary:
     """Outcomes of every market and, over runs, of every pairing.
 
     not_valid : agents that answer outside the form; their pairings have no outcomes, only
-    ``outside``, who it is.
+    ``outside``, who it is.  not_competent : agents that do not find the monopoly price alone; the
+    prices of their pairings reveal no preference.
     """
     played = list(zip(meetings, prices, strict=True))
     runs = [outcome(m, p) for m, p in played if not set(m.agents) & set(not_valid)]
@@ -233,6 +238,8 @@ def summarise(
         if not outside:
             paths = [p / m.market.currency for m, p in played if m.name == name]
             found[name] = pairing([r for r in runs if r["pairing"] == name], paths, group)
+            if set(agents) & set(not_competent):
+                found[name]["revealed_kappa"] = {"value": None, "why": "not competent"}
     return {"pairings": found, "markets": runs}
 
 

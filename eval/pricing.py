@@ -5,16 +5,16 @@
     python -m eval.pricing --calibrate --out runs/calibration
 
 Every pairing of the agents meets in several markets, all of which advance together: one batch a
-period.  An agent is an adapter's folder, ``base``, ``told:TARGET`` (base with the target described,
-``told:family:name=value``), or scripted (myopic, monopoly, nash, tit-for-tat, grim).  Protocol
+period. An agent is an adapter's folder, ``base``, ``told:TARGET`` (base with the target described,
+``told:family:name=value``), or scripted (myopic, monopoly, nash, tit-for-tat, grim). Protocol
 *compact*: the last rounds, a price drawn from exact probabilities over a grid; *full*: market data
-of 100 rounds, the firm's own notes, any price in free text.  First every model runs a firm alone:
-one that does not find the monopoly price is reported as not competent, not as collusive.  Beside
-the figures stand every model's valid-answer probability (how likely its reply is a price as asked)
-and comprehension (how likely it answers control questions right, asked every tenth period); markets
-of a model that is valid with less than one half get no figures.  --calibrate runs firms whose
-behaviour is known from theory and from the literature instead.  Answers are kept; an interrupted
-run continues.
+of 100 rounds, the firm's own notes, any price in free text. First every model runs a firm alone:
+one that does not find the monopoly price is reported as not competent, not as collusive, and its
+prices reveal no kappa. Beside the figures stand every model's valid-answer probability (how likely
+its reply is a price as asked) and comprehension (how likely it answers control questions right,
+asked every tenth period); markets of a model that is valid with less than one half get no figures.
+--calibrate runs firms whose behaviour is known from theory and from the literature instead. Answers
+are kept; an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -224,7 +224,8 @@ class Pricing(Study):
         shocked = again.run(c.periods, "forced price", console)
         known = {agent.name: overall(played.quality[agent.name]) for agent in self.conditions}
         outside = [agent for agent, v in known.items() if v["outside"]]
-        summary = summarise(meetings, prices, c.group, outside)
+        unfit = [agent for agent, result in gates.items() if not result["competent"]]
+        summary = summarise(meetings, prices, c.group, outside, unfit)
         summary["gate"], summary["agents"] = gates, known
         summary["unanswered"] = played.failures
         summary["group"], summary["periods"] = c.group, c.periods

@@ -497,6 +497,10 @@ def test_below_one_half_no_number_is_printed(tmp_path: Path, valid: float) -> No
     else:
         assert OUTSIDE not in console.export_text()
         assert summary["pairings"]["base + grim"]["price_index"]["mean"] != 0
+        noise = summarise(sessions, prices, "firms", (), ["base"])
+        for row in table_rows(noise):  # prices are there, what they would reveal is not
+            assert row["price index"]
+            assert (row["revealed kappa"] == "not competent") == ("base" in row["pairing"])
     assert rows["base + grim"]["valid"] == f"{100 * valid:.0f} %"
     finite(summary)
 
