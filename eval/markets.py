@@ -42,12 +42,14 @@ Notes = tuple[str, str]  # plans and insights of a firm
 
 @dataclass(frozen=True)
 class Meeting:
-    """One market: its firms' agents, the market, and its number, from which its random draws
-    follow."""
+    """One market: its firms' agents, the market, its number, from which its random draws follow,
+    and which of its pairing's it is, from which its wording follows: pairings are compared in the
+    same wordings."""
 
     agents: tuple[str, ...]
     market: Market
     number: int
+    run: int = 0
 
     @property
     def name(self) -> str:
@@ -218,7 +220,7 @@ class Simulation:
         for i, firm in places:
             view, wording = (
                 self._view(i, firm, past),
-                wordings[self.meetings[i].number % len(wordings)],
+                wordings[self.meetings[i].run % len(wordings)],
             )
             controls = t % CONTROLS == 1
             talk = price_conversation(view, wording, condition.system, controls=controls)

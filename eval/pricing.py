@@ -180,8 +180,8 @@ def meetings_of(
     """Every pairing of the agents, in every currency, so many times."""
     every = itertools.product(pairings(agents, firms), currencies, range(runs))
     return [
-        Meeting(some, make_market(firms, currency), number)
-        for number, (some, currency, _) in enumerate(every)
+        Meeting(some, make_market(firms, currency), number, run)
+        for number, (some, currency, run) in enumerate(every)
     ]
 
 
@@ -253,10 +253,13 @@ class Pricing(Study):
 
     def _alone(self, session: Session) -> tuple[dict[str, Gate], list[Any]]:
         c = self.config
-        every = itertools.product([a.name for a in self.conditions], c.currency)
+        # in as many wordings as the pairings meet in
+        wordings = 1 if c.protocol == "full" else min(c.runs, len(WORDINGS[c.wordings]))
+        agents = [a.name for a in self.conditions]
+        every = itertools.product(agents, c.currency, range(wordings))
         meetings = [
-            Meeting((agent,), make_market(1, currency), 10_000 + i)
-            for i, (agent, currency) in enumerate(every)
+            Meeting((agent,), make_market(1, currency), 10_000 + i, run)
+            for i, (agent, currency, run) in enumerate(every)
         ]
         alone = self.simulation(meetings, session)
         prices = alone.run(min(c.periods, ALONE), "firms alone", session.console)

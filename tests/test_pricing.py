@@ -6,6 +6,7 @@ import io
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ from eval.outcomes import (
     revealed_kappa,
     summarise,
 )
-from eval.pricing import ECHO, PricingConfig, interval, show, table_rows, told
+from eval.pricing import ECHO, PricingConfig, interval, meetings_of, show, table_rows, told
 from eval.resume import Remembering
 from eval.validity import OUTSIDE, overall
 
@@ -174,6 +175,23 @@ def test_every_period_is_one_batch(tmp_path: Path) -> None:
     assert [
         row["period"] for row in answered if row["quality"]["base"][0]["comprehension"] is not None
     ] == [1, 11, 21, 31, 41, 51]
+
+
+def test_pairings_are_compared_in_the_same_wordings() -> None:
+    class Reader(Chooser):
+        def score(self, requests, condition, seed=0):
+            read.setdefault(condition.name, []).extend(r.layout for r in requests)
+            return super().score(requests, condition, seed)
+
+    read: dict[str, list[Any]] = {}
+    agents = {name: Condition(name) for name in ("base", "other")}
+    for meetings in ([m] for m in meetings_of(list(agents), 2, (1.0,), 4)):
+        Simulation(meetings, Rules(), Reader(3), agents).run(1)
+    first, second = (read[name] for name in agents)
+    runs = [TRAIN[run % len(TRAIN)] for run in range(4)]
+    # with itself both firms, then with the other one
+    assert first == [w for w in runs for _ in range(2)] + runs
+    assert second == runs + [w for w in runs for _ in range(2)]
 
 
 def test_what_is_printed_is_what_is_charged(tmp_path: Path) -> None:
