@@ -517,6 +517,32 @@ def test_everyday_situations_and_dilemmas_of_qwen_are_the_committed_run() -> Non
     assert f"the first case in {min(first)} to {max(first)} %" in told
 
 
+def test_pricing_of_qwen_is_the_committed_run() -> None:
+    found = json.loads(
+        (ROOT / "results/real/qwen2.5-coder-0.5b-seed-5/results.json").read_text(encoding="utf-8")
+    )["pricing"]
+    agents = ("base", "moralis", "economicus")
+    assert not any(found["gate"][agent]["competent"] for agent in agents)
+    valid, right = (
+        "{}, {} and {} %".format(*(round(100 * found["agents"][a][k]) for a in agents))
+        for k in ("valid_answer_probability", "comprehension")
+    )
+    alone = ", ".join(
+        f"{found['gate'][a]['percentile_10']:.2f} and {found['gate'][a]['percentile_90']:.2f}"
+        for a in agents
+    ).replace("0.", ".")
+    index = [row["price_index"]["mean"] for row in found["pairings"].values()]
+    span = f"({min(index):.2f} to {max(index):.2f}; Nash 0, monopoly 1)".replace("0.", ".")
+    both = found["pairings"]["moralis + moralis"]
+    assert all(r["revealed_kappa"]["why"] == "not competent" for r in found["pairings"].values())
+    told = " ".join((ROOT / "results/real/README.md").read_text("utf-8").split())
+    for text in (told, page_text("results.md")):
+        assert f"valid {valid}, control questions right in {right}. Alone" in text
+        assert f"percentiles of its prices are {alone} of it" in text
+        assert span in text
+    assert f"had {both['price_index']['mean']:.2f};".replace("0.", ".") in told
+
+
 def test_the_curve_of_crossed_allocations_is_the_committed_run() -> None:
     found, rows = figures("smollm2-135m-seed-5", "curve")
     target = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
