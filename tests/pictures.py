@@ -1,6 +1,6 @@
 """The pictures of docs/lab.md: each part of the lab in a headless Chromium, with something in it.
 
-    python tests/pictures.py RUNS MODEL [PART ...]
+    PYTHONPATH=. python tests/pictures.py RUNS MODEL [PART ...]
 
 RUNS holds adapters of MODEL with their training logs, and a measurement of games with derivations.
 Every picture's seconds are printed.
