@@ -119,6 +119,18 @@ def adapter_names(folders: Sequence[Path]) -> dict[str, Path]:
     return dict(zip(names, folders, strict=True))
 
 
+def check_kappa(kappa: float | None, targets: Sequence[str]) -> None:
+    """Raises InputError for a degree of morality that is none, and beside targets that would leave
+    it unread.
+    """
+    if kappa is not None and not 0 <= kappa <= 1:
+        raise InputError(f"--kappa must lie in [0, 1], got {kappa}")
+    if kappa is not None and targets:
+        raise InputError(
+            "--kappa belongs to the default targets; with --targets write homo_moralis:kappa=..."
+        )
+
+
 def told_conditions(targets: Sequence[Target]) -> list[Condition]:
     """The base told of each target in a system message; labels that coincide are written in full.
 

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from econmoral.files.options import option
-from econmoral.files.records import InputError
 from econmoral.files.shown import NOTHING, with_error
 from econmoral.instruments.dilemmas import (
     DIMENSIONS,
@@ -27,7 +26,7 @@ from econmoral.instruments.dilemmas import (
 from econmoral.target import ECONOMICUS, Target, moralis
 
 from .choosers import parse_parameters
-from .conditions import told_conditions
+from .conditions import check_kappa, told_conditions
 from .config import Source
 from .engines.base import Answer, Condition, Engine, Request
 from .estimate import Paired, Value
@@ -70,11 +69,7 @@ class DilemmasConfig(Source):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.kappa is not None and self.targets:
-            raise InputError(
-                "--kappa belongs to the default targets; with --targets write "
-                "homo_moralis:kappa=..."
-            )
+        check_kappa(self.kappa, self.targets)
         told_conditions(self.preferences)  # refuses a target that is given twice
 
     @property

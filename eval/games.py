@@ -35,7 +35,7 @@ from econmoral.target import ECONOMICUS, Target, labels, moralis
 from econmoral.text.conversation import Mode
 
 from .choosers import parse_parameters
-from .conditions import BASE
+from .conditions import BASE, check_kappa
 from .config import Reasoned
 from .engines.base import Answer, Condition, Engine, Request, Simulated
 from .measure import (
@@ -110,13 +110,7 @@ class GamesConfig(Reasoned):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.kappa is not None and not 0 <= self.kappa <= 1:
-            raise InputError(f"--kappa must lie in [0, 1], got {self.kappa}")
-        if self.kappa is not None and self.targets:
-            raise InputError(
-                "--kappa belongs to the default targets; with --targets write "
-                "homo_moralis:kappa=..."
-            )
+        check_kappa(self.kappa, self.targets)
         if self.games != DRAWN and self.battery != "drawn":
             raise InputError(f"--games goes with --battery drawn; {self.battery} has its own games")
         if OWN in self.sets and not self.own:
@@ -339,10 +333,8 @@ def show(frame: pd.DataFrame, title: str, console: Console) -> None:
             note = row.get("note")
             name = f"{row['arm']} ({note})" if note and columns else row["arm"]
             cells.append([name, *("" if note and c not in quality else row[c] for c in columns)])
-        table = grid(["arm", *(c.replace(": ", "\n") for c in columns)], cells, heading)
-        for column in table.columns:
-            column.no_wrap = True
-        console.print(table)
+        header = ["arm", *(c.replace(": ", "\n") for c in columns)]
+        console.print(grid(header, cells, heading))
 
 
 def main() -> None:

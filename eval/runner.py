@@ -29,7 +29,7 @@ from econmoral.files.records import (
     lock,
     origin,
     program,
-    read_json,
+    read_object,
     spreadsheet_cell,
     terminal,
     unlock,
@@ -475,9 +475,7 @@ def left_by_earlier(place: Path) -> set[str]:
     """Results of an earlier measurement in a folder, by its run.json: those that are not written
     again would stand beside figures that they do not belong to.
     """
-    path = place / "run.json"
-    run = read_json(path) if path.is_file() else {}
-    files = run.get("files") if isinstance(run, dict) else None
+    files = read_object(place / "run.json").get("files")
     return {
         file
         for file in (files if isinstance(files, list) else [])

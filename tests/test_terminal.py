@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import LIMIT, ROOT
+from rich.console import Console
+
+from eval.games import show
 
 TABLE = """
 from pathlib import Path
@@ -88,3 +93,11 @@ def test_output_that_is_closed_or_full_ends_in_no_traceback(
     assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert (tmp_path / "done").exists() == (code == 0)
+
+
+def test_a_narrow_table_cuts_no_number() -> None:
+    """A cell that lost its end without a mark would be another number."""
+    frame = pd.DataFrame([{"arm": "b", "mode": "direct", "kappa alone": "12.34 ± 0.56"}])
+    console = Console(width=14, markup=False, file=io.StringIO())
+    show(frame, "", console)
+    assert "b12.34±0.56" in "".join(console.file.getvalue().split())  # type: ignore[attr-defined]
