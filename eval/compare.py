@@ -46,9 +46,10 @@ from econmoral.files.shown import grid, interval
 from econmoral.target import ECONOMICUS, Target, labels, moralis
 
 from .conditions import BASE
+from .estimate import structural
 from .measure import TITLES, GameRecord
 from .progress import progress
-from .table import by_decision, incentive_sensitivity, structural, utilities
+from .table import FITTED, by_decision, incentive_sensitivity, utilities
 from .validity import OUTSIDE, outside, percent
 
 NEEDED = {
@@ -252,9 +253,9 @@ def shares(record: GameRecord, targets: Sequence[Target]) -> dict[str, float]:
 def slopes(records: Sequence[GameRecord]) -> dict[str, float]:
     """Sensitivity and the structural parameters, those of them that are identified."""
     values = {"sensitivity": incentive_sensitivity(records)["mean"]}
-    for name, v in structural(records, "alpha_beta_kappa").get("estimates", {}).items():
-        values[name] = v["value"]
-    alone = structural(records, "homo_moralis").get("estimates", {})
+    decisions = [read_decision(dict(r)) for r in records]
+    whole, alone = (structural(decisions, f).get("estimates", {}) for f in FITTED)
+    values |= {name: v["value"] for name, v in whole.items()}
     if "kappa" in alone:
         values["kappa alone"] = alone["kappa"]["value"]
     return values

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 
 from econmoral.economics.choice import Decision
-from econmoral.files.shown import NOT_IDENTIFIED, with_error
+from econmoral.estimation.identification import NotIdentified
+from econmoral.files.shown import NOT_IDENTIFIED, parameter, with_error
+from econmoral.target import Target
 
 if TYPE_CHECKING:
     from econmoral.estimation.likelihood import Design
@@ -37,6 +39,21 @@ class Paired(TypedDict):
     value: float
     se: float
     n: int
+
+
+class Structural(TypedDict):
+    """Estimates of a family, or why there are none and, where possible, bounds."""
+
+    family: str
+    estimates: NotRequired[dict[str, Value]]
+    log_likelihood: NotRequired[float]
+    decisions: NotRequired[int]
+    clusters: NotRequired[int]
+    not_identified: NotRequired[str]
+    bounds: NotRequired[dict[str, tuple[float, float]] | None]
+
+
+Fits = dict[str, Structural]  # family -> what was estimated of it
 
 
 @dataclass(frozen=True)
@@ -105,3 +122,43 @@ def fitted(data: Sequence[Decision] | Design, family: str = "alpha_beta_kappa") 
 
     data = data if isinstance(data, Design) else design(data, family)
     return fit(data, errors="jackknife" if len(data.names) < FEW else "clustered")
+
+
+def families_of(usual: Iterable[str], targets: Iterable[Target]) -> list[str]:
+    """Families whose parameters are estimated: the usual ones, then those of the targets."""
+    own = [t.family for t in targets if t.utility_family.parameters]
+    return list(dict.fromkeys((*usual, *own)))
+
+
+def structural(data: Sequence[Decision] | Design, family: str) -> Structural:
+    """Estimates with standard errors and log-likelihood, or why there are none."""
+    try:
+        found = fitted(data, family)
+    except NotIdentified as error:
+        return {"family": family, "not_identified": str(error), "bounds": error.bounds}
+    return {
+        "family": family,
+        "estimates": {k: {"value": v, "se": found.se[k]} for k, v in found.estimates.items()},
+        "log_likelihood": found.log_likelihood,
+        "decisions": found.n,
+        "clusters": found.clusters,
+    }
+
+
+def shown(fit: Structural, name: str, scale: float = 1) -> str:
+    """``0.50 ± 0.09``, bounds in brackets where there is no more, or ``not id.``"""
+    value = fit.get("estimates", {}).get(name)
+    if value is not None:
+        return with_error(value["value"], value["se"], scale=scale)
+    return parameter(None, (fit.get("bounds") or {}).get(name))
+
+
+def one_by_one(fits: Fits, n: int, one: Callable[..., Estimate]) -> list[Estimate]:
+    """Every parameter of every family; n : decisions, where nothing is identified."""
+    found = []
+    for family, parts in fits.items():
+        if "estimates" not in parts:
+            found.append(one(family, None, None, n, parts["not_identified"]))
+        for name, v in parts.get("estimates", {}).items():
+            found.append(one(f"{family}: {name}", v["value"], v["se"], parts["clusters"]))
+    return found

@@ -18,6 +18,7 @@ from econmoral.economics.games import GAMES
 from econmoral.files.records import plain
 from econmoral.target import Target, told_apart
 
+from .estimate import Structural, Value
 from .measure import GameRecord
 from .table import GameSummary
 from .validity import OUTSIDE
@@ -87,7 +88,7 @@ def draw(
             axis.set_xlabel("mean choice probability (bars: 95 % interval over decisions)")
     axis = figure.add_subplot(grid[:, 1])
     for i, row in enumerate(rows):
-        found = row["homo_moralis"].get("estimates")
+        found = row["fits"]["homo_moralis"].get("estimates")
         if found:
             k = found["kappa"]
             axis.errorbar(
@@ -101,7 +102,7 @@ def draw(
                 color=colour[row["arm"]],
             )
         # deterministic choices only bound it
-        elif bounds := (row["homo_moralis"].get("bounds") or {}).get("kappa"):
+        elif bounds := (row["fits"]["homo_moralis"].get("bounds") or {}).get("kappa"):
             axis.plot(np.clip(bounds, -1, 2), (i, i), "|-", ms=12, lw=4, color=colour[row["arm"]])
         else:
             axis.text(0, i, " not identified", va="center", color=colour[row["arm"]])
@@ -134,7 +135,7 @@ def draw_allocations(
 
     rows : of one battery of allocations and one mode.  Writes a PNG atomically.
     """
-    drawn = [r for r in rows if not r["outside"] and "alpha" in r["structural"]]
+    drawn = [r for r in rows if weights_of(r)]
     wide = 2 if drawn else 1
     figure = plt.figure(figsize=(5.5 * wide, 1.6 + 0.6 * max(4, len(rows))), layout="constrained")
     axis = figure.add_subplot(1, wide, 1)
@@ -145,14 +146,22 @@ def draw_allocations(
     save(figure, path)
 
 
+def weights_of(row: Mapping[str, Any]) -> dict[str, Value]:
+    """Estimated weights on the other's payoff, behind (alpha) and ahead (beta), with lambda; empty
+    where there are none.
+    """
+    fit: Structural = row.get("fits", {}).get("bruhin_fehr_schunk", {})
+    return fit.get("estimates", {})
+
+
 def draw_weights(axis: Any, drawn: Sequence[Mapping[str, Any]], targets: Sequence[Target]) -> None:
     """Estimated weights on the other's payoff with 95 % intervals, and those of the targets that
     have them.
 
-    drawn : summaries with identified ``structural`` parameters.
+    drawn : summaries that have ``weights_of``.
     """
     for i, r in enumerate(drawn):
-        a, b = r["structural"]["alpha"], r["structural"]["beta"]
+        a, b = (weights_of(r)[k] for k in ("alpha", "beta"))
         axis.errorbar(
             a["value"],
             b["value"],

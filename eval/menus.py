@@ -17,11 +17,11 @@ Writes choices.jsonl, summary.json, table.csv, run.json and, of allocations, fig
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NotRequired, TypedDict
+from typing import ClassVar, NotRequired, TypedDict
 
 import numpy as np
 from rich.console import Console
@@ -29,11 +29,10 @@ from rich.console import Console
 from econmoral.economics.audit import ccei
 from econmoral.economics.choice import logit
 from econmoral.economics.preferences import FAMILIES
-from econmoral.estimation.identification import NotIdentified
 from econmoral.estimation.likelihood import allocations, restrict
 from econmoral.files.options import option
 from econmoral.files.records import InputError, command, plain
-from econmoral.files.shown import NOT_IDENTIFIED, grid, with_error
+from econmoral.files.shown import grid, with_error
 from econmoral.instruments.derivations import check_steps
 from econmoral.instruments.games import LABELS
 from econmoral.instruments.menus import (
@@ -58,7 +57,17 @@ from .choosers import parse_parameters
 from .conditions import BASE
 from .config import Reasoned
 from .engines.base import Answer, Condition, Engine, Request
-from .estimate import Estimate, Mean, fitted, mean_of
+from .estimate import (
+    Estimate,
+    Fits,
+    Mean,
+    Structural,
+    families_of,
+    mean_of,
+    one_by_one,
+    shown,
+    structural,
+)
 from .runner import Found, Instrument, Results, inquire, run_command
 from .validity import ADVICE, OUTSIDE, outside, overall, percent, quality
 
@@ -171,7 +180,7 @@ class MenuSummary(TypedDict):
     position_bias: NotRequired[float]
     difference_to: NotRequired[dict[str, Gap]]
     ccei: NotRequired[float]
-    structural: NotRequired[dict[str, Any]]
+    fits: NotRequired[Fits]
     targets: NotRequired[dict[str, Agreement]]
 
 
@@ -392,18 +401,13 @@ def drawn_ccei(menus: Sequence[Menu], records: Sequence[MenuRecord]) -> float:
     return float(np.mean(found))
 
 
-def structural(menus: Sequence[Menu], records: Sequence[MenuRecord]) -> dict[str, object]:
-    """alpha, beta and lambda of two-option allocations, from exact probabilities, a menu a
-    cluster; or why there are none."""
+def fit_of(menus: Sequence[Menu], records: Sequence[MenuRecord], family: str) -> Structural:
+    """Parameters of a family from exact probabilities on allocations, a menu a cluster."""
     own, other = np.array([m.own for m in menus]), np.array([m.other for m in menus])
     weights = np.array([r["probabilities"] for r in records])
-    data = allocations(own, other, weights, [m.id for m in menus], FAMILY)
-    try:
-        # nobody acted before, so there is nothing to be kind or unkind about
-        found = fitted(restrict(data, {"gamma": 0.0, "delta": 0.0}))
-    except NotIdentified as error:
-        return {"not_identified": str(error), "bounds": error.bounds}
-    return {k: {"value": value, "se": found.se[k]} for k, value in found.estimates.items()}
+    data = allocations(own, other, weights, [m.id for m in menus], family)
+    # nobody acted before, so there is nothing to be kind or unkind about
+    return structural(restrict(data, dict.fromkeys(FAMILIES[family].of_acts, 0.0)), family)
 
 
 def agreement(menus: Sequence[Menu], records: Sequence[MenuRecord], target: Target) -> Agreement:
@@ -492,9 +496,9 @@ def _row(
             row["difference_to"][name] = gap
     if battery == "garp":
         row["ccei"] = drawn_ccei(menus, group)
-    if battery in STRUCTURAL:
-        row["structural"] = structural(menus, group)
     if battery in (*STRUCTURAL, OWN):
+        families = families_of([FAMILY], (t for t in targets if not t.utility_family.kantian))
+        row["fits"] = {f: fit_of(menus, group, f) for f in families}
         row["targets"] = {str(t): agreement(menus, group, t) for t in targets}
     return row
 
@@ -535,10 +539,15 @@ def estimates(row: MenuSummary) -> list[Estimate]:
     topic = f"{row['battery']}: {row['topic']}"
     one = partial(Estimate, condition=row["arm"], mode=row["mode"], set=topic)
     found = [one("mean", row["mean"], row["se"], row["menus"])]
-    parts = row.get("structural", {})
-    if why := str(parts.get("not_identified", "")):
-        return [*found, one("structural", None, None, row["menus"], why)]
-    return found + [one(k, v["value"], v["se"], row["menus"]) for k, v in parts.items()]
+    return found + one_by_one(row.get("fits", {}), row["menus"], one)
+
+
+def parameters_of(row: MenuSummary) -> Iterator[tuple[str, Structural, str]]:
+    """(how it is called in a table, the fit that has it, its name) of every parameter."""
+    for family, fit in row.get("fits", {}).items():
+        kind = FAMILIES[family]
+        for name in (*(p for p in kind.parameters if p not in kind.of_acts), "lambda"):
+            yield name if family == FAMILY else f"{family}: {name}", fit, name
 
 
 def show(rows: Sequence[MenuSummary], console: Console) -> None:
@@ -564,11 +573,7 @@ def _cells(r: MenuSummary) -> list[str]:
     also = [f"{t['label']} {100 * t['accuracy']['mean']:.0f} %" for t in targets if t["accuracy"]]
     if "ccei" in r:
         also.append(f"CCEI {r['ccei']:.2f}")
-    if "structural" in r:
-        parts = [e for e in estimates(r) if e.name != "mean"]
-        also.append(
-            NOT_IDENTIFIED if parts[0].value is None else " ".join(f"{e.name} {e}" for e in parts)
-        )
+    also += [f"{name} {shown(fit, key)}" for name, fit, key in parameters_of(r)]
     mean = with_error(r["mean"], r["se"], digits)
     gaps = [r["difference_to"].get(name) for name in ("base", "placebo")]
     return [

@@ -15,13 +15,23 @@ import numpy as np
 
 from econmoral.economics.choice import best_replies, efficiency, read_decision
 from econmoral.economics.games import GAMES, draw_beliefs, draw_protocol
-from econmoral.estimation.identification import NotIdentified
+from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.robust import clustered_covariance
-from econmoral.files.shown import parameter, with_error
+from econmoral.files.shown import with_error
 from econmoral.instruments.games import WORDINGS
 from econmoral.target import ECONOMICUS, Target, labels, moralis, told_apart
 
-from .estimate import Estimate, Mean, Value, fitted, mean_of
+from .estimate import (
+    Estimate,
+    Fits,
+    Mean,
+    Value,
+    families_of,
+    mean_of,
+    one_by_one,
+    shown,
+    structural,
+)
 from .measure import GameRecord, protocol_of
 from .validity import OUTSIDE, outside, percent
 
@@ -29,16 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Structural(TypedDict):
-    """Estimates of a family, or why there are none and, where possible, bounds."""
-
-    family: str
-    estimates: NotRequired[dict[str, Value]]
-    log_likelihood: NotRequired[float]
-    decisions: NotRequired[int]
-    clusters: NotRequired[int]
-    not_identified: NotRequired[str]
-    bounds: NotRequired[dict[str, tuple[float, float]] | None]
+FITTED = ("alpha_beta_kappa", "homo_moralis")  # estimated of everybody; then the targets' families
 
 
 class Agreement(TypedDict):
@@ -78,8 +79,7 @@ class GameSummary(TypedDict):
     answered: NotRequired[int]
     targets: dict[str, Agreement]
     incentive_sensitivity: NotRequired[Mean]
-    alpha_beta_kappa: NotRequired[Structural]
-    homo_moralis: NotRequired[Structural]
+    fits: NotRequired[Fits]
     position_bias: NotRequired[float]
     twin_distance: NotRequired[float]
     shift: NotRequired[dict[str, dict[str, Mean | None]]]
@@ -183,22 +183,6 @@ def incentive_sensitivity(records: Sequence[GameRecord]) -> Mean:
     return {"mean": float(slope), "se": float(np.sqrt(variance[0, 0])), "n": int(cluster.max()) + 1}
 
 
-def structural(records: Sequence[GameRecord], family: str) -> Structural:
-    """Estimates with standard errors and log-likelihood, or why there are none."""
-    decisions = [read_decision(dict(r)) for r in records]
-    try:
-        found = fitted(decisions, family)
-    except NotIdentified as error:
-        return {"family": family, "not_identified": str(error), "bounds": error.bounds}
-    return {
-        "family": family,
-        "estimates": {k: {"value": v, "se": found.se[k]} for k, v in found.estimates.items()},
-        "log_likelihood": found.log_likelihood,
-        "decisions": found.n,
-        "clusters": found.clusters,
-    }
-
-
 def by_decision(record: GameRecord, target: Target) -> float:
     """Share of the decisions of a problem (moves at information sets) that are most probably taken
     as the target would.
@@ -282,8 +266,8 @@ def summarise(records: Sequence[GameRecord], targets: Sequence[Target]) -> GameS
         rivals = [r for r in targets if r != t] if t == ECONOMICUS else [ECONOMICUS]
         row["targets"][str(t)] = agreement(answered, t, rivals)
     row["incentive_sensitivity"] = incentive_sensitivity(answered)
-    row["alpha_beta_kappa"] = structural(answered, "alpha_beta_kappa")
-    row["homo_moralis"] = structural(answered, "homo_moralis")
+    decisions = [read_decision(dict(r)) for r in answered]
+    row["fits"] = {f: structural(decisions, f) for f in families_of(FITTED, targets)}
     row["position_bias"] = float(np.mean([r["position_bias"] for r in answered]))
     distances = [r["twin_distance"] for r in answered if r["twin_distance"] is not None]
     row["twin_distance"] = float(np.mean(distances or [np.nan]))
@@ -343,17 +327,7 @@ def estimates(row: GameSummary) -> list[Estimate]:
         return found
     slope = row["incentive_sensitivity"]
     found.append(one("sensitivity", slope["mean"], slope["se"], slope["n"]))
-    for family, parts in (
-        ("alpha_beta_kappa", row["alpha_beta_kappa"]),
-        ("homo_moralis", row["homo_moralis"]),
-    ):
-        if "estimates" not in parts:
-            why = parts["not_identified"]
-            found.append(one(family, None, None, row["decisions"], why))
-        for name, v in parts.get("estimates", {}).items():
-            n = parts["clusters"]
-            found.append(one(f"{family}: {name}", v["value"], v["se"], n))
-    return found
+    return found + one_by_one(row["fits"], row["decisions"], one)
 
 
 def plus_minus(value: Mean | Value | None, scale: float = 1, digits: int = 0) -> str:
@@ -392,18 +366,16 @@ def _cells(row: GameSummary, labels: dict[str, str]) -> dict[str, str]:
         line[f"{label}: plans %"] = plus_minus(found["accuracy"], 100)
         line[f"{label}: differ %"] = plus_minus(found["decisions_where_they_differ"], 100)
     line["sensitivity"] = plus_minus(row["incentive_sensitivity"], 1, 2)
+    whole, alone = (row["fits"][family] for family in FITTED)
     for name in ("alpha", "beta", "kappa", "lambda"):
         label, scale = ("lambda / 10", 10) if name == "lambda" else (name, 1)
-        line[label] = _parameter(row["alpha_beta_kappa"], name, scale)
-    line["kappa alone"] = _parameter(row["homo_moralis"], "kappa", 1)
-    value = row["alpha_beta_kappa"].get("log_likelihood")
+        line[label] = shown(whole, name, scale)
+    line["kappa alone"] = shown(alone, "kappa")
+    for family in (f for f in row["fits"] if f not in FITTED):
+        for name in FAMILIES[family].parameters:
+            line[f"{family}: {name}"] = shown(row["fits"][family], name)
+    value = whole.get("log_likelihood")
     return line | {"lnL": "–" if value is None else f"{value:.1f}"}
-
-
-def _parameter(found: Structural, name: str, scale: float) -> str:
-    if "estimates" in found:
-        return plus_minus(found["estimates"][name], scale, 2)
-    return parameter(None, (found.get("bounds") or {}).get(name))
 
 
 def overlap(records: Sequence[GameRecord], trained: set[tuple[str, tuple[float, ...]]]) -> int:

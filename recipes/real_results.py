@@ -29,13 +29,14 @@ from econmoral.files.records import (
     write_json,
     write_text,
 )
-from econmoral.files.shown import NOTHING, markdown, parameter, with_error
+from econmoral.files.shown import NOTHING, markdown, with_error
 from econmoral.instruments.derivations import read_steps, right_derivation
 from econmoral.instruments.menus import ALTRUIST, SPITEFUL
 from econmoral.rooms import room
 from econmoral.target import ECONOMICUS, Target, moralis, told_apart
 
 figures, OUTSIDE = room("eval.figure"), room("eval.validity").OUTSIDE
+shown = room("eval.estimate").shown
 
 STAGES = (
     "games",
@@ -190,16 +191,6 @@ def percent(value: dict[str, Any] | float | None) -> str:
     return f"{100 * value:.0f}" if value >= 0.095 or value == 0 else f"{100 * value:.1g}"
 
 
-def estimate(found: dict[str, Any] | None, name: str) -> str:
-    """``0.48 ± 0.05``, ``[0.3, 0.6]`` where it is only bounded, or ``not id.``"""
-    found = found or {}
-    values = found.get("estimates") or found
-    value = values.get(name)
-    return parameter(
-        value if isinstance(value, dict) else None, (found.get("bounds") or {}).get(name)
-    )
-
-
 def games_table(rows: list[dict[str, Any]], held: str) -> str:
     """Base, told, placebo and adapters on games, both modes."""
     rows = [r for r in rows if r["set"] == held]
@@ -230,7 +221,7 @@ def games_table(rows: list[dict[str, Any]], held: str) -> str:
             continue
         cells += [percent(r["targets"][k]["decisions"]) for k in labels]
         cells += [percent(r["targets"][k]["decisions_where_they_differ"]) for k in labels]
-        body.append([*cells, estimate(r["homo_moralis"], "kappa")])
+        body.append([*cells, shown(r["fits"]["homo_moralis"], "kappa")])
     return markdown(head, body)
 
 
@@ -277,9 +268,8 @@ def allocations_table(rows: list[dict[str, Any]], battery: str) -> str:
             for k in labels
             if labels[k] != ECONOMICUS.label
         ]
-        body.append(
-            [*cells, *(estimate(r["structural"], name) for name in ("alpha", "beta", "lambda"))]
-        )
+        fit = r["fits"]["bruhin_fehr_schunk"]
+        body.append([*cells, *(shown(fit, name) for name in ("alpha", "beta", "lambda"))])
     return markdown(head, body)
 
 
@@ -412,7 +402,10 @@ class Claims:
             leads,
         )
         kappas = [
-            ((row or {}).get("homo_moralis") or {}).get("estimates", {}).get("kappa")
+            ((row or {}).get("fits") or {})
+            .get("homo_moralis", {})
+            .get("estimates", {})
+            .get("kappa")
             for row in (kantian, own)
         ]
         self.check(
@@ -440,7 +433,7 @@ class Claims:
     def on_weights(self, stage: str, where: str) -> None:
         """Both types by the weights that are estimated from their choices."""
         fits = {
-            name: (self.row(stage, target) or {}).get("structural", {})
+            name: figures.weights_of(self.row(stage, target) or {})
             for name, target in TYPES.items()
         }
         betas = [fit.get("beta") for fit in fits.values()]
@@ -527,7 +520,7 @@ def figure(found: dict[str, Any], path: Path) -> None:
     if any(r["arm"] in found["adapters"] and not r["outside"] for r in found.get("curve", ())):
         what = "decisions" if on_games(found["curve"]) else "accuracy"
         panels.append((found["curve"], what, "By number of training conversations"))
-    drawn = [r for r in human or menus if not r["outside"] and "alpha" in r["structural"]]
+    drawn = [r for r in human or menus if figures.weights_of(r)]
     n = max(1, len(panels) + bool(drawn))
     chart = plt.figure(figsize=(5.2 * min(n, 2), 3.9 * ((n + 1) // 2)), layout="constrained")
     axes = [chart.add_subplot((n + 1) // 2, min(n, 2), k + 1) for k in range(n)]

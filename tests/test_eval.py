@@ -37,17 +37,18 @@ from eval import games as command
 from eval.conditions import Adapter, told_conditions
 from eval.engines.base import Answer, Condition, Request, Simulated
 from eval.engines.with_transformers import Transformers
+from eval.estimate import structural
 from eval.games import Games, GamesConfig
 from eval.measure import Problem, draw_problems, protocol_of
 from eval.resume import Remembering, prompt_hash
 from eval.runner import Session, differ
 from eval.table import (
+    FITTED,
     add_shifts,
     agreement,
     by_decision,
     incentive_sensitivity,
     reference_arms,
-    structural,
     summaries,
     table,
 )
@@ -91,6 +92,18 @@ def measured(
 # ----------------------------------------------------------------------------------- known choosers
 
 
+def test_the_families_of_the_targets_are_estimated_too() -> None:
+    problems = draw_problems("drawn", 40, 1, [ECONOMICUS], 3, ["payoffs"])
+    chooser = Simulated("alpha_beta_kappa", {"alpha": 0.1, "beta": 0.4}, 0.1)
+    target = Target.parse("fehr_schmidt:beta=0.4")
+    (row,) = summaries(measured(chooser, problems), [ECONOMICUS, target])
+    assert list(row["fits"]) == [*FITTED, "fehr_schmidt"]
+    found = row["fits"]["fehr_schmidt"]["estimates"]
+    assert found["alpha"]["value"] == pytest.approx(0.1, abs=1e-4)
+    assert found["beta"]["value"] == pytest.approx(0.4, abs=1e-4)
+    assert table([row])["fehr_schmidt: beta"].item().startswith("0.40")
+
+
 def test_known_chooser_comes_back_through_the_whole_path(tmp_path: Path) -> None:
     text = ",".join(f"{k}={v}" for k, v in KNOWN.items())
     targets = ("homo_economicus", "homo_moralis:kappa=0.4", "fehr_schmidt:beta=0.5")
@@ -109,7 +122,7 @@ def test_known_chooser_comes_back_through_the_whole_path(tmp_path: Path) -> None
     assert {r["set"] for r in rows} == {"payoffs", "wordings"}
     for row in rows:
         for name, value in KNOWN.items():
-            found = row["alpha_beta_kappa"]["estimates"][name]
+            found = row["fits"]["alpha_beta_kappa"]["estimates"][name]
             assert abs(found["value"] - value) <= max(2 * found["se"], 1e-5)
         assert row["valid_answer_probability"] == row["comprehension"] == 1
         assert list(row["targets"]) == list(targets)
@@ -138,7 +151,7 @@ def test_a_chooser_who_is_told_nothing_comes_back_too(beliefs: str) -> None:
         Simulated("homo_moralis", {"kappa": 0.3}, 0.1), problems, BASE, "direct", beliefs, 1
     )
     assert all(set(r["beliefs"]) == {0.5} for r in records)
-    found = summaries(records, HALF)[0]["homo_moralis"]["estimates"]
+    found = summaries(records, HALF)[0]["fits"]["homo_moralis"]["estimates"]
     assert found["kappa"]["value"] == pytest.approx(0.3, abs=1e-4)
 
 
@@ -160,7 +173,7 @@ def test_sampled_choices_of_a_known_chooser_come_back_within_two_standard_errors
             }
             for r in records
         ]
-        found = summaries(drawn, [])[0]["homo_moralis"]["estimates"]
+        found = summaries(drawn, [])[0]["fits"]["homo_moralis"]["estimates"]
         for name, value in (("kappa", kappa), ("lambda", 0.1)):
             inside[name] += abs(found[name]["value"] - value) < 2 * found[name]["se"]
     # of 20 events of probability .954 fewer than 16 happen with probability .003
@@ -229,7 +242,7 @@ def test_rules_are_what_they_say() -> None:
     assert own[moral]["where_they_differ"]["mean"] == 0
     assert 0 < own[moral]["decisions_where_they_differ"]["mean"] < 1  # some single moves agree
     assert by_arm["coin"]["targets"][moral]["efficiency"]["mean"] == pytest.approx(0, abs=1e-9)
-    assert "not_identified" in by_arm["own-payoff best"]["homo_moralis"]
+    assert "not_identified" in by_arm["own-payoff best"]["fits"]["homo_moralis"]
     assert {"constant, economicus", "constant, moralis 0.5"} <= set(by_arm)
 
 
@@ -299,7 +312,7 @@ def test_who_answers_outside_the_form_has_no_figures_and_is_no_baseline() -> Non
     base, placebo, tuned = rows
     assert base["outside"]
     assert base["targets"] == {}
-    assert "alpha_beta_kappa" not in base
+    assert "fits" not in base
     assert base["valid_answer_probability"] == pytest.approx(0.4)
     assert base["comprehension"] == pytest.approx(0.3)
     assert not placebo["outside"]
@@ -876,14 +889,15 @@ def test_errors_notice_that_an_estimate_rests_on_few_decisions() -> None:
     decisions = [read_decision(dict(row)) for row in rows if row["mode"] == "reasoned"]
     assert len(decisions) == 24
     kinds = {kind: fit(decisions, "homo_moralis", kind) for kind in ("clustered", "jackknife")}
-    found = structural(rows, "homo_moralis")["estimates"]["kappa"]
+    found = structural(decisions, "homo_moralis")["estimates"]["kappa"]
     assert found["se"] == kinds["jackknife"].se["kappa"] > 3 * kinds["clustered"].se["kappa"]
     low, high = kinds["jackknife"].interval("kappa")
     assert low < 0 < high
     assert kinds["clustered"].interval("kappa")[1] < 0
     many = [row | {"id": f"{row['id']} {k}"} for k in range(2) for row in rows]
-    clustered = fit([read_decision(dict(row)) for row in many], "homo_moralis")
-    assert structural(many, "homo_moralis")["estimates"]["kappa"]["se"] == clustered.se["kappa"]
+    both = [read_decision(dict(row)) for row in many]
+    clustered = fit(both, "homo_moralis")
+    assert structural(both, "homo_moralis")["estimates"]["kappa"]["se"] == clustered.se["kappa"]
 
 
 def test_a_sharp_chooser_responds() -> None:
@@ -892,7 +906,8 @@ def test_a_sharp_chooser_responds() -> None:
     """
     path = ROOT / "results" / "real" / "smollm2-135m-four-stages" / "games.jsonl"
     rows = [row for _, row in read_lines(path) if row["arm"] == "moralis"]
-    found = fit([read_decision(dict(row)) for row in rows], "homo_moralis", "jackknife")
+    decisions = [read_decision(dict(row)) for row in rows]
+    found = fit(decisions, "homo_moralis", "jackknife")
     assert found.log_likelihood > found.null_log_likelihood + 16
     assert found.estimates["lambda"] < 2 * found.se["lambda"]
-    assert structural(rows, "homo_moralis")["estimates"]["kappa"]["se"] == found.se["kappa"]
+    assert structural(decisions, "homo_moralis")["estimates"]["kappa"]["se"] == found.se["kappa"]

@@ -37,6 +37,7 @@ from econmoral.instruments.menus import (
 from econmoral.target import ECONOMICUS, Target
 from eval import menus as command
 from eval.engines.base import Answer, Condition, Request
+from eval.figure import weights_of
 from eval.menus import AllocationChooser, summarise
 
 ALL = [menu for several in MENUS.values() for menu in several]
@@ -324,7 +325,7 @@ def test_a_known_chooser_comes_back(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert floor["most for itself", "garp"]["mean"] == pytest.approx(0)
     assert floor["most for itself", "bfs39"]["targets"]["homo_economicus"]["accuracy"]["mean"] == 1
     for name, value in (("alpha", 0.1), ("beta", 0.3), ("lambda", 0.2)):
-        assert rows["bfs39"]["structural"][name]["value"] == pytest.approx(value, abs=1e-4)
+        assert weights_of(rows["bfs39"])[name]["value"] == pytest.approx(value, abs=1e-4)
     assert rows["bfs39"]["valid_answer_probability"] == rows["bfs39"]["comprehension"] == 1
     assert 0.95 < rows["garp"]["ccei"] <= 1  # drawn with a little noise
     assert floor["coin", "garp"]["ccei"] < 0.8
@@ -334,9 +335,39 @@ def test_a_known_chooser_comes_back(tmp_path: Path, capsys: pytest.CaptureFixtur
     own = rows["bfs39"]["targets"]["bruhin_fehr_schunk:alpha=0.1,beta=0.3"]
     assert own["accuracy"]["mean"] == own["where_they_differ"]["mean"] == 1
     assert rows["bfs39"]["targets"]["homo_economicus"]["accuracy"]["mean"] < 1
-    assert "structural" not in rows["garp"]
+    assert "fits" not in rows["garp"]
     assert len(list(read_lines(tmp_path / "m" / "choices.jsonl"))) == 59
     assert "bfs 0.1 0.3" in capsys.readouterr().out
+
+
+def test_the_families_of_the_targets_are_estimated_too() -> None:
+    """Whatever was the target, its own parameters are found; those about acts of the other's, which
+    do not occur, are left out."""
+    pages = pages_of("bfs39")
+    truth = {"alpha": 0.1, "beta": 0.3}
+    records = measure(AllocationChooser(truth, 0.2), pages, Condition("a"), "direct", 0)
+    targets = [
+        Target.parse(text)
+        for text in (
+            "charness_rabin:rho=0.4",
+            "fehr_schmidt:beta=0.2",
+            "alpha_beta_kappa:beta=0.2",  # has no utility of an allocation alone
+            "homo_economicus",  # has no parameter
+        )
+    ]
+    (row,) = summarise(records, {}, targets)
+    wanted = {
+        "bruhin_fehr_schunk": {"alpha": 0.1, "beta": 0.3, "lambda": 0.2},
+        "charness_rabin": {"rho": 0.3, "sigma": 0.1, "lambda": 0.2},
+        "fehr_schmidt": {"alpha": -0.1, "beta": 0.3, "lambda": 0.2},
+    }
+    assert list(row["fits"]) == list(wanted)
+    for family, values in wanted.items():
+        found = {k: v["value"] for k, v in row["fits"][family]["estimates"].items()}
+        assert found == pytest.approx(values, abs=1e-4)
+    names = {e.name for e in command.estimates(row)}
+    assert {"bruhin_fehr_schunk: alpha", "charness_rabin: rho"} < names
+    assert "charness_rabin: rho 0.30 ± " in command._cells(row)[-1]
 
 
 class Habit:
@@ -385,7 +416,7 @@ def test_who_answers_outside_the_form_has_no_figures() -> None:
         )
         assert row["outside"] is outside
         assert ("mean" in row) is not outside
-        assert ("structural" in row) is not outside
+        assert ("fits" in row) is not outside
         assert row["comprehension"] == pytest.approx(0.3)
     # and is no baseline either
     mute = {r["id"]: r for r in measure(Habit(0.1), pages, Condition("base"), "direct", 0)}

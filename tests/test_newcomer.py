@@ -222,7 +222,7 @@ def test_a_new_game_is_played_taught_and_measured(house: Path) -> None:
         "measured",
     )
     row = next(r for r in read_json(house / "measured" / "summary.json") if r["arm"] == "chooser")
-    kappa = row["homo_moralis"]["estimates"]["kappa"]
+    kappa = row["fits"]["homo_moralis"]["estimates"]["kappa"]
     assert abs(kappa["value"] - 0.3) < max(2 * kappa["se"], 1e-5)
 
 

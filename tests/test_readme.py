@@ -21,6 +21,8 @@ import yaml
 from conftest import ROOT, run
 from shell import allocation_choices
 
+from eval.figure import weights_of
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RUNNING, EXTENDING = (
     (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("running.md", "extending.md")
@@ -229,7 +231,7 @@ def test_figures_of_games_are_those_of_the_committed_runs(name: str, arms: dict[
         if row["outside"]:
             assert cells == [valid, "outside the form", "outside the form", ""]
             continue
-        fit = row["homo_moralis"]
+        fit = row["fits"]["homo_moralis"]
         kappa = estimate(fit["estimates"]["kappa"]) if "estimates" in fit else "not id."
         assert cells == [
             valid,
@@ -318,7 +320,7 @@ def test_figures_of_allocations_are_those_of_the_committed_runs(
         line = line_of(allocations, title)
         cells = [c.strip(" *") for c in line.split("|")[2:-1]]
         assert cells[:2] == [share(row, t, "where_they_differ") for t in (ALTRUIST, SPITEFUL)]
-        fits = row["structural"]
+        fits = weights_of(row)
         for cell, parameter, target in zip(
             cells[2:], ("alpha", "beta"), wanted.get(arm, ("", "")), strict=True
         ):
@@ -353,7 +355,7 @@ def test_weights_on_the_menus_of_people_are_those_of_the_committed_run() -> None
     folder = ROOT / "results" / "real" / "smollm2-135m-crossed"
     found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     fits = {
-        r["arm"]: r["structural"]
+        r["arm"]: weights_of(r)
         for r in found["bfs39"]
         if r["mode"] == "reasoned" and not r["outside"]
     }
@@ -378,8 +380,10 @@ def test_what_the_results_say_of_qwen_is_the_committed_run() -> None:
     text, differ = page_text("results.md"), "decisions_where_they_differ"
     own, moral, base = (rows[k] for k in ("economicus", "moralis", "base"))
     placebo, kantian = rows["placebo-games"], rows["both-alike best"]
-    kappa = {k: rows[k]["homo_moralis"]["estimates"]["kappa"] for k in ("economicus", "moralis")}
-    joint = {k: rows[k]["alpha_beta_kappa"]["estimates"]["kappa"] for k in kappa}
+    kappa = {
+        k: rows[k]["fits"]["homo_moralis"]["estimates"]["kappa"] for k in ("economicus", "moralis")
+    }
+    joint = {k: rows[k]["fits"]["alpha_beta_kappa"]["estimates"]["kappa"] for k in kappa}
     gap = (kappa["moralis"]["value"] - kappa["economicus"]["value"]) / np.hypot(
         *(v["se"] for v in kappa.values())
     )
@@ -445,7 +449,7 @@ def test_the_curve_of_allocations_is_the_committed_run() -> None:
     assert f"{first}, {second} and {third}, `results/real/smollm2" in page_text("results.md")
     first, second, third = (share(row, target, "where_they_differ") for row in curve)
     assert f"{first}, {second} and {third} (300" in told
-    behind, ahead = (estimate(curve[2]["structural"][k]) for k in ("alpha", "beta"))
+    behind, ahead = (estimate(weights_of(curve[2])[k]) for k in ("alpha", "beta"))
     assert f"{behind} behind and {ahead} ahead (target .2 and .5)" in told
     assert all(rows[arm]["outside"] for arm in ("base", "base, told bfs 0.2 0.5"))
 
@@ -564,9 +568,9 @@ def test_the_curve_of_crossed_allocations_is_the_committed_run() -> None:
     assert f"{first}, {second} and {third}. Steps that are right" in told
     steps = [round(100 * row["steps_right"]) for row in curve]
     assert "Steps that are right: {}, {} and {} %.".format(*steps) in told
-    assert "not_identified" in curve[0]["structural"]
+    assert not weights_of(curve[0])
     for row, size in zip(curve[1:], ("1,000", "3,200"), strict=True):
-        behind, ahead = (estimate(row["structural"][k]) for k in ("alpha", "beta"))
+        behind, ahead = (estimate(weights_of(row)[k]) for k in ("alpha", "beta"))
         assert f"{behind} and {ahead} after {size}" in told
 
 

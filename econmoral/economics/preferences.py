@@ -61,6 +61,13 @@ class Family:
             (*m.shape, 0)
         )
 
+    @property
+    def of_acts(self) -> tuple[str, ...]:
+        """Parameters that count only after the other's kind or unkind act."""
+        own, other, no = np.array([0.0, 1.0]), np.array([1.0, 0.0]), np.zeros(2)
+        terms = self.outcome(own, other, no, no)[1]
+        return tuple(p for p, term in zip(self.parameters, terms.T, strict=False) if not term.any())
+
     def features(self, tables: Tables, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(base (N,), features (N, K)) of every strategy at beliefs ``weights`` over the columns of
         ``tables``.

@@ -224,7 +224,8 @@ def model_estimates(runs: Path) -> list[Known]:
         except InputError:
             continue
         for row in rows if isinstance(rows, list) else []:
-            fitted = row.get("alpha_beta_kappa") if isinstance(row, dict) else None
+            fits = row.get("fits") if isinstance(row, dict) else None
+            fitted = fits.get("alpha_beta_kappa") if isinstance(fits, dict) else None
             if (
                 not isinstance(fitted, dict)
                 or not fitted.get("estimates")

@@ -19,12 +19,12 @@ from econmoral.economics.games import GAMES
 from econmoral.files.shown import NOT_IDENTIFIED, in_percent, with_error
 from econmoral.target import Target
 
-from ..estimate import mean_of
+from ..estimate import mean_of, shown
 from ..figure import COLOURS, INTERVAL, written
 from ..measure import CHANGES, TITLES, GameRecord
 from ..table import by_decision
 from .blocks import Report, filled
-from .measured import BASE, Games, estimate, kappa_of, nominal_kappa
+from .measured import BASE, Games, kappa_of, nominal_kappa
 from .sections import share_of
 
 ENOUGH = 80  # per cent of decisions from which a dose counts as enough
@@ -218,7 +218,7 @@ class Dial(Design):
                 "valid %": share_of(r["valid_answer_probability"]),
                 "control %": share_of(r["comprehension"]),
                 "kappa trained for": "" if nominal is None else f"{nominal:g}",
-                "measured kappa": estimate(r["homo_moralis"], "kappa"),
+                "measured kappa": shown(r["fits"]["homo_moralis"], "kappa"),
             }
             table.append(
                 line

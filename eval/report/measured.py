@@ -22,12 +22,11 @@ from econmoral.files.records import (
     read_whole_lines,
     sha256,
 )
-from econmoral.files.shown import parameter
 from econmoral.target import Target
 
 from ..conditions import adapter_record
 from ..measure import GameRecord
-from ..table import GameSummary, Structural
+from ..table import GameSummary
 from ..validity import percent
 
 # what an adapter's run.json, of any version, says of its training (conditions.Training)
@@ -77,6 +76,7 @@ class Games:
             not isinstance(rows, list)
             or not rows
             or not all(isinstance(r, dict) and needed <= set(r) for r in rows)
+            or not all(r["outside"] or "fits" in r for r in rows)
         ):
             raise InputError(
                 f"{folder / 'summary.json'} is not what eval.games writes today; measure again"
@@ -243,21 +243,15 @@ def kappa_of(row: GameSummary) -> tuple[float, float] | None:
 
     The middle and half the width of the bounds of a deterministic chooser.
     """
-    found = row["homo_moralis"].get("estimates")
+    found = row["fits"]["homo_moralis"].get("estimates")
     if found:
         return found["kappa"]["value"], found["kappa"]["se"]
-    bounds = (row["homo_moralis"].get("bounds") or {}).get("kappa")
+    bounds = (row["fits"]["homo_moralis"].get("bounds") or {}).get("kappa")
     return (
         ((bounds[0] + bounds[1]) / 2, (bounds[1] - bounds[0]) / 2)
         if bounds and np.isfinite(bounds).all()
         else None
     )
-
-
-def estimate(fitted: Structural, name: str) -> str:
-    """``0.50 ± 0.09``, bounds in brackets, or a dash."""
-    found = (fitted.get("estimates") or {}).get(name)
-    return parameter(found, (fitted.get("bounds") or {}).get(name))
 
 
 Summary = TypeVar("Summary")

@@ -12,12 +12,13 @@ from econmoral.economics.human import reference
 from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.estimate import design, out_of_sample
 from econmoral.files.records import InputError, read_json, read_lines, read_object
-from econmoral.files.shown import NOT_IDENTIFIED, in_percent, interval, parameter, with_error
+from econmoral.files.shown import NOT_IDENTIFIED, in_percent, interval, with_error
 from econmoral.instruments.menus import MENUS
 
 from ..dilemmas import DilemmaSummary, conjoint_rows, difference_rows, rating_rows
+from ..estimate import shown
 from ..measure import TITLES, GameRecord
-from ..menus import NULLS, MenuSummary
+from ..menus import NULLS, MenuSummary, parameters_of
 from ..outcomes import PricingSummary
 from ..table import GameSummary, table
 from ..validity import OUTSIDE, percent
@@ -278,11 +279,8 @@ def menu_line(row: MenuSummary, digits: int) -> dict[str, str]:
         line[f"{found['label']}: where they differ %"] = (
             "" if found["where_they_differ"] is None else in_percent(found["where_they_differ"])
         )
-    estimates = row.get("structural") or {}
-    if "not_identified" in estimates:
-        line["alpha"] = NOT_IDENTIFIED
-    elif estimates:
-        line |= {k: parameter(v) for k, v in estimates.items()}
+    for name, fit, key in parameters_of(row):
+        line[name] = shown(fit, key)
     return line | ({"CCEI": f"{row['ccei']:.2f}"} if row.get("ccei") is not None else {})
 
 
