@@ -65,7 +65,8 @@ def test_every_instrument_can_be_started() -> None:
         simulate="alpha=0.1,beta=0.3,lambda=0.2", instrument="menus", battery="bfs39", pairs=1
     )
     assert set(menus.records["battery"]) == {"bfs39"}
-    assert {"mean", "alpha", "beta", "lambda"} <= set(menus.estimates["name"])
+    fitted = {f"bruhin_fehr_schunk: {name}" for name in ("alpha", "beta", "lambda")}
+    assert {"mean"} | fitted <= set(menus.estimates["name"])
     rated = measure(simulate="kappa=0.7,lambda=4", instrument="ratings")
     assert len(rated.records) == 210
     cases = measure(simulate="age=0.3,lambda=1", instrument="conjoint", scenarios=40)

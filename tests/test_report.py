@@ -515,7 +515,7 @@ def row(
     }
     return line | {
         "targets": targets,
-        "homo_moralis": found,
+        "fits": {"homo_moralis": found},
         "incentive_sensitivity": mean(0.1),
         "shift": gaps,
     }
