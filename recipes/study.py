@@ -13,7 +13,7 @@ game, measure on each), *placebo*, *prompted* (preference described, not tuned),
 same decisions after unrelated turns, at another scale, in another currency), *applications*
 (dilemmas, pricing), *retention*.  Designs on the plan's own adapters, which may be chains: *games*,
 *allocations* (also everyday situations), *curve* (one of them by number of conversations); of these
-recipes/real_results.py writes the tables.
+recipes/real_results.py writes the tables; *seeds* (one of them trained again with other data).
 
 A cell is a command and the file it leaves behind; what is there is not run again, so a killed study
 continues, and designs share what they have in common.  cells.jsonl holds the cost of every attempt.
@@ -249,22 +249,26 @@ class Grid:
         data = self.out / "data" / f"{name}.jsonl"
         return self.train(str(target), size, data, self.out / "adapters" / name, more)
 
-    def named(self, name: str, n: int | None = None) -> Path:
-        """An adapter of the plan by its name, of ``n`` conversations instead of its own number;
-        before it those that it goes on from.
+    def named(self, name: str, n: int | None = None, seed: int | None = None) -> Path:
+        """An adapter of the plan by its name; before it those that it goes on from.
+
+        n : conversations instead of its own number.  seed : of data and training, instead of its
+        own and the plan's.
         """
         entry = self.plan["adapters"][name]
         title = name if n in (None, entry["n"]) else f"{name}-n{n}"
         n = entry["n"] if n is None else n
-        size = ["--domain", entry["domain"], "--n", str(n)]
-        size += ["--seed", str(entry.get("seed", self.seed))]
+        tag = "" if seed is None else f"-s{seed}"
+        title += tag
+        own, training = (entry.get("seed", self.seed), self.seed) if seed is None else (seed, seed)
+        size = ["--domain", entry["domain"], "--n", str(n), "--seed", str(own)]
         if "reasoned" in entry:
             size += ["--reasoned", str(entry["reasoned"])]
         size += [f"--{kind}" for kind in ("shuffled", "crossed") if entry.get(kind)]
-        more = ["--model", self.plan["model"], "--seed", str(self.seed)]
+        more = ["--model", self.plan["model"], "--seed", str(training)]
         if "after" in entry:
             more += ["--adapter", str(self.named(entry["after"]))]
-        data = self.out / "data" / f"{name}-n{n}.jsonl"
+        data = self.out / "data" / f"{name}-n{n}{tag}.jsonl"
         return self.train(entry["target"], size, data, self.out / "adapters" / title, more)
 
     def all_named(self, *domains: str) -> list[Path]:
@@ -497,30 +501,60 @@ class Allocations(Design):
         grid.compare("spillover", "menus", everyone, "--battery", "spillover", "--pairs", "1")
 
 
-class Curve(Design):
-    """One of the plan's adapters by number of conversations, beside the base told of the
-    preference: from which size on tuning does more.
+class OfOne(Design):
+    """One of the plan's adapters in several versions, measured where its domain is."""
+
+    may = frozenset({"menus"})
+    named = True
+    folder: ClassVar[str]
+
+    @abstractmethod
+    def versions(self, grid: Grid) -> list[Path]:
+        """The adapters."""
+
+    def lay_out(self, grid: Grid, *more: str) -> None:
+        """Every version, then one measurement.  more : options of it."""
+        named = grid.plan["adapters"][self.entry["adapter"]]
+        domain, target = named["domain"], Target.parse(named["target"])
+        if ("menus" in self.entry) != (domain == "allocations"):
+            raise InputError(
+                f"design {self.folder} says menus where its adapter's domain is allocations"
+            )
+        command, targets = "menus", [target]
+        which = ["--battery", "allocations", "--limit", str(self.entry.get("menus"))]
+        if domain == "games":  # problems are drawn clear for every target: those of design games
+            command, targets = "games", [*dict.fromkeys((ECONOMICUS, MORAL, target))]
+            which = ["--sets", "wordings", "--items", str(grid.plan["items"])]
+        words = [*asked(domain), "--mode", "reasoned", *more, "--targets", *map(str, targets)]
+        grid.compare(self.folder, command, self.versions(grid), *words, *which)
+
+
+class Curve(OfOne):
+    """By number of conversations, beside the base told of the preference: from which size on tuning
+    does more.
     """
 
     needs = frozenset({"adapter", "sizes"})
-    may = frozenset({"menus"})
-    named = True
+    folder = "curve"
 
-    def lay_out(self, grid: Grid) -> None:
-        """An adapter for every size, measured where its domain is."""
-        named = grid.plan["adapters"][self.entry["adapter"]]
-        domain, target = named["domain"], str(Target.parse(named["target"]))
-        if ("menus" in self.entry) != (domain == "allocations"):
-            raise InputError("design curve says menus where its adapter's domain is allocations")
-        folders = [grid.named(self.entry["adapter"], n) for n in self.entry["sizes"]]
-        pages = {
-            "games": "games --sets wordings --items {items}",
-            "allocations": "menus --battery allocations --limit {menus}",
-        }
-        asking = pages[domain].format(items=grid.plan["items"], menus=self.entry.get("menus"))
-        command, *which = asking.split()
-        words = [*asked(domain), "--mode", "reasoned", "--prompted", "--targets", target, *which]
-        grid.compare("curve", command, folders, *words)
+    def versions(self, grid: Grid) -> list[Path]:
+        """An adapter for every size."""
+        return [grid.named(self.entry["adapter"], n) for n in self.entry["sizes"]]
+
+    def lay_out(self, grid: Grid, *more: str) -> None:
+        """The same, beside the base that is told."""
+        super().lay_out(grid, "--prompted")
+
+
+class Seeds(OfOne):
+    """Trained again on other data of the same size: how far a single training is to be trusted."""
+
+    needs = frozenset({"adapter", "seeds"})
+    folder = "seeds"
+
+    def versions(self, grid: Grid) -> list[Path]:
+        """An adapter for every seed."""
+        return [grid.named(self.entry["adapter"], seed=s) for s in self.entry["seeds"]]
 
 
 DESIGNS: dict[str, type[Design]] = {  # a new design is a class and a line here
@@ -535,6 +569,7 @@ DESIGNS: dict[str, type[Design]] = {  # a new design is a class and a line here
     "games": Games,
     "allocations": Allocations,
     "curve": Curve,
+    "seeds": Seeds,
 }
 
 

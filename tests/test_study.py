@@ -27,7 +27,9 @@ from transformers import AutoModelForCausalLM
 from econmoral.checkpoints.models import NANO
 from econmoral.files.cells import Cell
 from econmoral.files.cells import run as run_cells
+from econmoral.files.options import parse
 from econmoral.files.records import InputError, read_json, read_whole_lines
+from eval.games import Games, GamesConfig
 
 PLANS = sorted((ROOT / "recipes" / "plans").glob("*.yaml"))
 
@@ -457,6 +459,31 @@ def test_a_curve_is_measured_where_its_adapter_was_trained(
     ]
     assert {k.split()[0] for k in cells} == {"data", "tune"}
     assert len(cells) == 2 * len(folders)  # and nothing else is trained
+
+
+def test_a_curve_in_games_asks_about_the_problems_of_design_games(tmp_path: Path) -> None:
+    """Problems are drawn clear for every target: fewer targets would be other problems."""
+    cells = laid_out("real-qwen", tmp_path, "games", "curve")
+    drawn = []
+    for name in ("games", "curve"):
+        words = re.sub(r"--(adapter|model) \S+", "", cells[name].partition(" games ")[2]).split()
+        drawn.append(Games(parse(GamesConfig, "games", "", [*words, "--model", "nano"])).draw())
+    assert drawn[0] == drawn[1]
+
+
+def test_seeds_train_one_adapter_again_on_other_data(tmp_path: Path) -> None:
+    cells = laid_out("real-seeds", tmp_path)
+    words = cells.pop("seeds")
+    assert "menus" in words
+    assert "--battery allocations --limit 30" in words
+    assert "--prompted" not in words
+    assert " --seed 0 " in words  # the problems are those of the plan
+    assert words.count("--adapter") == 4
+    for seed in (1, 2, 3, 4):
+        assert f"--n 200 --seed {seed} " in cells[f"data altruist-n200-s{seed}"]
+        tune = cells[f"tune altruist-s{seed}"]
+        assert f"--seed {seed} --data {tmp_path}/data/altruist-n200-s{seed}.jsonl" in tune
+    assert len(cells) == 8
 
 
 def test_an_adapter_that_comes_after_another_goes_on_from_it(tmp_path: Path) -> None:
