@@ -34,7 +34,7 @@ from econmoral.files.records import (
     write_text,
 )
 from econmoral.instruments.derivations import derives
-from econmoral.instruments.menus import FRAMES
+from econmoral.instruments.menus import FRAMES, LARGEST_POINTS
 from econmoral.target import Target
 
 from .synthesis import DOMAINS, LEAD, REASONED, TRAINED_GAMES, Draw, default_rival, examples
@@ -112,6 +112,12 @@ class DataConfig(Config):
         "36 wordings instead of 6, allocations 81 instead of 3), for models that are to read "
         "wordings that they never met",
     )
+    largest: int = option(
+        LARGEST_POINTS,
+        f"most points of a payment in --domain allocations (default {LARGEST_POINTS}): an adapter "
+        "computes with numbers of the size that it has met, and the menus of bfs39 go up to 106",
+        at_least=20,
+    )
     out: Path | None = option(None, "JSON Lines file to write")
     dry_run: int = option(0, "print K conversations and write nothing", metavar="K")
 
@@ -126,6 +132,8 @@ class DataConfig(Config):
             raise InputError("--n must be at least 1 and --seed not negative")
         if self.domain != "games" and self.games != TRAINED_GAMES:
             raise InputError("--games goes with --domain games only")
+        if self.domain != "allocations" and self.largest != LARGEST_POINTS:
+            raise InputError("--largest goes with --domain allocations only")
         others = family not in ("homo_economicus", "homo_moralis")
         if self.domain == "dilemmas" and (self.shuffled or self.crossed or others):
             raise InputError(
@@ -234,6 +242,7 @@ def main() -> None:
         config.shuffled,
         tuple(g for g in GAMES if g in config.games),
         config.crossed,
+        config.largest,
     )
     rows = examples(draw)
     if config.dry_run or config.out is None:

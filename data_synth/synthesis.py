@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from econmoral.instruments.games import (
 )
 from econmoral.instruments.menus import (
     CROSSED,
+    LARGEST_POINTS,
     TRAIN,
     draw_allocation,
     draw_page,
@@ -49,7 +51,7 @@ class Draw:
 
     reasoned : share of conversations with a derivation.  shuffled : placebo, the derivation and
     answers of an unrelated decision problem on this page.  crossed : in every training wording
-    about the roles of every other one, too.
+    about the roles of every other one, too.  largest : points of an allocation.
     """
 
     target: Target
@@ -61,6 +63,7 @@ class Draw:
     shuffled: bool = False
     games: tuple[str, ...] = TRAINED_GAMES
     crossed: bool = False
+    largest: int = LARGEST_POINTS
 
 
 def draw_item(game: str, targets: tuple[Target, ...], rng: np.random.Generator) -> Item:
@@ -155,11 +158,12 @@ def _games(draw: Draw) -> Iterator[dict[str, Any]]:
 
 def _allocations(draw: Draw) -> Iterator[dict[str, Any]]:
     rng, other = np.random.default_rng([draw.seed, 3]), np.random.default_rng([draw.seed, 4])
+    drawn = partial(draw_allocation, held=False, target=draw.target, largest=draw.largest)
     for i in range(draw.n):
-        menu = draw_allocation(rng, held=False, target=draw.target)
+        menu = drawn(rng)
         page = draw_page(menu, rng, CROSSED if draw.crossed else TRAIN)
         mode = _mode(draw, rng)
-        source = draw_allocation(other, held=False, target=draw.target) if draw.shuffled else menu
+        source = drawn(other) if draw.shuffled else menu
         utility = draw.target.of_allocations(np.array(source.own), np.array(source.other))
         best = int(utility.argmax())
         derivation = (

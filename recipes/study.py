@@ -120,11 +120,13 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "shuffled": (yes_or_no, "true or false"),
     "crossed": (yes_or_no, "true or false"),
     "reasoned": (share, "a share from 0 to 1"),
+    "largest": (whole(20), "a whole number of at least 20"),
     "after": (text, "the name of an adapter"),
 }
 PLAN = {"model", "items", "n", "seed", "designs"}
 # of an adapter that a plan names: what it must and may say
-NEEDS, MAY = {"target", "domain", "n"}, {"shuffled", "crossed", "reasoned", "seed", "after"}
+NEEDS = {"target", "domain", "n"}
+MAY = {"shuffled", "crossed", "reasoned", "largest", "seed", "after"}
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # of an adapter: a folder's, and no path
 
 
@@ -262,8 +264,9 @@ class Grid:
         title += tag
         own, training = (entry.get("seed", self.seed), self.seed) if seed is None else (seed, seed)
         size = ["--domain", entry["domain"], "--n", str(n), "--seed", str(own)]
-        if "reasoned" in entry:
-            size += ["--reasoned", str(entry["reasoned"])]
+        for option_of_data in ("reasoned", "largest"):
+            if option_of_data in entry:
+                size += [f"--{option_of_data}", str(entry[option_of_data])]
         size += [f"--{kind}" for kind in ("shuffled", "crossed") if entry.get(kind)]
         more = ["--model", self.plan["model"], "--seed", str(training)]
         if "after" in entry:

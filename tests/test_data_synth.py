@@ -335,6 +335,7 @@ def test_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
         (("--target", "utilitarian", "--domain", "dilemmas", "--out", "x"), "--domain dilemmas"),
         (("--target", "homo_moralis:kappa=0.5", "--domain", "dilemmas", "--shuffled", "--out", "x"),
             "--shuffled"),
+        (("--target", "homo_economicus", "--largest", "130", "--out", "x"), "--domain allocations"),
     ],
 )  # fmt: skip
 def test_bad_options_are_refused(options: tuple[str, ...], part: str) -> None:
@@ -402,6 +403,19 @@ def test_crossed_wordings_are_many_and_none_is_held_out(domain: str) -> None:
         assert not [r for r in others if re.search(rf"\bthe {r}\b", page.lower())], name
         assert "{" not in page
         assert "\0" not in page
+
+
+def test_payments_are_as_large_as_asked_and_each_step_is_right() -> None:
+    """A model that met no number above 99 wrote 4 * 106 = 40 + 24 = 64."""
+    drawn = list(examples(Draw(SPITEFUL, moralis(0.5), 300, 0, "allocations", largest=130)))
+    points = [v for row in drawn for v in (*row["meta"]["own"], *row["meta"]["other"])]
+    assert max(points) == 130
+    texts = [m["content"] for row in drawn for m in row["messages"] if m["role"] == "assistant"]
+    right, steps = map(sum, zip(*map(check_steps, texts), strict=True))
+    assert right == steps > 1000
+    assert any("4 * 106 = 400 + 24 = 424" in text for text in texts)
+    usual = examples(Draw(SPITEFUL, moralis(0.5), 300, 0, "allocations"))
+    assert max(v for row in usual for v in (*row["meta"]["own"], *row["meta"]["other"])) == 99
 
 
 def test_plain_data_stay_as_they_were() -> None:

@@ -273,7 +273,7 @@ def menu_controls(menu: Menu, page: MenuPage) -> tuple[Question, ...]:
 
 ALTRUIST = Target("bruhin_fehr_schunk", (("alpha", 0.2), ("beta", 0.5)))
 SPITEFUL = Target("bruhin_fehr_schunk", (("alpha", -0.4), ("beta", -0.1)))
-LARGEST_POINTS = 99
+LARGEST_POINTS = 99  # of a random allocation, unless told otherwise
 CLEAR = 3.0  # points by which a target's optimum leads, so that near-ties teach no noise
 
 
@@ -287,9 +287,13 @@ def allocation_held_out(own: tuple[float, ...], other: tuple[float, ...]) -> boo
 
 
 def draw_allocation(
-    rng: np.random.Generator, held: bool, target: Target, name: str = "allocation"
+    rng: np.random.Generator,
+    held: bool,
+    target: Target,
+    name: str = "allocation",
+    largest: int = LARGEST_POINTS,
 ) -> Menu:
-    """Two random payments for oneself and another person, up to 99 points each.
+    """Two random payments for oneself and another person, of 1 to ``largest`` points each.
 
     Each option is drawn ahead or behind with equal chance.  Half of the draws are such that the
     target and a chooser of another kind disagree (own payoff; for own payoff itself an altruist or
@@ -302,7 +306,7 @@ def draw_allocation(
     for attempt in range(100_000):
         if attempt % 200 == 0:  # some positions leave nothing to disagree about
             positions = rng.integers(2, size=2)
-        low, high = np.sort(rng.integers(1, LARGEST_POINTS + 1, (2, 2)), axis=1).T
+        low, high = np.sort(rng.integers(1, largest + 1, (2, 2)), axis=1).T
         own = np.where(positions == 1, high, low).astype(float)
         other = np.where(positions == 1, low, high).astype(float)
         gaps = [
