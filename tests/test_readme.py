@@ -257,17 +257,14 @@ def test_what_the_readme_calls_shown_and_not_shown_is_what_the_runs_say() -> Non
         found = json.loads(path.read_text(encoding="utf-8"))
         missed[name] = [v["claim"] for v in found["verdicts"] if v["shown"] is False]
     assert not missed["smollm2-135m-four-stages"] + missed["smollm2-135m-seed-5"]
-    for claim, part, said in zip(
+    for claim, (part, said) in zip(
         missed["qwen2.5-coder-0.5b-seed-5"],
         (
-            "30 points more than the placebo",
-            "estimated κ of homo moralis",
-            "of the spiteful adapter",
-        ),
-        (
-            "*economicus* 30 points above its placebo",
-            "the κ of *moralis*",
-            "the weights of the spiteful type",
+            ("30 points more than the placebo", "*economicus* 30 points above its placebo"),
+            ("estimated κ of homo moralis", "the κ of *moralis*"),
+            ("Schunk: spiteful adapter as its target", "on human menus, Qwen's spiteful type"),
+            ("of the spiteful adapter", "the weights of the spiteful type"),
+            ("of the spiteful adapter", "on human menus, Qwen's spiteful type"),
         ),
         strict=True,
     ):
@@ -519,6 +516,28 @@ def test_everyday_situations_and_dilemmas_of_qwen_are_the_committed_run() -> Non
     assert f"within {max(effects):.2f} of 0, the first".replace("0.", ".") in told
     first = [round(100 * arm["first_case"]) for arm in arms.values()]
     assert f"the first case in {min(first)} to {max(first)} %" in told
+
+
+def test_what_is_said_of_qwen_on_human_menus_is_the_committed_run() -> None:
+    found, rows = figures("qwen2.5-coder-0.5b-seed-5", "bfs39")
+    altruistic, spiteful = (
+        "bruhin_fehr_schunk:" + w for w in ("alpha=0.2,beta=0.5", "alpha=-0.4,beta=-0.1")
+    )
+    own = next(row for row in found["bfs39"] if row["arm"] == "most for itself")
+    told = " ".join((ROOT / "results/real/README.md").read_text("utf-8").split())
+    for text in (told, page_text("results.md")):
+        for arm, target in (("altruist", altruistic), ("spiteful", spiteful)):
+            takes, most = share(rows[arm], target, "accuracy"), share(own, target, "accuracy")
+            behind, ahead = (estimate(weights_of(rows[arm])[k]) for k in ("alpha", "beta"))
+            placebo = share(rows["placebo-allocations"], target, "accuracy")
+            assert f"takes {takes} %" in text
+            assert f"most for itself {most})" in text
+            assert f"weights {behind} and {ahead}" in text
+            assert f"placebo {placebo}" in text or arm == "spiteful"
+        assert '"4 * 106 = 40 + 24 = 64"' in text
+    path = ROOT / "results/real/qwen2.5-coder-0.5b-seed-5/bfs39.jsonl"
+    derivations = path.read_text(encoding="utf-8")
+    assert "4 * 106 = 40 + 24 = 64" in derivations
 
 
 def test_pricing_of_qwen_is_the_committed_run() -> None:
