@@ -26,14 +26,15 @@ TAKEN |= set(NULLS)
 class Training(TypedDict):
     """What an adapter's run.json says of its training; None where it does not say.
 
-    share, ends : of an adapter between two others, the second one's share and what both were
-    trained on.
+    largest_number : on its pages.  share, ends : of an adapter between two others, the second one's
+    share and what both were trained on.
     """
 
     target: str | None
     shuffled: bool
     domain: str | None
     conversations: int | None
+    largest_number: int | None
     seed: int | str | None
     seconds: float | None
     share: float | None
@@ -46,11 +47,13 @@ def adapter_record(folder: Path) -> Training:
     gates, settings = (
         found if isinstance(found := run.get(k), dict) else {} for k in ("gates", "settings")
     )
+    largest = gates.get("largest_number")
     return {
         "target": run.get("target"),
         "shuffled": run.get("shuffled") is True,
         "domain": run.get("domain"),
         "conversations": gates.get("labels_checked"),
+        "largest_number": largest if isinstance(largest, int) else None,
         "seed": settings.get("seed"),
         "seconds": run.get("seconds"),
         "share": run.get("interpolation"),

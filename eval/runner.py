@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NotRequired, TypedDict, TypeVar, cast
@@ -40,6 +40,7 @@ from econmoral.files.records import (
 from econmoral.files.shown import grid
 from econmoral.target import Target
 from econmoral.text.conversation import Mode
+from econmoral.text.conversations import largest_number
 
 from .conditions import BASE, Adapter, adapters_of, conditions_of, folders
 from .config import Reasoned, Source
@@ -207,7 +208,20 @@ class Survey(Study):
 
     def ask(self, session: Session) -> Results:
         """Every mode, condition and instrument; then the results."""
-        return self.results(self.collect(session))
+        found = self.collect(session)
+        results, beyond = self.results(found), found.beyond(self.adapters)
+
+        def show(console: Console) -> None:
+            results.show(console)
+            for name, (here, trained) in beyond.items():
+                console.print(
+                    f"{name}: numbers up to {here} on these pages, up to {trained} in its "
+                    "training; a derivation may fail on larger ones",
+                    highlight=False,
+                )
+
+        about = {**results.about, "beyond_training": beyond} if beyond else results.about
+        return replace(results, show=show, about=about)
 
     def collect(self, session: Session) -> Found:
         """Records of every mode, condition and instrument.
@@ -351,6 +365,22 @@ class Found:
             new = inquire(self.session.engine, instrument, some, condition, mode, start)
             records += map(instrument.slim, new)
         self._asked.append((instrument, items, condition, mode))
+
+    def beyond(self, adapters: Sequence[Adapter]) -> dict[str, tuple[int, int]]:
+        """Adapter -> (largest number on the pages, in training) where it had to derive from numbers
+        larger than it has met.
+        """
+        derived = {
+            instrument: max(
+                largest_number(r.conversation.page for r in instrument.requests(item, c, mode))
+                for item in items
+            )
+            for instrument, items, c, mode in self._asked
+            if mode == "reasoned" and c == BASE and items
+        }
+        here = max(derived.values(), default=0)
+        known = {a.name: a.training["largest_number"] for a in adapters}
+        return {name: (here, n) for name, n in known.items() if n is not None and here > n}
 
     @property
     def instruments(self) -> list[Instrument[Any, Any]]:

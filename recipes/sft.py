@@ -24,7 +24,7 @@ from econmoral.checkpoints.loading import window
 from econmoral.checkpoints.models import find_model
 from econmoral.files.options import parse
 from econmoral.files.records import InputError, command, lock, plain, program
-from econmoral.text.conversations import read_conversations
+from econmoral.text.conversations import largest_number, read_conversations
 from econmoral.training.config import SftConfig
 from econmoral.training.gates import check_trained, checksums, compare_held_out
 from econmoral.training.processes import first_process, join_processes
@@ -151,7 +151,9 @@ def main() -> None:
     }
 
     row = (evaluated or train)[0]
-    gates = {"labels_checked": len(talks), "longest_tokens": max(len(row.ids) for row in train)}
+    asked = (m["content"] for talk in talks for m in talk if m["role"] == "user")
+    gates = {"labels_checked": len(talks), "largest_number": largest_number(asked)}
+    gates |= {"longest_tokens": max(len(row.ids) for row in train)}
     gates |= check_trained(trainer.model, before, row, result.training_loss, checkpoints)
     gates |= compare_held_out(trainer.model, evaluated) if held else {}
 

@@ -222,6 +222,48 @@ def test_an_adapter_that_answers_as_its_base_is_refused_unless_replies_were_samp
     assert (tmp_path / "sampled" / "summary.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("mode", "met", "says"),
+    [
+        ("reasoned", 99, True),
+        ("reasoned", 106, False),
+        ("reasoned", None, False),  # trained elsewhere
+        ("reasoned", "99", False),  # of a record that somebody wrote
+        ("direct", 99, False),  # nothing is computed
+    ],
+)
+def test_numbers_that_an_adapter_never_met_are_named(
+    minter: Minter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: Any,
+    met: object,
+    says: bool,
+) -> None:
+    """A model that met no number above 99 may compute 4 * 106 = 40 + 24 = 64."""
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / file).touch()
+    write_json(tmp_path / "run.json", {"gates": {"largest_number": met}})
+    monkeypatch.setattr(runner, "acts", lambda *_: True)
+
+    class Tuned(Coins):
+        def choose_conditions(self) -> list[Condition]:
+            self.adapters = (Adapter("tuned", tmp_path),)
+            return [BASE, Condition("tuned", "tuned")]
+
+        def requests(self, item: str, condition: Condition, mode: Any) -> list[Request]:
+            (asked,) = super().requests(item, condition, mode)
+            page = f"1{'0' * 20} coins of {item}, each worth 106."
+            return [replace(asked, conversation=replace(asked.conversation, page=page))]
+
+    console = Console(file=io.StringIO(), width=200)
+    run(Tuned(CoinsConfig(model="nano", out=tmp_path / "m", mode=(mode,))), console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert ("tuned: numbers up to 106 on these pages, up to 99 in its training" in text) is says
+    about = read_json(tmp_path / "m" / "run.json")
+    assert about.get("beyond_training") == ({"tuned": [106, 99]} if says else None)
+
+
 def test_modes_are_asked_apart(minter: Minter, tmp_path: Path) -> None:
     said(CoinsConfig(model="nano", out=tmp_path, mode=("direct", "reasoned")))
     assert [row["mode"] for row in read_json(tmp_path / "summary.json")] == ["direct", "reasoned"]

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -81,6 +82,10 @@ def test_run_leaves_adapter_card_log_and_manifest(finished: Path, data: Path) ->
     assert settings["rope_parameters"]["rope_theta"] == 1000000
     assert about["weights"] == {"source": str(NANO), "sha256": weights_sha256(NANO)}
     assert about["gates"]["labels_checked"] == 32
+    pages = [row["messages"][0]["content"] for _, row in read_lines(data)]
+    assert about["gates"]["largest_number"] == max(
+        int(n) for page in pages for n in re.findall(r"\d+", page)
+    )
     assert about["gates"]["base_unchanged"] is True
     tokenizer = AutoTokenizer.from_pretrained(NANO)
     trained_on = [row for _, row in read_lines(data)][:-3]  # a tenth is held out

@@ -9,6 +9,8 @@ asked to.  The assistant's turns are trained on.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,12 @@ def read_conversations(
         about = found
     assert about is not None  # read_lines refuses an empty file
     return talks, about
+
+
+def largest_number(pages: Iterable[str]) -> int:
+    """The largest whole number on some pages, of at most 15 digits; 0 without any."""
+    found = (int(n) for page in pages for n in re.findall(r"(?<!\d)\d{1,15}(?!\d)", page))
+    return max(found, default=0)
 
 
 def conversation_of(row: dict[str, Any], where: str, convert: bool = False) -> list[Message]:
