@@ -59,7 +59,9 @@ def main() -> None:
     check_adapters(begun.values(), place)
     if first_process():
         lock(config.out)
-    resume = prepare_folder(config.out, config.identity())
+    about["weights"] = place.record()
+    identity = config.identity() | {"weights_sha256": about["weights"]["sha256"]}
+    resume = prepare_folder(config.out, identity)
 
     # imported late: bad input is reported in a second, not after loading torch
     import torch
@@ -72,7 +74,6 @@ def main() -> None:
     precision = choose_precision(config.precision, model)
     set_seed(config.seed)
     tokenizer, base = load_base(place, precision)
-    about["weights"] = place.record()
     limit = min(config.max_length, window(base) or config.max_length)
     train = encode(tokenizer, talks[:split], config.data, limit)
     evaluated = encode(tokenizer, talks[split:], config.data, limit, split + 1) if held else []

@@ -176,6 +176,8 @@ def test_common_formats_are_read(
         ),
         ({"system": "Be kind.", **messages(SYSTEM, ASK, SAY)}, False, "take turns"),
         ({"system": 5, **messages(ASK, SAY)}, False, "'role' and a 'content'"),
+        ({"weight": 0, **messages(ASK, SAY)}, False, "not to be trained on"),
+        ({"train": False, **messages(ASK, SAY)}, False, "not to be trained on"),
         ({"prompt": "q", "completion": "M", "label": False}, False, "a bad one"),
         ({"prompt": [ASK], "completion": [SAY], "label": 0}, False, "a bad one"),
         ({"prompt": "q", "chosen": "K", "rejected": "M"}, False, "expected 'messages'"),

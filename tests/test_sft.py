@@ -30,7 +30,14 @@ from econmoral.checkpoints import memory
 from econmoral.checkpoints.loading import precision_in_force
 from econmoral.checkpoints.models import MODELS, NANO
 from econmoral.checkpoints.weights import weights_sha256
-from econmoral.files.records import InputError, read_json, read_lines, read_whole_lines, sha256
+from econmoral.files.records import (
+    InputError,
+    read_json,
+    read_lines,
+    read_whole_lines,
+    sha256,
+    write_json,
+)
 from econmoral.text.conversations import read_conversations
 from econmoral.training import card, gates, processes
 from econmoral.training import trainer as training
@@ -186,6 +193,13 @@ def test_killed_run_continues_to_the_same_adapter(
     assert not (out / "run.json").exists()
     with pytest.raises(InputError, match="other settings"):
         call(sft.main, *command[2:], "--seed", 1)
+    settings = out / "checkpoints" / "settings.json"
+    same = read_json(settings)
+    assert same["weights_sha256"] == weights_sha256(NANO)
+    write_json(settings, same | {"weights_sha256": "of another base"})
+    with pytest.raises(InputError, match="data or weights"):
+        call(sft.main, *command[2:])
+    write_json(settings, same)
     result = run(*command[1:])
     assert result.returncode == 0, result.stderr
     assert read_json(out / "run.json")["resumed"] is True

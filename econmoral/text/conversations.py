@@ -114,6 +114,11 @@ def conversation_of(row: dict[str, Any], where: str, convert: bool = False) -> l
         raise InputError(f"{where}: 'tools' cannot be trained on; remove the row")
     if row.get("label") in (0, False) and row.get("label") is not None:
         raise InputError(f"{where}: 'label' says that this answer is a bad one; remove the row")
+    if any(row.get(key) not in (None, 1, True) for key in ("weight", "train")):
+        raise InputError(
+            f"{where}: a row that is not to be trained on, or less than others; remove it, or what "
+            "marks it"
+        )
     if kind == "messages":
         messages = row["messages"]
     elif kind == "prompt and completion":

@@ -43,7 +43,8 @@ def prepare_folder(out: Path, identity: dict[str, str]) -> str | None:
     )
     if whole and read_json(kept) != identity:
         raise InputError(
-            f"{out} holds an interrupted run with other settings; choose another --out or delete it"
+            f"{out} holds an interrupted run with other settings, data or weights; choose another "
+            "--out or delete it"
         )
     for folder in checkpoints.glob("checkpoint-*"):
         if folder not in whole:
