@@ -48,6 +48,7 @@ STAGES = (
     "bfs39-direct",
     "spillover",
     "curve",
+    "seeds",
     "dilemmas",
     "pricing",
 )
@@ -520,6 +521,9 @@ def figure(found: dict[str, Any], path: Path) -> None:
     if any(r["arm"] in found["adapters"] and not r["outside"] for r in found.get("curve", ())):
         what = "decisions" if on_games(found["curve"]) else "accuracy"
         panels.append((found["curve"], what, "By number of training conversations"))
+    if "seeds" in found:
+        what = "decisions" if on_games(found["seeds"]) else "accuracy"
+        panels.append((found["seeds"], what, "Trained again on other data"))
     drawn = [r for r in human or menus if figures.weights_of(r)]
     n = max(1, len(panels) + bool(drawn))
     chart = plt.figure(figsize=(5.2 * min(n, 2), 3.9 * ((n + 1) // 2)), layout="constrained")
@@ -576,6 +580,20 @@ def draw_curve(axis: Any, found: dict[str, Any], what: str) -> None:
     axis.grid(axis="y", color="#dddddd")
 
 
+def over_seeds(found: dict[str, Any]) -> str:
+    """Mean and spread of the trainings that differ in their data alone."""
+    rows = [r for r in found["seeds"] if r["arm"] in found["adapters"] and not r["outside"]]
+    if len(rows) < 2:
+        return "Fewer than two of the trainings answer in the form."
+    what = "decisions" if on_games(rows) else "accuracy"
+    target = str(Target.parse(found["adapters"][rows[0]["arm"]]["target"]))
+    shares = np.array([100 * r["targets"][target][what]["mean"] for r in rows])
+    return (
+        f"As their target over {len(rows)} trainings: mean {shares.mean():.0f} %, standard "
+        f"deviation {shares.std(ddof=1):.0f} points, from {shares.min():.0f} to {shares.max():.0f}."
+    )
+
+
 def page(found: dict[str, Any], name: str) -> str:
     """The results as Markdown."""
     marks = {True: "shown", False: "**not shown**"}
@@ -610,15 +628,18 @@ def page(found: dict[str, Any], name: str) -> str:
         if counts:
             title = stage.replace("-", ", ", 1).replace("-", " ")
             parts += [f"## What is right in the derivations: {title}", derivations_table(counts)]
-    if "curve" in found:
-        rows = found["curve"]
-        table = (
-            games_table(rows, "wordings")
-            if on_games(rows)
-            else allocations_table(rows, "allocations")
-        )
-        new = "payoffs and wordings" if on_games(rows) else "payoffs"
-        parts += [f"## Learning curve, {new} never trained on", table]
+    for stage, title in (("curve", "Learning curve"), ("seeds", "Trained again on other data")):
+        if stage in found:
+            rows = found[stage]
+            table = (
+                games_table(rows, "wordings")
+                if on_games(rows)
+                else allocations_table(rows, "allocations")
+            )
+            new = "payoffs and wordings" if on_games(rows) else "payoffs"
+            parts += [f"## {title}, {new} never trained on", table]
+    if "seeds" in found:
+        parts += [over_seeds(found)]
     if "spillover" in found:
         parts += ["## Everyday situations (direct answers)", spillover_table(found["spillover"])]
     if "dilemmas" in found:

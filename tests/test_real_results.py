@@ -11,7 +11,15 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pytest
 from conftest import ROOT, call
-from real_results import PARTS, derivations, dilemmas_table, draw_curve, portable, pricing_table
+from real_results import (
+    PARTS,
+    derivations,
+    dilemmas_table,
+    draw_curve,
+    over_seeds,
+    portable,
+    pricing_table,
+)
 
 from econmoral import fit
 from econmoral.economics.choice import read_decision
@@ -129,6 +137,20 @@ def test_a_learning_curve_is_drawn_over_conversations(tmp_path: Path) -> None:
     assert (left_out.get_position()[0], left_out.get_text()) == (20, "answers outside the form")
     assert list(axis.get_xticks()) == [20, 50, 100]
     assert axis.get_xlim()[0] < 20
+
+
+def test_trainings_on_other_data_are_summed_up() -> None:
+    target = "homo_economicus"
+
+    def row(arm: str, mean: float | None) -> dict[str, Any]:
+        targets = {} if mean is None else {target: {"decisions": {"mean": mean, "se": 0.05}}}
+        return {"arm": arm, "set": "wordings", "outside": mean is None, "targets": targets}
+
+    rows = [row("base", 0.4), row("e-s1", 0.7), row("e-s2", 0.9), row("e-s3", None)]
+    found = {"seeds": rows, "adapters": {f"e-s{n}": {"target": target} for n in (1, 2, 3)}}
+    said = "over 2 trainings: mean 80 %, standard deviation 14 points, from 70 to 90."
+    assert said in over_seeds(found)
+    assert over_seeds(found | {"seeds": rows[:2]}).startswith("Fewer than two")
 
 
 @pytest.mark.parametrize(
