@@ -34,7 +34,7 @@ from econmoral.files.records import (
     write_text,
 )
 from econmoral.instruments.derivations import derives
-from econmoral.instruments.menus import FRAMES, LARGEST_POINTS
+from econmoral.instruments.menus import FRAMES, LARGEST_POINTS, LEAST_LARGEST
 from econmoral.target import Target
 
 from .synthesis import DOMAINS, LEAD, REASONED, TRAINED_GAMES, Draw, default_rival, examples
@@ -116,7 +116,7 @@ class DataConfig(Config):
         LARGEST_POINTS,
         f"most points of a payment in --domain allocations (default {LARGEST_POINTS}): an adapter "
         "computes with numbers of the size that it has met, and the menus of bfs39 go up to 106",
-        at_least=20,
+        at_least=LEAST_LARGEST,
     )
     out: Path | None = option(None, "JSON Lines file to write")
     dry_run: int = option(0, "print K conversations and write nothing", metavar="K")

@@ -12,7 +12,7 @@ from typing import TypedDict
 from econmoral.checkpoints.adapters import check_adapter
 from econmoral.files.records import InputError, plain, read_object
 from econmoral.instruments.dilemmas import NULLS
-from econmoral.target import Target, labels
+from econmoral.target import ECONOMICUS, Target, labels, moralis
 
 from .engines.base import Condition
 
@@ -26,8 +26,8 @@ TAKEN |= set(NULLS)
 class Training(TypedDict):
     """What an adapter's run.json says of its training; None where it does not say.
 
-    largest_number : on its pages.  share, ends : of an adapter between two others, the second one's
-    share and what both were trained on.
+    largest_number : on the pages of its last training.  share, ends : of an adapter between two
+    others, the second one's share and what both were trained on.
     """
 
     target: str | None
@@ -92,6 +92,15 @@ class Adapter:
     def condition(self) -> Condition:
         """What is asked of the engine."""
         return Condition(self.name, self.name)
+
+
+def default_targets(trained: Sequence[Target], kappa: float | None = None) -> list[Target]:
+    """Preferences that choices in games are compared with unless told: own payoff, homo moralis (of
+    ``kappa``, else the first degree among those trained toward, else .5), and those trained toward.
+    """
+    kappas = [kappa, *(t.kappa or None for t in trained), 0.5]
+    degree = next(k for k in kappas if k is not None)
+    return list(dict.fromkeys((ECONOMICUS, moralis(degree), *trained)))
 
 
 def adapters_of(folders: Sequence[Path]) -> tuple[Adapter, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 import numpy as np
 
 from econmoral.economics.choice import Decision
+from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.identification import NotIdentified
 from econmoral.files.shown import NOT_IDENTIFIED, parameter, with_error
 from econmoral.target import Target
@@ -131,9 +132,16 @@ def families_of(usual: Iterable[str], targets: Iterable[Target]) -> list[str]:
 
 
 def structural(data: Sequence[Decision] | Design, family: str) -> Structural:
-    """Estimates with standard errors and log-likelihood, or why there are none."""
+    """Estimates with standard errors and log-likelihood, or why there are none.
+
+    A parameter that touches no choice has no estimate; those of the others do not depend on it.
+    """
+    from econmoral.estimation.estimate import Design, design, restrict  # scipy takes half a second
+
+    data = data if isinstance(data, Design) else design(data, family)
+    silent = [p for k, p in enumerate(data.parameters, 1) if not data.index[..., k].any()]
     try:
-        found = fitted(data, family)
+        found = fitted(restrict(data, dict.fromkeys(silent, 0.0)))
     except NotIdentified as error:
         return {"family": family, "not_identified": str(error), "bounds": error.bounds}
     return {
@@ -143,6 +151,12 @@ def structural(data: Sequence[Decision] | Design, family: str) -> Structural:
         "decisions": found.n,
         "clusters": found.clusters,
     }
+
+
+def parameters_shown(family: str) -> list[str]:
+    """A family's parameters that decisions can say something of where nobody acted before."""
+    kind = FAMILIES[family]
+    return [p for p in kind.parameters if p not in kind.of_acts]
 
 
 def shown(fit: Structural, name: str, scale: float = 1) -> str:

@@ -31,11 +31,11 @@ from econmoral.economics.preferences import FAMILIES
 from econmoral.files.options import option
 from econmoral.files.records import InputError, command, read_json, read_lines, sha256
 from econmoral.files.shown import grid
-from econmoral.target import ECONOMICUS, Target, labels, moralis
+from econmoral.target import Target, labels
 from econmoral.text.conversation import Mode
 
 from .choosers import parse_parameters
-from .conditions import BASE, check_kappa
+from .conditions import BASE, check_kappa, default_targets
 from .config import Reasoned
 from .engines.base import Answer, Condition, Engine, Request, Simulated
 from .measure import (
@@ -137,9 +137,7 @@ class Games(Instrument[Problem, GameRecord]):
         if self.config.targets:
             return list(dict.fromkeys(map(Target.parse, self.config.targets)))
         own = [a.target for a in self.adapters if a.target is not None and not a.placebo]
-        kappas = [self.config.kappa, *(t.kappa or None for t in own), 0.5]
-        kappa = next(k for k in kappas if k is not None)
-        return list(dict.fromkeys((ECONOMICUS, moralis(kappa), *own)))
+        return default_targets(own, self.config.kappa)
 
     def chooser(self, parameters: str) -> Engine:
         """A logit chooser of known alpha, beta and kappa."""
@@ -323,7 +321,7 @@ def show(frame: pd.DataFrame, title: str, console: Console) -> None:
     """Print validity and agreement with the targets, then the structural parameters; one row per
     condition."""
     quality = [c for c in QUALITY if c in frame.columns]
-    targets = [c for c in frame.columns if ":" in c]
+    targets = [c for c in frame.columns if ":" in c and c.endswith("%")]
     fixed = ("set", "mode", "arm", "note", *quality, *targets)
     structure = [c for c in frame.columns if c not in fixed]
     measured = frame[frame["mode"] != "rule"]

@@ -7,17 +7,18 @@
 Exact probability of every option, averaged over exchanged labels and orders, base and adapters in
 one load; beside human averages and agents that do not think (first listed, coin, most for itself:
 the floor).  Beside every figure stands the probability of an admissible reply; a condition that
-answers outside the form gets no figures.  allocations, bfs39 and trust: also agreement with every
-target, and alpha, beta and lambda of Bruhin, Fehr and Schunk's family with errors clustered by
-menu (below 30 menus by the jackknife).  garp: Afriat's index (CCEI), the mean over bundles drawn
-from the probabilities.  spillover: does an agent tuned on games turn elsewhere?  own: allocations
-of your own, in points, from a table with self_1, other_1, self_2, other_2, ... and perhaps id.
+answers outside the form gets no figures.  allocations, bfs39, trust and own: also agreement with
+every target, and the parameters of Bruhin, Fehr and Schunk's family and of the targets' with errors
+clustered by menu (below 30 menus by the jackknife).  garp: Afriat's index (CCEI), the mean over
+bundles drawn from the probabilities.  spillover: does an agent tuned on games turn elsewhere?  own:
+allocations of your own, in points, from a table with self_1, other_1, self_2, other_2, ... and
+perhaps id.
 Writes choices.jsonl, summary.json, table.csv, run.json and, of allocations, figure.png.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from rich.console import Console
 from econmoral.economics.audit import ccei
 from econmoral.economics.choice import logit
 from econmoral.economics.preferences import FAMILIES
-from econmoral.estimation.likelihood import allocations, restrict
+from econmoral.estimation.likelihood import allocations
 from econmoral.files.options import option
 from econmoral.files.records import InputError, command, plain
 from econmoral.files.shown import grid, with_error
@@ -65,6 +66,7 @@ from .estimate import (
     families_of,
     mean_of,
     one_by_one,
+    parameters_shown,
     shown,
     structural,
 )
@@ -403,11 +405,14 @@ def drawn_ccei(menus: Sequence[Menu], records: Sequence[MenuRecord]) -> float:
 
 def fit_of(menus: Sequence[Menu], records: Sequence[MenuRecord], family: str) -> Structural:
     """Parameters of a family from exact probabilities on allocations, a menu a cluster."""
-    own, other = np.array([m.own for m in menus]), np.array([m.other for m in menus])
-    weights = np.array([r["probabilities"] for r in records])
-    data = allocations(own, other, weights, [m.id for m in menus], family)
-    # nobody acted before, so there is nothing to be kind or unkind about
-    return structural(restrict(data, dict.fromkeys(FAMILIES[family].of_acts, 0.0)), family)
+    widest = max(m.size for m in menus)
+
+    def table(rows: Iterable[Sequence[float]], missing: float) -> np.ndarray:
+        return np.array([[*row, *[missing] * (widest - len(row))] for row in rows], float)
+
+    own, other = table((m.own for m in menus), np.nan), table((m.other for m in menus), np.nan)
+    chosen = table((r["probabilities"] or () for r in records), 0.0)
+    return structural(allocations(own, other, chosen, [m.id for m in menus], family), family)
 
 
 def agreement(menus: Sequence[Menu], records: Sequence[MenuRecord], target: Target) -> Agreement:
@@ -545,8 +550,7 @@ def estimates(row: MenuSummary) -> list[Estimate]:
 def parameters_of(row: MenuSummary) -> Iterator[tuple[str, Structural, str]]:
     """(how it is called in a table, the fit that has it, its name) of every parameter."""
     for family, fit in row.get("fits", {}).items():
-        kind = FAMILIES[family]
-        for name in (*(p for p in kind.parameters if p not in kind.of_acts), "lambda"):
+        for name in (*parameters_shown(family), "lambda"):
             yield name if family == FAMILY else f"{family}: {name}", fit, name
 
 

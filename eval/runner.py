@@ -215,7 +215,7 @@ class Survey(Study):
             results.show(console)
             for name, (here, trained) in beyond.items():
                 console.print(
-                    f"{name}: numbers up to {here} on these pages, up to {trained} in its "
+                    f"{name}: numbers up to {here} on these pages, up to {trained} in its last "
                     "training; a derivation may fail on larger ones",
                     highlight=False,
                 )

@@ -15,7 +15,6 @@ import numpy as np
 
 from econmoral.economics.choice import best_replies, efficiency, read_decision
 from econmoral.economics.games import GAMES, draw_beliefs, draw_protocol
-from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.robust import clustered_covariance
 from econmoral.files.shown import with_error
 from econmoral.instruments.games import WORDINGS
@@ -29,6 +28,7 @@ from .estimate import (
     families_of,
     mean_of,
     one_by_one,
+    parameters_shown,
     shown,
     structural,
 )
@@ -372,7 +372,7 @@ def _cells(row: GameSummary, labels: dict[str, str]) -> dict[str, str]:
         line[label] = shown(whole, name, scale)
     line["kappa alone"] = shown(alone, "kappa")
     for family in (f for f in row["fits"] if f not in FITTED):
-        for name in FAMILIES[family].parameters:
+        for name in parameters_shown(family):
             line[f"{family}: {name}"] = shown(row["fits"][family], name)
     value = whole.get("log_likelihood")
     return line | {"lnL": "–" if value is None else f"{value:.1f}"}

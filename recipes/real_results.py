@@ -106,7 +106,13 @@ def load(folder: Path) -> dict[str, Any]:
         found["adapters"][run.parent.name] = portable(read_json(run))
     for stage in STAGES:
         if (folder / stage / "run.json").is_file():
-            found[stage] = read_json(folder / stage / "summary.json")
+            found[stage] = summary = read_json(folder / stage / "summary.json")
+            rows = summary if isinstance(summary, list) else []
+            if any(not r["outside"] and r.get("targets") and "fits" not in r for r in rows):
+                raise InputError(
+                    f"{folder / stage} was measured by an earlier version; give the study's "
+                    "command again: answers are kept"
+                )
         if (folder / stage / "choices.jsonl").is_file():
             rows = [row for _, row in read_lines(folder / stage / "choices.jsonl")]
             found.setdefault("derivations", {})[stage] = derivations(rows, found["adapters"])
@@ -521,9 +527,9 @@ def figure(found: dict[str, Any], path: Path) -> None:
     if any(r["arm"] in found["adapters"] and not r["outside"] for r in found.get("curve", ())):
         what = "decisions" if on_games(found["curve"]) else "accuracy"
         panels.append((found["curve"], what, "By number of training conversations"))
-    if "seeds" in found:
-        what = "decisions" if on_games(found["seeds"]) else "accuracy"
-        panels.append((found["seeds"], what, "Trained again on other data"))
+    if again := [r for r in found.get("seeds", []) if r["mode"] == "reasoned"]:
+        what = "decisions" if on_games(again) else "accuracy"
+        panels.append((again, what, "Trained again with other seeds"))
     drawn = [r for r in human or menus if figures.weights_of(r)]
     n = max(1, len(panels) + bool(drawn))
     chart = plt.figure(figsize=(5.2 * min(n, 2), 3.9 * ((n + 1) // 2)), layout="constrained")
@@ -581,16 +587,19 @@ def draw_curve(axis: Any, found: dict[str, Any], what: str) -> None:
 
 
 def over_seeds(found: dict[str, Any]) -> str:
-    """Mean and spread of the trainings that differ in their data alone."""
-    rows = [r for r in found["seeds"] if r["arm"] in found["adapters"] and not r["outside"]]
+    """Mean and spread of trainings with other seeds, of those that answer in the form."""
+    every = [r for r in found["seeds"] if r["arm"] in found["adapters"]]
+    rows = [r for r in every if not r["outside"]]
     if len(rows) < 2:
-        return "Fewer than two of the trainings answer in the form."
+        return f"{len(rows)} of {len(every)} trainings answer in the form: no spread."
     what = "decisions" if on_games(rows) else "accuracy"
     target = str(Target.parse(found["adapters"][rows[0]["arm"]]["target"]))
     shares = np.array([100 * r["targets"][target][what]["mean"] for r in rows])
+    left_out = "" if len(rows) == len(every) else " (the others answer outside the form)"
     return (
-        f"As their target over {len(rows)} trainings: mean {shares.mean():.0f} %, standard "
-        f"deviation {shares.std(ddof=1):.0f} points, from {shares.min():.0f} to {shares.max():.0f}."
+        f"As their target, {len(rows)} of {len(every)} trainings{left_out}: mean "
+        f"{shares.mean():.0f} %, standard deviation {shares.std(ddof=1):.0f} points, from "
+        f"{shares.min():.0f} to {shares.max():.0f}."
     )
 
 
@@ -628,7 +637,7 @@ def page(found: dict[str, Any], name: str) -> str:
         if counts:
             title = stage.replace("-", ", ", 1).replace("-", " ")
             parts += [f"## What is right in the derivations: {title}", derivations_table(counts)]
-    for stage, title in (("curve", "Learning curve"), ("seeds", "Trained again on other data")):
+    for stage, title in (("curve", "Learning curve"), ("seeds", "Trained again with other seeds")):
         if stage in found:
             rows = found[stage]
             table = (

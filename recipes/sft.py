@@ -152,7 +152,7 @@ def main() -> None:
     }
 
     row = (evaluated or train)[0]
-    asked = (m["content"] for talk in talks for m in talk if m["role"] == "user")
+    asked = (m["content"] for talk in talks[:split] for m in talk if m["role"] == "user")
     gates = {"labels_checked": len(talks), "largest_number": largest_number(asked)}
     gates |= {"longest_tokens": max(len(row.ids) for row in train)}
     gates |= check_trained(trainer.model, before, row, result.training_loss, checkpoints)

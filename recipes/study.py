@@ -13,7 +13,8 @@ game, measure on each), *placebo*, *prompted* (preference described, not tuned),
 same decisions after unrelated turns, at another scale, in another currency), *applications*
 (dilemmas, pricing), *retention*.  Designs on the plan's own adapters, which may be chains: *games*,
 *allocations* (also everyday situations), *curve* (one of them by number of conversations); of these
-recipes/real_results.py writes the tables; *seeds* (one of them trained again with other data).
+recipes/real_results.py writes the tables; *seeds* (one of them trained again with other
+seeds).
 
 A cell is a command and the file it leaves behind; what is there is not run again, so a killed study
 continues, and designs share what they have in common.  cells.jsonl holds the cost of every attempt.
@@ -45,6 +46,7 @@ from econmoral.files.records import (
     read_yaml,
     write_json,
 )
+from econmoral.instruments.menus import LEAST_LARGEST
 from econmoral.rooms import room
 from econmoral.target import ECONOMICUS, Target, moralis
 from econmoral.training.config import SEEDS
@@ -54,6 +56,7 @@ SETS = ("wordings", "turns", "scale", "currency")
 MORAL = moralis(0.5)
 PLANS = Path(__file__).parent / "plans"
 TAKEN = room("eval.conditions").TAKEN | set(SCRIPTED)  # names that tables give to others
+default_targets = room("eval.conditions").default_targets
 BUILT_IN = ("nano", "large", "real")
 DOMAINS = ("games", "allocations")
 # tokens of a derivation: above the longest right one, so that an untuned model's rambling costs no
@@ -120,7 +123,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "shuffled": (yes_or_no, "true or false"),
     "crossed": (yes_or_no, "true or false"),
     "reasoned": (share, "a share from 0 to 1"),
-    "largest": (whole(20), "a whole number of at least 20"),
+    "largest": (whole(LEAST_LARGEST), f"a whole number of at least {LEAST_LARGEST}"),
     "after": (text, "the name of an adapter"),
 }
 PLAN = {"model", "items", "n", "seed", "designs"}
@@ -175,6 +178,8 @@ def read_plan(path: Path) -> dict[str, Any]:
     for place, (name, entry) in enumerate(adapters.items()):
         check_entry(f"{path}: adapter {name}", entry, NEEDS, MAY)
         checked += [(f"adapter {name}, ", key, value) for key, value in entry.items()]
+        if "largest" in entry and entry["domain"] != "allocations":
+            raise InputError(f"{path}: adapter {name}: largest is for the domain allocations")
         if "after" in entry and entry["after"] not in list(adapters)[:place]:
             raise InputError(
                 f"{path}: adapter {name}: after names an adapter that stands before it in the plan"
@@ -526,7 +531,17 @@ class OfOne(Design):
         command, targets = "menus", [target]
         which = ["--battery", "allocations", "--limit", str(self.entry.get("menus"))]
         if domain == "games":  # problems are drawn clear for every target: those of design games
-            command, targets = "games", [*dict.fromkeys((ECONOMICUS, MORAL, target))]
+            of_plan = grid.plan["adapters"].values()
+            command, targets = (
+                "games",
+                default_targets(
+                    [
+                        Target.parse(e["target"])
+                        for e in of_plan
+                        if e["domain"] == "games" and not e.get("shuffled")
+                    ]
+                ),
+            )
             which = ["--sets", "wordings", "--items", str(grid.plan["items"])]
         words = [*asked(domain), "--mode", "reasoned", *more, "--targets", *map(str, targets)]
         grid.compare(self.folder, command, self.versions(grid), *words, *which)
@@ -550,7 +565,9 @@ class Curve(OfOne):
 
 
 class Seeds(OfOne):
-    """Trained again on other data of the same size: how far a single training is to be trusted."""
+    """Trained again with other seeds of data and training: how far a single run is to be trusted.
+    What it goes on from is not trained again.
+    """
 
     needs = frozenset({"adapter", "seeds"})
     folder = "seeds"

@@ -18,14 +18,7 @@ from data_synth import __main__ as data_synth
 from econmoral.economics.choice import logit
 from econmoral.files.records import InputError, read_json, read_lines
 from econmoral.people.choices import read_choices, read_problems
-from econmoral.people.cloning import (
-    act_parameters,
-    clustered_mean,
-    judge,
-    powered,
-    tempered,
-    unit_of,
-)
+from econmoral.people.cloning import clustered_mean, judge, powered, tempered, unit_of
 from econmoral.target import Target
 from eval import menus
 
@@ -270,7 +263,6 @@ def test_what_cannot_be_is_refused(cloned: tuple[Path, Path, dict], tmp_path: Pa
     file, out, found = cloned
     with pytest.raises(InputError, match="more than four decimals"):
         unit_of(np.array([1 / 3]))
-    assert act_parameters("bruhin_fehr_schunk") == ("gamma", "delta")
     assert "another clone (it differs in seed)" in complains(
         "clone", file, "--types", 2, "--n", 6, "--seed", 1, "--out", out
     )
@@ -374,7 +366,9 @@ def test_own_allocations_of_any_size_are_asked(tmp_path: Path) -> None:
     assert rows[0]["probabilities"] == pytest.approx(logit(u, 0.3))
     assert [len(r["probabilities"]) for r in rows] == [3, 2]
     assert read_json(out / "run.json")["inputs"]["own"]["path"].endswith("own.csv")
-    assert {r["battery"] for r in read_json(out / "summary.json")} == {"own"}
+    summary = read_json(out / "summary.json")
+    assert {r["battery"] for r in summary} == {"own"}
+    assert all(r["fits"]["bruhin_fehr_schunk"]["family"] for r in summary)
     # fit reads what was measured, though no battery of ours holds these decisions
     data = read_choices(out / "choices.jsonl", "altruism").data
     assert data.allowed.sum(1).tolist() == [3, 2]

@@ -4,6 +4,7 @@ really applied, clear complaints.
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -95,13 +96,27 @@ def measured(
 def test_the_families_of_the_targets_are_estimated_too() -> None:
     problems = draw_problems("drawn", 40, 1, [ECONOMICUS], 3, ["payoffs"])
     chooser = Simulated("alpha_beta_kappa", {"alpha": 0.1, "beta": 0.4}, 0.1)
-    target = Target.parse("fehr_schmidt:beta=0.4")
-    (row,) = summaries(measured(chooser, problems), [ECONOMICUS, target])
-    assert list(row["fits"]) == [*FITTED, "fehr_schmidt"]
-    found = row["fits"]["fehr_schmidt"]["estimates"]
-    assert found["alpha"]["value"] == pytest.approx(0.1, abs=1e-4)
-    assert found["beta"]["value"] == pytest.approx(0.4, abs=1e-4)
-    assert table([row])["fehr_schmidt: beta"].item().startswith("0.40")
+    wanted = {
+        "fehr_schmidt": {"alpha": 0.1, "beta": 0.4},
+        # nobody acts kindly or unkindly before: what speaks of that is left out
+        "charness_rabin": {"rho": 0.4, "sigma": -0.1},
+        "bruhin_fehr_schunk": {"alpha": -0.1, "beta": 0.4},
+    }
+    targets = [Target.parse(f"{family}:{next(iter(v))}=0.3") for family, v in wanted.items()]
+    (row,) = summaries(measured(chooser, problems), [ECONOMICUS, *targets])
+    assert list(row["fits"]) == [*FITTED, *wanted]
+    frame = table([row])
+    for family, values in wanted.items():
+        found = {k: v["value"] for k, v in row["fits"][family]["estimates"].items()}
+        assert found.pop("lambda") == pytest.approx(0.1, abs=1e-4)
+        assert found == pytest.approx(values, abs=1e-4)
+        columns = [c for c in frame.columns if c.startswith(f"{family}: ")]
+        assert columns == [f"{family}: {name}" for name in values]
+    console = Console(file=io.StringIO(), width=400)
+    command.show(frame, "", console)
+    agreement, structure = console.file.getvalue().split("lambda / 10")  # type: ignore[attr-defined]
+    assert "0.40 ± " in structure
+    assert "0.40 ± " not in agreement
 
 
 def test_known_chooser_comes_back_through_the_whole_path(tmp_path: Path) -> None:

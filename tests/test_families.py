@@ -227,3 +227,8 @@ def test_protocol_and_table_give_the_same() -> None:
     np.testing.assert_allclose(
         tables_of("tg", (80, 50, 30, 20)).pi, Protocol("tg", (80, 50, 30, 20)).tables.pi
     )
+
+
+def test_parameters_of_acts_are_those_that_speak_of_an_earlier_act() -> None:
+    found = {name: family.of_acts for name, family in FAMILIES.items() if family.of_acts}
+    assert found == {"bruhin_fehr_schunk": ("gamma", "delta"), "charness_rabin": ("theta",)}

@@ -33,10 +33,12 @@ from econmoral.instruments.menus import (
     is_allocation,
     menu_conversation,
     mirror_page,
+    own_allocation,
 )
 from econmoral.target import ECONOMICUS, Target
 from eval import menus as command
 from eval.engines.base import Answer, Condition, Request
+from eval.estimate import shown
 from eval.figure import weights_of
 from eval.menus import AllocationChooser, summarise
 
@@ -368,6 +370,21 @@ def test_the_families_of_the_targets_are_estimated_too() -> None:
     names = {e.name for e in command.estimates(row)}
     assert {"bruhin_fehr_schunk: alpha", "charness_rabin: rho"} < names
     assert "charness_rabin: rho 0.30 ± " in command._cells(row)[-1]
+    assert "gamma" not in command._cells(row)[-1]
+
+
+def test_a_parameter_that_touches_no_choice_hides_no_other() -> None:
+    """Whoever is always ahead says nothing of alpha, and all the same of beta."""
+    rng = np.random.default_rng(0)
+    menus = [own_allocation(f"m{k}", [60 + 3 * k, 50], [10 + k, 30 + k]) for k in range(12)]
+    asked = [(m, [page, mirror_page(page)]) for m in menus for page in [draw_page(m, rng)]]
+    records = measure(
+        AllocationChooser({"alpha": 0.1, "beta": 0.3}, 0.02), asked, Condition("a"), "direct", 0
+    )
+    fit = command.fit_of(menus, records, "bruhin_fehr_schunk")
+    found = {k: v["value"] for k, v in fit["estimates"].items()}
+    assert found == pytest.approx({"beta": 0.3, "lambda": 0.02}, abs=1e-4)
+    assert shown(fit, "alpha") == "not id."
 
 
 class Habit:

@@ -16,6 +16,7 @@ from real_results import (
     derivations,
     dilemmas_table,
     draw_curve,
+    load,
     over_seeds,
     portable,
     pricing_table,
@@ -23,7 +24,7 @@ from real_results import (
 
 from econmoral import fit
 from econmoral.economics.choice import read_decision
-from econmoral.files.records import InputError, read_json, read_lines
+from econmoral.files.records import InputError, read_json, read_lines, write_json
 from eval import pricing
 
 FOLDER = ROOT / "results" / "real" / "smollm2-135m-six-wordings"
@@ -148,9 +149,24 @@ def test_trainings_on_other_data_are_summed_up() -> None:
 
     rows = [row("base", 0.4), row("e-s1", 0.7), row("e-s2", 0.9), row("e-s3", None)]
     found = {"seeds": rows, "adapters": {f"e-s{n}": {"target": target} for n in (1, 2, 3)}}
-    said = "over 2 trainings: mean 80 %, standard deviation 14 points, from 70 to 90."
-    assert said in over_seeds(found)
-    assert over_seeds(found | {"seeds": rows[:2]}).startswith("Fewer than two")
+    assert over_seeds(found) == (
+        "As their target, 2 of 3 trainings (the others answer outside the form): mean 80 %, "
+        "standard deviation 14 points, from 70 to 90."
+    )
+    assert "2 of 2 trainings: mean 80 %" in over_seeds(found | {"seeds": rows[:3]})
+    assert over_seeds(found | {"seeds": rows[:2]}) == (
+        "1 of 1 trainings answer in the form: no spread."
+    )
+
+
+def test_a_study_measured_by_an_earlier_version_is_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "study.json", {})
+    (tmp_path / "games").mkdir()
+    old = [{"arm": "base", "outside": False, "targets": {"homo_economicus": {}}}]
+    write_json(tmp_path / "games" / "summary.json", old)
+    write_json(tmp_path / "games" / "run.json", {})
+    with pytest.raises(InputError, match="measured by an earlier version"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import study
 from asking import measure, measure_menus
 from conftest import LIMIT, ROOT, assert_complains, call
 from console import here
@@ -46,10 +47,18 @@ from eval.report.blocks import ROOM, Heading, Report, Table, Text
 from eval.report.claims import CLAIMS, claim_four, claim_one, claim_three, claim_two
 from eval.report.designs import Dial, Dose
 from eval.report.lead import of_games, sentence
-from eval.report.measured import Application, Games, nominal_kappa, program, read_cost, trained_on
+from eval.report.measured import (
+    PLACES,
+    Application,
+    Games,
+    nominal_kappa,
+    program,
+    read_cost,
+    trained_on,
+)
 from eval.report.pages import build
 from eval.report.render import to_csv, to_html, to_latex, to_markdown, write
-from eval.report.sections import rivals
+from eval.report.sections import add_menus, rivals
 from eval.runner import spreadsheet
 from eval.table import add_shifts, reference_arms, summaries
 
@@ -977,3 +986,20 @@ def test_cost_adds_up_over_attempts(tmp_path: Path) -> None:
     assert read_cost(tmp_path / "none").empty
     assert program(["recipes/sft.py", "--n", "3"]) == "sft"  # how studies called it before
     assert program(None) == ""
+
+
+def test_the_report_looks_wherever_a_study_measures(tmp_path: Path) -> None:
+    for path in (ROOT / "recipes" / "plans").glob("*.yaml"):
+        plan = study.read_plan(path)
+        for cell in study.lay_out(plan, tmp_path, list(plan["designs"])):
+            place = cell.product.relative_to(tmp_path).parent
+            if cell.measures and place.parts[0] != "games":
+                assert str(place) in PLACES
+
+
+def test_allocations_of_an_earlier_version_are_refused(tmp_path: Path) -> None:
+    row = {"arm": "base", "mode": "direct", "battery": "bfs39", "topic": "allocation"}
+    row |= {"outside": False, "valid_answer_probability": 0.9, "comprehension": 0.5, "targets": {}}
+    write_json(tmp_path / "summary.json", [row | {"structural": {}}])
+    with pytest.raises(InputError, match="measure again"):
+        add_menus(Report("t"), tmp_path, "Allocations")

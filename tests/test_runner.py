@@ -259,7 +259,9 @@ def test_numbers_that_an_adapter_never_met_are_named(
     console = Console(file=io.StringIO(), width=200)
     run(Tuned(CoinsConfig(model="nano", out=tmp_path / "m", mode=(mode,))), console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert ("tuned: numbers up to 106 on these pages, up to 99 in its training" in text) is says
+    assert (
+        "tuned: numbers up to 106 on these pages, up to 99 in its last training" in text
+    ) is says
     about = read_json(tmp_path / "m" / "run.json")
     assert about.get("beyond_training") == ({"tuned": [106, 99]} if says else None)
 

@@ -28,7 +28,7 @@ from econmoral.checkpoints.models import NANO
 from econmoral.files.cells import Cell
 from econmoral.files.cells import run as run_cells
 from econmoral.files.options import parse
-from econmoral.files.records import InputError, read_json, read_whole_lines
+from econmoral.files.records import InputError, read_json, read_whole_lines, write_json
 from eval.games import Games, GamesConfig
 
 PLANS = sorted((ROOT / "recipes" / "plans").glob("*.yaml"))
@@ -461,12 +461,27 @@ def test_a_curve_is_measured_where_its_adapter_was_trained(
     assert len(cells) == 2 * len(folders)  # and nothing else is trained
 
 
-def test_a_curve_in_games_asks_about_the_problems_of_design_games(tmp_path: Path) -> None:
-    """Problems are drawn clear for every target: fewer targets would be other problems."""
-    cells = laid_out("real-qwen", tmp_path, "games", "curve")
+@pytest.mark.parametrize("target", ["homo_moralis:kappa=0.3", "fehr_schmidt:beta=0.4"])
+def test_a_curve_in_games_asks_about_the_problems_of_design_games(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    """Problems are drawn clear for every target: other targets would be other problems."""
+    plan = study.read_plan(ROOT / "recipes" / "plans" / "real-qwen.yaml")
+    plan["adapters"]["moralis"]["target"] = target
+    listed = study.lay_out(plan, tmp_path, ["games", "curve"])
+    cells = {cell.name: " ".join(cell.words) for cell in listed}
+    for name, entry in plan["adapters"].items():
+        folder = tmp_path / "adapters" / name
+        folder.mkdir(parents=True)
+        about = {"target": entry["target"], "shuffled": "shuffled" in entry}
+        write_json(folder / "run.json", about)
+    monkeypatch.setattr(
+        "eval.conditions.check_adapter", lambda folder: None
+    )  # weights play no part
     drawn = []
     for name in ("games", "curve"):
-        words = re.sub(r"--(adapter|model) \S+", "", cells[name].partition(" games ")[2]).split()
+        gone = r"--(adapter|model) \S+" if name == "curve" else r"--model \S+"
+        words = re.sub(gone, "", cells[name].partition(" games ")[2]).split()
         drawn.append(Games(parse(GamesConfig, "games", "", [*words, "--model", "nano"])).draw())
     assert drawn[0] == drawn[1]
 
@@ -523,6 +538,7 @@ def test_an_adapter_that_comes_after_another_goes_on_from_it(tmp_path: Path) -> 
         ("  moralis: {", "  chooser: {", "and none of "),
         ("adapter: altruist", "adapter: [altruist]", "names no adapter"),
         ("adapter: altruist", "adapter: curve", "names no adapter"),
+        ("domain: games, n: 4800", "domain: games, largest: 120, n: 4800", "domain allocations"),
         ("{scenarios: 40", "{model: nano, scenarios: 40", "on one model"),
     ],
 )

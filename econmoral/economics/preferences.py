@@ -63,10 +63,11 @@ class Family:
 
     @property
     def of_acts(self) -> tuple[str, ...]:
-        """Parameters that count only after the other's kind or unkind act."""
-        own, other, no = np.array([0.0, 1.0]), np.array([1.0, 0.0]), np.zeros(2)
-        terms = self.outcome(own, other, no, no)[1]
-        return tuple(p for p, term in zip(self.parameters, terms.T, strict=False) if not term.any())
+        """Parameters that matter only after a kind or an unkind act of the other."""
+        own, other = np.array([1.0, 5.0, 5.0]), np.array([5.0, 1.0, 5.0])
+        terms = self.outcome(own, other)[1]
+        names = [p for p in self.parameters if p != "kappa"]
+        return tuple(p for p, term in zip(names, terms.T, strict=True) if not term.any())
 
     def features(self, tables: Tables, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(base (N,), features (N, K)) of every strategy at beliefs ``weights`` over the columns of

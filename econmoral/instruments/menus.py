@@ -274,6 +274,7 @@ def menu_controls(menu: Menu, page: MenuPage) -> tuple[Question, ...]:
 ALTRUIST = Target("bruhin_fehr_schunk", (("alpha", 0.2), ("beta", 0.5)))
 SPITEFUL = Target("bruhin_fehr_schunk", (("alpha", -0.4), ("beta", -0.1)))
 LARGEST_POINTS = 99  # of a random allocation, unless told otherwise
+LEAST_LARGEST = 40  # below it few allocations are clear for a target and its rival
 CLEAR = 3.0  # points by which a target's optimum leads, so that near-ties teach no noise
 
 

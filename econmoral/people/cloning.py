@@ -39,19 +39,11 @@ FEW_PEOPLE = 10  # people of a type below which a difference is hardly told from
 SMALLEST = 1e-300  # probability below which a logarithm is not taken when a precision is fitted
 
 
-def act_parameters(family: str) -> tuple[str, ...]:
-    """Parameters that matter only after a kind or an unkind act of the other."""
-    own, other = np.array([1.0, 5.0, 5.0]), np.array([5.0, 1.0, 5.0])
-    _, terms = FAMILIES[family].outcome(own, other)
-    names = [p for p in FAMILIES[family].parameters if p != "kappa"]
-    return tuple(n for k, n in enumerate(names) if not np.abs(terms[:, k]).any())
-
-
 def without_acts(data: Design) -> tuple[Design, list[str]]:
     """The decisions, parameters of acts held at 0 where the file has no such act; and remarks."""
     idle = [
         p
-        for p in act_parameters(data.family)
+        for p in FAMILIES[data.family].of_acts
         if p in data.parameters and not np.abs(data.index[..., 1 + data.parameters.index(p)]).any()
     ]
     if not idle:
@@ -157,7 +149,7 @@ def estimate(data: Design, train: np.ndarray, types: int, step: float, seed: int
     """
     part = data.rows(train)
     one, several = fit(part), mixture(part, types, seed=seed)
-    silent = act_parameters(data.family)
+    silent = FAMILIES[data.family].of_acts
     targets, b, rounded, notes = [], [], [], []
     for k, values in enumerate(several.types):
         on_grid = {

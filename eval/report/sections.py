@@ -223,6 +223,7 @@ def add_menus(report: Report, folder: Path, title: str) -> None:
         not isinstance(rows, list)
         or not rows
         or not all(isinstance(r, dict) and needed <= set(r) for r in rows)
+        or any("targets" in r and "fits" not in r for r in rows)
     ):
         raise InputError(
             f"{folder / 'summary.json'} is not what eval.menus writes today; measure again"
