@@ -564,6 +564,31 @@ def test_pricing_of_qwen_is_the_committed_run() -> None:
         assert span in text
 
 
+def test_trainings_with_other_seeds_are_the_committed_run() -> None:
+    target = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
+    _, first = figures("smollm2-135m-curve", "curve")
+    found, others = figures("smollm2-135m-seeds", "seeds")
+    rows = [first["altruist-n200"], *(others[f"altruist-s{n}"] for n in (1, 2, 3, 4))]
+    told = " ".join((ROOT / "results/real/README.md").read_text("utf-8").split())
+    shares = [share(row, target, "accuracy") for row in rows]
+    assert "take {}, {}, {}, {} and {} % as their target".format(*shares) in told
+    means = [100 * row["targets"][target]["accuracy"]["mean"] for row in rows]
+    spread = f"mean {np.mean(means):.0f}, standard deviation {np.std(means, ddof=1):.0f} points"
+    assert spread in told
+    assert spread in page_text("results.md")
+    assert "takes {:.0f}, {:.0f}, {:.0f}, {:.0f} and {:.0f} %".format(*means) in page_text(
+        "results.md"
+    )
+    differ = [100 * row["targets"][target]["where_they_differ"]["mean"] for row in rows]
+    words = "{:.0f}, {:.0f}, {:.0f}, {:.0f} and {:.0f} %".format(*differ)
+    assert f"where own payoff says otherwise {words}" in told
+    assert f"{words} where own payoff says otherwise" in page_text("results.md")
+    assert not weights_of(rows[4])
+    products = [counts["steps *"] for counts in found["derivations"]["seeds"].values()][1:]
+    assert "{}, {}, {} and {} of some 240".format(*(right for right, _ in products)) in told
+    assert all(235 <= n <= 245 for _, n in products)
+
+
 def test_the_curve_of_crossed_allocations_is_the_committed_run() -> None:
     found, rows = figures("smollm2-135m-seed-5", "curve")
     target = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
