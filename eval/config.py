@@ -20,6 +20,8 @@ from econmoral.files.records import InputError
 
 from .engines.base import LONGEST_DERIVATION
 
+CONCURRENCY = 16
+
 
 @dataclass(frozen=True)
 class Source(Config):
@@ -46,7 +48,7 @@ class Source(Config):
         "measure what an OpenAI-compatible server offers; adapters by the names of their folders",
         metavar="URL",
     )
-    concurrency: int = option(16, "requests to the endpoint at the same time", at_least=1)
+    concurrency: int = option(CONCURRENCY, "requests to the endpoint at the same time", at_least=1)
     served: str | None = option(
         None, "name of the base at the endpoint (default: the model's hub id)", metavar="NAME"
     )
@@ -89,6 +91,8 @@ class Source(Config):
             )
         if self.served and not self.endpoint:
             raise InputError("--served belongs to --endpoint")
+        if self.concurrency != CONCURRENCY and not self.endpoint:
+            raise InputError("--concurrency belongs to --endpoint")
         if self.endpoint and (self.engine != "auto" or self.vllm):
             raise InputError(
                 "--engine and --vllm say how a model is loaded here; --endpoint loads none"
@@ -151,6 +155,16 @@ class Reasoned(Source):
             raise InputError(
                 "--temperature 0 writes the same derivation every time; leave --samples at 1"
             )
+        of_derivations = {
+            "--samples": self.samples > 1,
+            "--temperature": self.temperature != 1,
+            "--longest": self.longest != LONGEST_DERIVATION,
+        }
+        # what an endpoint offers decides whether replies are sampled there
+        if self.mode == ("direct",) and self.replies == "exact" and not self.endpoint:
+            for name in (k for k, given in of_derivations.items() if given):
+                sampled = " or --replies sampled" if name == "--samples" else ""
+                raise InputError(f"{name} does nothing without --mode reasoned{sampled}")
         if self.temperature != 1 and self.replies == "sampled":
             raise InputError(
                 "--temperature is for derivations before exact probabilities; sampled replies are "

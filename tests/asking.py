@@ -16,6 +16,7 @@ from eval.ratings import Cell, RatingRecord, Ratings
 from eval.runner import inquire
 
 NOWHERE = Path("nowhere")  # nothing is written
+BOTH = ("direct", "reasoned")
 
 
 def measure(
@@ -30,7 +31,7 @@ def measure(
 ) -> list[GameRecord]:
     """Records of games."""
     config = GamesConfig(
-        model="nano", out=NOWHERE, beliefs=beliefs, samples=samples, longest=longest
+        model="nano", out=NOWHERE, mode=BOTH, beliefs=beliefs, samples=samples, longest=longest
     )
     return inquire(engine, Games(config), problems, condition, mode, seed)
 
@@ -55,7 +56,7 @@ def measure_menus(
     samples: int = 1,
 ) -> list[one_page.MenuRecord]:
     """Records of one-page decisions."""
-    config = one_page.MenusConfig(model="nano", out=NOWHERE, samples=samples)
+    config = one_page.MenusConfig(model="nano", out=NOWHERE, mode=BOTH, samples=samples)
     return inquire(engine, one_page.Menus(config), menus, condition, mode, seed)
 
 

@@ -322,6 +322,11 @@ def test_the_command_line_is_made_from_the_configuration(
         ({"seed": True}, "--seed takes int"),
         ({"simulate": "lambda=1"}, "give either"),
         ({"out": None}, "give --out"),
+        ({"concurrency": 4}, "--concurrency belongs to --endpoint"),
+        ({"samples": 3}, "--samples does nothing without --mode reasoned or --replies sampled"),
+        ({"temperature": 0.0}, "--temperature does nothing without --mode reasoned"),
+        ({"longest": 90}, "--longest does nothing without --mode reasoned"),
+        ({"temperature": 0.0, "samples": 2, "mode": ["reasoned"]}, "leave --samples at 1"),
     ],
 )
 def test_values_are_checked_from_python_too(values: dict[str, Any], part: str) -> None:
