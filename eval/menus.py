@@ -18,7 +18,7 @@ Writes choices.jsonl, summary.json, table.csv, run.json and, of allocations, fig
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from econmoral.economics.preferences import FAMILIES
 from econmoral.estimation.likelihood import allocations
 from econmoral.files.options import option
 from econmoral.files.records import InputError, command, plain
-from econmoral.files.shown import grid, with_error
+from econmoral.files.shown import NOT_IDENTIFIED, grid, with_error
 from econmoral.instruments.derivations import check_steps
 from econmoral.instruments.games import LABELS
 from econmoral.instruments.menus import (
@@ -547,13 +547,6 @@ def estimates(row: MenuSummary) -> list[Estimate]:
     return found + one_by_one(row.get("fits", {}), row["menus"], one)
 
 
-def parameters_of(row: MenuSummary) -> Iterator[tuple[str, Structural, str]]:
-    """(how it is called in a table, the fit that has it, its name) of every parameter."""
-    for family, fit in row.get("fits", {}).items():
-        for name in (*parameters_shown(family), "lambda"):
-            yield name if family == FAMILY else f"{family}: {name}", fit, name
-
-
 def show(rows: Sequence[MenuSummary], console: Console) -> None:
     """Print one table."""
     title = "mean (± one standard error over menus), difference to the base with 95 % interval"
@@ -577,7 +570,11 @@ def _cells(r: MenuSummary) -> list[str]:
     also = [f"{t['label']} {100 * t['accuracy']['mean']:.0f} %" for t in targets if t["accuracy"]]
     if "ccei" in r:
         also.append(f"CCEI {r['ccei']:.2f}")
-    also += [f"{name} {shown(fit, key)}" for name, fit, key in parameters_of(r)]
+    for family, fit in r.get("fits", {}).items():
+        known = "estimates" in fit or fit.get("bounds")
+        of = "" if family == FAMILY else f"{family} "
+        parts = [f"{name} {shown(fit, name)}" for name in (*parameters_shown(family), "lambda")]
+        also.append(of + (" ".join(parts) if known else NOT_IDENTIFIED))
     mean = with_error(r["mean"], r["se"], digits)
     gaps = [r["difference_to"].get(name) for name in ("base", "placebo")]
     return [

@@ -369,7 +369,7 @@ def test_the_families_of_the_targets_are_estimated_too() -> None:
         assert found == pytest.approx(values, abs=1e-4)
     names = {e.name for e in command.estimates(row)}
     assert {"bruhin_fehr_schunk: alpha", "charness_rabin: rho"} < names
-    assert "charness_rabin: rho 0.30 ± " in command._cells(row)[-1]
+    assert "charness_rabin rho 0.30 ± " in command._cells(row)[-1]
     assert "gamma" not in command._cells(row)[-1]
 
 

@@ -540,6 +540,31 @@ def test_what_is_said_of_qwen_on_human_menus_is_the_committed_run() -> None:
     assert "4 * 106 = 40 + 24 = 64" in derivations
 
 
+def test_what_larger_numbers_in_training_did_is_the_committed_run() -> None:
+    found, rows = figures("qwen2.5-coder-0.5b-range", "bfs39")
+    target = "bruhin_fehr_schunk:alpha=-0.4,beta=-0.1"
+    weights = weights_of(rows["spiteful-130"])
+    behind, ahead = (estimate(weights[k]) for k in ("alpha", "beta"))
+    takes = share(rows["spiteful-130"], target, "accuracy")
+    told = " ".join((ROOT / "results/real/README.md").read_text("utf-8").split())
+    assert f"takes {takes} % as its target and has weights {behind} and {ahead}" in told
+    assert f"takes {takes} %, and its weights are {behind} and {ahead}" in page_text("results.md")
+    off = [
+        (weights[k]["value"] - v) / weights[k]["se"] for k, v in (("alpha", -0.4), ("beta", -0.1))
+    ]
+    assert max(map(abs, off)) < 1.5
+    shown = {v["claim"]: v["shown"] for v in found["verdicts"]}
+    assert [s for claim, s in shown.items() if "spiteful adapter" in claim and s is not None] == [
+        False,
+        True,
+    ]
+    counts = found["derivations"]["bfs39"]
+    now, before = (counts[arm]["steps *"] for arm in ("spiteful-130", "spiteful"))
+    assert "{} of {} products are right ({} before)".format(*now, before[0]) in told
+    now, before = (counts[arm]["steps +"] for arm in ("spiteful-130", "spiteful"))
+    assert "{} of {} sums ({})".format(*now, before[0]) in told
+
+
 def test_pricing_of_qwen_is_the_committed_run() -> None:
     found = json.loads(
         (ROOT / "results/real/qwen2.5-coder-0.5b-seed-5/results.json").read_text(encoding="utf-8")

@@ -16,9 +16,9 @@ from econmoral.files.shown import NOT_IDENTIFIED, in_percent, interval, with_err
 from econmoral.instruments.menus import MENUS
 
 from ..dilemmas import DilemmaSummary, conjoint_rows, difference_rows, rating_rows
-from ..estimate import shown
+from ..estimate import parameters_shown, shown
 from ..measure import TITLES, GameRecord
-from ..menus import NULLS, MenuSummary, parameters_of
+from ..menus import FAMILY, NULLS, MenuSummary
 from ..outcomes import PricingSummary
 from ..table import GameSummary, table
 from ..validity import OUTSIDE, percent
@@ -280,8 +280,9 @@ def menu_line(row: MenuSummary, digits: int) -> dict[str, str]:
         line[f"{found['label']}: where they differ %"] = (
             "" if found["where_they_differ"] is None else in_percent(found["where_they_differ"])
         )
-    for name, fit, key in parameters_of(row):
-        line[name] = shown(fit, key)
+    for family, fit in row.get("fits", {}).items():
+        of = "" if family == FAMILY else f"{family}: "
+        line |= {of + k: shown(fit, k) for k in (*parameters_shown(family), "lambda")}
     return line | ({"CCEI": f"{row['ccei']:.2f}"} if row.get("ccei") is not None else {})
 
 
