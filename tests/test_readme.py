@@ -614,6 +614,28 @@ def test_trainings_with_other_seeds_are_the_committed_run() -> None:
     assert all(235 <= n <= 245 for _, n in products)
 
 
+def test_pricing_of_smollm2_is_the_committed_run() -> None:
+    found, _ = figures("smollm2-135m-seed-5", "allocations")
+    pricing, agents = found["pricing"], ("selfish", "altruist")
+    assert not any(pricing["gate"][agent]["competent"] for agent in agents)
+    valid, right = (
+        "{:.0f} and {:.0f} %".format(*(100 * pricing["agents"][a][k] for a in agents))
+        for k in ("valid_answer_probability", "comprehension")
+    )
+    tails = [[pricing["gate"][a][f"percentile_{k}"] for k in (10, 90)] for a in agents]
+    alone = " and ".join(f"from {low:.2f} to {high:.2f}" for low, high in tails).replace("0.", ".")
+    told = " ".join((ROOT / "results/real/README.md").read_text("utf-8").split())
+    for text in (told, page_text("results.md")):
+        assert f"alid {valid}, control questions right in {right}" in text
+        assert f"{alone} of the monopoly's" in text
+    index = [row["price_index"]["mean"] for row in pricing["pairings"].values()]
+    assert f"of {min(index):.2f} to {max(index):.2f} are noise".replace("0.", ".") in told
+    table = (ROOT / "results/real/validity.md").read_text("utf-8").splitlines()
+    untuned = [line.split("|")[4] for line in table if line.startswith("| prices")]
+    assert untuned
+    assert all(float(valid) < 0.5 for valid in untuned)
+
+
 def test_the_curve_of_crossed_allocations_is_the_committed_run() -> None:
     found, rows = figures("smollm2-135m-seed-5", "curve")
     target = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
