@@ -148,10 +148,11 @@ def draw_allocations(
 
 def weights_of(row: Mapping[str, Any]) -> dict[str, Value]:
     """Estimated weights on the other's payoff, behind (alpha) and ahead (beta), with lambda; empty
-    where there are none.
+    unless both are there.
     """
     fit: Structural = row.get("fits", {}).get("bruhin_fehr_schunk", {})
-    return fit.get("estimates", {})
+    found = fit.get("estimates", {})
+    return found if {"alpha", "beta"} <= set(found) else {}
 
 
 def draw_weights(axis: Any, drawn: Sequence[Mapping[str, Any]], targets: Sequence[Target]) -> None:

@@ -294,8 +294,9 @@ class Games(Instrument[Problem, GameRecord]):
         names = own & {f.name for f in fields(MenusConfig)}
         names -= {"battery", "out", "own", "samples", "prompted"}
         shared = {name: getattr(c, name) for name in names}
-        # without chance every derivation is the same one
-        samples = max(c.samples, 20) if c.temperature else c.samples
+        # without chance every derivation is the same one, and direct answers have none
+        drawn = c.temperature and (c.mode != ("direct",) or c.replies == "sampled" or c.endpoint)
+        samples = max(c.samples, 20) if drawn else c.samples
         menus = MenusConfig(**shared, out=c.place / "menus", samples=samples)
         run(Menus(menus), other=session)
 
