@@ -109,13 +109,13 @@ real-study: .venv/ready ## what tuning does to a real checkpoint (MODEL=smollm2-
 	$(BIN)/python recipes/real_results.py runs/real/$(if $(filter nano,$(MODEL)),smollm2-135m,$(subst /,-,$(MODEL)))
 
 test: .venv/ready ## run the tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test-real: .venv/ready ## what only a real checkpoint can show: SmolLM2-135M, and another one where REAL_MODEL=FOLDER is given (not in the suite)
 	$(BIN)/python -m pytest -x -s tests/real.py
 
 test-all: .venv/ready ## run the tests, the slow ones too (mutations: every one must turn a test red)
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m ""
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m ""
 
 check: .venv/ready ## lint and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

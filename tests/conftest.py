@@ -70,6 +70,16 @@ def assert_complains(result: subprocess.CompletedProcess[str], *parts: str) -> N
         assert part in result.stderr
 
 
+# files that train or load most, begun first: no worker is left alone with them at the end
+LONG = ("checkpoints", "sft", "engines", "packaging", "newcomer", "clone", "report", "supply")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the order within a file stays."""
+    place = {f"test_{name}": k for k, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_asks_the_network() -> Iterator[None]:
     """Fails at the end of the session when anything tried to reach another machine,
