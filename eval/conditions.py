@@ -53,7 +53,7 @@ def adapter_record(folder: Path) -> Training:
         "shuffled": run.get("shuffled") is True,
         "domain": run.get("domain"),
         "conversations": gates.get("labels_checked"),
-        "largest_number": largest if isinstance(largest, int) else None,
+        "largest_number": largest if type(largest) is int else None,
         "seed": settings.get("seed"),
         "seconds": run.get("seconds"),
         "share": run.get("interpolation"),

@@ -173,6 +173,11 @@ def one_by_one(fits: Fits, n: int, one: Callable[..., Estimate]) -> list[Estimat
     for family, parts in fits.items():
         if "estimates" not in parts:
             found.append(one(family, None, None, n, parts["not_identified"]))
-        for name, v in parts.get("estimates", {}).items():
-            found.append(one(f"{family}: {name}", v["value"], v["se"], parts["clusters"]))
+            continue
+        for name in (*parameters_shown(family), "lambda"):
+            v, title = parts["estimates"].get(name), f"{family}: {name}"
+            if v is None:
+                found.append(one(title, None, None, n, "no choice depends on it"))
+            else:
+                found.append(one(title, v["value"], v["se"], parts["clusters"]))
     return found

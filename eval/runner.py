@@ -370,17 +370,17 @@ class Found:
         """Adapter -> (largest number on the pages, in training) where it had to derive from numbers
         larger than it has met.
         """
-        derived = {
-            instrument: max(
-                largest_number(r.conversation.page for r in instrument.requests(item, c, mode))
-                for item in items
-            )
-            for instrument, items, c, mode in self._asked
-            if mode == "reasoned" and c == BASE and items
-        }
-        here = max(derived.values(), default=0)
-        known = {a.name: a.training["largest_number"] for a in adapters}
-        return {name: (here, n) for name, n in known.items() if n is not None and here > n}
+        known = {a.name: n for a in adapters if (n := a.training["largest_number"]) is not None}
+        if not known:
+            return {}
+        here = largest_number(
+            r.conversation.page
+            for instrument, items, condition, mode in self._asked
+            if mode == "reasoned" and condition == BASE
+            for item in items
+            for r in instrument.requests(item, condition, mode)
+        )
+        return {name: (here, n) for name, n in known.items() if here > n}
 
     @property
     def instruments(self) -> list[Instrument[Any, Any]]:

@@ -418,6 +418,12 @@ def test_payments_are_as_large_as_asked_and_each_step_is_right() -> None:
     assert max(v for row in usual for v in (*row["meta"]["own"], *row["meta"]["other"])) == 99
 
 
+def test_too_few_points_for_a_clear_optimum_are_named() -> None:
+    with pytest.raises(InputError, match=r"of up to 40 points .* clear optimum; give more points"):
+        list(examples(Draw(Target.parse("altruism:altruism=0.1"), ECONOMICUS, 20, 0,
+                           "allocations", largest=40)))  # fmt: skip
+
+
 def test_plain_data_stay_as_they_were() -> None:
     draw = Draw(ECONOMICUS, moralis(0.5), 30, 0)
     assert {r["meta"]["layout"]["wording"] for r in examples(draw)} <= set(WORDINGS_TRAIN)

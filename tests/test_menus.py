@@ -38,7 +38,7 @@ from econmoral.instruments.menus import (
 from econmoral.target import ECONOMICUS, Target
 from eval import menus as command
 from eval.engines.base import Answer, Condition, Request
-from eval.estimate import shown
+from eval.estimate import Estimate, one_by_one, shown
 from eval.figure import weights_of
 from eval.menus import AllocationChooser, summarise
 
@@ -385,6 +385,10 @@ def test_a_parameter_that_touches_no_choice_hides_no_other() -> None:
     found = {k: v["value"] for k, v in fit["estimates"].items()}
     assert found == pytest.approx({"beta": 0.3, "lambda": 0.02}, abs=1e-4)
     assert shown(fit, "alpha") == "not id."
+    (silent, *others) = one_by_one({"bruhin_fehr_schunk": fit}, 12, Estimate)
+    assert (silent.name, silent.value) == ("bruhin_fehr_schunk: alpha", None)
+    assert silent.why == "no choice depends on it"
+    assert [e.name.split()[-1] for e in others] == ["beta", "lambda"]
 
 
 class Habit:

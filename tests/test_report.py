@@ -42,7 +42,7 @@ from eval.engines.base import Condition, Simulated
 from eval.figure import draw
 from eval.measure import draw_problems
 from eval.menus import AllocationChooser
-from eval.report import blocks
+from eval.report import blocks, pages
 from eval.report.blocks import ROOM, Heading, Report, Table, Text
 from eval.report.claims import CLAIMS, claim_four, claim_one, claim_three, claim_two
 from eval.report.designs import Dial, Dose
@@ -1003,3 +1003,19 @@ def test_allocations_of_an_earlier_version_are_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "summary.json", [row | {"structural": {}}])
     with pytest.raises(InputError, match="measure again"):
         add_menus(Report("t"), tmp_path, "Allocations")
+
+
+def test_measurements_of_games_have_headings_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study asks for direct answers too; a link led to the first of two like headings."""
+    titles: list[str] = []
+    monkeypatch.setattr(pages.sections, "add_games", lambda report, g, title: titles.append(title))
+    monkeypatch.setattr(pages.sections, "add_rivals", lambda report, g: None)
+    games = games_of(
+        tmp_path, [row("base", 0.5, 0.5, 0.1), row("a", 0.9, 0.5, 0.0)], {"a": {"target": E}}
+    )
+    pages.add_all_games(Report("r"), {tmp_path: games}, {})
+    pages.add_all_games(Report("r"), {tmp_path / "games": games, tmp_path / "direct": games}, {})
+    assert titles[0] == "Before and after tuning"
+    assert titles[1:] == ["Before and after tuning (games)", "Before and after tuning (direct)"]

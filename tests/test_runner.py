@@ -229,6 +229,7 @@ def test_an_adapter_that_answers_as_its_base_is_refused_unless_replies_were_samp
         ("reasoned", 106, False),
         ("reasoned", None, False),  # trained elsewhere
         ("reasoned", "99", False),  # of a record that somebody wrote
+        ("reasoned", True, False),
         ("direct", 99, False),  # nothing is computed
     ],
 )

@@ -326,7 +326,10 @@ def draw_allocation(
         menu = _allocation_menu(name, "allocations", tuple(own.tolist()), tuple(other.tolist()))
         if allocation_held_out(menu.own, menu.other) == held:
             return menu
-    raise InputError(f"no allocation was found on which {target} is not indifferent")
+    raise InputError(
+        f"no allocation of up to {largest} points was found on which {target} has a clear optimum; "
+        "give more points (--largest) or another target"
+    )
 
 
 def _allocation_menu(

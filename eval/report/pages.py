@@ -112,13 +112,9 @@ def add_all_games(
 ) -> None:
     """Games measured by themselves, then the designs of a study."""
     for place, g in plain_ones.items():
-        title = (
-            "Before and after tuning"
-            if g.trained
-            else f"Games ({place.name})"
-            if len(plain_ones) > 1
-            else "Games"
-        )
+        title = "Before and after tuning" if g.trained else "Games"
+        if len(plain_ones) > 1:
+            title += f" ({place.name})"
         sections.add_games(report, g, title)
         sections.add_rivals(report, g)
         if "payoffs" in g.sets and set(g.sets) & set(CHANGES):
