@@ -99,9 +99,11 @@ def make_market(firms: int, currency: float) -> Market:
     return Market(quality=(2.0,) * firms, cost=(1.0,) * firms, scale=SCALE, currency=currency)
 
 
-def pairings(agents: Sequence[str], firms: int) -> list[tuple[str, ...]]:
+def pairings(agents: Sequence[str], firms: int, which: str = "all") -> list[tuple[str, ...]]:
     """Duopoly: every pair, also with itself.  More firms: all alike, and each agent alone against
-    the others' agent."""
+    the others' agent.  which = alike: every agent among its like only."""
+    if which == "alike":
+        return [(a,) * firms for a in agents]
     if firms == 2:
         return list(itertools.combinations_with_replacement(agents, 2))
     alike = [(a,) * firms for a in agents]

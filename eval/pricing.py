@@ -89,6 +89,11 @@ class PricingConfig(Source):
         choices=tuple(PREFIXES),
     )
     firms: int = option(2, "firms in a market")
+    pairings: str = option(
+        "all",
+        "who meets: every pairing of the agents, or every agent its like only",
+        choices=("all", "alike"),
+    )
     runs: int = option(7, "markets of every pairing and currency", at_least=1)
     periods: int = option(300, "periods of a market", at_least=LAST + 2)
     currency: tuple[float, ...] = option((1.0,), "units of currency, e.g. 1 3.2 10")
@@ -175,10 +180,10 @@ def told(agent: str) -> Condition | None:
 
 
 def meetings_of(
-    agents: Sequence[str], firms: int, currencies: Sequence[float], runs: int
+    agents: Sequence[str], firms: int, currencies: Sequence[float], runs: int, which: str = "all"
 ) -> list[Meeting]:
-    """Every pairing of the agents, in every currency, so many times."""
-    every = itertools.product(pairings(agents, firms), currencies, range(runs))
+    """Every pairing of the agents (``which``: all or alike), in every currency, so many times."""
+    every = itertools.product(pairings(agents, firms, which), currencies, range(runs))
     return [
         Meeting(some, make_market(firms, currency), number, run)
         for number, (some, currency, run) in enumerate(every)
@@ -200,7 +205,7 @@ class Pricing(Study):
     def meetings(self) -> list[Meeting]:
         """Every pairing, in every currency, so many times."""
         c = self.config
-        return meetings_of(list(c.players), c.firms, c.currency, c.runs)
+        return meetings_of(list(c.players), c.firms, c.currency, c.runs, c.pairings)
 
     def simulation(self, meetings: Sequence[Meeting], session: Session, **more: Any) -> Simulation:
         """Markets whose firms are this study's agents."""
@@ -313,7 +318,8 @@ class Pricing(Study):
             else:
                 figures.draw_matrix(summary, path)
 
-        kinds = ("paths", "impulse", *(("matrix",) if self.config.firms == 2 else ()))
+        everyone = self.config.firms == 2 and self.config.pairings == "all"
+        kinds = ("paths", "impulse", *(("matrix",) if everyone else ()))
         return {f"{kind}.png": partial(draw, kind) for kind in kinds}
 
 

@@ -618,6 +618,7 @@ def test_measures() -> None:
     assert lag_regression([steady, steady]) is None
     assert len(pairings(["a", "b", "c"], 2)) == 6
     assert pairings(["a", "b"], 3) == [("a",) * 3, ("b",) * 3, ("a", "b", "b"), ("b", "a", "a")]
+    assert pairings(["a", "b"], 2, "alike") == [("a", "a"), ("b", "b")]
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
@@ -650,6 +651,16 @@ def test_the_command(tmp_path: Path) -> None:
     # other agents are asked, nothing of the first run is taken for theirs
     assert other.returncode == 0, other.stderr
     assert list(read_json(tmp_path / "a" / "summary.json")["pairings"]) == ["nash + nash"]
+
+
+def test_each_agent_among_its_like_only(tmp_path: Path) -> None:
+    out = tmp_path / "alike"
+    options = ("--runs", "1", "--periods", "60", "--out", str(out))
+    done = run("--agents", "grim", "myopic", "nash", "--pairings", "alike", *options)
+    assert done.returncode == 0, done.stderr
+    found = read_json(out / "summary.json")["pairings"]
+    assert list(found) == ["grim + grim", "myopic + myopic", "nash + nash"]
+    assert not (out / "matrix.png").exists()  # it would have a diagonal and nothing else
 
 
 @pytest.mark.parametrize(

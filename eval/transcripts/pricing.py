@@ -56,7 +56,9 @@ def prices(folder: Path) -> tuple[list[Entry], str]:
     talking = {a: told(a) or Condition(a) for a in agents if a not in SCRIPTED}
     names = ("protocol", "prefix", "wordings", "samples", "seed")
     rules = Rules(**{name: settings[name] for name in names})
-    meetings = meetings_of(agents, settings["firms"], settings["currency"], settings["runs"])
+    firms, currencies, runs = (settings[name] for name in ("firms", "currency", "runs"))
+    which = settings.get("pairings", "all")  # older runs do not say it
+    meetings = meetings_of(agents, firms, currencies, runs, which)
     each = sum(len(v) for v in rows[0].get("quality", {}).values())
     if not each:
         raise InputError(f"{folder}: no firm of these markets is a language model")
