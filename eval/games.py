@@ -39,6 +39,7 @@ from .conditions import BASE, check_kappa, default_targets
 from .config import Reasoned
 from .engines.base import Answer, Condition, Engine, Request, Simulated
 from .measure import (
+    BALANCED,
     DRAWN,
     OWN,
     SETS,
@@ -81,7 +82,8 @@ class GamesConfig(Reasoned):
     sets: tuple[str, ...] = option(
         (),
         "held-out payoffs, wordings; the decisions of payoffs again after unrelated turns, at ten "
-        f"times the scale, in another currency (default {' '.join(SETS)}; with --own none)",
+        "times the scale, in another currency; balanced: held-out wordings, and own payoff's usual "
+        f"plan is wrong in half of the problems (default {' '.join(SETS)}; with --own none)",
         choices=(*TITLES, OWN),
         once=True,
     )
@@ -113,6 +115,11 @@ class GamesConfig(Reasoned):
         check_kappa(self.kappa, self.targets)
         if self.games != DRAWN and self.battery != "drawn":
             raise InputError(f"--games goes with --battery drawn; {self.battery} has its own games")
+        if BALANCED in self.sets and (self.battery, self.beliefs) != ("drawn", "given"):
+            raise InputError(
+                "--sets balanced goes with --battery drawn and --beliefs given: what is optimal "
+                "follows from the beliefs on the page"
+            )
         if OWN in self.sets and not self.own:
             raise InputError("--sets own needs --own FILE, the table of your decisions")
         asked = tuple(s for s in self.sets if s != OWN) or (() if self.own else tuple(SETS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
@@ -35,6 +36,9 @@ from .engines.base import LONGEST_DERIVATION, Answer, Condition, Request
 
 # what is held out beyond the payoffs themselves
 SETS = {"payoffs": WORDINGS_TRAIN, "wordings": WORDINGS_HELD_OUT}
+# of every second problem of a game, own payoff's optimum is another than the plan that is mostly
+# its optimum: whoever always takes that plan is right in half
+BALANCED = "balanced"
 
 
 class Change(TypedDict, total=False):
@@ -50,6 +54,7 @@ CHANGES: dict[str, Change] = {"turns": {}, "scale": {"scale": 10}, "currency": {
 TITLES = {
     "payoffs": "held-out payoffs",
     "wordings": "held-out wordings",
+    BALANCED: "held-out wordings, own payoff's usual plan wrong in half",
     "turns": "after unrelated turns",
     "scale": "payoffs ten times as large",
     "currency": "a currency never trained on",
@@ -91,26 +96,48 @@ def draw_problems(
     """``n`` problems in each set on held-out payoffs.
 
     battery : random ones (``drawn``) or the 18 protocols (``games18``).  sets : ``payoffs``
-    (training wordings), ``wordings`` (held-out ones); the problems of ``payoffs`` after unrelated
-    ``turns``, at another ``scale`` (payoffs times ten) or in another ``currency``, none of which
-    was trained on.  Raises InputError where no problem has a clear optimum for every target.
+    (training wordings), ``wordings`` (held-out ones), ``balanced`` (held-out ones too, own
+    payoff's usual plan is optimal in half); the problems of ``payoffs`` after unrelated ``turns``,
+    at another ``scale`` (payoffs times ten) or in another ``currency``, none of which was trained
+    on.  Raises InputError where no problem has a clear optimum for every target.
     """
     clear = list(dict.fromkeys((ECONOMICUS, *targets)))
     problems = []
     for name in sets:
-        number = list(SETS).index(name) if name in SETS else 0
+        number = [*SETS, BALANCED].index(name) if name in (*SETS, BALANCED) else 0
+        wordings = WORDINGS_HELD_OUT if name == BALANCED else SETS.get(name, WORDINGS_TRAIN)
         rng = np.random.default_rng([seed, number])
         for i in range(n):
-            item = _draw_item(battery, games, i, clear, rng)
-            drawn = [
-                draw_layout(item.protocol.game, rng, SETS.get(name, WORDINGS_TRAIN))
-                for _ in range(pairs)
-            ]
+            usual = _usual(games, i) if name == BALANCED else None
+            item = _draw_item(battery, games, i, clear, rng, usual)
+            drawn = [draw_layout(item.protocol.game, rng, wordings) for _ in range(pairs)]
             layouts = [replace(layout, **CHANGES.get(name, {})) for layout in drawn]
             twins = tuple(twin for layout in layouts for twin in (layout, mirror(layout)))
             before = UNRELATED if name == "turns" else ()
             problems.append(Problem(f"{name}-{seed}-{i}", name, item, twins, before))
     return problems
+
+
+@cache
+def usual_plans(target: Target, draws: int = 2000, seed: int = 0) -> dict[str, int]:
+    """For every game the one strategy that is most often optimal on other random problems, payoffs
+    unseen.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = {}
+    for game in GAMES:
+        counts = np.zeros(len(GAMES[game].strategies))
+        for _ in range(draws):
+            protocol, beliefs = draw_protocol(game, rng, held=False), draw_beliefs(game, rng)
+            counts[target.best_plan(protocol, beliefs)[0]] += 1
+        chosen[game] = int(counts.argmax())
+    return chosen
+
+
+def _usual(games: Sequence[str], i: int) -> bool:
+    """Whether own payoff's usual plan is to be optimal in problem i: in every second of a game."""
+    game = games[i % len(games)]
+    return sum(games[k % len(games)] == game for k in range(i)) % 2 == 0
 
 
 def own_problems(path: Path, pairs: int, seed: int) -> list[Problem]:
@@ -142,7 +169,12 @@ def own_problems(path: Path, pairs: int, seed: int) -> list[Problem]:
 
 
 def _draw_item(
-    battery: str, games: Sequence[str], i: int, clear: Sequence[Target], rng: np.random.Generator
+    battery: str,
+    games: Sequence[str],
+    i: int,
+    clear: Sequence[Target],
+    rng: np.random.Generator,
+    usual: bool | None = None,
 ) -> Item:
     fixed = battery == "games18"
     for _ in range(MOST_DRAWS):
@@ -153,7 +185,9 @@ def _draw_item(
         beliefs = draw_beliefs(protocol.game, rng)
         # the battery's payoffs are given: there only the beliefs are drawn, ties and all
         if fixed or all(t.best_plan(protocol, beliefs)[1] >= LEAD for t in clear):
-            return Item(protocol, beliefs)
+            best = ECONOMICUS.best_plan(protocol, beliefs)[0]
+            if usual in (None, best == usual_plans(ECONOMICUS)[protocol.game]):
+                return Item(protocol, beliefs)
     raise InputError(
         f"no problem with a clear optimum for {', '.join(map(str, clear))} was found; choose other "
         "--targets"

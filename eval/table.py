@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import numpy as np
 
 from econmoral.economics.choice import best_replies, efficiency, read_decision
-from econmoral.economics.games import GAMES, draw_beliefs, draw_protocol
+from econmoral.economics.games import GAMES
 from econmoral.estimation.robust import clustered_covariance
 from econmoral.files.shown import with_error
 from econmoral.instruments.games import WORDINGS
@@ -32,7 +32,7 @@ from .estimate import (
     shown,
     structural,
 )
-from .measure import GameRecord, protocol_of
+from .measure import GameRecord, protocol_of, usual_plans
 from .validity import OUTSIDE, outside, percent
 
 if TYPE_CHECKING:
@@ -123,20 +123,6 @@ def with_probabilities(
     ]
 
 
-def constants(target: Target, draws: int = 2000, seed: int = 0) -> dict[str, int]:
-    """For every game the one strategy that is most often optimal on other random problems, payoffs
-    unseen."""
-    rng = np.random.default_rng(seed)
-    chosen = {}
-    for game in GAMES:
-        counts = np.zeros(len(GAMES[game].strategies))
-        for _ in range(draws):
-            protocol, beliefs = draw_protocol(game, rng, held=False), draw_beliefs(game, rng)
-            counts[target.best_plan(protocol, beliefs)[0]] += 1
-        chosen[game] = int(counts.argmax())
-    return chosen
-
-
 def reference_arms(records: Sequence[GameRecord], targets: Sequence[Target]) -> list[GameRecord]:
     """The same problems by agents that do not think: a coin, payoff-blind constants, two
     payoff-aware rules."""
@@ -156,7 +142,7 @@ def reference_arms(records: Sequence[GameRecord], targets: Sequence[Target]) -> 
         "both-alike best": partial(best, target=moralis(1.0)),
     }
     for label, target in zip(labels(targets), targets, strict=True):
-        rules[f"constant, {label}"] = partial(constant, chosen=constants(target))
+        rules[f"constant, {label}"] = partial(constant, chosen=usual_plans(target))
     return [row for arm, rule in rules.items() for row in with_probabilities(records, arm, rule)]
 
 

@@ -36,12 +36,15 @@ from econmoral.rooms import room
 from econmoral.target import ECONOMICUS, Target, moralis, told_apart
 
 figures, OUTSIDE = room("eval.figure"), room("eval.validity").OUTSIDE
-shown = room("eval.estimate").shown
+shown, BALANCED = room("eval.estimate").shown, room("eval.measure").BALANCED
+# a rule of eval.table: of every game the plan that is mostly optimal for own payoff
+USUAL = f"constant, {ECONOMICUS.label}"
 
 STAGES = (
     "games",
     "games-direct",
     "games-training-wordings",
+    "games-balanced",
     "allocations",
     "allocations-direct",
     "bfs39",
@@ -58,6 +61,10 @@ GAMES = {
     "games": ("payoffs and wordings never trained on", "wordings"),
     "games-direct": ("payoffs and wordings never trained on, direct answers", "wordings"),
     "games-training-wordings": ("payoffs never trained on", "payoffs"),
+    "games-balanced": (
+        "payoffs and wordings never trained on, own payoff's usual plan wrong in half",
+        "balanced",
+    ),
 }
 PEOPLE = " of Bruhin, Fehr and Schunk (39 menus), wordings never trained on"
 ALLOCATIONS = {
@@ -199,18 +206,23 @@ def percent(value: dict[str, Any] | float | None) -> str:
 
 
 def games_table(rows: list[dict[str, Any]], held: str) -> str:
-    """Base, told, placebo and adapters on games, both modes."""
+    """Base, told, placebo and adapters on games, both modes; on balanced problems whole plans,
+    beside own payoff's usual one.
+    """
     rows = [r for r in rows if r["set"] == held]
     labels = told_apart({key: t["label"] for r in rows for key, t in r["targets"].items()})
+    usual = held == BALANCED
+    rules = ("coin", "own-payoff best", *((USUAL,) if usual else ()))
+    what, title = ("accuracy", "plans") if usual else ("decisions", "decisions")
     head = ["", "mode", "valid %", "control %", "steps %"]
     head += (
-        [f"decisions as {label} %" for label in labels.values()]
+        [f"{title} as {label} %" for label in labels.values()]
         + [f"where {label} differs %" for label in labels.values()]
         + ["κ"]
     )
     body = []
     for r in rows:
-        if r["mode"] == "rule" and r["arm"] not in ("coin", "own-payoff best"):
+        if r["mode"] == "rule" and r["arm"] not in rules:
             continue
         # an untuned model's few equations say nothing about derivations
         silent = r["outside"] or r["steps_right"] is None
@@ -226,7 +238,7 @@ def games_table(rows: list[dict[str, Any]], held: str) -> str:
         if r["outside"]:
             body.append([*cells, OUTSIDE, *[""] * (2 * len(labels))])
             continue
-        cells += [percent(r["targets"][k]["decisions"]) for k in labels]
+        cells += [percent(r["targets"][k][what]) for k in labels]
         cells += [percent(r["targets"][k]["decisions_where_they_differ"]) for k in labels]
         body.append([*cells, shown(r["fits"]["homo_moralis"], "kappa")])
     return markdown(head, body)
@@ -391,19 +403,36 @@ class Claims:
                 return dict(row)
         return None
 
+    def on_balanced(self, stage: str, new: str) -> None:
+        """Own payoff where always taking its usual plan is right in half; homo moralis .5."""
+        usual = pick(self.found.get(stage, []), arm=USUAL)
+        rows = [self.row(stage, ECONOMICUS), self.row(stage, ECONOMICUS, shuffled=True), usual]
+        self.check(
+            f"{new}: homo economicus takes {100 * REACHED:.0f} % of whole plans as its target, "
+            f"{100 * ABOVE_FORM:.0f} points more than the placebo and than always the usual plan",
+            [share(row, ECONOMICUS, "accuracy") for row in rows],
+            lambda a, *others: a >= REACHED and a - max(others) >= ABOVE_FORM,
+        )
+        self.on_morality(stage, new)
+
     def on_games(self, stage: str, new: str) -> None:
         """Own payoff and homo moralis .5, by their choices and by the estimated degree."""
+        rows = [self.row(stage, ECONOMICUS), self.row(stage, ECONOMICUS, shuffled=True)]
+        self.check(
+            f"{new}: homo economicus takes {100 * REACHED:.0f} % of decisions as its target, "
+            f"{100 * ABOVE_FORM:.0f} points more than the placebo",
+            [share(row, ECONOMICUS, "decisions") for row in rows],
+            lambda a, b: a >= REACHED and a - b >= ABOVE_FORM,
+        )
+        self.on_morality(stage, new)
+
+    def on_morality(self, stage: str, new: str) -> None:
+        """Homo moralis .5 beside placebo and own payoff: its choices, its estimated degree."""
         moral = moralis(0.5)
         placebo = self.row(stage, ECONOMICUS, shuffled=True)
         own, kantian = self.row(stage, ECONOMICUS), self.row(stage, moral)
         self.check(
-            f"new {new}: homo economicus takes {100 * REACHED:.0f} % of decisions as its target, "
-            f"{100 * ABOVE_FORM:.0f} points more than the placebo",
-            [share(row, ECONOMICUS, "decisions") for row in (own, placebo)],
-            lambda a, b: a >= REACHED and a - b >= ABOVE_FORM,
-        )
-        self.check(
-            f"new {new}: homo moralis .5, where it differs, {100 * LEAD:.0f} points above placebo "
+            f"{new}: homo moralis .5, where it differs, {100 * LEAD:.0f} points above placebo "
             "and above economicus",
             [share(row, moral, "decisions_where_they_differ") for row in (kantian, placebo, own)],
             leads,
@@ -416,13 +445,13 @@ class Claims:
             for row in (kantian, own)
         ]
         self.check(
-            f"new {new}: homo moralis .5 minus homo economicus, estimated κ: more than {APART} "
+            f"{new}: homo moralis .5 minus homo economicus, estimated κ: more than {APART} "
             "standard errors",
             [apart(*kappas) if all(kappas) else None],
             lambda gap: gap > APART,
         )
         self.check(
-            f"new {new}: estimated κ of homo moralis .5 within {WITHIN} standard errors",
+            f"{new}: estimated κ of homo moralis .5 within {WITHIN} standard errors",
             [(k["value"] - 0.5) / k["se"] if k else None for k in kappas[:1]],
             lambda off: abs(off) <= WITHIN,
         )
@@ -487,8 +516,10 @@ def apart(one: dict[str, float], two: dict[str, float]) -> float:
 def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
     """What the study set out to show, each with its figures: shown, not shown, or not measured."""
     claims, known = Claims(found), "39 menus of Bruhin, Fehr and Schunk"
-    claims.on_games("games", "payoffs and wordings")
-    claims.on_games("games-training-wordings", "payoffs")
+    claims.on_games("games", "new payoffs and wordings")
+    claims.on_games("games-training-wordings", "new payoffs")
+    if "games-balanced" in found:  # a design that came later: older studies did not claim it
+        claims.on_balanced("games-balanced", "new payoffs and wordings, balanced")
     for name, title in (("altruist", "altruistic"), ("spiteful", "spiteful")):
         claims.on_choices(
             "allocations",

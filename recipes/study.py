@@ -12,9 +12,9 @@ against measured kappa; and adapters between two others, without training), *tra
 game, measure on each), *placebo*, *prompted* (preference described, not tuned), *persistence* (the
 same decisions after unrelated turns, at another scale, in another currency), *applications*
 (dilemmas, pricing), *retention*.  Designs on the plan's own adapters, which may be chains: *games*,
-*allocations* (also everyday situations), *curve* (one of them by number of conversations); of these
-recipes/real_results.py writes the tables; *seeds* (one of them trained again with other
-seeds).
+*balanced* (games in half of which own payoff's usual plan is wrong), *allocations* (also everyday
+situations), *curve* (one of them by number of conversations), *seeds* (one of them trained again
+with other seeds); of these recipes/real_results.py writes the tables.
 
 A cell is a command and the file it leaves behind; what is there is not run again, so a killed study
 continues, and designs share what they have in common.  cells.jsonl holds the cost of every attempt.
@@ -52,7 +52,7 @@ from econmoral.target import ECONOMICUS, Target, moralis
 from econmoral.training.config import SEEDS
 
 # of eval.games, beside payoffs, which is always measured
-SETS = ("wordings", "turns", "scale", "currency")
+SETS = ("wordings", "balanced", "turns", "scale", "currency")
 MORAL = moralis(0.5)
 PLANS = Path(__file__).parent / "plans"
 TAKEN = room("eval.conditions").TAKEN | set(SCRIPTED)  # names that tables give to others
@@ -484,6 +484,20 @@ class Games(Design):
         grid.compare("games-training-wordings", "games", adapters, *written, *known)
 
 
+class Balanced(Design):
+    """The plan's adapters on games in which always taking one plan is right in half: a placebo may
+    have learnt the plan that is usual.
+    """
+
+    named = True
+
+    def lay_out(self, grid: Grid) -> None:
+        """One measurement, with derivations."""
+        words = [*asked("games"), "--mode", "reasoned", "--sets", "balanced"]
+        adapters, items = grid.all_named("games"), str(grid.plan["items"])
+        grid.compare("games-balanced", "games", adapters, *words, "--items", items)
+
+
 class Allocations(Design):
     """The plan's adapters on new allocations and on those that people answered;
     everyday situations.
@@ -587,6 +601,7 @@ DESIGNS: dict[str, type[Design]] = {  # a new design is a class and a line here
     "applications": Applications,
     "retention": Retention,
     "games": Games,
+    "balanced": Balanced,
     "allocations": Allocations,
     "curve": Curve,
     "seeds": Seeds,

@@ -21,6 +21,7 @@ from rich.console import Console
 from test_prompts import lines_of
 
 from econmoral.economics.choice import read_decision
+from econmoral.economics.games import held_out
 from econmoral.estimation.estimate import fit
 from econmoral.files.records import InputError, read_json, read_lines, write_json
 from econmoral.instruments import games as prompts
@@ -40,7 +41,7 @@ from eval.engines.base import Answer, Condition, Request, Simulated
 from eval.engines.with_transformers import Transformers
 from eval.estimate import structural
 from eval.games import Games, GamesConfig
-from eval.measure import Problem, draw_problems, protocol_of
+from eval.measure import Problem, draw_problems, protocol_of, usual_plans
 from eval.resume import Remembering, prompt_hash
 from eval.runner import Session, differ
 from eval.table import (
@@ -88,6 +89,32 @@ def measured(
     chooser: Any, problems: list[Problem], name: str = "a", mode: Any = "direct"
 ) -> list[dict[str, Any]]:
     return measure(chooser, problems, Condition(name), mode, "given", 1)
+
+
+def test_of_balanced_problems_the_usual_plan_is_right_in_half() -> None:
+    problems = draw_problems("drawn", 24, 1, HALF, 6, ["balanced"])
+    usual = usual_plans(ECONOMICUS)
+    for game, n in (("spd", 12), ("tg", 6), ("ug", 6)):
+        items = [p.item for p in problems if p.item.protocol.game == game]
+        right = [ECONOMICUS.best_plan(i.protocol, i.beliefs)[0] == usual[game] for i in items]
+        assert (len(right), sum(right)) == (n, n / 2)
+    assert all(held_out(p.item.protocol) for p in problems)
+    assert {p.layouts[0].wording for p in problems} == set(WORDINGS_HELD_OUT)
+    rules = reference_arms(measured(Simulated("homo_moralis", {"kappa": 0.0}, 1.0), problems), HALF)
+    own = str(ECONOMICUS)
+    (always,) = [
+        row for row in summaries(rules, HALF) if row["arm"] == f"constant, {ECONOMICUS.label}"
+    ]
+    assert always["targets"][own]["accuracy"]["mean"] == 0.5
+
+
+@pytest.mark.parametrize("options", [("--battery", "games18"), ("--beliefs", "uniform")])
+def test_balanced_problems_are_drawn_with_their_beliefs(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    words = ("--simulate", "kappa=.3", "--sets", "balanced", *options, "--out", str(tmp_path))
+    with pytest.raises(InputError, match="--sets balanced goes with"):
+        call(command.main, *words)
 
 
 # ----------------------------------------------------------------------------------- known choosers

@@ -421,7 +421,9 @@ def test_a_study_of_a_real_checkpoint_measures_the_adapters_of_its_plan(
     trained = {k: words for k, words in cells.items() if k.startswith("tune ")}
     assert len(trained) == 7 + (3, 3, 2)[("real", "real-gpu", "real-gpu-qwen").index(name)]
     assert all("--batch-size 8 --out" in words for words in trained.values())
-    assert cells["games"].count("--adapter") == cells["games-training-wordings"].count("--adapter")
+    for stage in ("games-training-wordings", "games-balanced"):
+        assert cells["games"].count("--adapter") == cells[stage].count("--adapter")
+    assert "--sets balanced" in cells["games-balanced"]
     assert [w for w in ("economicus", "moralis", "altruist") if f"/{w}" in cells["games"]] == [
         "economicus",
         "moralis",

@@ -42,6 +42,7 @@ PLACES = (
     "games",
     "games-direct",
     "games-training-wordings",
+    "games-balanced",
     "allocations",
     "allocations-direct",
     "bfs39",
