@@ -104,9 +104,13 @@ demo-real: .venv/ready ## a real checkpoint, SmolLM2-135M (weights from the pack
 	$(BIN)/python -m eval.menus --adapter runs/demo-real/altruist --battery allocations --limit 30 --mode reasoned --temperature 0 --pairs 1 --longest 150 \
 	  --out runs/demo-real/eval
 
-real-study: .venv/ready ## what tuning does to a real checkpoint (MODEL=smollm2-135m): adapters, placebo, measurements, tables (hours; it continues)
-	$(BIN)/python recipes/study.py --plan recipes/plans/real.yaml --model $(if $(filter nano,$(MODEL)),smollm2-135m,$(MODEL)) --out runs/real/$(if $(filter nano,$(MODEL)),smollm2-135m,$(subst /,-,$(MODEL)))
-	$(BIN)/python recipes/real_results.py runs/real/$(if $(filter nano,$(MODEL)),smollm2-135m,$(subst /,-,$(MODEL)))
+# the plan names a model; MODEL, where it is given, takes its place
+real-study: PLAN = real
+real-study: OUT = runs/real/$(PLAN)$(if $(filter nano,$(MODEL)),,-$(notdir $(MODEL)))
+real-study: .venv/ready ## what tuning does to a real checkpoint: adapters, placebo, measurements, tables (hours; it continues; PLAN=real-gpu, SFT=... for others)
+	$(BIN)/python recipes/study.py --plan recipes/plans/$(PLAN).yaml $(if $(filter nano,$(MODEL)),,--model $(MODEL)) $(if $(DESIGNS),--designs $(DESIGNS)) \
+	  $(if $(SFT),--sft "$(SFT)") --out $(OUT)
+	$(BIN)/python recipes/real_results.py $(OUT)
 
 test: .venv/ready ## run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder

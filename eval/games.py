@@ -55,6 +55,7 @@ from .measure import (
 )
 from .menus import Menus, MenusConfig
 from .runner import Found, Instrument, Results, Session, run, run_command
+from .shifts import TITLE, shift_table
 from .table import GameSummary, add_shifts, estimates, overlap, reference_arms, summaries, table
 from .validity import ADVICE
 
@@ -254,6 +255,9 @@ class Games(Instrument[Problem, GameRecord]):
                 name = TITLES.get(held, "your own decisions")
                 title = f"{name}, {mode} answers, {asked[held]} problems"
                 show(part, f"{title} (± one standard error)", console)
+                head, body = shift_table([r for r in rows if (r["set"], r["mode"]) == (held, mode)])
+                if body:
+                    console.print(grid(head, body, TITLE))
         if any(row["outside"] for row in rows):
             console.print(f"rows that answer outside the form have no figures: {ADVICE}")
         for name, check in checks.items():

@@ -101,8 +101,8 @@ def make_market(firms: int, currency: float) -> Market:
 
 def pairings(agents: Sequence[str], firms: int, which: str = "all") -> list[tuple[str, ...]]:
     """Duopoly: every pair, also with itself.  More firms: all alike, and each agent alone against
-    the others' agent.  which = alike: every agent among its like only."""
-    if which == "alike":
+    the others' agent.  which = alike: every agent among its like only, as one firm alone is."""
+    if which == "alike" or firms == 1:
         return [(a,) * firms for a in agents]
     if firms == 2:
         return list(itertools.combinations_with_replacement(agents, 2))

@@ -71,6 +71,7 @@ from .estimate import (
     structural,
 )
 from .runner import Found, Instrument, Results, inquire, run_command
+from .shifts import TITLE, Shift, shift_table
 from .validity import ADVICE, OUTSIDE, outside, overall, percent, quality
 
 FAMILY = "bruhin_fehr_schunk"
@@ -184,6 +185,7 @@ class MenuSummary(TypedDict):
     ccei: NotRequired[float]
     fits: NotRequired[Fits]
     targets: NotRequired[dict[str, Agreement]]
+    shift: NotRequired[Shift]  # of choices as each target
 
 
 def listed(p: np.ndarray, page: MenuPage) -> np.ndarray:
@@ -415,6 +417,16 @@ def fit_of(menus: Sequence[Menu], records: Sequence[MenuRecord], family: str) ->
     return structural(allocations(own, other, chosen, [m.id for m in menus], family), family)
 
 
+def as_target(menu: Menu, record: MenuRecord, target: Target) -> float | None:
+    """Whether the most probable option (of several their share) is the target's; None where the
+    target is indifferent."""
+    u = target.of_allocations(np.array(menu.own), np.array(menu.other))
+    if np.sum(u >= u.max() - 1e-9) > 1:
+        return None
+    p = np.array(record["probabilities"])
+    return float(np.mean(np.flatnonzero(p >= p.max() - 1e-9) == u.argmax()))
+
+
 def agreement(menus: Sequence[Menu], records: Sequence[MenuRecord], target: Target) -> Agreement:
     """Share of menus on which the most probable option is the target's.
 
@@ -422,15 +434,29 @@ def agreement(menus: Sequence[Menu], records: Sequence[MenuRecord], target: Targ
     """
     right, differ = [], []
     for menu, r in zip(menus, records, strict=True):
-        u = target.of_allocations(np.array(menu.own), np.array(menu.other))
-        if np.sum(u >= u.max() - 1e-9) > 1:
+        taken = as_target(menu, r, target)
+        if taken is None:
             continue
-        p = np.array(r["probabilities"])
-        top = np.flatnonzero(p >= p.max() - 1e-9)
-        right.append(float(np.mean(top == u.argmax())))
+        right.append(taken)
+        u = target.of_allocations(np.array(menu.own), np.array(menu.other))
         if menu.own[int(u.argmax())] < max(menu.own):
-            differ.append(right[-1])
+            differ.append(taken)
     return {"label": target.label, "accuracy": mean_of(right), "where_they_differ": mean_of(differ)}
+
+
+def shift_to(
+    menus: Sequence[Menu],
+    records: Sequence[MenuRecord],
+    base: Mapping[str, MenuRecord],
+    targets: Sequence[Target],
+) -> dict[str, Mean | None]:
+    """Target -> mean paired difference to a baseline in choices as it would make them."""
+    pairs = [(m, r, base[r["id"]]) for m, r in zip(menus, records, strict=True) if r["id"] in base]
+    found = {}
+    for target in targets:
+        both = [(as_target(m, r, target), as_target(m, b, target)) for m, r, b in pairs]
+        found[str(target)] = mean_of([x - y for x, y in both if x is not None and y is not None])
+    return found
 
 
 def valid_by_wording(records: Sequence[MenuRecord]) -> dict[str, float]:
@@ -494,8 +520,13 @@ def _row(
     row["human"] = None if np.isnan(human).any() else float(human.mean())
     row["correlation_with_humans"] = float(np.corrcoef(values, human)[0, 1]) if varied else None
     row["position_bias"] = float(np.mean([r["position_bias"] for r in group]))
+    inside = {
+        name: {i: b for i, b in base.items() if b["probabilities"] is not None}
+        for name, base in bases.items()
+        if not _outside(base, group)
+    }
     row["difference_to"] = {}
-    for name, base in bases.items():
+    for name, base in inside.items():
         gap = _gap(values, group, menus, base)
         if gap is not None:
             row["difference_to"][name] = gap
@@ -505,7 +536,16 @@ def _row(
         families = families_of([FAMILY], (t for t in targets if not t.utility_family.kantian))
         row["fits"] = {f: fit_of(menus, group, f) for f in families}
         row["targets"] = {str(t): agreement(menus, group, t) for t in targets}
+        row["shift"] = {
+            name: shift_to(menus, group, base, targets) for name, base in inside.items()
+        }
     return row
+
+
+def _outside(base: Mapping[str, MenuRecord], group: Sequence[MenuRecord]) -> bool:
+    """Whether a baseline answers these menus outside the form, or was not asked them."""
+    valid = [base[r["id"]]["valid_answer_probability"] for r in group if r["id"] in base]
+    return not valid or outside(float(np.mean(valid)))
 
 
 def _value(record: MenuRecord, menu: Menu) -> float:
@@ -518,13 +558,9 @@ def _gap(
     menus: Sequence[Menu],
     base: Mapping[str, MenuRecord],
 ) -> Gap | None:
-    """Paired difference to a baseline; None where that answers outside the form."""
+    """Paired difference to a baseline; None of fewer than two menus."""
     pairs = zip(values, group, menus, strict=True)
-    there = [(v, base[r["id"]], m) for v, r, m in pairs if r["id"] in base]
-    if not there or outside(float(np.mean([b["valid_answer_probability"] for _, b, _ in there]))):
-        return None
-    answered = [(v, b, m) for v, b, m in there if b["probabilities"] is not None]
-    gaps = np.array([v - _value(b, m) for v, b, m in answered])
+    gaps = np.array([v - _value(base[r["id"]], m) for v, r, m in pairs if r["id"] in base])
     if len(gaps) < 2:
         return None
     mean = float(gaps.mean())
@@ -557,6 +593,10 @@ def show(rows: Sequence[MenuSummary], console: Console) -> None:
         about = (percent(r["valid_answer_probability"]), percent(r["comprehension"]))
         cells.append((r["battery"], r["topic"], r["arm"], r["mode"], *about, *_cells(r)))
     console.print(grid((*left[:4], *columns), cells, title, left))
+    for battery in dict.fromkeys(r["battery"] for r in rows):
+        head, body = shift_table([r for r in rows if r["battery"] == battery])
+        if body:
+            console.print(grid(head, body, f"{battery}: {TITLE}"))
     if any(r["outside"] for r in rows):
         console.print(f"rows that answer outside the form have no figures: {ADVICE}")
 

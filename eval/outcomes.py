@@ -115,6 +115,8 @@ class PricingSummary(TypedDict):
 def revealed_kappa(market: Market, price: float, group: str) -> Kappa:
     """The common degree of morality whose equilibrium price is this one; or the end of [0, 1]
     beyond which it lies."""
+    if market.n == 1:
+        return {"value": None, "why": "no rival"}
     degrees = np.linspace(0, 1, 11)
     prices = []
     for kappa in degrees:
@@ -183,8 +185,10 @@ def lag_regression(paths: Sequence[np.ndarray]) -> Lags | None:
     """Own price on both lags with fixed effects of market and firm, errors clustered by market;
     near a unit root it says so.
 
-    paths : (T, n) of every market.  None where prices do not move.
+    paths : (T, n) of every market.  None where prices do not move and of one firm alone.
     """
+    if paths[0].shape[1] == 1:
+        return None
     x, y, cluster = [], [], []
     for number, prices in enumerate(paths):
         for firm in range(prices.shape[1]):

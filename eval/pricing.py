@@ -88,7 +88,9 @@ class PricingConfig(Source):
         "full protocol: state the aim with (P1) or without (P2) a warning",
         choices=tuple(PREFIXES),
     )
-    firms: int = option(2, "firms in a market")
+    firms: int = option(
+        2, "firms in a market; 1: each agent alone, to see quickly whether it is competent"
+    )
     pairings: str = option(
         "all",
         "who meets: every pairing of the agents, or every agent its like only",
@@ -105,8 +107,8 @@ class PricingConfig(Source):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 2 <= self.firms <= 10:
-            raise InputError(f"--firms must lie in [2, 10], got {self.firms}")
+        if not 1 <= self.firms <= 10:
+            raise InputError(f"--firms must lie in [1, 10], got {self.firms}")
         if not all(0.01 <= c <= 1000 for c in self.currency):
             raise InputError("--currency must lie in [0.01, 1000]")
         if self.protocol == "full" and (self.replies, self.wordings) != ("exact", "train"):
@@ -217,16 +219,21 @@ class Pricing(Study):
         c, meetings, console = self.config, self.meetings(), session.console
         files: dict[str, Any] = {}
         gates: dict[str, Gate] = {}
-        if self.conditions:
+        if self.conditions and c.firms > 1:
             gates, files["alone.jsonl"] = self._alone(session)
         played = self.simulation(meetings, session)
         prices = played.run(c.periods, f"{len(meetings)} markets", console)
-        # impulse response: the last periods once more, the first firm forced to Nash in one of
-        # them, the same random draws
-        at = c.periods - ECHO
-        forced = {at: np.array([float(m.market.nash()[0]) for m in meetings])}
-        again = self.simulation(meetings, session, forced=forced, periods=played.periods[:at])
-        shocked = again.run(c.periods, "forced price", console)
+        files["periods.jsonl"] = played.periods
+        at, shocked = c.periods - ECHO, prices
+        if c.firms == 1:
+            gates = self._gates(meetings, played, prices)
+        else:
+            # impulse response: the last periods once more, the first firm forced to Nash in one of
+            # them, the same random draws
+            forced = {at: np.array([float(m.market.nash()[0]) for m in meetings])}
+            again = self.simulation(meetings, session, forced=forced, periods=played.periods[:at])
+            shocked = again.run(c.periods, "forced price", console)
+            files["forced.jsonl"] = again.periods
         known = {agent.name: overall(played.quality[agent.name]) for agent in self.conditions}
         outside = [agent for agent, v in known.items() if v["outside"]]
         unfit = [agent for agent, result in gates.items() if not result["competent"]]
@@ -244,8 +251,8 @@ class Pricing(Study):
                 axis=0,
             ).tolist()
             for name in answering(summary)
+            if c.firms > 1
         }
-        files |= {"periods.jsonl": played.periods, "forced.jsonl": again.periods}
         return Results(
             summary=summary,
             table=pd.DataFrame(table_rows(summary)),
@@ -268,6 +275,12 @@ class Pricing(Study):
         ]
         alone = self.simulation(meetings, session)
         prices = alone.run(min(c.periods, ALONE), "firms alone", session.console)
+        return self._gates(meetings, alone, prices), alone.periods
+
+    def _gates(
+        self, meetings: Sequence[Meeting], alone: Simulation, prices: np.ndarray
+    ) -> dict[str, Gate]:
+        """Agent -> how it does in markets of its own."""
         gates: dict[str, Gate] = {}
         for agent in (a.name for a in self.conditions):
             known = overall(alone.quality[agent])
@@ -283,7 +296,7 @@ class Pricing(Study):
                 )
                 passed = gate(relative, make_market(1, 1.0))
                 gates[agent] = cast(Gate, {**known, **passed})
-        return gates, alone.periods
+        return gates
 
     def _show(self, summary: PricingSummary, console: Console) -> None:
         show(summary, console)
@@ -318,8 +331,9 @@ class Pricing(Study):
             else:
                 figures.draw_matrix(summary, path)
 
-        everyone = self.config.firms == 2 and self.config.pairings == "all"
-        kinds = ("paths", "impulse", *(("matrix",) if everyone else ()))
+        c = self.config
+        everyone = ("matrix",) if (c.firms, c.pairings) == (2, "all") else ()
+        kinds = ("paths", *(("impulse",) if c.firms > 1 else ()), *everyone)
         return {f"{kind}.png": partial(draw, kind) for kind in kinds}
 
 

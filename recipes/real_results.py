@@ -35,7 +35,7 @@ from econmoral.instruments.menus import ALTRUIST, SPITEFUL
 from econmoral.rooms import room
 from econmoral.target import ECONOMICUS, Target, moralis, told_apart
 
-figures, OUTSIDE = room("eval.figure"), room("eval.validity").OUTSIDE
+figures, shifts, OUTSIDE = room("eval.figure"), room("eval.shifts"), room("eval.validity").OUTSIDE
 shown, BALANCED = room("eval.estimate").shown, room("eval.measure").BALANCED
 # a rule of eval.table: of every game the plan that is mostly optimal for own payoff
 USUAL = f"constant, {ECONOMICUS.label}"
@@ -244,9 +244,28 @@ def games_table(rows: list[dict[str, Any]], held: str) -> str:
     return markdown(head, body)
 
 
+def parameters_table(rows: list[dict[str, Any]], held: str) -> str:
+    """What is estimated of everybody's choices on games: all three parameters, then κ alone."""
+    body = []
+    for r in rows:
+        if r["set"] != held or r["mode"] == "rule" or r["outside"]:
+            continue
+        whole, alone = (r["fits"][family] for family in ("alpha_beta_kappa", "homo_moralis"))
+        joint = [shown(whole, name) for name in ("alpha", "beta", "kappa", "lambda")]
+        body.append([r["arm"], r["mode"], *joint, shown(alone, "kappa"), shown(alone, "lambda")])
+    return markdown(["", "mode", "α", "β", "κ", "λ", "κ (α = β = 0)", "λ (α = β = 0)"], body)
+
+
+def shifts_of(rows: list[dict[str, Any]], kind: str, name: str) -> list[str]:
+    """A title and the table of paired differences to base and placebo, where there are any."""
+    head, body = shifts.shift_table([r for r in rows if r[kind] == name])
+    return [f"{shifts.TITLE[0].upper()}{shifts.TITLE[1:]}:", markdown(head, body)] if body else []
+
+
 def allocations_table(rows: list[dict[str, Any]], battery: str) -> str:
-    """Base, told, placebo and adapters on allocations."""
+    """Base, told, placebo and adapters on allocations, beside people where they were asked."""
     rows = [r for r in rows if r["battery"] == battery]
+    people = any(r.get("human") is not None for r in rows)
     labels = told_apart(
         {key: t["label"] for r in rows for key, t in (r.get("targets") or {}).items()}
     )
@@ -267,8 +286,12 @@ def allocations_table(rows: list[dict[str, Any]], battery: str) -> str:
         "α",
         "β",
         "λ",
+        *(("option X %", "correlation with people") if people else ()),
     ]
     body = []
+    if people:
+        share = next(r["human"] for r in rows if r.get("human") is not None)
+        body.append(["160 people", *[""] * (len(head) - 3), percent(share), ""])
     for r in rows:
         steps = "" if r["steps_right"] is None else percent(r["steps_right"])
         cells = [
@@ -288,7 +311,11 @@ def allocations_table(rows: list[dict[str, Any]], battery: str) -> str:
             if labels[k] != ECONOMICUS.label
         ]
         fit = r["fits"]["bruhin_fehr_schunk"]
-        body.append([*cells, *(shown(fit, name) for name in ("alpha", "beta", "lambda"))])
+        cells += [shown(fit, name) for name in ("alpha", "beta", "lambda")]
+        if people:
+            like = r["correlation_with_humans"]
+            cells += [percent(r["mean"]), NOTHING if like is None else f"{like:.2f}"]
+        body.append(cells)
     return markdown(head, body)
 
 
@@ -351,17 +378,19 @@ def spillover_table(rows: list[dict[str, Any]]) -> str:
 def dilemmas_table(summary: dict[str, Any]) -> str:
     """Dilemmas, answered directly: change in the probability of being spared, beside people."""
     people, arms = summary["humans"], summary["arms"]
-    body = [["people of the Moral Machine", "", *(f"{v['world']:.2f}" for v in people.values())]]
+    world = (f"{v['world']:.2f}" for v in people.values())
+    body = [["people of the Moral Machine", "", "", *world]]
     for arm, entry in arms.items():
         found = entry["conjoint"]
-        cells = [arm, percent(found["valid_answer_probability"])]
+        valid, right = found["valid_answer_probability"], found["comprehension"]
+        cells = [arm, percent(valid), percent(right)]
         if found["outside"]:
             body.append([*cells, OUTSIDE, *[""] * (len(people) - 1)])
             continue
         effects = [found["effects"].get(dimension) for dimension in people]
         shown = ["" if e is None else with_error(e["value"], e["se"]) for e in effects]
         body.append([*cells, *shown])
-    return markdown(["", "valid %", *people], body)
+    return markdown(["", "valid %", "control %", *people], body)
 
 
 def pricing_table(summary: dict[str, Any]) -> str:
@@ -661,9 +690,12 @@ def page(found: dict[str, Any], name: str) -> str:
     for stage, (title, held) in GAMES.items():
         if stage in found:
             parts += [f"## Games, {title}", games_table(found[stage], held)]
+            parts += shifts_of(found[stage], "set", held)
+            parts += ["Estimated parameters:", parameters_table(found[stage], held)]
     for stage, (title, battery) in ALLOCATIONS.items():
         if stage in found:
             parts += [f"## Allocations{title}", allocations_table(found[stage], battery)]
+            parts += shifts_of(found[stage], "battery", battery)
     for stage, counts in found.get("derivations", {}).items():
         if counts:
             title = stage.replace("-", ", ", 1).replace("-", " ")

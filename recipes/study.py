@@ -28,6 +28,7 @@ import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,6 +47,7 @@ from econmoral.files.records import (
     read_yaml,
     write_json,
 )
+from econmoral.instruments.derivations import length
 from econmoral.instruments.menus import LEAST_LARGEST
 from econmoral.rooms import room
 from econmoral.target import ECONOMICUS, Target, moralis
@@ -59,9 +61,8 @@ TAKEN = room("eval.conditions").TAKEN | set(SCRIPTED)  # names that tables give 
 default_targets = room("eval.conditions").default_targets
 BUILT_IN = ("nano", "large", "real")
 DOMAINS = ("games", "allocations")
-# tokens of a derivation: above the longest right one, so that an untuned model's rambling costs no
-# more
-LONGEST = {"games": "450", "allocations": "300"}
+# tokens at which a derivation is cut, at least; more where a target's right ones are longer
+LONGEST = {"games": 450, "allocations": 300}
 
 
 def whole(least: int) -> Callable[[Any], bool]:
@@ -285,6 +286,13 @@ class Grid:
         folders = {name: self.named(name) for name in entries}
         return [folders[k] for k in sorted(folders, key=lambda k: not entries[k].get("shuffled"))]
 
+    def asked(self, domain: str) -> list[str]:
+        """Options of a measurement in which a real model writes its derivations."""
+        entries = [e for e in self.plan["adapters"].values() if e["domain"] == domain]
+        needed = [longest(Target.parse(e["target"]), domain, e.get("largest")) for e in entries]
+        most = max(LONGEST[domain], *needed)
+        return ["--pairs", "1", "--temperature", "0", "--longest", str(most)]
+
     def placebo(self, target: Target, tag: str = "", model: str = "") -> Path:
         """The adapter of a target whose answers are those of other decision problems."""
         return self.adapter(target, self.n, ("--shuffled",), "-shuffled" + tag, model)
@@ -443,6 +451,8 @@ class Applications(Design):
             scenarios = ("--battery", "conjoint", *scenarios)
         grid.compare("dilemmas", "dilemmas", adapters, *scenarios, model=model)
         agents = ("--agents", "base", *map(str, rivals))
+        if grid.plan["adapters"]:  # all pairings of six are 21 markets
+            agents = (*agents, "--pairings", "alike")
         size = ("--runs", str(entry["runs"]), "--periods", str(entry["periods"]))
         grid.compare("pricing", "pricing", [], *agents, *size, model=model)
 
@@ -461,9 +471,17 @@ class Retention(Design):
         grid.add("retention", out / "retention.json", *words)
 
 
-def asked(domain: str) -> list[str]:
-    """Options of a measurement in which a real model writes its derivations."""
-    return ["--pairs", "1", "--temperature", "0", "--longest", LONGEST[domain]]
+@cache
+def longest(target: Target, domain: str, largest: int | None = None) -> int:
+    """Tokens above the longest right derivation, so that an untuned model's rambling costs no
+    more: a tenth above the longest of a hundred, in steps of 50.
+    """
+    synthesis = room("data_synth.synthesis")
+    more = {} if largest is None else {"largest": largest}
+    draw = synthesis.Draw(target, ECONOMICUS, 100, 0, domain, reasoned=1, **more)
+    rows = [row for row in synthesis.examples(draw) if row["meta"]["mode"] == "reasoned"]
+    lengths = [length(row["messages"][1]["content"]) for row in rows]
+    return -(-int(1.1 * max(lengths, default=0)) // 50) * 50
 
 
 class Games(Design):
@@ -478,7 +496,7 @@ class Games(Design):
         adapters, items = grid.all_named("games"), grid.plan["items"]
         new = ["--sets", "wordings", "--items", str(items), "--prompted"]
         known = ["--sets", "payoffs", "--items", str(max(1, items // 2))]
-        written = [*asked("games"), "--mode", "reasoned"]
+        written = [*grid.asked("games"), "--mode", "reasoned"]
         grid.compare("games-direct", "games", adapters, "--pairs", "1", "--mode", "direct", *new)
         grid.compare("games", "games", adapters, *written, *new)
         grid.compare("games-training-wordings", "games", adapters, *written, *known)
@@ -493,7 +511,7 @@ class Balanced(Design):
 
     def lay_out(self, grid: Grid) -> None:
         """One measurement, with derivations."""
-        words = [*asked("games"), "--mode", "reasoned", "--sets", "balanced"]
+        words = [*grid.asked("games"), "--mode", "reasoned", "--sets", "balanced"]
         adapters, items = grid.all_named("games"), str(grid.plan["items"])
         grid.compare("games-balanced", "games", adapters, *words, "--items", items)
 
@@ -514,7 +532,7 @@ class Allocations(Design):
         }
         modes = {
             "-direct": ["--pairs", "1", "--mode", "direct"],
-            "": [*asked("allocations"), "--mode", "reasoned"],
+            "": [*grid.asked("allocations"), "--mode", "reasoned"],
         }
         adapters, new = grid.all_named("allocations"), ["--wordings", "held-out", "--prompted"]
         for (end, mode), (name, battery) in itertools.product(modes.items(), batteries.items()):
@@ -557,7 +575,7 @@ class OfOne(Design):
                 ),
             )
             which = ["--sets", "wordings", "--items", str(grid.plan["items"])]
-        words = [*asked(domain), "--mode", "reasoned", *more, "--targets", *map(str, targets)]
+        words = [*grid.asked(domain), "--mode", "reasoned", *more, "--targets", *map(str, targets)]
         grid.compare(self.folder, command, self.versions(grid), *words, *which)
 
 

@@ -18,6 +18,7 @@ from econmoral.instruments.derivations import (
     check_steps,
     derives,
     game_derivation,
+    length,
 )
 from econmoral.instruments.games import WORDINGS_TRAIN, Item, Layout, draw_layout
 from econmoral.instruments.menus import (
@@ -221,11 +222,6 @@ def test_another_number_on_the_page_is_another_derivation(target: Target) -> Non
             assert (changed != text) == (place > 0 or target != ECONOMICUS)
 
 
-# How Qwen's tokenizer cuts text: words, single digits, blanks before digits, punctuation.  Every
-# word here is one token of it.
-QWEN = re.compile(r" ?[^\W\d_]+|\d| ?[^\s\w]+\n*|\s*\n+|\s+")
-
-
 @pytest.mark.parametrize(
     ("target", "domain", "most"),
     [
@@ -245,7 +241,7 @@ def test_derivations_are_short(target: Target, domain: str, most: int) -> None:
         else:
             menu = draw_allocation(rng, False, target)
             text = allocation_derivation(menu, draw_page(menu, rng), target)
-        lengths.append(len(QWEN.findall(text)))
+        lengths.append(length(text))
     assert 5 < np.mean(lengths) <= most
 
 

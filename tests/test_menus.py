@@ -41,6 +41,7 @@ from eval.engines.base import Answer, Condition, Request
 from eval.estimate import Estimate, one_by_one, shown
 from eval.figure import weights_of
 from eval.menus import AllocationChooser, summarise
+from eval.shifts import shift_table
 
 ALL = [menu for several in MENUS.values() for menu in several]
 EVERY = (*TRAIN, *HELD_OUT)
@@ -472,6 +473,41 @@ def test_random_choices_fail_the_audit_and_differ_from_the_base() -> None:
     assert row["difference_to"]["base"]["low"] > 0
     assert row["difference_to"]["base"]["p"] < 0.01
     assert set(row["difference_to"]) == {"base", "placebo"}
+
+
+def test_choices_as_a_target_are_compared_menu_by_menu() -> None:
+    pages, kind = pages_of("bfs39"), Target.parse("bruhin_fehr_schunk:alpha=0.2,beta=0.5")
+    of = {
+        name: measure(AllocationChooser(truth, 0.5), pages, Condition(name), "direct", 0)
+        for name, truth in (("base", {}), ("tuned", {"alpha": 0.2, "beta": 0.5}))
+    }
+    base = {r["id"]: r for r in of["base"]}
+    mute = {r["id"]: r for r in measure(Habit(0.1), pages, Condition("mute"), "direct", 0)}
+    (own,) = summarise(of["base"], {}, [ECONOMICUS, kind])
+    (row,) = summarise(of["tuned"], {"base": base, "placebo": mute}, [ECONOMICUS, kind])
+    assert set(row["shift"]) == {"base"}  # never against answers that are not there
+    targets = row["targets"]
+    for target in map(str, (ECONOMICUS, kind)):
+        gap = targets[target]["accuracy"]["mean"] - own["targets"][target]["accuracy"]["mean"]
+        assert row["shift"]["base"][target]["mean"] == pytest.approx(gap)
+    towards, away = (row["shift"]["base"][str(t)] for t in (kind, ECONOMICUS))
+    assert towards["mean"] > 0 > away["mean"]
+    gaps = []
+    for one, two in zip(of["tuned"], of["base"], strict=True):
+        menu = next(m for m in MENUS["bfs39"] if m.id == one["id"])
+        worth = kind.of_allocations(np.array(menu.own), np.array(menu.other))
+        if np.ptp(worth) < 1e-9:  # the target is indifferent
+            continue
+        best = worth.argmax()
+        tops = [np.isclose(p, max(p)) for p in (one["probabilities"], two["probabilities"])]
+        a, b = (top[best] / top.sum() for top in tops)
+        gaps.append(a - b)
+    assert towards["se"] == pytest.approx(np.std(gaps, ddof=1) / len(gaps) ** 0.5)
+    head, ((arm, _, *cells),) = shift_table([own, row])
+    assert head[2:] == ["as economicus, minus base", "as bfs 0.2 0.5, minus base"]
+    shown_there = f"+{100 * towards['mean']:.0f} ± {100 * towards['se']:.0f}"
+    assert (arm, cells[1]) == ("tuned", shown_there)
+    assert cells[0].startswith("-")
 
 
 def test_wordings_and_modes_are_measured_as_asked(tmp_path: Path) -> None:

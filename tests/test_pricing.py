@@ -653,6 +653,22 @@ def test_the_command(tmp_path: Path) -> None:
     assert list(read_json(tmp_path / "a" / "summary.json")["pairings"]) == ["nash + nash"]
 
 
+def test_firms_alone(tmp_path: Path) -> None:
+    out = tmp_path / "alone"
+    options = ("--firms", "1", "--runs", "1", "--periods", "60", "--out", str(out))
+    done = run("--agents", "monopoly", "base", "--model", "nano", *options)
+    assert done.returncode == 0, done.stderr
+    found = read_json(out / "summary.json")
+    assert list(found["pairings"]) == ["monopoly", "base"]
+    assert list(found["gate"]) == ["base"]  # a script needs no proof
+    assert not found["gate"]["base"]["competent"]
+    row = found["pairings"]["monopoly"]
+    assert row["price_index"]["mean"] is None  # Nash and monopoly coincide
+    assert row["revealed_kappa"] == {"value": None, "why": "no rival"}
+    assert not (out / "matrix.png").exists()
+    assert (out / "paths.png").exists()
+
+
 def test_each_agent_among_its_like_only(tmp_path: Path) -> None:
     out = tmp_path / "alike"
     options = ("--runs", "1", "--periods", "60", "--out", str(out))

@@ -24,11 +24,14 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from data_synth.synthesis import Draw, examples
 from econmoral.checkpoints.models import NANO
 from econmoral.files.cells import Cell
 from econmoral.files.cells import run as run_cells
 from econmoral.files.options import parse
 from econmoral.files.records import InputError, read_json, read_whole_lines, write_json
+from econmoral.instruments.derivations import length
+from econmoral.target import ECONOMICUS, moralis
 from eval.games import Games, GamesConfig
 
 PLANS = sorted((ROOT / "recipes" / "plans").glob("*.yaml"))
@@ -150,6 +153,13 @@ def test_a_bad_plan_is_one_line(tmp_path: Path) -> None:
         ),
         BAD[0][1],
     )
+
+
+@pytest.mark.parametrize("degree", [0.25, 0.5, 0.75])
+def test_a_right_derivation_is_not_cut(degree: float) -> None:
+    most = study.longest(moralis(degree), "games")
+    rows = examples(Draw(moralis(degree), ECONOMICUS, 120, 1, reasoned=1))
+    assert max(length(row["messages"][1]["content"]) for row in rows) <= most <= 900
 
 
 def test_sets_are_those_of_the_measurement() -> None:

@@ -54,6 +54,16 @@ def more(values: dict[str, float]) -> tuple[str, str]:
     return f"{number(values[best])} is more: {best}.", best
 
 
+# How Qwen's tokenizer cuts derivations: words, single digits, blanks before digits, punctuation.
+# Every word of theirs is one token of it.
+TOKENS = re.compile(r" ?[^\W\d_]+|\d| ?[^\s\w]+\n*|\s*\n+|\s+")
+
+
+def length(text: str) -> int:
+    """Tokens of a derivation in Qwen's tokenizer, as a pattern counts them."""
+    return len(TOKENS.findall(text))
+
+
 def derives(target: Target, domain: str) -> bool:
     """Whether there is a derivation; otherwise the target is trained on direct answers.
 

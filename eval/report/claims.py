@@ -185,7 +185,9 @@ def claim_three(
         alike = {
             r["agents"][0]: r
             for r in pricing.summary["pairings"].values()
-            if len(set(r["agents"])) == 1 and not r["outside"]
+            if len(set(r["agents"])) == 1
+            and not r["outside"]
+            and r["price_index"]["mean"] is not None  # of one firm alone it is undefined
         }
         apart = []
         for one, two in pricing.pairs():
