@@ -4,6 +4,8 @@ and their links lead somewhere.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -272,16 +274,26 @@ def test_what_the_readme_calls_shown_and_not_shown_is_what_the_runs_say() -> Non
         assert said in README
 
 
+def test_the_built_in_models_table_is_the_committed_demo() -> None:
+    text = (ROOT / "results" / "demo" / "table.csv").read_text(encoding="utf-8")
+    rows = {(r["set"], r["mode"], r["arm"]): r for r in csv.DictReader(io.StringIO(text))}
+    _, _, below = README.partition("`make demo`'s model")
+    for title, arm in (("nano", "base"), *((a, a) for a in ("placebo", "economicus", "moralis"))):
+        row = rows["payoffs", "reasoned", arm]
+        cells = [c.strip(" *") for c in line_of(below, title).split("|")[2:-1]]
+        kappa = re.sub(r"\b0\.", ".", row["kappa alone"]) + " (target .5)" * (arm == "moralis")
+        wanted = [row["valid %"], row["economicus: decisions %"], row["moralis 0.5: differ %"]]
+        assert cells == [*wanted, kappa]
+
+
 def test_training_of_qwen_is_that_of_the_committed_run() -> None:
     found, _ = figures("qwen2.5-coder-0.5b-seed-5", "games")
     runs = [r for r in found["adapters"].values() if r["domain"] == "games"]
     (size,) = {r["gates"]["labels_checked"] for r in runs}
     seconds = [r["seconds"] for r in runs]
-    said = (
-        f"Qwen2.5-Coder-0.5B {size:,} each, the placebo too ({min(seconds):.0f} to "
-        f"{max(seconds):.0f} seconds on one H200)"
-    )
-    assert said in " ".join(README.split())
+    assert f"Qwen2.5-Coder-0.5B {size:,} each, the placebo too." in " ".join(README.split())
+    took = f"{min(seconds):.0f} to {max(seconds):.0f} seconds on one H200"
+    assert f"{size:,} conversations each in one stage, {took}" in page_text("results.md")
 
 
 ALTRUIST = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
