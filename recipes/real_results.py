@@ -54,6 +54,7 @@ STAGES = (
     "seeds",
     "dilemmas",
     "pricing",
+    "pricing-alone",
 )
 
 # stage -> title, and which rows
@@ -720,9 +721,11 @@ def page(found: dict[str, Any], name: str) -> str:
             "direct answers)",
             dilemmas_table(found["dilemmas"]),
         ]
-    if "pricing" in found:
-        title = f"## Pricing ({found['pricing']['periods']} periods, the last 50 of them shown)"
-        parts += [title, pricing_table(found["pricing"])]
+    for stage, title in (("pricing", "Pricing"), ("pricing-alone", "Pricing, each firm alone")):
+        if stage in found:
+            periods = found[stage]["periods"]
+            parts += [f"## {title} ({periods} periods, the last 50 of them shown)"]
+            parts += [pricing_table(found[stage])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -746,8 +749,8 @@ def main() -> None:
     )
     write_text(out / "results.md", page(found, name))
     for stage in STAGES:  # every page, derivation and probability that the tables rest on
-        others = {"dilemmas": "conjoint.jsonl", "pricing": "periods.jsonl"}
-        kept = others.get(stage, "choices.jsonl")
+        others = dict.fromkeys(("pricing", "pricing-alone"), "periods.jsonl")
+        kept = (others | {"dilemmas": "conjoint.jsonl"}).get(stage, "choices.jsonl")
         choices = config.folder / stage / kept
         if choices.is_file() and out != config.folder:
             write_text(out / f"{stage}.jsonl", choices.read_text(encoding="utf-8"))

@@ -53,6 +53,7 @@ PLACES = (
     "seeds",
     "dilemmas",
     "pricing",
+    "pricing-alone",
     "retention",
 )
 # the files of a finished measurement
