@@ -106,10 +106,10 @@ demo-real: .venv/ready ## a real checkpoint, SmolLM2-135M (weights from the pack
 
 # the plan names a model; MODEL, where it is given, takes its place
 real-study: PLAN = real
-real-study: OUT = runs/real/$(PLAN)$(if $(filter nano,$(MODEL)),,-$(notdir $(MODEL)))
+real-study: OUT = runs/real/$(if $(filter real,$(PLAN)),$(subst /,-,$(or $(filter-out nano,$(MODEL)),smollm2-135m)),$(PLAN)$(addprefix -,$(subst /,-,$(filter-out nano,$(MODEL)))))
 real-study: .venv/ready ## what tuning does to a real checkpoint: adapters, placebo, measurements, tables (hours; it continues; PLAN=real-gpu, SFT=... for others)
 	$(BIN)/python recipes/study.py --plan recipes/plans/$(PLAN).yaml $(if $(filter nano,$(MODEL)),,--model $(MODEL)) $(if $(DESIGNS),--designs $(DESIGNS)) \
-	  $(if $(SFT),--sft "$(SFT)") --out $(OUT)
+	  $(if $(SFT),--sft="$(SFT)") --out $(OUT)
 	$(BIN)/python recipes/real_results.py $(OUT)
 
 test: .venv/ready ## run the tests

@@ -55,7 +55,7 @@ from .measure import (
 )
 from .menus import Menus, MenusConfig
 from .runner import Found, Instrument, Results, Session, run, run_command
-from .shifts import TITLE, shift_table
+from .shifts import shift_table, shift_title
 from .table import GameSummary, add_shifts, estimates, overlap, reference_arms, summaries, table
 from .validity import ADVICE
 
@@ -83,8 +83,8 @@ class GamesConfig(Reasoned):
     sets: tuple[str, ...] = option(
         (),
         "held-out payoffs, wordings; the decisions of payoffs again after unrelated turns, at ten "
-        "times the scale, in another currency; balanced: held-out wordings, and own payoff's usual "
-        f"plan is wrong in half of the problems (default {' '.join(SETS)}; with --own none)",
+        "times the scale, in another currency; balanced: held-out wordings, own payoff's usual "
+        f"plan is wrong in every second problem (default {' '.join(SETS)}; with --own none)",
         choices=(*TITLES, OWN),
         once=True,
     )
@@ -257,7 +257,8 @@ class Games(Instrument[Problem, GameRecord]):
                 show(part, f"{title} (± one standard error)", console)
                 head, body = shift_table([r for r in rows if (r["set"], r["mode"]) == (held, mode)])
                 if body:
-                    console.print(grid(head, body, TITLE))
+                    unit = "plans" if held == BALANCED else "decisions"
+                    console.print(grid(head, body, shift_title(unit)))
         if any(row["outside"] for row in rows):
             console.print(f"rows that answer outside the form have no figures: {ADVICE}")
         for name, check in checks.items():

@@ -36,8 +36,9 @@ from .engines.base import LONGEST_DERIVATION, Answer, Condition, Request
 
 # what is held out beyond the payoffs themselves
 SETS = {"payoffs": WORDINGS_TRAIN, "wordings": WORDINGS_HELD_OUT}
-# of every second problem of a game, own payoff's optimum is another than the plan that is mostly
-# its optimum: whoever always takes that plan is right in half
+# of every second problem of a game, the first left out, own payoff's optimum is another than the
+# plan that is mostly its optimum: whoever always takes that plan has half of the whole plans right
+# (but more of the single decisions, for what differs is mostly the first mover's)
 BALANCED = "balanced"
 
 
@@ -54,7 +55,7 @@ CHANGES: dict[str, Change] = {"turns": {}, "scale": {"scale": 10}, "currency": {
 TITLES = {
     "payoffs": "held-out payoffs",
     "wordings": "held-out wordings",
-    BALANCED: "held-out wordings, own payoff's usual plan wrong in half",
+    BALANCED: "held-out wordings, own payoff's usual plan wrong in every second problem",
     "turns": "after unrelated turns",
     "scale": "payoffs ten times as large",
     "currency": "a currency never trained on",
@@ -96,9 +97,10 @@ def draw_problems(
     """``n`` problems in each set on held-out payoffs.
 
     battery : random ones (``drawn``) or the 18 protocols (``games18``).  sets : ``payoffs``
-    (training wordings), ``wordings`` (held-out ones), ``balanced`` (held-out ones too, own
-    payoff's usual plan is optimal in half); the problems of ``payoffs`` after unrelated ``turns``,
-    at another ``scale`` (payoffs times ten) or in another ``currency``, none of which was trained
+    (training wordings), ``wordings`` (held-out ones), ``balanced`` (held-out ones too; of every
+    second problem of a game own payoff's usual plan is not its optimum); the problems of
+    ``payoffs`` after unrelated ``turns``, at another ``scale`` (payoffs times ten) or in another
+    ``currency``, none of which was trained
     on.  Raises InputError where no problem has a clear optimum for every target.
     """
     clear = list(dict.fromkeys((ECONOMICUS, *targets)))

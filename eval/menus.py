@@ -71,7 +71,7 @@ from .estimate import (
     structural,
 )
 from .runner import Found, Instrument, Results, inquire, run_command
-from .shifts import TITLE, Shift, shift_table
+from .shifts import Shift, shift_table, shift_title
 from .validity import ADVICE, OUTSIDE, outside, overall, percent, quality
 
 FAMILY = "bruhin_fehr_schunk"
@@ -596,7 +596,7 @@ def show(rows: Sequence[MenuSummary], console: Console) -> None:
     for battery in dict.fromkeys(r["battery"] for r in rows):
         head, body = shift_table([r for r in rows if r["battery"] == battery])
         if body:
-            console.print(grid(head, body, f"{battery}: {TITLE}"))
+            console.print(grid(head, body, f"{battery}: {shift_title('choices')}"))
     if any(r["outside"] for r in rows):
         console.print(f"rows that answer outside the form have no figures: {ADVICE}")
 

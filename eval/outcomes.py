@@ -242,7 +242,7 @@ def summarise(
         if not outside:
             paths = [p / m.market.currency for m, p in played if m.name == name]
             found[name] = pairing([r for r in runs if r["pairing"] == name], paths, group)
-            if set(agents) & set(not_competent):
+            if len(agents) > 1 and set(agents) & set(not_competent):
                 found[name]["revealed_kappa"] = {"value": None, "why": "not competent"}
     return {"pairings": found, "markets": runs}
 

@@ -89,7 +89,7 @@ class PricingConfig(Source):
         choices=tuple(PREFIXES),
     )
     firms: int = option(
-        2, "firms in a market; 1: each agent alone, to see quickly whether it is competent"
+        2, "firms in a market; 1: each model alone, at most 150 periods: whether it is competent"
     )
     pairings: str = option(
         "all",
@@ -111,6 +111,12 @@ class PricingConfig(Source):
             raise InputError(f"--firms must lie in [1, 10], got {self.firms}")
         if not all(0.01 <= c <= 1000 for c in self.currency):
             raise InputError("--currency must lie in [0.01, 1000]")
+        if self.firms == 1 and (self.pairings, self.group) != ("all", "firms"):
+            raise InputError("--pairings and --group belong to several firms; --firms 1 has one")
+        if self.firms == 1 and (scripted := sorted(set(self.agents) & set(SCRIPTED))):
+            raise InputError(
+                f"--firms 1 asks models alone; {scripted[0]} is a rule, and rules need rivals"
+            )
         if self.protocol == "full" and (self.replies, self.wordings) != ("exact", "train"):
             raise InputError(
                 "--replies and --wordings belong to the compact protocol; the full one is always "
@@ -217,14 +223,15 @@ class Pricing(Study):
     def ask(self, session: Session) -> Results:
         """Every firm alone, every pairing, and every pairing once more with a forced price."""
         c, meetings, console = self.config, self.meetings(), session.console
+        periods = min(c.periods, ALONE) if c.firms == 1 else c.periods
         files: dict[str, Any] = {}
         gates: dict[str, Gate] = {}
         if self.conditions and c.firms > 1:
             gates, files["alone.jsonl"] = self._alone(session)
         played = self.simulation(meetings, session)
-        prices = played.run(c.periods, f"{len(meetings)} markets", console)
+        prices = played.run(periods, f"{len(meetings)} markets", console)
         files["periods.jsonl"] = played.periods
-        at, shocked = c.periods - ECHO, prices
+        at, shocked = periods - ECHO, prices
         if c.firms == 1:
             gates = self._gates(meetings, played, prices)
         else:
@@ -232,7 +239,7 @@ class Pricing(Study):
             # them, the same random draws
             forced = {at: np.array([float(m.market.nash()[0]) for m in meetings])}
             again = self.simulation(meetings, session, forced=forced, periods=played.periods[:at])
-            shocked = again.run(c.periods, "forced price", console)
+            shocked = again.run(periods, "forced price", console)
             files["forced.jsonl"] = again.periods
         known = {agent.name: overall(played.quality[agent.name]) for agent in self.conditions}
         outside = [agent for agent, v in known.items() if v["outside"]]
@@ -240,7 +247,7 @@ class Pricing(Study):
         summary = summarise(meetings, prices, c.group, outside, unfit)
         summary["gate"], summary["agents"] = gates, known
         summary["unanswered"] = played.failures
-        summary["group"], summary["periods"] = c.group, c.periods
+        summary["group"], summary["periods"] = c.group, periods
         summary["impulse"] = {
             name: np.mean(
                 [

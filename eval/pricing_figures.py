@@ -55,10 +55,9 @@ def draw_paths(meetings: Sequence[Meeting], prices: np.ndarray, path: Path) -> N
                 alpha=0.15,
                 lw=0,
             )
-        for value, text in (
-            (float(reference.nash()[0]), "Nash"),
-            (float(reference.monopoly()[0]), "monopoly"),
-        ):
+        nash, monopoly = float(reference.nash()[0]), float(reference.monopoly()[0])
+        rivals = reference.n > 1  # without any the two coincide
+        for value, text in (*(((nash, "Nash"),) if rivals else ()), (monopoly, "monopoly")):
             axis.axhline(value, color="black", ls="--", lw=0.8)
             axis.annotate(text, (0, value), xytext=(2, 2), textcoords="offset points", fontsize=7)
         axis.set_title(written(name), fontsize=9)

@@ -11,7 +11,11 @@ from econmoral.target import told_apart
 from .estimate import Mean
 
 Shift = Mapping[str, Mapping[str, Mean | None]]  # baseline -> target -> paired difference
-TITLE = "choices as each target, minus a baseline, in points (paired, ± one standard error)"
+
+
+def shift_title(unit: str) -> str:
+    """Above the table; unit : decisions, plans or choices."""
+    return f"{unit} as each target, minus a baseline, in points (paired, ± one standard error)"
 
 
 def shift_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:

@@ -32,7 +32,7 @@ from .estimate import (
     shown,
     structural,
 )
-from .measure import GameRecord, protocol_of, usual_plans
+from .measure import BALANCED, GameRecord, protocol_of, usual_plans
 from .validity import OUTSIDE, outside, percent
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class Agreement(TypedDict):
 class GameSummary(TypedDict):
     """One condition on one set in one mode; without figures where ``outside``.
 
-    shift : baseline -> target -> paired difference in decisions taken as the target would.
+    shift : baseline -> target -> paired difference in decisions taken as the target would; on
+    balanced problems in whole plans.
     """
 
     arm: str
@@ -167,6 +168,11 @@ def incentive_sensitivity(records: Sequence[GameRecord]) -> Mean:
     _, cluster = np.unique([r["id"] for r in records], return_inverse=True)
     variance = clustered_covariance(np.eye(1) / xx.sum(), (xy - slope * xx)[:, None], cluster)
     return {"mean": float(slope), "se": float(np.sqrt(variance[0, 0])), "n": int(cluster.max()) + 1}
+
+
+def by_plan(record: GameRecord, target: Target) -> float:
+    """Whether the most probable strategy (of several their share) is the target's."""
+    return modal(np.array(record["probabilities"]), best_replies(utilities(record, target)))
 
 
 def by_decision(record: GameRecord, target: Target) -> float:
@@ -276,7 +282,7 @@ def add_shifts(
     targets: Sequence[Target],
 ) -> None:
     """Adds ``shift`` to the rows of ``tuned``: for every baseline that answers in the form, the
-    paired difference in decisions taken as each target would."""
+    paired difference in decisions taken as each target would, on balanced problems in plans."""
     outside_form = {(r["set"], r["mode"], r["arm"]) for r in rows if r["outside"]}
     found: dict[tuple[str, str, str], dict[str, GameRecord]] = {}
     for record in records:
@@ -287,6 +293,7 @@ def add_shifts(
         if row["arm"] not in tuned or row["outside"]:
             continue
         row["shift"] = {}
+        taken = by_plan if row["set"] == BALANCED else by_decision
         mine = found[row["set"], row["mode"], row["arm"]]
         for base in baselines:
             there = (row["set"], row["mode"], base)
@@ -296,8 +303,7 @@ def add_shifts(
             pairs = [(r, theirs[i]) for i, r in mine.items() if i in theirs]
             if pairs:
                 row["shift"][base] = {
-                    str(t): mean_of([by_decision(a, t) - by_decision(b, t) for a, b in pairs])
-                    for t in targets
+                    str(t): mean_of([taken(a, t) - taken(b, t) for a, b in pairs]) for t in targets
                 }
 
 

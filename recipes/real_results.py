@@ -63,7 +63,7 @@ GAMES = {
     "games-direct": ("payoffs and wordings never trained on, direct answers", "wordings"),
     "games-training-wordings": ("payoffs never trained on", "payoffs"),
     "games-balanced": (
-        "payoffs and wordings never trained on, own payoff's usual plan wrong in half",
+        "payoffs and wordings never trained on, own payoff's usual plan wrong in every second one",
         "balanced",
     ),
 }
@@ -215,10 +215,11 @@ def games_table(rows: list[dict[str, Any]], held: str) -> str:
     usual = held == BALANCED
     rules = ("coin", "own-payoff best", *((USUAL,) if usual else ()))
     what, title = ("accuracy", "plans") if usual else ("decisions", "decisions")
+    apart = "where_they_differ" if usual else "decisions_where_they_differ"
     head = ["", "mode", "valid %", "control %", "steps %"]
     head += (
         [f"{title} as {label} %" for label in labels.values()]
-        + [f"where {label} differs %" for label in labels.values()]
+        + [f"{'plans ' if usual else ''}where {label} differs %" for label in labels.values()]
         + ["κ"]
     )
     body = []
@@ -240,7 +241,7 @@ def games_table(rows: list[dict[str, Any]], held: str) -> str:
             body.append([*cells, OUTSIDE, *[""] * (2 * len(labels))])
             continue
         cells += [percent(r["targets"][k][what]) for k in labels]
-        cells += [percent(r["targets"][k]["decisions_where_they_differ"]) for k in labels]
+        cells += [percent(r["targets"][k][apart]) for k in labels]
         body.append([*cells, shown(r["fits"]["homo_moralis"], "kappa")])
     return markdown(head, body)
 
@@ -260,7 +261,8 @@ def parameters_table(rows: list[dict[str, Any]], held: str) -> str:
 def shifts_of(rows: list[dict[str, Any]], kind: str, name: str) -> list[str]:
     """A title and the table of paired differences to base and placebo, where there are any."""
     head, body = shifts.shift_table([r for r in rows if r[kind] == name])
-    return [f"{shifts.TITLE[0].upper()}{shifts.TITLE[1:]}:", markdown(head, body)] if body else []
+    unit = "Choices" if kind == "battery" else "Plans" if name == BALANCED else "Decisions"
+    return [f"{shifts.shift_title(unit)}:", markdown(head, body)] if body else []
 
 
 def allocations_table(rows: list[dict[str, Any]], battery: str) -> str:
@@ -287,7 +289,7 @@ def allocations_table(rows: list[dict[str, Any]], battery: str) -> str:
         "α",
         "β",
         "λ",
-        *(("option X %", "correlation with people") if people else ()),
+        *(("the study's option X %", "correlation with people") if people else ()),
     ]
     body = []
     if people:
@@ -434,14 +436,15 @@ class Claims:
         return None
 
     def on_balanced(self, stage: str, new: str) -> None:
-        """Own payoff where always taking its usual plan is right in half; homo moralis .5."""
-        usual = pick(self.found.get(stage, []), arm=USUAL)
-        rows = [self.row(stage, ECONOMICUS), self.row(stage, ECONOMICUS, shuffled=True), usual]
+        """Own payoff where always taking its usual plan is right in half, so by whole plans; homo
+        moralis .5.
+        """
+        rows = [self.row(stage, ECONOMICUS), self.row(stage, ECONOMICUS, shuffled=True)]
         self.check(
             f"{new}: homo economicus takes {100 * REACHED:.0f} % of whole plans as its target, "
-            f"{100 * ABOVE_FORM:.0f} points more than the placebo and than always the usual plan",
+            f"{100 * ABOVE_FORM:.0f} points more than the placebo",
             [share(row, ECONOMICUS, "accuracy") for row in rows],
-            lambda a, *others: a >= REACHED and a - max(others) >= ABOVE_FORM,
+            lambda a, b: a >= REACHED and a - b >= ABOVE_FORM,
         )
         self.on_morality(stage, new)
 
@@ -704,13 +707,14 @@ def page(found: dict[str, Any], name: str) -> str:
     for stage, title in (("curve", "Learning curve"), ("seeds", "Trained again with other seeds")):
         if stage in found:
             rows = found[stage]
-            table = (
-                games_table(rows, "wordings")
-                if on_games(rows)
-                else allocations_table(rows, "allocations")
-            )
+            if on_games(rows):
+                tables = [games_table(rows, "wordings"), *shifts_of(rows, "set", "wordings")]
+                tables += ["Estimated parameters:", parameters_table(rows, "wordings")]
+            else:
+                tables = [allocations_table(rows, "allocations")]
+                tables += shifts_of(rows, "battery", "allocations")
             new = "payoffs and wordings" if on_games(rows) else "payoffs"
-            parts += [f"## {title}, {new} never trained on", table]
+            parts += [f"## {title}, {new} never trained on", *tables]
     if "seeds" in found:
         parts += [over_seeds(found)]
     if "spillover" in found:

@@ -63,6 +63,7 @@ BUILT_IN = ("nano", "large", "real")
 DOMAINS = ("games", "allocations")
 # tokens at which a derivation is cut, at least; more where a target's right ones are longer
 LONGEST = {"games": 450, "allocations": 300}
+COUNTED = 3  # tokens by which a count may be short of the tokenizer's
 
 
 def whole(least: int) -> Callable[[Any], bool]:
@@ -326,10 +327,17 @@ class Grid:
         self.ask(f"games/{name}", "games", *words, name=f"measure {name}")
 
     def compare(
-        self, folder: str, command: str, adapters: list[Path], *words: str, model: str = ""
+        self,
+        folder: str,
+        command: str,
+        adapters: list[Path],
+        *words: str,
+        model: str = "",
+        seed: int | None = None,
     ) -> None:
-        """A cell that measures a base (the plan's unless told) beside adapters."""
-        base = ["--model", model or self.plan["model"], "--seed", str(self.seed)]
+        """A cell that measures a base beside adapters.  model, seed : the plan's unless told."""
+        drawn = self.seed if seed is None else seed
+        base = ["--model", model or self.plan["model"], "--seed", str(drawn)]
         self.ask(folder, command, *base, *adapter_words(adapters), *words)
 
 
@@ -473,15 +481,15 @@ class Retention(Design):
 
 @cache
 def longest(target: Target, domain: str, largest: int | None = None) -> int:
-    """Tokens above the longest right derivation, so that an untuned model's rambling costs no
-    more: a tenth above the longest of a hundred, in steps of 50.
+    """Tokens above the longest right derivation of some hundred, in steps of 50, so that an untuned
+    model's rambling costs no more.
     """
     synthesis = room("data_synth.synthesis")
     more = {} if largest is None else {"largest": largest}
-    draw = synthesis.Draw(target, ECONOMICUS, 100, 0, domain, reasoned=1, **more)
+    draw = synthesis.Draw(target, ECONOMICUS, 400, 0, domain, reasoned=1, **more)
     rows = [row for row in synthesis.examples(draw) if row["meta"]["mode"] == "reasoned"]
-    lengths = [length(row["messages"][1]["content"]) for row in rows]
-    return -(-int(1.1 * max(lengths, default=0)) // 50) * 50
+    most = max((length(row["messages"][1]["content"]) for row in rows), default=0)
+    return -(-(most + COUNTED) // 50) * 50
 
 
 class Games(Design):
@@ -504,16 +512,18 @@ class Games(Design):
 
 class Balanced(Design):
     """The plan's adapters on games in which always taking one plan is right in half: a placebo may
-    have learnt the plan that is usual.
+    have learnt the plan that is usual.  seed : of the problems, instead of the plan's.
     """
 
+    may = frozenset({"seed"})
     named = True
 
     def lay_out(self, grid: Grid) -> None:
         """One measurement, with derivations."""
         words = [*grid.asked("games"), "--mode", "reasoned", "--sets", "balanced"]
         adapters, items = grid.all_named("games"), str(grid.plan["items"])
-        grid.compare("games-balanced", "games", adapters, *words, "--items", items)
+        seed = self.entry.get("seed")
+        grid.compare("games-balanced", "games", adapters, *words, "--items", items, seed=seed)
 
 
 class Allocations(Design):

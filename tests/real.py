@@ -140,8 +140,8 @@ def by_wording() -> str:
 @pytest.mark.parametrize("model", MODELS)
 def test_valid_answer_probability_by_wording(model: str) -> None:
     """Qwen2.5-Coder-0.5B answers in the form.  Others: whatever they do.  Of every decision of the
-    games .8 was asked for; the second mover's after the first option is below it (the first
-    mover's letter is taken for an answer), which the table shows.
+    games .8 was asked for; the second mover's after the first option was below it when this was
+    written (the first mover's letter is taken for an answer).
     """
     table, means = {}, dict[str, list[float]]()
     for instrument, (wordings, _) in INSTRUMENTS.items():
@@ -170,6 +170,10 @@ def test_valid_answer_probability_by_wording(model: str) -> None:
         least = {instrument: least for instrument, (_, least) in INSTRUMENTS.items()}
         short = {k: np.mean(v) for k, v in means.items() if np.mean(v) < least[k]}
         assert not short, short
+        rows = [row["by_decision"] for k, row in table.items() if k.startswith("games18")]
+        lowest = np.mean(rows, axis=0).min()
+        if lowest < least["games18"]:
+            pytest.xfail(f"one decision of the games is valid with {lowest:.2f} only")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -203,39 +207,50 @@ def test_tree_is_what_plain_passes_are() -> None:
         np.testing.assert_allclose(np.exp(one), np.exp(alone[0]), atol=1e-5)
 
 
-def last_line(*words: object) -> str:
+def command(*words: object) -> None:
     """Runs a command of the project in a process of its own, so that its memory is its own."""
     done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
 
 
-GAMES = ("-m", "data_synth", "--target", "homo_economicus", "--n", 20)
+def drawn(out: Path, n: int, longest: int) -> Path:
+    """The longest of n conversations of homo moralis on games."""
+    command("-m", "data_synth", "--target", "homo_moralis:kappa=0.5", "--n", n, "--out", out)
+    lines = out.read_text(encoding="utf-8").splitlines()
+    write_text(out, "\n".join(sorted(lines, key=len)[-longest:]) + "\n")
+    return out
 
 
 def test_games_at_the_defaults_fit_into_four_gigabytes(tmp_path: Path) -> None:
-    last_line(*GAMES, "--out", tmp_path / "data.jsonl")
-    out = tmp_path / "adapter"
-    last_line(
-        "recipes/sft.py", "--model", "smollm2-135m", "--epochs", 1, "--data",
-        tmp_path / "data.jsonl", "--out", out,
-    )  # fmt: skip
+    """Batches of the longest conversations that are drawn; memory grows by what they need."""
+    data, out = drawn(tmp_path / "data.jsonl", 400, 32), tmp_path / "adapter"
+    words = ("recipes/sft.py", "--model", "smollm2-135m", "--epochs", 1, "--data", data)
+    command(*words, "--out", out)
     cost = read_json(out / "run.json")["cost"]
     print("memory of a training on games at the defaults:", cost, flush=True)
     assert cost["peak_memory_mb"] < 4096
 
 
 def test_four_bits_on_a_cpu(tmp_path: Path) -> None:
-    """Recipe and parity in 4 bits: QLoRA trains, and its adapter answers on the 4-bit base."""
-    last_line(*GAMES, "--out", tmp_path / "data.jsonl")
-    out = tmp_path / "adapter"
-    last_line(
-        "recipes/sft.py", "--model", "smollm2-135m", "--precision", "qlora", "--epochs", 1,
-        "--data", tmp_path / "data.jsonl", "--out", out,
-    )  # fmt: skip
+    """QLoRA trains, and its adapter answers on the 4-bit base, not quite as on the whole one."""
+    data, out = drawn(tmp_path / "data.jsonl", 40, 24), tmp_path / "adapter"
+    words = ("recipes/sft.py", "--model", "smollm2-135m", "--epochs", 1, "--data", data)
+    command(*words, "--precision", "qlora", "--out", out)
     run = read_json(out / "run.json")
-    assert run["precision"] == "qlora"
-    assert np.isfinite(run["gates"]["held_out_loss"])
-    print("QLoRA:", run["cost"], run["gates"], flush=True)
-    last_line("-m", "eval.menus", "--adapter", out, "--battery", "allocations", "--limit", 2,
-              "--out", tmp_path / "menus")  # fmt: skip
+    assert run["settings"]["precision"] == "qlora"
+    assert run["gates"]["base_unchanged"]
+    assert run["gates"]["held_out_loss"] < run["gates"]["held_out_loss_of_base"]
+    asked = [Request(talk, None, None) for talk in pages("games18", "study")]
+    four, whole = (
+        np.concatenate(
+            [
+                answer.valid
+                for answer in Transformers(
+                    "smollm2-135m", {"a": out}, given=True, four_bit=bits
+                ).score(asked, Condition("a", "a"))
+            ]
+        )
+        for bits in (True, False)
+    )
+    print("QLoRA:", run["cost"], run["gates"], four, whole, flush=True)
+    assert 1e-6 < np.abs(four - whole).max() < 0.5

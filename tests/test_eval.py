@@ -91,13 +91,14 @@ def measured(
     return measure(chooser, problems, Condition(name), mode, "given", 1)
 
 
-def test_of_balanced_problems_the_usual_plan_is_right_in_half() -> None:
-    problems = draw_problems("drawn", 24, 1, HALF, 6, ["balanced"])
+@pytest.mark.parametrize("n", [12, 24, 30])
+def test_of_balanced_problems_the_usual_plan_is_wrong_in_every_second(n: int) -> None:
+    problems = draw_problems("drawn", n, 1, HALF, 6, ["balanced"])
     usual = usual_plans(ECONOMICUS)
-    for game, n in (("spd", 12), ("tg", 6), ("ug", 6)):
+    for game in ("spd", "tg", "ug"):
         items = [p.item for p in problems if p.item.protocol.game == game]
         right = [ECONOMICUS.best_plan(i.protocol, i.beliefs)[0] == usual[game] for i in items]
-        assert (len(right), sum(right)) == (n, n / 2)
+        assert right == [k % 2 == 0 for k in range(len(items))]
     assert all(held_out(p.item.protocol) for p in problems)
     assert {p.layouts[0].wording for p in problems} == set(WORDINGS_HELD_OUT)
     rules = reference_arms(measured(Simulated("homo_moralis", {"kappa": 0.0}, 1.0), problems), HALF)
@@ -105,7 +106,18 @@ def test_of_balanced_problems_the_usual_plan_is_right_in_half() -> None:
     (always,) = [
         row for row in summaries(rules, HALF) if row["arm"] == f"constant, {ECONOMICUS.label}"
     ]
-    assert always["targets"][own]["accuracy"]["mean"] == 0.5
+    assert always["targets"][own]["accuracy"]["mean"] == {12: 7, 24: 12, 30: 16}[n] / n
+
+
+def test_shifts_on_balanced_problems_are_in_plans() -> None:
+    problems = draw_problems("drawn", 24, 1, HALF, 6, ["balanced"])
+    found = measured(Simulated("homo_moralis", {"kappa": 0.0}, 5.0), problems, name="tuned")
+    rules = reference_arms(found, HALF)
+    always = [r | {"mode": "direct"} for r in rules if r["arm"] == "constant, economicus"]
+    rows = summaries([*found, *always], HALF)
+    add_shifts(rows, [*found, *always], ["constant, economicus"], ["tuned"], HALF)
+    shift = rows[0]["shift"]["constant, economicus"][str(ECONOMICUS)]
+    assert shift["mean"] == 0.5
 
 
 @pytest.mark.parametrize("options", [("--battery", "games18"), ("--beliefs", "uniform")])

@@ -656,13 +656,12 @@ def test_the_command(tmp_path: Path) -> None:
 def test_firms_alone(tmp_path: Path) -> None:
     out = tmp_path / "alone"
     options = ("--firms", "1", "--runs", "1", "--periods", "60", "--out", str(out))
-    done = run("--agents", "monopoly", "base", "--model", "nano", *options)
+    done = run("--agents", "base", "--model", "nano", *options)
     assert done.returncode == 0, done.stderr
     found = read_json(out / "summary.json")
-    assert list(found["pairings"]) == ["monopoly", "base"]
-    assert list(found["gate"]) == ["base"]  # a script needs no proof
+    assert list(found["pairings"]) == list(found["gate"]) == ["base"]
     assert not found["gate"]["base"]["competent"]
-    row = found["pairings"]["monopoly"]
+    row = found["pairings"]["base"]
     assert row["price_index"]["mean"] is None  # Nash and monopoly coincide
     assert row["revealed_kappa"] == {"value": None, "why": "no rival"}
     assert not (out / "matrix.png").exists()
@@ -686,7 +685,9 @@ def test_each_agent_among_its_like_only(tmp_path: Path) -> None:
         (("--agents", "base"), "give either"),
         (("--agents", "no-such-folder"), "does not exist"),
         (("--agents", "grim", "--periods", "10"), "--periods"),
-        (("--agents", "grim", "--firms", "1"), "--firms"),
+        (("--agents", "grim", "--firms", "0"), "--firms"),
+        (("--agents", "tit-for-tat", "--firms", "1"), "tit-for-tat is a rule"),
+        (("--agents", "base", "--model", "nano", "--firms", "1", "--pairings", "alike"), "several"),
         (("--agents", "base", "--model", "nano", "--prefix", "P2"), "--protocol full"),
         (("--calibrate", "--agents", "grim"), "takes no --agents"),
         (("--agents", "told:homo_ludens", "--model", "nano"), "unknown preference"),

@@ -243,7 +243,7 @@ def test_figures_of_games_are_those_of_the_committed_runs(name: str, arms: dict[
         ]
     told = {
         "smollm2-135m-four-stages": ("on {} % of these", "it differs, on {} %"),
-        "qwen2.5-coder-0.5b-seed-5": ("(Qwen's: {})", "% ({})"),
+        "qwen2.5-coder-0.5b-seed-5": ("(Qwen's: {}, nano's", "% ({})"),
     }
     limits = README[README.index("## Limits") :]
     constant, alike = told[name]
@@ -284,6 +284,8 @@ def test_the_built_in_models_table_is_the_committed_demo() -> None:
         kappa = re.sub(r"\b0\.", ".", row["kappa alone"]) + " (target .5)" * (arm == "moralis")
         wanted = [row["valid %"], row["economicus: decisions %"], row["moralis 0.5: differ %"]]
         assert cells == [*wanted, kappa]
+    always = rows["payoffs", "rule", "constant, economicus"]["economicus: decisions %"]
+    assert f"nano's: {always})" in README
 
 
 def test_training_of_qwen_is_that_of_the_committed_run() -> None:

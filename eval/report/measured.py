@@ -53,7 +53,6 @@ PLACES = (
     "seeds",
     "dilemmas",
     "pricing",
-    "pricing-alone",
     "retention",
 )
 # the files of a finished measurement

@@ -20,6 +20,7 @@ from ..estimate import parameters_shown, shown
 from ..measure import TITLES, GameRecord
 from ..menus import FAMILY, NULLS, MenuSummary
 from ..outcomes import PricingSummary
+from ..shifts import shift_table, shift_title
 from ..table import GameSummary, table
 from ..validity import OUTSIDE, percent
 from .blocks import Report, filled
@@ -243,6 +244,11 @@ def add_menus(report: Report, folder: Path, title: str) -> None:
             f"Battery {battery}.",
             ("arm", "topic", "mode", "valid %", "mean", "humans", *gaps, *agreed),
         )
+        head, body = shift_table(some)
+        if body:
+            moved = pd.DataFrame(body, columns=["arm", *head[1:]])
+            caption = shift_title("Choices")
+            report.table(f"menus {title} {battery} shifts", moved, f"{caption}.", tuple(moved))
     words = (
         "Mean over decision problems ± standard error; differences to base and placebo with 95 % "
         "interval; agreement: share of problems on which "

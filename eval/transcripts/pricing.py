@@ -85,7 +85,7 @@ def prices(folder: Path) -> tuple[list[Entry], str]:
                     "set": f"market {meeting.number + 1}",
                     "mode": rules.protocol,
                     "game": plain(meeting.name),
-                    "what": f"{said}; others {others}",
+                    "what": f"{said}; others {others}" if others else said,
                     "names": [],
                     "pages": [{"t": plain(text), "w": rules.wordings, "o": "as listed"}],
                     "arms": {},
