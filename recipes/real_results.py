@@ -575,13 +575,14 @@ def figure(found: dict[str, Any], path: Path) -> None:
         [r for r in found.get(b, []) if r["battery"] == b and r["mode"] == "reasoned"]
         for b in ("allocations", "bfs39")
     )
-    games, known = (
+    games, known, balanced = (
         [r for r in found.get(stage, []) if r["mode"] == "reasoned"]
-        for stage in ("games", "games-training-wordings")
+        for stage in ("games", "games-training-wordings", "games-balanced")
     )
     panels = [
         (known, "decisions", "Games: new payoffs"),
         (games, "decisions", "Games: new payoffs in new wordings"),
+        (balanced, "accuracy", "Games: whole plans, the usual one wrong in half"),
     ]
     panels += [
         (menus, "accuracy", "Allocations: new payoffs"),

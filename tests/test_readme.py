@@ -603,6 +603,39 @@ def test_pricing_of_qwen_is_the_committed_run() -> None:
         assert span in text
 
 
+def test_balanced_problems_are_the_committed_run() -> None:
+    found, rows = figures("qwen2.5-coder-0.5b-balanced", "games-balanced")
+    assert all(v["shown"] for v in found["verdicts"] if v["shown"] is not None)
+    own, moral, placebo = (rows[k] for k in ("economicus", "moralis", "placebo-games"))
+    always, kantian = rows["constant, economicus"], rows["both-alike best"]
+    kappas = [r["fits"]["homo_moralis"]["estimates"]["kappa"] for r in (moral, own)]
+    joint = [r["fits"]["alpha_beta_kappa"]["estimates"]["kappa"] for r in (moral, own)]
+    gap = (kappas[0]["value"] - kappas[1]["value"]) / np.hypot(*(k["se"] for k in kappas))
+    told = " ".join((ROOT / "results/real/README.md").read_text("utf-8").split())
+    plans, moves = (
+        [share(r, OWN, what) for r in (own, placebo, always)] for what in ("accuracy", "decisions")
+    )
+    differ = [share(r, MORAL, "where_they_differ") for r in (moral, placebo, own, kantian)]
+    base = f"untuned {share(rows['base'], MORAL, 'where_they_differ')}, "
+    counts = [found["derivations"]["games-balanced"][k] for k in ("economicus", "moralis")]
+    for text in (told, page_text("results.md")):
+        for said in (
+            f"*economicus* takes {plans[0]} %",
+            f"same size {plans[1]}, always the usual plan {plans[2]}",
+            f"(16 problems; {base * (text is told)}placebo {differ[1]}, *economicus* {differ[2]}, ",
+            f"κ = 1 {differ[3]}, always",
+            f"{estimate(kappas[0])} and {estimate(kappas[1])}, {gap:.1f} standard errors apart",
+            f"{estimate(joint[0])} and {estimate(joint[1])}",
+            "{} of {} products".format(*counts[0]["products"]),
+            "{} of {} and {} of {}".format(*counts[1]["products"], *counts[1]["plans"]),
+        ):
+            assert said.lower() in text.lower(), said
+    assert f"{moves[0]}, {moves[1]} and {moves[2]}" in page_text("results.md")
+    assert f"plans {plans[0]}, placebo {plans[1]}, κ {estimate(kappas[0])})" in " ".join(
+        README.split()
+    )
+
+
 def test_trainings_with_other_seeds_are_the_committed_run() -> None:
     target = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
     _, first = figures("smollm2-135m-curve", "curve")
@@ -645,7 +678,9 @@ def test_pricing_of_smollm2_is_the_committed_run() -> None:
     index = [row["price_index"]["mean"] for row in pricing["pairings"].values()]
     assert f"of {min(index):.2f} to {max(index):.2f} are noise".replace("0.", ".") in told
     table = (ROOT / "results/real/validity.md").read_text("utf-8").splitlines()
-    untuned = [line.split("|")[4] for line in table if line.startswith("| prices")]
+    head = next(line for line in table if line.startswith("| page, wording"))
+    column = [cell.strip() for cell in head.split("|")].index("smollm2-135m: valid")
+    untuned = [line.split("|")[column] for line in table if line.startswith("| prices")]
     assert untuned
     assert all(float(valid) < 0.5 for valid in untuned)
 
