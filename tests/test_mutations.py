@@ -418,7 +418,7 @@ MUTATIONS = {
 }
 
 
-# what would make every figure of a measurement wrong: tried in the suite, the others by make test-all
+# what would make every figure wrong: tried in the suite, the others by make test-all
 ALWAYS = (
     "a user turn counted in the product",
     "the placebo served for the adapter",
