@@ -685,6 +685,25 @@ def test_pricing_of_smollm2_is_the_committed_run() -> None:
     assert all(float(valid) < 0.5 for valid in untuned)
 
 
+@pytest.mark.parametrize("name", ["qwen2.5-coder-0.5b-seed-5", "smollm2-135m-seed-5"])
+def test_firms_alone_are_the_committed_run(name: str) -> None:
+    path = ROOT / "results" / "real" / name / "results.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["pricing-alone"]
+    gates = {a: gate for a, gate in found["gate"].items() if not gate["outside"]}
+    assert not any(gate["competent"] for gate in gates.values())
+    low, high = (
+        ", ".join(f"{gate[f'percentile_{k}']:.2f}".removeprefix("0") for gate in gates.values())
+        for k in (10, 90)
+    )
+    valid, right = (
+        ", ".join(f"{100 * found['agents'][a][k]:.0f}" for a in gates)
+        for k in ("valid_answer_probability", "comprehension")
+    )
+    told = " ".join((ROOT / "results/real/README.md").read_text("utf-8").split())
+    assert f"10th percentiles of {low} and 90th of {high} of the monopoly's price; valid" in told
+    assert f"valid {valid} %, control questions right in {right} %." in told
+
+
 def test_the_curve_of_crossed_allocations_is_the_committed_run() -> None:
     found, rows = figures("smollm2-135m-seed-5", "curve")
     target = "bruhin_fehr_schunk:alpha=0.2,beta=0.5"
