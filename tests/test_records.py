@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -167,11 +168,25 @@ def test_the_peak_of_memory_is_known_on_windows(monkeypatch: pytest.MonkeyPatch)
     # the unit: neither less than what is held now nor more than the machine has
     now, whole = psutil.Process().memory_info().rss, psutil.virtual_memory().total
     assert 0.99 * now <= peak_memory() < whole
+    monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setitem(sys.modules, "resource", None)
     info = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=1, peak_wset=7 << 20))
     monkeypatch.setattr(psutil, "Process", lambda: info)
     assert peak_memory() == 7 << 20
     assert origin()["cost"]["peak_memory_mb"] == 7
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
+def test_the_peak_of_memory_is_not_that_of_who_started_it() -> None:
+    small = "import econmoral.files.records as r; print(r.peak_memory())"
+    large = (
+        "import subprocess, sys; held = bytearray(600 << 20); "
+        f"print(subprocess.run([sys.executable, '-c', {small!r}], stdout=-1).stdout.decode())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", large], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert 5 << 20 < int(done.stdout) < 400 << 20
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
