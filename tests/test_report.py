@@ -818,7 +818,10 @@ def test_one_page_decisions_have_a_report(tmp_path: Path) -> None:
     assert_no_empty_table(report)
     assert "None" not in report.title
     tables = {table.name: table.frame for table in report.tables}
-    (bfs,) = (frame.set_index("arm") for name, frame in tables.items() if "bfs39" in name)
+    bfs, moved = (frame.set_index("arm") for name, frame in tables.items() if "bfs39" in name)
+    assert list(moved.index) == [ODD]  # nobody is compared with who answers outside the form
+    share = rows[[r["arm"] for r in rows].index(ODD)]["shift"]["base"][str(TARGETS[0])]["mean"]
+    assert moved.loc[ODD, "as economicus, minus base"].startswith(f"{100 * share:+.0f} ± ")
     assert bfs.loc["mute", "mean"] == "answers outside the form"
     assert bfs.loc[ODD, "valid %"] == "100"
     assert "minus base" in bfs.columns
