@@ -93,9 +93,9 @@ def test_dilemmas_stand_beside_people_and_outside_the_form_without_figures() -> 
     assert people.split("|")[-2].strip() == "0.58"
     cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in arms}
     assert len({len(row) for row in cells.values()}) == 1
-    assert cells["base"][1].strip() == "answers outside the form"
+    assert cells["base"][2].strip() == "answers outside the form"
     effect = found["dilemmas"]["arms"]["spiteful"]["conjoint"]["effects"]["status"]
-    assert f"{effect['value']:.2f} ± {effect['se']:.2f}" == cells["spiteful"][6].strip()
+    assert f"{effect['value']:.2f} ± {effect['se']:.2f}" == cells["spiteful"][7].strip()
 
 
 def test_markets_stand_with_the_firms_alone(tmp_path: Path) -> None:

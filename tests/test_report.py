@@ -142,7 +142,9 @@ def write_games(
         records += [r | {"valid_answer_probability": valid, "comprehension": 0.75} for r in some]
     with pytest.MonkeyPatch.context() as patch:
         # thousands of draws otherwise
-        patch.setattr("eval.table.constants", lambda target: dict.fromkeys(("spd", "tg", "ug"), 0))
+        patch.setattr(
+            "eval.table.usual_plans", lambda target: dict.fromkeys(("spd", "tg", "ug"), 0)
+        )
         rows = summaries(records + reference_arms(records[: len(problems)], TARGETS), TARGETS)
     placebos = [name for name, record in adapters.items() if record["shuffled"]]
     add_shifts(
