@@ -486,7 +486,7 @@ def longest(target: Target, domain: str, largest: int | None = None) -> int:
     """
     synthesis = room("data_synth.synthesis")
     more = {} if largest is None else {"largest": largest}
-    draw = synthesis.Draw(target, ECONOMICUS, 400, 0, domain, reasoned=1, **more)
+    draw = synthesis.Draw(target, ECONOMICUS, 150, 0, domain, reasoned=1, **more)
     rows = [row for row in synthesis.examples(draw) if row["meta"]["mode"] == "reasoned"]
     most = max((length(row["messages"][1]["content"]) for row in rows), default=0)
     return -(-(most + COUNTED) // 50) * 50
