@@ -435,35 +435,22 @@ class Claims:
                 return dict(row)
         return None
 
-    def on_balanced(self, stage: str, new: str) -> None:
-        """Own payoff where always taking its usual plan is right in half, so by whole plans; homo
-        moralis .5.
+    def on_games(self, stage: str, new: str, unit: str = "decisions") -> None:
+        """Own payoff and homo moralis .5, by their choices and by the estimated degree.
+
+        unit : what own payoff is judged by, decisions or whole plans (balanced problems, of which
+        always taking its usual plan has half of the plans right, but most decisions).
         """
-        rows = [self.row(stage, ECONOMICUS), self.row(stage, ECONOMICUS, shuffled=True)]
-        self.check(
-            f"{new}: homo economicus takes {100 * REACHED:.0f} % of whole plans as its target, "
-            f"{100 * ABOVE_FORM:.0f} points more than the placebo",
-            [share(row, ECONOMICUS, "accuracy") for row in rows],
-            lambda a, b: a >= REACHED and a - b >= ABOVE_FORM,
-        )
-        self.on_morality(stage, new)
-
-    def on_games(self, stage: str, new: str) -> None:
-        """Own payoff and homo moralis .5, by their choices and by the estimated degree."""
-        rows = [self.row(stage, ECONOMICUS), self.row(stage, ECONOMICUS, shuffled=True)]
-        self.check(
-            f"{new}: homo economicus takes {100 * REACHED:.0f} % of decisions as its target, "
-            f"{100 * ABOVE_FORM:.0f} points more than the placebo",
-            [share(row, ECONOMICUS, "decisions") for row in rows],
-            lambda a, b: a >= REACHED and a - b >= ABOVE_FORM,
-        )
-        self.on_morality(stage, new)
-
-    def on_morality(self, stage: str, new: str) -> None:
-        """Homo moralis .5 beside placebo and own payoff: its choices, its estimated degree."""
+        what = {"decisions": "decisions", "whole plans": "accuracy"}[unit]
         moral = moralis(0.5)
         placebo = self.row(stage, ECONOMICUS, shuffled=True)
         own, kantian = self.row(stage, ECONOMICUS), self.row(stage, moral)
+        self.check(
+            f"{new}: homo economicus takes {100 * REACHED:.0f} % of {unit} as its target, "
+            f"{100 * ABOVE_FORM:.0f} points more than the placebo",
+            [share(row, ECONOMICUS, what) for row in (own, placebo)],
+            lambda a, b: a >= REACHED and a - b >= ABOVE_FORM,
+        )
         self.check(
             f"{new}: homo moralis .5, where it differs, {100 * LEAD:.0f} points above placebo "
             "and above economicus",
@@ -552,7 +539,7 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
     claims.on_games("games", "new payoffs and wordings")
     claims.on_games("games-training-wordings", "new payoffs")
     if "games-balanced" in found:  # a design that came later: older studies did not claim it
-        claims.on_balanced("games-balanced", "new payoffs and wordings, balanced")
+        claims.on_games("games-balanced", "new payoffs and wordings, balanced", "whole plans")
     for name, title in (("altruist", "altruistic"), ("spiteful", "spiteful")):
         claims.on_choices(
             "allocations",

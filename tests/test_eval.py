@@ -21,7 +21,7 @@ from rich.console import Console
 from test_prompts import lines_of
 
 from econmoral.economics.choice import read_decision
-from econmoral.economics.games import held_out
+from econmoral.economics.games import draw_beliefs, draw_protocol, held_out
 from econmoral.estimation.estimate import fit
 from econmoral.files.records import InputError, read_json, read_lines, write_json
 from econmoral.instruments import games as prompts
@@ -107,6 +107,14 @@ def test_of_balanced_problems_the_usual_plan_is_wrong_in_every_second(n: int) ->
         row for row in summaries(rules, HALF) if row["arm"] == f"constant, {ECONOMICUS.label}"
     ]
     assert always["targets"][own]["accuracy"]["mean"] == {12: 7, 24: 12, 30: 16}[n] / n
+
+
+def test_how_often_the_usual_plan_is_the_best_one_is_as_the_docs_say() -> None:
+    usual, rng = usual_plans(ECONOMICUS), np.random.default_rng(1)
+    for game, said in (("spd", 0.9), ("ug", 2 / 3), ("tg", 0.5)):
+        drawn = [(draw_protocol(game, rng, held=True), draw_beliefs(game, rng)) for _ in range(500)]
+        best = [ECONOMICUS.best_plan(*problem)[0] == usual[game] for problem in drawn]
+        assert np.mean(best) == pytest.approx(said, abs=0.07)
 
 
 def test_shifts_on_balanced_problems_are_in_plans() -> None:

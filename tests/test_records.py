@@ -176,6 +176,14 @@ def test_the_peak_of_memory_is_known_on_windows(monkeypatch: pytest.MonkeyPatch)
     assert origin()["cost"]["peak_memory_mb"] == 7
 
 
+def test_a_system_that_does_not_say_its_peak_loses_no_results(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = psutil.Process().memory_info().rss
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "Name: python\nVmRSS: 5 kB\n")
+    assert peak_memory() >= 0.99 * now
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
 def test_the_peak_of_memory_is_not_that_of_who_started_it() -> None:
     small = "import econmoral.files.records as r; print(r.peak_memory())"

@@ -473,8 +473,9 @@ def peak_memory() -> int:
     if sys.platform == "linux":
         # getrusage also counts what a process held before it became this program: a small one that
         # a large one starts would have the large one's peak
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) << 10
+        with suppress(OSError, StopIteration):  # some containers do not say it
+            lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+            return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) << 10
     try:
         import resource
     except ImportError:  # Windows
